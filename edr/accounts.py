@@ -1,0 +1,178 @@
+"""Accounts form a tree; this finds the ancestors of one.
+
+``Bus(accounts=…)`` takes anything that answers ``ancestors(account_id)``. It may ask a
+database, so its answers are remembered, one look-up serves all who wait for it, and one that
+fails, hangs or answers rubbish costs no event: it goes out with an empty tree, and is counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from time import monotonic
+from typing import Any, Protocol
+
+
+class AccountResolver(Protocol):
+    """Answers the ancestors of an account: root first, direct parent last, itself not in it."""
+
+    def ancestors(self, account_id: str) -> Sequence[str] | Awaitable[Sequence[str]]:
+        """Return the ancestors, at once or as an awaitable; empty for a root or an unknown."""
+        ...
+
+
+class AccountTree:
+    """An in-memory tree of accounts, made of links from child to parent.
+
+    Args:
+        parents: child -> parent; a root need not be named, or is given ``None``.
+
+    Raises:
+        ValueError: the links form a cycle, or a name is no text or empty.
+    """
+
+    def __init__(self, parents: Mapping[str, str | None] | None = None) -> None:
+        self._parents: dict[str, str] = {}
+        for child, parent in (parents or {}).items():
+            self.add(child, parent)
+
+    def add(self, account_id: str, parent: str | None = None) -> None:
+        """Put ``account_id`` under ``parent``, or make it a root; it may be moved so.
+
+        A bus that has asked already knows it only when its answer expires (``accounts_ttl``).
+        """
+        names: tuple[object, ...] = (account_id,) if parent is None else (account_id, parent)
+        for name in names:
+            if not isinstance(name, str) or not name:
+                raise ValueError(f"an account id is text and not empty, not {name!r}")
+        if parent is None:
+            self._parents.pop(account_id, None)
+            return
+        if account_id == parent or account_id in self.ancestors(parent):
+            raise ValueError(f"{account_id!r} under {parent!r} would close a cycle")
+        self._parents[account_id] = parent
+
+    def ancestors(self, account_id: str) -> tuple[str, ...]:
+        """Return the accounts above, root first; empty for a root or an unknown account."""
+        found = []
+        above = self._parents.get(account_id)
+        while above is not None:
+            found.append(above)
+            above = self._parents.get(above)
+        return tuple(reversed(found))
+
+
+class AccountCache:
+    """Remembers what a resolver answered, for ``ttl`` seconds, for ``size`` accounts.
+
+    A failure is remembered too, for ``FAILURE_TTL``: a resolver that hangs must not hold up
+    each emit anew.
+    """
+
+    FAILURE_TTL = 5.0
+    """Seconds. Short, because a tree that is missing hides events from those bound above."""
+
+    def __init__(
+        self,
+        resolver: AccountResolver,
+        *,
+        timeout: float,
+        ttl: float,
+        size: int,
+        on_failure: Callable[[str, BaseException], object],
+        spawn: Callable[[Any], asyncio.Task[Any]],
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self._resolver = resolver
+        self._timeout = timeout
+        self._ttl = ttl
+        self._size = size
+        self._on_failure = on_failure
+        self._spawn = spawn
+        self._clock = clock
+        self._known: OrderedDict[str, tuple[tuple[str, ...], float]] = OrderedDict()
+        self._lookups: dict[str, asyncio.Task[None]] = {}
+
+    def known(self, account_id: str) -> tuple[str, ...] | None:
+        """Return the ancestors if they need not be waited for, else ``None``."""
+        entry = self._known.get(account_id)
+        if entry is not None and self._clock() < entry[1]:
+            return entry[0]
+        if account_id in self._lookups:
+            return None
+        try:
+            if not isinstance(account_id, str) or not account_id:
+                return ()  # emit refuses it; the resolver shall not see it
+            answer = self._resolver.ancestors(account_id)
+            if inspect.isawaitable(answer):
+                self._lookups[account_id] = self._spawn(self._look_up(account_id, answer))
+                return None
+            return self._remember(account_id, _checked(account_id, answer), self._ttl)
+        except Exception as exc:  # whatever a user's resolver raises costs no event
+            return self._failed(account_id, exc)
+
+    async def ancestors(self, account_id: str) -> tuple[str, ...]:
+        """Return the ancestors, waiting for the resolver at most ``timeout`` seconds.
+
+        Never raises for the resolver. Cancellation: safe; the look-up goes on for the others.
+        """
+        tree = self.known(account_id)
+        if tree is not None:
+            return tree
+        lookup = self._lookups[account_id]
+        # Not asyncio.timeout around the look-up: a resolver that swallows its cancellation would
+        # hold up the emit for ever.
+        await asyncio.wait({lookup}, timeout=self._timeout)
+        if self._lookups.get(account_id) is lookup:
+            del self._lookups[account_id]
+            lookup.cancel()
+            self._failed(account_id, TimeoutError(f"no answer within {self._timeout} s"))
+        entry = self._known.get(account_id)
+        return entry[0] if entry is not None else ()
+
+    def known_or_empty(self, account_id: str) -> tuple[str, ...]:
+        """Like ``ancestors`` for those who cannot wait: empty, and counted, if it would."""
+        tree = self.known(account_id)
+        if tree is None:
+            self._on_failure(account_id, TimeoutError("emit_nowait cannot wait for the look-up"))
+            return ()
+        return tree
+
+    async def _look_up(self, account_id: str, answer: Awaitable[Sequence[str]]) -> None:
+        lookup = asyncio.current_task()
+        try:
+            tree = _checked(account_id, await answer)
+        except Exception as exc:  # as above
+            if self._lookups.get(account_id) is lookup:
+                self._failed(account_id, exc)
+        else:
+            # Also when it comes too late for its emit: the next one need not ask again.
+            self._remember(account_id, tree, self._ttl)
+        finally:
+            if self._lookups.get(account_id) is lookup:
+                del self._lookups[account_id]
+
+    def _failed(self, account_id: str, exc: BaseException) -> tuple[str, ...]:
+        self._on_failure(account_id, exc)
+        return self._remember(account_id, (), min(self.FAILURE_TTL, self._ttl))
+
+    def _remember(self, account_id: str, tree: tuple[str, ...], ttl: float) -> tuple[str, ...]:
+        self._known[account_id] = (tree, self._clock() + ttl)
+        self._known.move_to_end(account_id)
+        if len(self._known) > self._size:
+            self._known.popitem(last=False)  # the one that was learnt first
+        return tree
+
+
+def _checked(account_id: str, answer: object) -> tuple[str, ...]:
+    if isinstance(answer, (str, bytes)) or not isinstance(answer, Sequence):
+        raise TypeError(f"the resolver answered {answer!r}, not a sequence of account ids")
+    for name in answer:
+        if not isinstance(name, str) or not name:
+            raise TypeError(f"the resolver answered {answer!r}, in which {name!r} is no account id")
+    tree = tuple(answer)
+    if account_id in tree or len(set(tree)) < len(tree):
+        raise ValueError(f"the resolver answered {answer!r} for {account_id!r}: a cycle")
+    return tree

@@ -1,0 +1,122 @@
+"""Every exception of edr: whose fault it is, and what became of the event.
+
+``InvalidEvent`` and ``InvalidBinding`` are also ``ValueError``; they say where the fault
+is (``path``) and what it is (``reason``). Whatever a subscriber does wrong is never raised
+in an emitter: it is logged, counted, and handed to ``on_error``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
+
+class EdrError(Exception):
+    """The root of all errors that edr raises."""
+
+
+class _Invalid(EdrError, ValueError):  # noqa: N818 - the root of two names that are adjectives too
+    """A value that edr refuses.
+
+    Attributes:
+        path: where the fault is, such as ``body.calls[3].at``; empty for the whole value.
+        reason: what is wrong there.
+    """
+
+    def __init__(self, reason: str, path: str = "") -> None:
+        super().__init__(reason, path)
+        self.reason = reason
+        self.path = path
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}" if self.path else self.reason
+
+    @classmethod
+    def from_validation(cls, error: ValidationError) -> Self:
+        """Translate pydantic's error: the first fault as ``path``, the others in the text."""
+        faults = [cls._fault(details) for details in error.errors(include_url=False)]
+        first, *others = faults
+        reason = "; ".join([first.reason, *map(str, others)])
+        return cls(reason, first.path)
+
+    @classmethod
+    def _fault(cls, details: object) -> Self:
+        assert isinstance(details, dict)
+        cause = details.get("ctx", {}).get("error")
+        path = join_path(*details["loc"])
+        if isinstance(cause, _Invalid):
+            # Our own validators know the path inside the field better than pydantic does.
+            return cls(cause.reason, cause.path or path)
+        return cls(details["msg"].removeprefix("Value error, "), path)
+
+
+class InvalidEvent(_Invalid):
+    """What you emit is wrong: ``path`` says where. It reached nobody."""
+
+
+class InvalidBinding(_Invalid):
+    """What you bind is wrong: ``path`` names the field. Nothing was registered."""
+
+
+class BusClosedError(EdrError):
+    """You used a bus after ``drain`` or ``aclose``. The event reached nobody."""
+
+
+class WrongLoopError(EdrError):
+    """You used a bus from another event loop or thread, or after a fork; it reached nobody."""
+
+
+class SubscriptionOverflow(EdrError):  # noqa: N818 - the term of the field, as in asyncio.QueueFull
+    """You fell behind under ``Overflow.CLOSE``; the subscription has ended.
+
+    Attributes:
+        name: the subscription's.
+        missed: how many events did not fit. What was queued before them was returned first.
+    """
+
+    def __init__(self, name: str, missed: int) -> None:
+        super().__init__(name, missed)
+        self.name = name
+        self.missed = missed
+
+    def __str__(self) -> str:
+        return (
+            f"subscription {self.name!r} overflowed and was closed: {self.missed} event(s) did "
+            "not fit; take faster, or subscribe with more capacity or another overflow policy"
+        )
+
+
+class WouldDeadlock(EdrError):  # noqa: N818 - trio's word for "you would wait for yourself"
+    """You emitted into a full BLOCK queue from the task that consumes it.
+
+    Waiting could never end. The event was dropped for this subscription (and counted); every
+    other subscription that had room took it, and nobody was waited for.
+
+    Attributes:
+        name: the subscription's.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+    def __str__(self) -> str:
+        return (
+            f"the task that consumes subscription {self.name!r} emits into it, and it is full: "
+            "emit from another task, or subscribe with more capacity or another overflow policy"
+        )
+
+
+def join_path(*parts: str | int) -> str:
+    """Write a path as a reader would: ``body.calls[3].at``, ``body["a.b"]``."""
+    path = ""
+    for part in parts:
+        if isinstance(part, int):
+            path += f"[{part}]"
+        elif not part.isidentifier() and path:
+            path += f"[{part!r}]" if '"' in part else f'["{part}"]'
+        else:
+            path += f".{part}" if path else part
+    return path

@@ -1,0 +1,59 @@
+"""The two levels of an event, ordered, and as text in JSON.
+
+``Severity`` says how bad a thing is for the service, ``Verbosity`` how deep into its workings
+it leads. They are independent: an event can be ``ok`` at ``error`` verbosity.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Self
+
+
+class _Level(StrEnum):
+    """A string enum that is ordered by definition, lowest first.
+
+    A level equals its text, hashes like it, and can be compared with it:
+    ``event.severity >= "warning"``. Text that names no level of that kind is a ``ValueError``;
+    it is never compared by the alphabet.
+    """
+
+    rank: int
+
+    def __new__(cls, text: str) -> Self:
+        """Number the members in the order of their definition."""
+        level = str.__new__(cls, text)
+        level._value_ = text
+        level.rank = len(cls.__members__)
+        return level
+
+    def __lt__(self, other: str) -> bool:
+        return self.rank < type(self)(other).rank
+
+    def __le__(self, other: str) -> bool:
+        return self.rank <= type(self)(other).rank
+
+    def __gt__(self, other: str) -> bool:
+        return self.rank > type(self)(other).rank
+
+    def __ge__(self, other: str) -> bool:
+        return self.rank >= type(self)(other).rank
+
+
+class Severity(_Level):
+    """How bad: ``ok < warning < critical``."""
+
+    OK = "ok"
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+
+class Verbosity(_Level):
+    """How detailed: ``trace < debug < info < warn < error < fatal``."""
+
+    TRACE = "trace"
+    DEBUG = "debug"
+    INFO = "info"
+    WARN = "warn"
+    ERROR = "error"
+    FATAL = "fatal"

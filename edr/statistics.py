@@ -1,0 +1,55 @@
+"""What a subscription and a bus tell of themselves, and the sums that outlive a subscription."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriptionStatistics:
+    """One moment of a subscription. ``offered == delivered + sum(dropped) + pending`` always."""
+
+    name: str
+    offered: int
+    """Events that matched and reached this subscription, whatever became of them."""
+    delivered: int
+    """Events that the subscriber took."""
+    dropped: Mapping[str, int]
+    """``DropReason`` -> events; a reason that never came up is absent."""
+    pending: int
+    """Events queued, and those whose emit still waits for room."""
+    peak_pending: int
+    """The most that were ever pending at once."""
+    stalled: bool
+    """Whether emitters have stopped waiting for this subscriber."""
+
+
+@dataclass(frozen=True, slots=True)
+class BusStatistics:
+    """One moment of a bus. The sums include subscriptions that are gone."""
+
+    emits: int
+    """Events accepted, also those that nobody wanted."""
+    subscriptions: int
+    offered: int
+    delivered: int
+    dropped: Mapping[str, int]
+    pending: int
+    stalled: int
+    """How many subscriptions are stalled now."""
+    callback_errors: int
+    """Events on which a callback failed, after its last retry."""
+    account_failures: int
+    """Look-ups of an account's ancestors that failed; their events had an empty tree."""
+
+
+@dataclass(slots=True)
+class Totals:
+    """The counts of closed subscriptions, which the bus no longer holds."""
+
+    offered: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+    pending: int = 0
+    """What closed subscriptions still hold for their subscribers to take."""
