@@ -315,7 +315,7 @@ class Bus:
         except (AttributeError, KeyError):
             validated = False
         if not validated:
-            # Pydantic's model_copy(update=…) and model_construct check nothing.
+            # Pydantic's model_construct checks nothing.
             raise InvalidEvent(f"publish takes an edr.Event that was validated, not {event!r}")
         try:
             return self._known_routes[key].queues

@@ -132,12 +132,6 @@ class Event(FrozenModel):
     def __hash__(self) -> int:
         return hash(self.id)
 
-    def __copy__(self) -> Self:
-        return self
-
-    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
-        return self
-
 
 _FIELDS = set(Event.model_fields)
 # The slots of a pydantic instance, set directly: object.__setattr__ by name takes half as long

@@ -7,6 +7,7 @@ outer model's ``ValidationError`` reports the fault, as it does for any field.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -30,6 +31,19 @@ class FrozenModel(BaseModel):
     # Pydantic marks its own __init__ so, and otherwise routes every validation through a custom
     # one, at several times the cost. Ours only translates, so that detour has no use.
     __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:  # noqa: ARG002
+        """Return this, or with ``update`` a new instance, validated as any other.
+
+        Pydantic's own checks nothing; what cannot change needs no copy, deep or not.
+        """
+        return type(self).model_validate({**self.__dict__, **update}) if update else self
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        return self
 
     @classmethod
     def model_validate(cls, obj: Any, **options: Any) -> Self:

@@ -1,0 +1,139 @@
+import gc
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edr import Binding, Event, Severity, Verbosity
+from edr.trie import SubscriptionTrie, spots_of
+
+# Few names, so that what is drawn meets.
+few = st.sampled_from(["a", "b", "*", "a.b"])
+levels = {"severity": st.sampled_from(Severity), "verbosity": st.sampled_from(Verbosity)}
+some_bindings = st.builds(
+    Binding,
+    account_id=st.just("*") | few | st.lists(few, min_size=1, max_size=3),
+    include_descendants=st.booleans(),
+    app_name=st.just("*") | few | st.lists(few, min_size=1, max_size=3),
+    exact_severity=st.booleans(),
+    exact_verbosity=st.booleans(),
+    **{name: level | st.lists(level, min_size=1, max_size=3) for name, level in levels.items()},
+)
+some_events = st.builds(
+    Event,
+    app_name=few,
+    app_version=st.just("1"),
+    body=st.just({}),
+    account_id=st.none() | few,
+    account_tree=st.lists(few, max_size=3, unique=True),
+    **levels,
+)
+
+
+def match(trie, event):
+    return trie.match(
+        event.app_name, event.severity, event.verbosity, event.account_id, event.account_tree
+    )
+
+
+@given(
+    st.lists(
+        st.tuples(st.lists(some_bindings, min_size=1, max_size=3), st.booleans()), max_size=30
+    ),
+    st.lists(some_events, min_size=1, max_size=8),
+)
+def test_agrees_with_binding_matches_with_removal_interleaved(subscriptions, events):
+    trie, stored = SubscriptionTrie(), {}
+    for value, (bindings, removed) in enumerate(subscriptions):
+        spots = [spot for binding in bindings for spot in spots_of(binding)]
+        trie.add(spots, value)
+        stored[value] = (bindings, spots)
+        if removed:
+            _, spots = stored.pop(value // 2, (None, ()))
+            trie.remove(spots, value // 2)
+
+    for event in events:
+        wanted = {v for v, (bs, _) in stored.items() if any(b.matches(event) for b in bs)}
+        found = match(trie, event)
+        assert set(found) == wanted
+        assert len(found) == len(wanted), "a value is found once"
+
+
+def test_random_bindings_match_often_enough_to_test_anything():
+    hits = []
+
+    @given(some_bindings, some_events)
+    def count(binding, event):
+        hits.append(binding.matches(event))
+
+    count()
+    assert 0.05 < sum(hits) / len(hits) < 0.6
+
+
+@given(st.lists(some_bindings, max_size=20), st.randoms())
+def test_removing_leaves_nothing_behind(bindings, random):
+    trie = SubscriptionTrie()
+    stored = [(spots_of(binding), value) for value, binding in enumerate(bindings)]
+    for spots, value in stored:
+        trie.add(spots, value)
+    random.shuffle(stored)
+    for spots, value in stored:
+        trie.remove(spots, value)
+
+    assert not trie
+    assert trie._apps == {}
+    assert trie._every_app == ()
+
+
+@pytest.mark.parametrize("count", [1, 8, 9, 100])
+def test_many_values_at_one_spot(make_event, count):
+    trie, spots = SubscriptionTrie(), spots_of(Binding())
+    for value in range(count):
+        trie.add(spots, value)
+        trie.add(spots, value)
+    assert match(trie, make_event()) == list(range(count))
+
+    for value in range(1, count):
+        trie.remove(spots, value)
+        trie.remove(spots, value)
+    assert match(trie, make_event()) == [0]
+
+
+def test_a_binding_is_stored_once_per_app_and_account():
+    binding = Binding(app_name=["a", "b"], account_id=["x", "y", "z"], severity="ok")
+
+    assert len(spots_of(binding)) == 6
+    assert len(spots_of(Binding(severity=["ok", "critical"], verbosity=["info", "fatal"]))) == 1
+
+
+def test_adding_and_removing_touch_only_the_bindings_own_spots():
+    trie = SubscriptionTrie()
+    for value in range(1000):
+        trie.add(spots_of(Binding(app_name=f"app{value}")), value)
+    before = {app: id(level) for app, levels in trie._apps.items() for level in levels}
+    own = spots_of(Binding(app_name="app5", severity="critical"))
+    trie.add(own, "own")
+    trie.remove(own, "own")
+
+    assert {app: id(level) for app, levels in trie._apps.items() for level in levels} == before
+
+
+def test_a_match_visits_only_its_own_app(make_event):
+    trie = SubscriptionTrie()
+    for value in range(1000):
+        trie.add(spots_of(Binding(app_name=f"app{value}")), value)
+    for levels in trie._apps.values():
+        levels[0].cells = _Counted(levels[0].cells)
+    _Counted.asked = 0
+
+    assert match(trie, make_event("app7")) == [7]
+    assert _Counted.asked == 1
+    gc.collect()
+
+
+class _Counted(int):
+    asked = 0
+
+    def __and__(self, other):
+        _Counted.asked += 1
+        return int(self) & other
