@@ -125,15 +125,16 @@ class ThreadInbox:
 
     def _settle_later(self, taken: int, hard: list[Ticket | bool], future: Future[int]) -> None:
         async def wait() -> None:
-            try:
-                future.set_result(taken + await settle(hard))
-            except asyncio.CancelledError:
+            future.set_result(taken + await settle(hard))
+
+        def done(task: asyncio.Task[None]) -> None:
+            self._settling.discard(task)
+            if not future.done():  # cancelled by aclose, perhaps before it ran at all
                 future.set_exception(_closed())
-                raise
 
         task = self._spawn(wait())
         self._settling.add(task)
-        task.add_done_callback(self._settling.discard)
+        task.add_done_callback(done)
 
 
 def _closed() -> BusClosedError:

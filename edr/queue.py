@@ -146,7 +146,7 @@ class BoundedQueue:
         self.loop: Any = None
         """The event loop, once the queue has been consumed in one."""
         self.consumer: asyncio.Task[Any] | None = None
-        """The task that took last."""
+        """The task that took, or waited to take, last."""
         self.shared_by_tasks = False
         """Whether several tasks take, so that one of them can wait for another."""
 
@@ -359,11 +359,7 @@ class BoundedQueue:
     def take(self) -> Event | Gap:
         """Remove the oldest event or gap; there must be one."""
         assert self.items
-        task = current_task(self.loop)
-        if self.consumer is not task:
-            if self.consumer is not None and not self.consumer.done():
-                self.shared_by_tasks = True
-            self.consumer = task
+        self._note_consumer()
         self._peak = max(self._peak, self.pending)
         item = self.items.popleft()
         if isinstance(item, Gap):
@@ -380,6 +376,13 @@ class BoundedQueue:
         self._settle_drained()
         return item
 
+    def _note_consumer(self) -> None:
+        task = current_task(self.loop)
+        if self.consumer is not task:
+            if self.consumer is not None and not self.consumer.done():
+                self.shared_by_tasks = True
+            self.consumer = task
+
     async def wait(self) -> None:
         """Wait until there may be something to take, or the queue is closed.
 
@@ -388,6 +391,7 @@ class BoundedQueue:
         loop = asyncio.get_running_loop()
         if self.loop is not loop:
             raise WrongLoopError(f"subscription {self.name!r} belongs to another event loop")
+        self._note_consumer()
         self._revoke()
         self.watch = True
         if self._waiters is None:
