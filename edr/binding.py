@@ -217,7 +217,7 @@ def _many(value: str | tuple[str, ...]) -> tuple[str, ...]:
 def _covered(level: _Level | tuple[_Level, ...], *, exact: bool) -> tuple[_Level, ...]:
     if isinstance(level, tuple):
         return level
-    return (level,) if exact else tuple(other for other in type(level) if other >= level)
+    return (level,) if exact else level.and_higher
 
 
 _SPECIAL_IN_KEYS = str.maketrans({char: f"%{ord(char):02X}" for char in ".*#%"})

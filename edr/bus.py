@@ -325,7 +325,7 @@ class Bus:
     def _draft(self, key: RouteKey, body: Mapping[str, Any], last_number: int | None) -> Draft:
         """Check and stamp an event that must wait for the accounts above it."""
         timestamp = datetime.now(UTC)
-        Template.checked(key, self.node)
+        Template(key, self.node)
         if not isinstance(body, Mapping):
             raise _no_object(body)
         return Draft(key, snapshot(body), timestamp, last_number)

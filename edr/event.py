@@ -14,7 +14,7 @@ import os
 import socket
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -31,6 +31,8 @@ from edr.body import FrozenDict, snapshot
 from edr.errors import InvalidEvent
 from edr.levels import Severity, Verbosity
 from edr.model import FrozenModel
+
+L = TypeVar("L", Severity, Verbosity)
 
 GREGORIAN_TO_UNIX = 62_167_219_200
 """Seconds from the year 0 of Erlang's calendar to 1970."""
@@ -148,34 +150,32 @@ class Template:
 
     __slots__ = ("_fields", "account_id", "account_tree", "app_name", "severity", "verbosity")
 
-    def __init__(self, event: Event) -> None:
-        self._fields = dict(event.__dict__)
-        self.account_id = event.account_id
-        self.account_tree = event.account_tree
-        self.app_name = event.app_name
-        self.severity = event.severity
-        self.verbosity = event.verbosity
-
-    @classmethod
-    def checked(cls, key: tuple[Any, Any, Any, Any, Any, tuple[str, ...]], node: str) -> Self:
+    def __init__(self, key: tuple[Any, Any, Any, Any, Any, tuple[str, ...]], node: str) -> None:
         """Check app, version, severity, verbosity, account and the tree above as ``Event`` does.
+
+        By hand, as a new key must not cost several times what matching it does.
 
         Raises:
             InvalidEvent: one is wrong.
         """
         app_name, app_version, severity, verbosity, account_id, account_tree = key
-        return cls(
-            Event(
-                account_id=account_id,
-                account_tree=account_tree,
-                app_name=app_name,
-                app_version=app_version,
-                body=_NO_BODY,
-                node=node,
-                severity=severity,
-                verbosity=verbosity,
-            )
-        )
+        self.app_name = _name(app_name, "app_name")
+        self.severity = _level(severity, "severity", _SEVERITIES)
+        self.verbosity = _level(verbosity, "verbosity", _VERBOSITIES)
+        self.account_id = None if account_id is None else _name(account_id, "account_id")
+        self.account_tree = account_tree
+        self._fields: dict[str, Any] = {
+            "account_id": self.account_id,
+            "account_tree": account_tree,
+            "app_name": self.app_name,
+            "app_version": _name(app_version, "app_version"),
+            "body": None,
+            "id": None,
+            "node": node,
+            "severity": self.severity,
+            "verbosity": self.verbosity,
+            "timestamp": None,
+        }
 
     def stamp(self, body: FrozenDict, timestamp: datetime) -> Event:
         """Make an event with a new id.
@@ -194,4 +194,23 @@ class Template:
         return event
 
 
-_NO_BODY = FrozenDict()
+_SEVERITIES = {level.value: level for level in Severity}
+_VERBOSITIES = {level.value: level for level in Verbosity}
+
+
+def _name(value: object, field: str) -> str:
+    if not isinstance(value, str) or not value:
+        raise InvalidEvent(f"a name is text and not empty, not {value!r}", field)
+    name = str.__str__(value)
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise InvalidEvent(f"{name!r} has a lone surrogate", field) from None
+    return name
+
+
+def _level(value: object, field: str, levels: dict[str, L]) -> L:
+    level = levels.get(value) if isinstance(value, str) else None
+    if level is None:
+        raise InvalidEvent(f"{value!r} is none of {', '.join(levels)}", field)
+    return level

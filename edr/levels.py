@@ -7,7 +7,11 @@ it leads. They are independent: an event can be ``ok`` at ``error`` verbosity.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Self
+from functools import cache
+from typing import Self, TypeVar
+
+
+L = TypeVar("L", bound="_Level")
 
 
 class _Level(StrEnum):
@@ -27,6 +31,11 @@ class _Level(StrEnum):
         level.rank = len(cls.__members__)
         return level
 
+    @property
+    def and_higher(self) -> tuple[Self, ...]:
+        """This level and every higher one, lowest first."""
+        return _and_higher(self)
+
     def __lt__(self, other: str) -> bool:
         return self.rank < type(self)(other).rank
 
@@ -38,6 +47,11 @@ class _Level(StrEnum):
 
     def __ge__(self, other: str) -> bool:
         return self.rank >= type(self)(other).rank
+
+
+@cache
+def _and_higher(level: L) -> tuple[L, ...]:
+    return tuple(type(level))[level.rank :]
 
 
 class Severity(_Level):

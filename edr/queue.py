@@ -220,7 +220,7 @@ class BoundedQueue:
         if self.closed:
             return False
         self._granted += 1
-        if not self._line and self._queued() < self.capacity:
+        if not self._line and (self.items is None or self._queued() < self.capacity):
             self._put(event)
             return True
         ticket = Ticket(self, event)
@@ -282,16 +282,14 @@ class BoundedQueue:
             self.items = deque()
             self.append = self.items.append
         self.items.append(item)
-        self._wake_one()
+        if self._waiters:
+            self._wake_one()
         if not self._waiters and not self._line and not self.closed:
-            self._grant()
-
-    def _grant(self) -> None:
-        queued = self._queued()
-        self._granted += self.capacity - queued - self.credit
-        self.credit = self.capacity - queued
-        if self.capacity > self._peak:
-            self.watch = True
+            room = self.capacity - len(self.items) + self._markers
+            self._granted += room - self.credit
+            self.credit = room
+            if self.capacity > self._peak:
+                self.watch = True
 
     def _revoke(self, keep: int = 0) -> None:
         if self.credit > keep:
@@ -359,9 +357,24 @@ class BoundedQueue:
     def take(self) -> Event | Gap:
         """Remove the oldest event or gap; there must be one."""
         assert self.items
-        self._note_consumer()
-        self._peak = max(self._peak, self.pending)
+        if self.consumer is not current_task(self.loop):
+            self._note_consumer()
+        pending = len(self.items) - self._markers + self._waiting
+        if pending > self._peak:
+            self._peak = pending
         item = self.items.popleft()
+        if self._line or self._markers or self.stalled or self.closed:
+            self._taken(item)
+            pending = self.pending
+        else:
+            pending -= 1
+            self.watch = False
+        if self.credit > self._peak - pending:
+            self._revoke(keep=max(0, self._peak - pending))
+        return item
+
+    def _taken(self, item: Event | Gap) -> None:
+        """Do what a take has to do beyond the taking."""
         if isinstance(item, Gap):
             self._markers -= 1
         else:
@@ -371,10 +384,8 @@ class BoundedQueue:
         if self._line:
             self._taken_at = asyncio.get_running_loop().time()
             self._admit()
-        self._revoke(keep=max(0, self._peak - self.pending))
         self.watch = bool(self._line or self._markers or self.closed)
         self._settle_drained()
-        return item
 
     def _note_consumer(self) -> None:
         task = current_task(self.loop)

@@ -68,7 +68,7 @@ class Routes:
         try:
             return self.known[key]
         except (KeyError, TypeError):  # TypeError: unhashable, and so no name either
-            template = Template.checked(key, self._node)
+            template = Template(key, self._node)
         wanted = self._trie.match(
             template.app_name,
             template.severity,

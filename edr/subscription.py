@@ -71,8 +71,11 @@ class Subscription:
             WrongLoopError: the bus belongs to another event loop.
         """
         queue = self._queue
-        if queue.items and not queue.watch and queue.consumer is current_task(queue.loop):
-            return queue.items.popleft()  # type: ignore[return-value]
+        if queue.items and queue.consumer is current_task(queue.loop):
+            if not queue.watch:
+                return queue.items.popleft()  # type: ignore[return-value]
+            if queue.consumer is not None:
+                return queue.take()  # type: ignore[return-value]
         # A Gap is returned to those alone who asked for gaps; typing it would burden all others.
         return await self._take_with_care()  # type: ignore[return-value]
 

@@ -31,6 +31,7 @@ The trie is pure: it knows no event loop, and any hashable value can stand for a
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from functools import lru_cache
 from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
 from edr.binding import WILDCARD, Binding
@@ -65,7 +66,7 @@ class Spot(NamedTuple):
 
 def spots_of(binding: Binding) -> tuple[Spot, ...]:
     """Return the places at which ``binding`` is stored."""
-    cells = sum(_CELL[s, v] for s in binding.severities for v in binding.verbosities)
+    cells = _cells(binding.severities, binding.verbosities)
     apps = (None,) if binding.app_name == WILDCARD else binding.app_names
     if binding.account_id == WILDCARD:
         return tuple(Spot(app, cells, None, below=False) for app in apps)
@@ -74,6 +75,11 @@ def spots_of(binding: Binding) -> tuple[Spot, ...]:
         for app in apps
         for account in binding.account_ids
     )
+
+
+@lru_cache(maxsize=512)  # of 7 x 63 sets there can be; a service uses a handful, over and over
+def _cells(severities: tuple[Severity, ...], verbosities: tuple[Verbosity, ...]) -> int:
+    return sum(_CELL[severity, verbosity] for severity in severities for verbosity in verbosities)
 
 
 class _Level(Generic[T]):
