@@ -10,7 +10,6 @@ from enum import StrEnum
 from functools import cache
 from typing import Self, TypeVar
 
-
 L = TypeVar("L", bound="_Level")
 
 

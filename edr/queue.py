@@ -8,12 +8,13 @@ append. Credit is the right to append without looking, and is granted by ``offer
 path, which does all that needs care. Whatever must not be missed revokes the credit: a consumer
 that goes to wait, a queue that is full, closed or stalled, an emit that waits in line. So one
 test of one integer stands for all of them, and since every credit that was granted is either
-spent or still there, ``offered = granted - credit`` counts without counting.
+spent or still there, ``offered = granted - credit`` counts without counting. Credit ends where
+the queue would be longer than it ever was, so ``offer`` sees each new peak, and that is exact too;
+it costs at most ``capacity`` slow puts in the life of a queue.
 
 **Watch.** A take of the hot path (in ``subscription.py``) is a ``popleft`` while ``watch`` is
-off. It is on when a take has more to do: somebody waits in line, the subscriber had stalled, a
-gap is in the queue, the queue is closed, or the peak may have been passed (a grant that allows
-that turns ``watch`` on, and the next take, the only thing that lowers ``pending``, records it).
+off. It is on when a take has more to do: nobody has taken yet, somebody waits in line, the
+subscriber had stalled, a gap is in the queue, or the queue is closed.
 
 **Line.** An event that finds the queue full gets a ``Ticket`` in the line, at once and so in
 order; what is taken lets the head of the line in. The policy applies to a ticket only after its
@@ -220,9 +221,21 @@ class BoundedQueue:
         if self.closed:
             return False
         self._granted += 1
-        if not self._line and (self.items is None or self._queued() < self.capacity):
-            self._put(event)
-            return True
+        queued = (len(self.items) if self.items else 0) - self._markers
+        if queued >= self.capacity or self._line:
+            return self._stand_in_line(event)
+        self._append(event)
+        queued += 1
+        if queued > self._peak:
+            self._peak = queued
+        elif not self._waiters:
+            # Up to the peak, not to the capacity: so every new peak comes through here.
+            room = min(self._peak, self.capacity) - queued
+            self._granted += room - self.credit
+            self.credit = room
+        return True
+
+    def _stand_in_line(self, event: Event) -> Ticket:
         ticket = Ticket(self, event)
         if self._line is None:
             self._line = OrderedDict()
@@ -277,24 +290,17 @@ class BoundedQueue:
         ticket.resolve(taken=False)
         self._admit()
 
-    def _put(self, item: Event | Gap) -> None:
+    def _append(self, item: Event | Gap) -> None:
         if self.items is None:
             self.items = deque()
             self.append = self.items.append
         self.items.append(item)
         if self._waiters:
             self._wake_one()
-        if not self._waiters and not self._line and not self.closed:
-            room = self.capacity - len(self.items) + self._markers
-            self._granted += room - self.credit
-            self.credit = room
-            if self.capacity > self._peak:
-                self.watch = True
 
-    def _revoke(self, keep: int = 0) -> None:
-        if self.credit > keep:
-            self._granted -= self.credit - keep
-            self.credit = keep
+    def _revoke(self) -> None:
+        self._granted -= self.credit
+        self.credit = 0
 
     def _drop_oldest(self) -> None:
         assert self.items
@@ -332,8 +338,8 @@ class BoundedQueue:
         if self.items and isinstance(self.items[-1], Gap):
             self.items[-1] = Gap(self.items[-1].missed + missed)
         else:
+            self._append(Gap(missed))
             self._markers += 1
-            self._put(Gap(missed))
             self.watch = True
 
     def _admit(self) -> None:
@@ -347,7 +353,7 @@ class BoundedQueue:
             elif self._queued() < self.capacity:
                 del line[ticket]
                 self._waiting -= 1
-                self._put(ticket.item)
+                self._append(ticket.item)
                 ticket.resolve(taken=True)
             else:
                 break
@@ -359,22 +365,7 @@ class BoundedQueue:
         assert self.items
         if self.consumer is not current_task(self.loop):
             self._note_consumer()
-        pending = len(self.items) - self._markers + self._waiting
-        if pending > self._peak:
-            self._peak = pending
         item = self.items.popleft()
-        if self._line or self._markers or self.stalled or self.closed:
-            self._taken(item)
-            pending = self.pending
-        else:
-            pending -= 1
-            self.watch = False
-        if self.credit > self._peak - pending:
-            self._revoke(keep=max(0, self._peak - pending))
-        return item
-
-    def _taken(self, item: Event | Gap) -> None:
-        """Do what a take has to do beyond the taking."""
         if isinstance(item, Gap):
             self._markers -= 1
         else:
@@ -386,6 +377,7 @@ class BoundedQueue:
             self._admit()
         self.watch = bool(self._line or self._markers or self.closed)
         self._settle_drained()
+        return item
 
     def _note_consumer(self) -> None:
         task = current_task(self.loop)
@@ -404,7 +396,6 @@ class BoundedQueue:
             raise WrongLoopError(f"subscription {self.name!r} belongs to another event loop")
         self._note_consumer()
         self._revoke()
-        self.watch = True
         if self._waiters is None:
             self._waiters = deque()
         waiter = loop.create_future()

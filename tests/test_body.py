@@ -13,7 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edr import InvalidEvent
-from edr.body import INT_MAX, INT_MIN, MAX_DEPTH, FrozenDict, FrozenList, snapshot
+from edr.body import (
+    INT_MAX,
+    INT_MIN,
+    MAX_DEPTH,
+    FrozenDict,
+    FrozenList,
+    _copy_object,
+    snapshot,
+)
 
 json_values = st.recursive(
     st.none()
@@ -218,3 +226,20 @@ def test_a_snapshot_of_a_snapshot_is_the_same_object():
 
 def test_the_limits_of_integers_are_in():
     assert snapshot({"n": [INT_MIN, INT_MAX]}) == {"n": [INT_MIN, INT_MAX]}
+
+
+@given(st.dictionaries(st.text("abc", max_size=2), json_values))
+def test_the_quick_copy_and_the_careful_walk_agree(body):
+    careful, quick = _copy_object(body, MAX_DEPTH), snapshot(body)
+
+    assert careful == quick
+    assert repr(careful) == repr(quick)  # 1 and 1.0 and True are equal, but not alike
+    assert_frozen(quick)
+    assert_frozen(careful)
+
+
+def assert_frozen(value):
+    assert type(value) not in {dict, list, tuple}
+    if isinstance(value, (dict, list)):
+        for inner in value.values() if isinstance(value, dict) else value:
+            assert_frozen(inner)
