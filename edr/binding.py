@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar
 import orjson
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
-from edr.errors import InvalidBinding, join_path
+from edr.errors import InvalidBinding, join_path, kind_of
 from edr.event import Event
 from edr.levels import Severity, Verbosity
 from edr.model import FrozenModel
@@ -189,10 +189,13 @@ def bindings_from_json(
     if isinstance(document, Mapping):
         return Binding.model_validate(document)
     if not isinstance(document, (list, tuple)):
-        kind = type(document).__name__
-        raise InvalidBinding(f"a binding is a JSON object, or an array of them, not a {kind}")
+        raise InvalidBinding(f"expected a binding or an array of them, not {kind_of(document)}")
+    if not document:
+        raise InvalidBinding("an empty array matches nothing; {} is the default binding")
     bindings = []
     for index, item in enumerate(document):
+        if not isinstance(item, Mapping):
+            raise InvalidBinding(f"a binding is an object, not {kind_of(item)}", f"[{index}]")
         try:
             bindings.append(Binding.model_validate(item))
         except InvalidBinding as exc:

@@ -18,7 +18,7 @@ from typing import Any, Never
 
 import orjson
 
-from edr.errors import InvalidEvent, join_path
+from edr.errors import InvalidEvent, join_path, kind_of
 
 MAX_DEPTH = 128
 """Containers in containers, the body itself being the first. JSON readers commonly stop
@@ -94,7 +94,7 @@ def snapshot(body: Mapping[str, Any]) -> FrozenDict:
             kind = type(value)
             if kind not in _SCALARS and not (kind is float and isfinite(value)):
                 _replace(copied, key, _copy_plain(value, kind, MAX_DEPTH - 1))
-        return copied
+        return copied  # noqa: TRY300 - the copying is what may raise
     except TypeError:
         pass
     try:
@@ -177,8 +177,9 @@ def _copy_value(value: Any, depth: int) -> Any:
         return _copy_object(value, depth - 1)
     if isinstance(value, (list, tuple)):
         return _copy_array(value, depth - 1)
-    kind = type(value).__name__
-    raise _NotJsonError(f"a {kind} is no JSON value; send text, a number, a list or an object")
+    raise _NotJsonError(
+        f"{kind_of(value)} is no JSON value; send text, a number, a list or an object"
+    )
 
 
 def _copy_text(text: str) -> str:

@@ -26,6 +26,7 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from datetime import UTC, datetime
+from math import inf
 from threading import get_ident
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -35,7 +36,7 @@ from edr.backpressure import settle
 from edr.binding import Binding
 from edr.body import FrozenDict, snapshot
 from edr.callbacks import NO_PAYLOAD, Callback, CallbackOptions, Handle, OnError
-from edr.errors import BusClosedError, InvalidBinding, InvalidEvent, WrongLoopError
+from edr.errors import BusClosedError, InvalidBinding, InvalidEvent, WrongLoopError, kind_of
 from edr.event import Event, Template, default_node
 from edr.inbox import Draft, ThreadInbox
 from edr.levels import Severity, Verbosity
@@ -62,7 +63,8 @@ class Bus:
         accounts_timeout: seconds to wait for such an answer.
         accounts_ttl: seconds for which an answer is remembered.
         accounts_cache: how many answers are remembered.
-        stall_after: seconds after which emitters stop waiting for a subscriber under BLOCK.
+        stall_after: seconds after which emitters stop waiting for a subscriber under BLOCK;
+            ``math.inf`` to wait for ever.
         debug: check the body of every event, also of those that nobody wants.
         on_error: ``on_error(exception, event)`` for callbacks that were bound without their own.
 
@@ -100,6 +102,8 @@ class Bus:
 
         self._routes = Routes(self.node)
         self._known_routes = self._routes.known
+        # Closed by drain, and so out of the routes, but still to be emptied; aclose may have to.
+        self._draining: list[BoundedQueue] = []
         self._abandoned: deque[BoundedQueue] = deque()
         self._handles: dict[tuple[Binding, ...], list[Handle]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -377,7 +381,7 @@ class Bus:
         if capacity < 1:
             raise ValueError(f"capacity must be a at least 1, not {capacity!r}")
         policy = Overflow(overflow)
-        wanted = _checked_bindings(bindings)
+        wanted = _checked_bindings(bindings or (Binding(),))
         self._check_usable()
         self._release_abandoned()
         self._last_number += 1
@@ -485,7 +489,7 @@ class Bus:
         """Decorate a callback: ``bind`` it, with the same options, and return it unchanged."""
 
         def decorate(callback: F) -> F:
-            self.bind(bindings, callback, **options)
+            self.bind(bindings or Binding(), callback, **options)
             return callback
 
         return decorate
@@ -567,6 +571,7 @@ class Bus:
         self._stop_inflow()
         handles = self._all_handles()
         queues = list(self._routes.queues)
+        self._draining = queues
         for queue in queues:
             queue.close()
         bound = {handle._subscription._queue for handle in handles}
@@ -586,18 +591,17 @@ class Bus:
         for queue in queues:
             if queue not in bound:
                 undone[queue.name] += queue.pending
-        for queue in queues:
-            queue.discard()
         await self.aclose()
         return dict(+undone)
 
     async def _consumed(self, queue: BoundedQueue) -> None:
         """Wait until ``queue`` is empty, or nobody takes from it for ``stall_after``."""
         drained = asyncio.ensure_future(queue.drained())
+        patience = self.stall_after if self.stall_after < inf else None
         try:
             while not drained.done():
                 before = queue.pending
-                await asyncio.wait({drained}, timeout=self.stall_after)
+                await asyncio.wait({drained}, timeout=patience)
                 if queue.pending == before:
                     break
         finally:
@@ -617,8 +621,9 @@ class Bus:
             return  # the tasks and the loop are the parent's
         self._stop_inflow()
         tasks = self._tasks | {w for handle in self._all_handles() for w in handle.workers()}
-        for queue in list(self._routes.queues):
+        for queue in [*self._routes.queues, *self._draining]:
             queue.discard()
+        self._draining.clear()
         self._release_abandoned()
         tasks.discard(asyncio.current_task())
         for task in tasks:
@@ -659,14 +664,16 @@ if hasattr(os, "register_at_fork"):
 
 
 def _no_object(body: object) -> InvalidEvent:
-    return InvalidEvent(f"a body is a JSON object, not a {type(body).__name__}", "body")
+    return InvalidEvent(f"a body is a JSON object, not {kind_of(body)}", "body")
 
 
 def _checked_bindings(bindings: tuple[Any, ...]) -> tuple[Binding, ...]:
     for index, binding in enumerate(bindings):
         if not isinstance(binding, Binding):
             raise InvalidBinding(f"expected an edr.Binding, not {binding!r}", f"[{index}]")
-    return bindings or (Binding(),)
+    if not bindings:
+        raise InvalidBinding("an empty list matches nothing; edr.Binding() matches from info up")
+    return bindings
 
 
 def is_same(one: Any, other: Any) -> bool:

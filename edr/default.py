@@ -185,7 +185,7 @@ def on(*bindings: Binding, **options: Any) -> Callable[[F], F]:
     """Decorate a callback: ``bind`` it, with the same options, and return it unchanged."""
 
     def decorate(callback: F) -> F:
-        bind(bindings, callback, **options)
+        bind(bindings or Binding(), callback, **options)
         return callback
 
     return decorate

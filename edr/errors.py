@@ -109,13 +109,34 @@ class WouldDeadlock(EdrError):  # noqa: N818 - trio's word for "you would wait f
         )
 
 
+def kind_of(value: object) -> str:
+    """Name what a value is, in JSON's words where it is of JSON."""
+    if value is None:
+        return "null"
+    for kind, name in _KINDS:
+        if isinstance(value, kind):
+            return name
+    article = "an" if type(value).__name__[0] in "aeiouAEIOU" else "a"
+    return f"{article} {type(value).__name__}"
+
+
+_KINDS: tuple[tuple[type, str], ...] = (
+    (bool, "a boolean"),
+    (int, "a number"),
+    (float, "a number"),
+    (str, "text"),
+    (list, "an array"),
+    (dict, "an object"),
+)
+
+
 def join_path(*parts: str | int) -> str:
     """Write a path as a reader would: ``body.calls[3].at``, ``body["a.b"]``."""
     path = ""
     for part in parts:
         if isinstance(part, int):
             path += f"[{part}]"
-        elif not part.isidentifier() and path:
+        elif not part.isidentifier():
             path += f"[{part!r}]" if '"' in part else f'["{part}"]'
         else:
             path += f".{part}" if path else part

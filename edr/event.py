@@ -14,7 +14,7 @@ import os
 import socket
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -24,11 +24,12 @@ from pydantic import (
     PlainSerializer,
     PlainValidator,
     WithJsonSchema,
+    model_validator,
 )
 from uuid_utils import uuid7
 
 from edr.body import FrozenDict, snapshot
-from edr.errors import InvalidEvent
+from edr.errors import InvalidEvent, kind_of
 from edr.levels import Severity, Verbosity
 from edr.model import FrozenModel
 
@@ -71,7 +72,7 @@ def _aware_utc(value: datetime) -> datetime:
 def _checked_body(value: object) -> FrozenDict:
     if isinstance(value, Mapping):
         return snapshot(value)
-    raise InvalidEvent(f"a body is a JSON object, not a {type(value).__name__}", "body")
+    raise InvalidEvent(f"a body is a JSON object, not {kind_of(value)}", "body")
 
 
 Name = Annotated[str, Field(strict=True, min_length=1)]
@@ -125,6 +126,14 @@ class Event(FrozenModel):
             node: str = ...,
             timestamp: datetime | str = ...,
         ) -> None: ...
+
+    @model_validator(mode="after")
+    def _check_tree(self) -> Self:
+        if self.account_id is not None and self.account_id in self.account_tree:
+            raise InvalidEvent(
+                f"{self.account_id!r} cannot be among its own ancestors", "account_tree"
+            )
+        return self
 
     @property
     def gregorian_time(self) -> int:

@@ -34,6 +34,7 @@ import asyncio
 import sys
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterable, Sequence
+from math import inf
 from typing import TYPE_CHECKING, Any, Protocol
 
 from edr.errors import SubscriptionOverflow, WrongLoopError
@@ -422,7 +423,7 @@ class BoundedQueue:
         loop = asyncio.get_running_loop()
         if self._waiting == 1:
             self._taken_at = loop.time()
-        if self._timer is None:
+        if self._timer is None and self._shared.stall_after < inf:
             self._timer = loop.call_later(self._shared.stall_after, self._check_stall)
 
     def _check_stall(self) -> None:

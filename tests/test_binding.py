@@ -132,7 +132,7 @@ def test_a_wrong_binding_in_a_list_is_named():
         bindings_from_json([{}, {"severity": "loud"}])
     assert caught.value.path == "[1].severity"
 
-    for document in ("{", "5", 5, [5]):
+    for document in ("{", "5", 5, [5], [], "[]", None):
         with pytest.raises(InvalidBinding):
             bindings_from_json(document)
 

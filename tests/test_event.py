@@ -21,7 +21,7 @@ events = st.builds(
     verbosity=st.sampled_from(Verbosity),
     body=st.dictionaries(st.text("abc", max_size=2), json_values, max_size=3),
     account_id=st.none() | names,
-    account_tree=st.lists(names, max_size=3),
+    account_tree=st.lists(names.map("above ".__add__), max_size=3),
     id=names,
     node=names,
     timestamp=st.datetimes(
@@ -75,6 +75,7 @@ def test_gregorian_time_counts_from_the_year_zero(make_event):
         ({"account_id": ""}, "account_id"),
         ({"account_tree": ["a", ""]}, "account_tree[1]"),
         ({"account_tree": "abc"}, "account_tree"),
+        ({"account_id": "a", "account_tree": ["a", "b"]}, "account_tree"),
         ({"severity": "bad"}, "severity"),
         ({"verbosity": "warning"}, "verbosity"),
         ({"id": ""}, "id"),
@@ -86,6 +87,7 @@ def test_gregorian_time_counts_from_the_year_zero(make_event):
         ({"body": []}, "body"),
         ({"body": {"calls": [0, {"at": float("nan")}]}}, "body.calls[1].at"),
         ({"colour": "red"}, "colour"),
+        ({"": "red"}, '[""]'),
     ],
 )
 def test_a_wrong_field_is_named(fields, path):

@@ -117,6 +117,20 @@ def test_drain_tells_what_a_deadline_left_undone():
     run(scenario)
 
 
+async def test_aclose_after_a_cancelled_drain_drops_and_counts_what_is_left(bus, emit):
+    subscription = bus.subscribe()
+    await emit(1)
+    await emit(2)
+    draining = asyncio.create_task(bus.drain())
+    await ticks()
+    draining.cancel()
+    await asyncio.wait({draining})
+    await bus.aclose()
+
+    assert subscription.statistics().dropped == {"closed": 2}
+    assert [event async for event in subscription] == []
+
+
 def test_drain_does_not_wait_for_ever_for_one_that_nobody_iterates():
     async def scenario():
         bus = Bus(stall_after=5)

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 
 import pytest
 from conftest import is_balanced, take_ready, ticks
@@ -94,6 +95,18 @@ def test_emitters_go_on_after_stall_after_and_the_subscriber_recovers(caplog):
     with caplog.at_level(logging.WARNING, "edr"):
         run(scenario)
     assert "'stuck one' is stalled: it took nothing for 5 s" in caplog.text
+
+
+async def test_stall_after_can_be_infinite():
+    async with Bus(stall_after=math.inf) as bus:
+        emit = emit_to(bus)
+        subscription = bus.subscribe(capacity=1)
+        await emit(0)
+        waiting = asyncio.create_task(emit(1))
+        await ticks()
+        assert subscription._queue._timer is None
+        assert [(await anext(subscription)).body["n"] for _ in range(2)] == [0, 1]
+        assert await waiting == 1
 
 
 def test_a_slow_subscriber_that_takes_is_not_stalled():

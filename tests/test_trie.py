@@ -20,12 +20,11 @@ some_bindings = st.builds(
     **{name: level | st.lists(level, min_size=1, max_size=3) for name, level in levels.items()},
 )
 some_events = st.builds(
-    Event,
+    lambda accounts, **fields: Event(
+        account_id=accounts[-1], account_tree=accounts[:-1], app_version="1", body={}, **fields
+    ),
+    accounts=st.lists(few, min_size=1, max_size=3, unique=True) | st.just([None]),
     app_name=few,
-    app_version=st.just("1"),
-    body=st.just({}),
-    account_id=st.none() | few,
-    account_tree=st.lists(few, max_size=3, unique=True),
     **levels,
 )
 

@@ -1,0 +1,299 @@
+"""A simulated call centre: services that emit events, and consumers that take them.
+
+    python examples/call_center.py --seconds 5
+
+Calls come in, a queue manager hands them to agents who are ready, callers lose patience. Each
+service tells what it does, and knows of nobody who listens. Each consumer says with bindings
+what it wants; one of them is too slow on purpose, and by its own policy loses events without
+holding up anybody. A second here is a minute in the call centre.
+
+It ends, after the given time or at Ctrl-C, with what each subscription was offered, and what
+became of that. The exit code is 1 if it does not add up.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections import Counter
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from dataclasses import dataclass, field
+from random import Random
+from time import monotonic
+from typing import Any, TypeAlias
+
+from _display import Row, Screen, can_be_rich, print_table, quiet_end
+
+import edr
+from edr import Binding, Bus, Emitter, Event, Handle, Overflow, Subscription
+
+# A reseller has customers, and they have branches, where the agents sit.
+CUSTOMERS = {"acme": "northstar", "globex": "northstar"}
+BRANCHES = {"acme-berlin": "acme", "acme-lyon": "acme", "globex-oslo": "globex"}
+AGENTS = {"acme-berlin": "ana bo cem", "acme-lyon": "dora emil", "globex-oslo": "finn grete"}
+CALLERS = ["Ida Nilsen", "José Álvarez", "Łukasz Nowak", "Mei Chen", "Olu Ade", "Zoë Brandt"]
+MAX_WAITING = 6  # callers in a queue; the next one is turned away
+
+
+@dataclass(eq=False)
+class Call:
+    """A caller, from the first ring to the end."""
+
+    call_id: str
+    name: str
+    number: str
+    began: float = field(default_factory=monotonic)
+    answered: asyncio.Event = field(default_factory=asyncio.Event)
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    abandoned: bool = False
+
+
+class Branch:
+    """One office: its queue of callers, its agents, and the services that work for it."""
+
+    def __init__(self, bus: Bus, account_id: str, seed: int) -> None:
+        self.queue_id = f"{account_id}-support"
+        self.random = Random(f"{account_id}:{seed}")
+        self.waiting: asyncio.Queue[Call] = asyncio.Queue()
+        self.ready: asyncio.Queue[tuple[str, asyncio.Future[Call]]] = asyncio.Queue()
+        self.call_flow = Emitter("call_flow", "5.1", account_id, bus=bus)
+        self.queue_manager = Emitter("queue_manager", "2.0", account_id, bus=bus)
+        self.agents = Emitter("agents", "3.4", account_id, bus=bus)
+
+    def call_is(self, status: str, call: Call, **more: str) -> dict[str, str]:
+        """Return the body of a change of ``call``."""
+        body = {"event": "call_status_change", "status": status, "call_id": call.call_id}
+        return body | {"queue_id": self.queue_id} | more
+
+    def agent_is(self, status: str, agent_id: str, call: Call | None = None, **more: int) -> Any:
+        """Return the body of a change of an agent, who may be in a call."""
+        body = {"event": "agent_status_change", "agent_id": agent_id, "status": status}
+        if call is not None:
+            body |= {"call_id": call.call_id, "queue_id": self.queue_id}
+            body |= {"caller_id_name": call.name, "caller_id_number": call.number}
+        return body | more
+
+
+async def take_calls(branch: Branch) -> None:
+    """Call flow: take the calls that come in, some six a minute."""
+    random = branch.random
+    async with asyncio.TaskGroup() as calls:
+        while True:
+            await asyncio.sleep(random.expovariate(6))
+            number = f"+47{random.randrange(10**8):08}"
+            call = Call(f"{random.getrandbits(32):08x}", random.choice(CALLERS), number)
+            calls.create_task(lead(branch, call))
+
+
+async def lead(branch: Branch, call: Call) -> None:
+    """Call flow: lead one call through the queue to its end."""
+    emit = branch.call_flow.emit
+    if branch.waiting.qsize() >= MAX_WAITING:
+        body = branch.call_is("abandoned", call, abandon_reason="queue_full")
+        await emit("critical", "error", body)
+        return
+    await emit("ok", "info", branch.call_is("waiting", call))
+    branch.waiting.put_nowait(call)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(branch.random.uniform(0.4, 2)):
+            await call.answered.wait()
+    if not call.answered.is_set():
+        call.abandoned = True
+        body = branch.call_is("abandoned", call, abandon_reason="member_hangup")
+        await emit("warning", "error", body)
+        return
+    await call.ended.wait()
+    who = branch.random.choice(["agent", "member"])
+    await emit("ok", "info", branch.call_is("processed", call, hung_up_by=who))
+
+
+async def manage_queue(branch: Branch) -> None:
+    """Queue manager: give the call that came first to the agent who is ready longest."""
+    while True:
+        call = await branch.waiting.get()
+        agent_id, offer = await branch.ready.get()
+        if call.abandoned:
+            branch.ready.put_nowait((agent_id, offer))
+        else:
+            offer.set_result(call)
+
+
+async def ring(branch: Branch, call: Call, agent_id: str) -> bool:
+    """Queue manager: ring an agent, and tell whether that ended in a conversation."""
+    emit = branch.queue_manager.emit
+    await asyncio.sleep(0.05)
+    if call.abandoned:
+        return False
+    if branch.random.random() < 0.15:
+        missed = branch.call_is("missed", call, agent_id=agent_id, miss_reason="no_answer")
+        await emit("warning", "warn", missed)
+        branch.waiting.put_nowait(call)
+        return False
+    call.answered.set()
+    await emit("ok", "info", branch.call_is("handled", call, agent_id=agent_id))
+    return True
+
+
+async def work(branch: Branch, agent_id: str) -> None:
+    """Be an agent, from log-in to log-out."""
+    emit, emit_nowait, random = branch.agents.emit, branch.agents.emit_nowait, branch.random
+    desk = {"agent_id": agent_id, "queue_id": branch.queue_id}
+    await emit("ok", "info", branch.agent_is("logged_in", agent_id))
+    await emit("ok", "info", {"event": "logged_into_queue", **desk})
+    try:
+        while True:
+            await emit("ok", "info", branch.agent_is("ready", agent_id))
+            offer = asyncio.Future[Call]()
+            branch.ready.put_nowait((agent_id, offer))
+            call = await offer
+            await emit("ok", "debug", branch.agent_is("connecting", agent_id, call))
+            if not await ring(branch, call, agent_id):
+                continue
+            waited = round(60 * (monotonic() - call.began))
+            body = branch.agent_is("connected", agent_id, call, wait_time=waited)
+            await emit("ok", "info", body)
+            await asyncio.sleep(random.uniform(0.1, 0.6))
+            call.ended.set()
+            await emit("ok", "debug", branch.agent_is("wrapup", agent_id, call))
+            await asyncio.sleep(0.1)
+            if random.random() < 0.2:
+                pause = random.uniform(0.1, 0.5)
+                body = branch.agent_is("paused", agent_id, pause_time=round(60 * pause))
+                await emit("ok", "info", body)
+                await asyncio.sleep(pause)
+    finally:  # the shift ends by a cancellation, in which one should not wait
+        emit_nowait("ok", "info", {"event": "logged_out_of_queue", **desk})
+        emit_nowait("ok", "info", branch.agent_is("logged_out", agent_id))
+
+
+# The consumers. Each counts what it takes, so that the figures of the bus can be checked.
+
+Seen: TypeAlias = Counter[str]
+Consumer: TypeAlias = Callable[..., Coroutine[Any, Any, None]]
+Ledger: TypeAlias = list[tuple[Subscription | Handle, Seen]]
+
+
+async def show(events: Subscription, seen: Seen, screen: Screen) -> None:
+    async for event in events:
+        seen[event.app_name] += 1
+        body, levels = event.body, f"{event.severity}/{event.verbosity}"
+        known = (body.get(key, "") for key in ("status", "agent_id", "call_id", "abandon_reason"))
+        what = " ".join(filter(None, (body["event"], *known)))
+        screen.line(f"{event.timestamp:%H:%M:%S} {event.account_id:<11} {levels:<14} {what}")
+
+
+async def count(events: Subscription, seen: Seen, key: str) -> None:
+    async for event in events:
+        seen[event.body.get(key, event.body["event"])] += 1
+
+
+async def archive(events: Subscription, seen: Seen) -> None:
+    async for event in events:
+        seen[event.app_name] += 1
+        await asyncio.sleep(0.25)  # too slow: there are dozens of events in a second
+
+
+def page(event: Event, seen: Seen) -> None:
+    """Be a callback; ``seen`` is the payload that it was bound with."""
+    seen[str(event.account_id)] += 1
+
+
+def start_consumers(bus: Bus, group: asyncio.TaskGroup, screen: Screen, ledger: Ledger) -> None:
+    """Subscribe all consumers, and start them."""
+
+    def start(consumer: Consumer, events: Subscription, *args: object) -> None:
+        ledger.append((events, Counter()))
+        group.create_task(consumer(*ledger[-1], *args))
+
+    # Everything from debug up. The newest matters on a screen, so the oldest may go.
+    everything, newest = Binding(verbosity="debug"), Overflow.DROP_OLDEST
+    start(show, bus.subscribe(everything, name="screen", overflow=newest), screen)
+    # Two services, at one level alone and not those above it.
+    calls = Binding(app_name=["call_flow", "queue_manager"], verbosity="info", exact_verbosity=True)
+    start(count, bus.subscribe(calls, name="wallboard"), "status")
+    # A customer with all its branches.
+    acme = Binding(account_id="acme", include_descendants=True, app_name="agents")
+    start(count, bus.subscribe(acme, name="acme staff"), "status")
+    # A list of levels, and a second binding; what matches both comes once.
+    lost = Binding(app_name="call_flow", severity=["warning", "critical"])
+    worst = Binding(severity="critical")
+    start(count, bus.subscribe(lost, worst, name="lost calls"), "abandon_reason")
+    # The slow one, with room for eight events.
+    start(archive, bus.subscribe(everything, name="archive", capacity=8, overflow=newest))
+    # A callback, for whatever is a warning or worse.
+    pages: Seen = Counter()
+    ledger.append((bus.bind(Binding(severity="warning"), page, pages, name="pager"), pages))
+
+
+COLUMNS = ("consumer", "offered", "delivered", "dropped", "pending", "sum")
+
+
+def is_right(source: Subscription | Handle, seen: Seen) -> bool:
+    """Tell whether all that was offered is accounted for, by the bus and by the consumer."""
+    now = source.statistics()
+    accounted = now.delivered + sum(now.dropped.values()) + now.pending
+    return now.offered == accounted and now.delivered == seen.total()
+
+
+def rows(ledger: Ledger) -> list[Row]:
+    """Return the lines of the table."""
+    table: list[Row] = []
+    for source, seen in ledger:
+        now = source.statistics()
+        dropped = ", ".join(f"{n} {reason}" for reason, n in now.dropped.items())
+        verdict = "right" if is_right(source, seen) else f"WRONG, {seen.total()} taken"
+        table.append((now.name, now.offered, now.delivered, dropped, now.pending, verdict))
+    return table
+
+
+async def keep_open(bus: Bus, seconds: float, seed: int, screen: Screen) -> None:
+    """Run all services until the time is over, or until Ctrl-C."""
+    try:
+        async with asyncio.timeout(seconds), asyncio.TaskGroup() as services:
+            for account_id, agents in AGENTS.items():
+                branch = Branch(bus, account_id, seed)
+                services.create_task(take_calls(branch))
+                services.create_task(manage_queue(branch))
+                for agent_id in agents.split():
+                    services.create_task(work(branch, agent_id))
+            while True:
+                screen.refresh()
+                await asyncio.sleep(0.1)
+    except (TimeoutError, asyncio.CancelledError):
+        # Ctrl-C has asyncio.run cancel the main task; but it has the consumers to see off yet.
+        if task := asyncio.current_task():
+            task.uncancel()
+
+
+async def main(seconds: float, seed: int, *, rich: bool) -> bool:
+    """Run the call centre, and tell whether all the sums are right."""
+    ledger: Ledger = []
+    accounts = edr.AccountTree(CUSTOMERS | BRANCHES)
+    try:
+        async with Bus(accounts=accounts) as bus, asyncio.TaskGroup() as consumers:
+            with Screen(COLUMNS, lambda: rows(ledger), rich=rich) as screen:
+                start_consumers(bus, consumers, screen, ledger)
+                await keep_open(bus, seconds, seed, screen)
+                # Consumers end after what their subscription holds. The slow one is not waited
+                # for: what it holds after half a second is dropped, and counted as closed.
+                await bus.drain(timeout=0.5)
+    finally:  # also when a further Ctrl-C cuts the end short
+        print_table(COLUMNS, rows(ledger), rich=rich)
+        for source, seen in ledger:
+            print(f"{source.name}:", ", ".join(f"{n} {what}" for what, n in seen.most_common(5)))
+    return all(is_right(source, seen) for source, seen in ledger)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument(
+        "--seconds", type=float, default=5, help="how long it is open (%(default)s)"
+    )
+    parser.add_argument("--seed", type=int, default=1, help="which calls come in (%(default)s)")
+    parser.add_argument("--plain", action="store_true", help="lines only, also on a terminal")
+    options = parser.parse_args()
+    rich = can_be_rich(sys.stdout) and not options.plain
+    with quiet_end():
+        sys.exit(0 if asyncio.run(main(options.seconds, options.seed, rich=rich)) else 1)
