@@ -1,8 +1,8 @@
 """edr: event data records. An asyncio pub/sub framework for structured events.
 
 Read the modules in this order; each imports only from those before it:
-errors, levels, body, model, event, binding, trie, overflow, statistics, queue, subscription,
-backpressure, accounts, log, callbacks, routes, inbox, bus, default, emitter.
+errors, levels, body, model, event, pattern, binding, trie, overflow, statistics, queue,
+subscription, backpressure, accounts, log, callbacks, routes, inbox, bus, default, emitter.
 """
 
 from edr.accounts import AccountResolver, AccountTree
@@ -33,6 +33,7 @@ from edr.errors import (
 from edr.event import Event
 from edr.levels import Severity, Verbosity
 from edr.overflow import DropReason, Gap, Overflow
+from edr.pattern import Mismatch, Pattern
 from edr.statistics import BusStatistics, SubscriptionStatistics
 from edr.subscription import Subscription
 
@@ -54,7 +55,9 @@ __all__ = [
     "ImportTimeHandle",
     "InvalidBinding",
     "InvalidEvent",
+    "Mismatch",
     "Overflow",
+    "Pattern",
     "Severity",
     "Subscription",
     "SubscriptionOverflow",

@@ -10,12 +10,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar
 
 import orjson
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, WithJsonSchema
 
 from edr.errors import InvalidBinding, join_path, kind_of
 from edr.event import Event
 from edr.levels import Severity, Verbosity
 from edr.model import FrozenModel
+from edr.pattern import Mismatch, Pattern, pattern_json_schema
 
 WILDCARD = "*"
 
@@ -62,6 +63,20 @@ def _levels(field: str, kind: type[_Level]) -> BeforeValidator:
     return BeforeValidator(check)
 
 
+def _pattern(value: object) -> Pattern | None:
+    return value if value is None or isinstance(value, Pattern) else Pattern(value)
+
+
+def _document(pattern: Pattern | None) -> dict[str, Any] | None:
+    return None if pattern is None else pattern.document
+
+
+# The schema of patterns refers to itself, so it comes with definitions of its own. Pydantic leaves
+# references to another document alone; .invalid (RFC 2606) says that none is to be fetched.
+_PATTERN_ID = "https://edr.invalid/body-pattern"
+_PATTERN_SCHEMA = {"$id": _PATTERN_ID, **pattern_json_schema(f"{_PATTERN_ID}#/$defs/")}
+
+
 def _one_or_many(item: dict[str, Any]) -> WithJsonSchema:
     return WithJsonSchema({"anyOf": [item, {"type": "array", "items": item, "minItems": 1}]})
 
@@ -99,6 +114,12 @@ class Binding(FrozenModel):
         Verbosity | tuple[Verbosity, ...], _levels("verbosity", Verbosity), _VERBOSITY_SCHEMA
     ] = Field(Verbosity.INFO, description="the lowest verbosity, or a list of exactly the wanted")
     exact_verbosity: bool = Field(False, description="that verbosity alone")
+    body: Annotated[
+        Pattern | None,
+        PlainValidator(_pattern),
+        PlainSerializer(_document, return_type=dict[str, Any] | None),
+        WithJsonSchema({"anyOf": [_PATTERN_SCHEMA, {"type": "null"}]}),
+    ] = Field(None, description="a pattern that the body must match")
 
     if TYPE_CHECKING:
         # What a type checker would make of the fields above refuses severity="ok".
@@ -112,6 +133,7 @@ class Binding(FrozenModel):
             exact_severity: bool = False,
             verbosity: Verbosity | str | Sequence[Verbosity | str] = Verbosity.INFO,
             exact_verbosity: bool = False,
+            body: Pattern | Mapping[str, Any] | None = None,
         ) -> None: ...
 
     def matches(self, event: Event) -> bool:
@@ -121,7 +143,30 @@ class Binding(FrozenModel):
             and event.severity in self.severities
             and event.verbosity in self.verbosities
             and self._matches_account(event)
+            and (self.body is None or self.body.matches(event.body))
         )
+
+    def explain(self, event: Event) -> tuple[Mismatch, ...]:
+        """Tell why ``event`` is not wanted: every field, or path in the body, that disagrees.
+
+        Empty if it is wanted. For people who wonder why nothing arrives; each ``Mismatch`` says
+        where, what was ``wanted`` there and what was ``found``, and reads well as text.
+        """
+        mismatches = []
+        if self.app_name != WILDCARD and event.app_name not in self.app_names:
+            mismatches.append(Mismatch("app_name", list(self.app_names), event.app_name))
+        if event.severity not in self.severities:
+            mismatches.append(Mismatch("severity", list(self.severities), event.severity))
+        if event.verbosity not in self.verbosities:
+            mismatches.append(Mismatch("verbosity", list(self.verbosities), event.verbosity))
+        if not self._matches_account(event):
+            mismatches.append(Mismatch("account_id", list(self.account_ids), event.account_id))
+            if self.include_descendants:
+                above = list(event.account_tree)
+                mismatches.append(Mismatch("account_tree", list(self.account_ids), above))
+        if self.body is not None:
+            mismatches += self.body.explain(event.body)
+        return tuple(mismatches)
 
     def _matches_account(self, event: Event) -> bool:
         if self.account_id == WILDCARD or event.account_id in self.account_ids:
@@ -152,10 +197,10 @@ class Binding(FrozenModel):
         """Return the AMQP keys that cover this binding.
 
         They are ``edr.<severity>.<verbosity>.<account>.<app>``: the cross product in that order,
-        the rightmost fastest. Covering is not matching: a key
-        cannot see the accounts above an event, so with descendants the account is ``*``, and
-        what arrives must still pass ``matches``. In a name ``.``, ``*``, ``#`` and ``%``, which
-        mean something to a broker, are percent-encoded; whoever publishes must do the same.
+        the rightmost fastest. Covering is not matching: a broker sees neither the accounts
+        above an event, so with descendants the account is ``*``, nor the body; what arrives
+        must still pass ``matches``. In a name ``.``, ``*``, ``#`` and ``%``, which mean something
+        to a broker, are percent-encoded; whoever publishes must do the same.
         """
         any_account = self.account_id == WILDCARD or self.include_descendants
         accounts = [WILDCARD] if any_account else [_key_word(name) for name in self.account_ids]

@@ -177,10 +177,12 @@ class Bus:
             raise _no_object(body)
         queues = route.queues
         if not queues:
-            if self._debug:
-                snapshot(body)
-            self._emits += 1
-            return 0
+            if route.looks_into_body or self._debug:
+                body = checked = snapshot(body)
+                queues = route.wanting(checked)
+            if not queues:
+                self._emits += 1
+                return 0
         event = route.template.stamp(snapshot(body), datetime.now(UTC))
         self._emits += 1
         hard = put_all(queues, event)
@@ -225,10 +227,14 @@ class Bus:
         route = self._routes.find(key)
         if not isinstance(body, Mapping):
             raise _no_object(body)
-        if route.queues or self._debug:
+        queues = route.queues
+        if route.looks_into_body or self._debug:
+            body = checked = snapshot(body)
+            queues = route.wanting(checked)
+        if queues:
             event = route.template.stamp(snapshot(body), datetime.now(UTC))
         self._emits += 1
-        return sum(queue.offer_nowait(event) for queue in route.queues)
+        return sum(queue.offer_nowait(event) for queue in queues)
 
     def emit_threadsafe(
         self,
@@ -322,9 +328,10 @@ class Bus:
             # Pydantic's model_construct checks nothing.
             raise InvalidEvent(f"publish takes an edr.Event that was validated, not {event!r}")
         try:
-            return self._known_routes[key].queues
+            route = self._known_routes[key]
         except (KeyError, TypeError):
-            return self._routes.find(key).queues
+            route = self._routes.find(key)
+        return route.wanting(fields["body"]) if route.looks_into_body else route.queues
 
     def _draft(self, key: RouteKey, body: Mapping[str, Any], last_number: int | None) -> Draft:
         """Check and stamp an event that must wait for the accounts above it."""
@@ -345,7 +352,7 @@ class Bus:
             account_tree = await self._accounts.ancestors(account_id)
         self.enter()
         route = self._routes.find((*draft.key[:-1], account_tree))
-        queues = route.queues
+        queues = route.wanting(draft.body)
         if draft.last_number is not None:
             queues = tuple(queue for queue in queues if queue.number <= draft.last_number)
         self._emits += 1

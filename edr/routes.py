@@ -11,13 +11,17 @@ from __future__ import annotations
 from typing import Any, TypeAlias
 
 from edr.binding import Binding
+from edr.body import FrozenDict
 from edr.event import Template
+from edr.pattern import Pattern, PatternIndex
 from edr.queue import BoundedQueue
 from edr.trie import Spot, SubscriptionTrie, spots_of
 
 MAX_ROUTES = 8192
 """Keys that are remembered. A service emits some hundred; this bounds one whose accounts are many
 to a few MB, and forgetting them all at the limit costs each key one match of a microsecond."""
+
+_Place: TypeAlias = tuple[Spot, Pattern | None]
 
 RouteKey: TypeAlias = tuple[Any, Any, Any, Any, Any, tuple[str, ...]]
 """App name, app version, severity, verbosity, account id, account tree; as they were given."""
@@ -26,38 +30,77 @@ RouteKey: TypeAlias = tuple[Any, Any, Any, Any, Any, tuple[str, ...]]
 class Route:
     """What emits of one key have in common: who wants them, and the fields they share."""
 
-    __slots__ = ("queues", "template")
+    __slots__ = ("_always", "_indexes", "looks_into_body", "queues", "template")
 
-    def __init__(self, template: Template, queues: tuple[BoundedQueue, ...]) -> None:
+    def __init__(
+        self,
+        template: Template,
+        queues: tuple[BoundedQueue, ...],
+        indexes: tuple[PatternIndex[BoundedQueue], ...],
+    ) -> None:
         self.template = template
-        self.queues = queues
+        self.queues = () if indexes else queues
+        """Who wants them whatever the body; empty where ``looks_into_body``, so that emit, which
+        tests this first, pays nothing for body patterns that are elsewhere."""
+        self.looks_into_body = bool(indexes)
+        self._always = queues
+        self._indexes = indexes
+
+    def wanting(self, body: FrozenDict) -> tuple[BoundedQueue, ...]:
+        """Return who wants an event of this body, each once."""
+        wanted = dict.fromkeys(self._always)
+        for index in self._indexes:
+            wanted.update(dict.fromkeys(index.match(body)))
+        return tuple(wanted)
 
 
 class Routes:
     """The open queues of a bus, under their bindings."""
 
     def __init__(self, node: str) -> None:
-        self.queues: dict[BoundedQueue, tuple[Spot, ...]] = {}
+        self.queues: dict[BoundedQueue, tuple[_Place, ...]] = {}
         self.known: dict[RouteKey, Route] = {}
         """The remembered routes. Emit reads it directly; it is always the same dict."""
         self._node = node
-        self._trie: SubscriptionTrie[BoundedQueue] = SubscriptionTrie()
+        # Bindings with a body pattern that meet at one spot share an index, which stands there
+        # in the trie beside the queues of those without.
+        self._trie: SubscriptionTrie[BoundedQueue | PatternIndex[BoundedQueue]]
+        self._trie = SubscriptionTrie()
+        self._indexes: dict[Spot, PatternIndex[BoundedQueue]] = {}
 
     def add(self, queue: BoundedQueue, bindings: tuple[Binding, ...]) -> None:
         """Register ``queue``, once, for all of ``bindings``."""
-        spots = tuple(dict.fromkeys(spot for binding in bindings for spot in spots_of(binding)))
-        self._trie.add(spots, queue)
-        self.queues[queue] = spots
+        places = tuple(
+            dict.fromkeys((spot, each.body) for each in bindings for spot in spots_of(each))
+        )
+        for spot, pattern in places:
+            if pattern is None:
+                self._trie.add(spot, queue)
+                continue
+            index = self._indexes.get(spot)
+            if index is None:
+                index = self._indexes[spot] = PatternIndex()
+                self._trie.add(spot, index)
+            index.add(pattern, queue)
+        self.queues[queue] = places
         self.known.clear()
 
     def remove(self, queue: BoundedQueue) -> None:
         """Forget ``queue``; one that is not there changes nothing."""
-        spots = self.queues.pop(queue, None)
-        if spots is not None:
-            self._trie.remove(spots, queue)
-            self.known.clear()
-            if not self.queues:
-                self.queues = {}  # as in the trie: gives back the table of its largest days
+        places = self.queues.pop(queue, None)
+        if places is None:
+            return
+        for spot, pattern in places:
+            if pattern is None:
+                self._trie.remove(spot, queue)
+                continue
+            index = self._indexes[spot]
+            index.remove(pattern, queue)
+            if not index:
+                self._trie.remove(spot, self._indexes.pop(spot))
+        self.known.clear()
+        if not self.queues:
+            self.queues = {}  # as in the trie: gives back the table of its largest days
 
     def find(self, key: RouteKey) -> Route:
         """Return the route of ``key``.
@@ -76,7 +119,9 @@ class Routes:
             template.account_id,
             template.account_tree,
         )
-        route = Route(template, tuple(wanted))
+        indexes = tuple(each for each in wanted if isinstance(each, PatternIndex))
+        queues = tuple(each for each in wanted if not isinstance(each, PatternIndex))
+        route = Route(template, queues, indexes)
         if len(self.known) >= MAX_ROUTES:
             self.known.clear()
         self.known[key] = route

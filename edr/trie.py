@@ -30,7 +30,7 @@ The trie is pure: it knows no event loop, and any hashable value can stand for a
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable
 from functools import lru_cache
 from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
@@ -130,26 +130,26 @@ class SubscriptionTrie(Generic[T]):
     def __bool__(self) -> bool:
         return bool(self._apps or self._every_app)
 
-    def add(self, spots: Sequence[Spot], value: T) -> None:
-        """Store ``value`` at each of ``spots``; storing it again changes nothing."""
-        for spot in spots:
-            levels = self._levels(spot.app_name)
-            level = next((level for level in levels if level.cells == spot.cells), None)
-            if level is None:
-                level = _Level(spot.cells)
-                self._set_levels(spot.app_name, (*levels, level))
-            level.set_leaf(spot, _with(level.leaf(spot), value))
+    def add(self, spot: Spot, value: T) -> None:
+        """Store ``value`` at ``spot``; storing it again changes nothing."""
+        levels = self._levels(spot.app_name)
+        for level in levels:
+            if level.cells == spot.cells:
+                break
+        else:
+            level = _Level(spot.cells)
+            self._set_levels(spot.app_name, (*levels, level))
+        level.set_leaf(spot, _with(level.leaf(spot), value))
 
-    def remove(self, spots: Sequence[Spot], value: T) -> None:
+    def remove(self, spot: Spot, value: T) -> None:
         """Undo ``add`` and prune what is empty then; what is not there changes nothing."""
-        for spot in spots:
-            levels = self._levels(spot.app_name)
-            for level in levels:
-                if level.cells == spot.cells:
-                    level.set_leaf(spot, _without(level.leaf(spot), value))
-                    if level.is_empty():
-                        rest = tuple(other for other in levels if other is not level)
-                        self._set_levels(spot.app_name, rest)
+        levels = self._levels(spot.app_name)
+        for level in levels:
+            if level.cells == spot.cells:
+                level.set_leaf(spot, _without(level.leaf(spot), value))
+                if level.is_empty():
+                    rest = tuple(other for other in levels if other is not level)
+                    self._set_levels(spot.app_name, rest)
 
     def match(
         self,

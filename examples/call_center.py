@@ -220,6 +220,10 @@ def start_consumers(bus: Bus, group: asyncio.TaskGroup, screen: Screen, ledger: 
     lost = Binding(app_name="call_flow", severity=["warning", "critical"])
     worst = Binding(severity="critical")
     start(count, bus.subscribe(lost, worst, name="lost calls"), "abandon_reason")
+    # What the event says: agents who end a long pause, or have waited long.
+    long = [{"numeric": [">", 30]}]
+    idle = Binding(app_name="agents", body={"$or": [{"wait_time": long}, {"pause_time": long}]})
+    start(count, bus.subscribe(idle, name="long idle"), "agent_id")
     # The slow one, with room for eight events.
     start(archive, bus.subscribe(everything, name="archive", capacity=8, overflow=newest))
     # A callback, for whatever is a warning or worse.

@@ -197,3 +197,70 @@ def test_routing_keys_cover_descendants_with_a_star_and_encode_what_a_broker_rea
         "edr.critical.fatal.*.%2A",
         "edr.critical.fatal.*.%23%25",
     )
+
+
+def test_a_body_pattern_is_part_of_the_binding(make_event):
+    document = {
+        "status": ["paused", {"prefix": "wrap"}],
+        "wait": [{"numeric": [">", 30, "<=", 60]}],
+    }
+    binding = Binding(app_name="agents", body=document)
+
+    assert binding.matches(make_event("agents", body={"status": "wrapup", "wait": 31}))
+    assert not binding.matches(make_event("agents", body={"status": "ready", "wait": 31}))
+    assert not binding.matches(make_event("other", body={"status": "wrapup", "wait": 31}))
+    assert bindings_to_json(binding)["body"] == document
+    assert bindings_from_json(bindings_to_json(binding)) == binding
+    assert Binding.model_validate_json(binding.model_dump_json()) == binding
+    assert hash(Binding.model_validate_json(binding.model_dump_json())) == hash(binding)
+    jsonschema.validate(bindings_to_json(binding), Binding.model_json_schema())
+    assert binding.routing_keys() == Binding(app_name="agents").routing_keys()
+
+
+def test_a_wrong_body_pattern_is_named_by_its_path():
+    with pytest.raises(InvalidBinding) as caught:
+        Binding(body={"queue": {"id": [{"numeric": [">", "x"]}]}})
+    assert caught.value.path == "body.queue.id[0].numeric[1]"
+
+    with pytest.raises(InvalidBinding) as caught:
+        bindings_from_json([{}, {"body": {"a.b": []}}])
+    assert caught.value.path == '[1].body["a.b"]'
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({"body": {"a": "x"}}, Binding.model_json_schema())
+
+
+def test_explain_names_every_field_and_path_that_disagrees(make_event):
+    binding = Binding(
+        app_name=["agents"],
+        severity="critical",
+        verbosity="error",
+        account_id="acme",
+        include_descendants=True,
+        body={"calls": {"id": [{"exists": True}], "wait": [{"numeric": [">", 30]}]}},
+    )
+    event = make_event(
+        "pbx", account_id="shop", account_tree=["root"], body={"calls": [{"id": 1, "wait": 5}]}
+    )
+    reasons = {mismatch.path: mismatch for mismatch in binding.explain(event)}
+
+    assert list(reasons) == [
+        "app_name",
+        "severity",
+        "verbosity",
+        "account_id",
+        "account_tree",
+        "body.calls[0].wait",
+    ]
+    assert (reasons["severity"].wanted, reasons["severity"].found) == (["critical"], "ok")
+    assert str(reasons["body.calls[0].wait"]) == (
+        'body.calls[0].wait: wanted [{"numeric": [">", 30]}], found 5'
+    )
+
+
+@given(bindings, st.data())
+def test_explain_is_empty_just_when_the_binding_matches(binding, data):
+    from test_event import events
+
+    event = data.draw(events)
+
+    assert (binding.explain(event) == ()) == binding.matches(event)

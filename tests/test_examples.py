@@ -117,7 +117,7 @@ def test_the_call_centre_accounts_for_every_event():
     table = table_of(done.stdout)
 
     assert (done.returncode, done.stderr) == (0, "")
-    assert len(table) == 6
+    assert len(table) == 7
     for row in table.values():
         dropped = sum(int(number) for number in re.findall(r"\d+", row["dropped"]))
         assert int(row["offered"]) == int(row["delivered"]) + dropped + int(row["pending"])
@@ -332,3 +332,11 @@ def read_all(terminal):
         except OSError:
             pass
     return b"".join(parts).decode()
+
+
+def test_explain_tells_every_reason():
+    done = run("explain.py")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "body.wait_time: wanted [{" in done.stdout
+    assert len(done.stdout.splitlines()) == 6
