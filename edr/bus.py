@@ -105,6 +105,7 @@ class Bus:
         # Closed by drain, and so out of the routes, but still to be emptied; aclose may have to.
         self._draining: list[BoundedQueue] = []
         self._abandoned: deque[BoundedQueue] = deque()
+        self._release_is_due = False
         self._handles: dict[tuple[Binding, ...], list[Handle]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._last_number = 0
@@ -406,12 +407,14 @@ class Bus:
     def abandon(self, queue: BoundedQueue) -> None:
         """Take note that nobody will consume ``queue`` any more. From any thread, at any point."""
         self._abandoned.append(queue)
-        if self._pid != os.getpid() or self._loop is None:
+        if self._release_is_due or self._pid != os.getpid() or self._loop is None:
             return
+        self._release_is_due = True
         with suppress(RuntimeError):  # the loop is closed, so nothing is emitted any more
             self._loop.call_soon_threadsafe(self._release_abandoned)
 
     def _release_abandoned(self) -> None:
+        self._release_is_due = False
         while self._abandoned:
             self._abandoned.popleft().discard()
 

@@ -387,28 +387,30 @@ class BoundedQueue:
                 self.shared_by_tasks = True
             self.consumer = task
 
-    async def wait(self) -> None:
-        """Wait until there may be something to take, or the queue is closed.
+    def start_waiting(self) -> asyncio.Future[None]:
+        """Return a future that is done when there may be something to take, or it is closed.
 
-        Cancellation: safe; a wake-up that the cancelled task did not use goes to another one.
+        Whoever is cancelled while awaiting it calls ``stop_waiting``.
         """
         loop = asyncio.get_running_loop()
         if self.loop is not loop:
             raise WrongLoopError(f"subscription {self.name!r} belongs to another event loop")
-        self._note_consumer()
-        self._revoke()
+        if self.consumer is not current_task(loop):
+            self._note_consumer()
+        self._granted -= self.credit
+        self.credit = 0
+        waiter: asyncio.Future[None] = loop.create_future()
         if self._waiters is None:
             self._waiters = deque()
-        waiter = loop.create_future()
         self._waiters.append(waiter)
-        try:
-            await waiter
-        except asyncio.CancelledError:
-            if waiter in self._waiters:
-                self._waiters.remove(waiter)
-            elif self.items:
-                self._wake_one()
-            raise
+        return waiter
+
+    def stop_waiting(self, waiter: asyncio.Future[None]) -> None:
+        """Forget a waiter; a wake-up that it did not use goes to another one."""
+        if self._waiters and waiter in self._waiters:
+            self._waiters.remove(waiter)
+        elif self.items:
+            self._wake_one()
 
     def _wake_one(self) -> None:
         while self._waiters:

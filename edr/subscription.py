@@ -13,7 +13,6 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from edr.event import Event
-from edr.overflow import Gap
 from edr.queue import BoundedQueue, current_task
 from edr.statistics import SubscriptionStatistics
 
@@ -76,11 +75,6 @@ class Subscription:
                 return queue.items.popleft()  # type: ignore[return-value]
             if queue.consumer is not None:
                 return queue.take()  # type: ignore[return-value]
-        # A Gap is returned to those alone who asked for gaps; typing it would burden all others.
-        return await self._take_with_care()  # type: ignore[return-value]
-
-    async def _take_with_care(self) -> Event | Gap:
-        queue = self._queue
         if queue.loop is None and not queue.closed:
             queue.loop = self._bus.enter()
         while not queue.items:
@@ -88,8 +82,14 @@ class Subscription:
                 raise queue.error
             if queue.closed:
                 raise StopAsyncIteration
-            await queue.wait()
-        return queue.take()
+            waiter = queue.start_waiting()
+            try:
+                await waiter
+            except asyncio.CancelledError:
+                queue.stop_waiting(waiter)
+                raise
+        # A Gap is returned to those alone who asked for gaps; typing it would burden all others.
+        return queue.take()  # type: ignore[return-value]
 
     async def __aenter__(self) -> Self:
         return self

@@ -3,27 +3,30 @@
 The problem: one event, a million subscriptions, a handful that match. Testing each with
 ``Binding.matches`` costs a second; this costs about a microsecond, whatever else is stored.
 
-The path to a leaf is app, levels, account:
+The path to a leaf is app, account, levels:
 
 * app: a dict of names, and beside it one branch for bindings to any app.
+* account: what is bound to any account, a dict of accounts, and a dict of accounts whose
+  descendants are wanted too; an event is looked up there under its own account and each of the
+  accounts above it.
 * levels: severity and verbosity together span a grid of 3 x 6 cells. A binding covers a set of
   cells, held as one integer with a bit for each; an event is in one cell. A node of this stage
   stands for one set of cells, so a threshold, an exact level and a list of levels are each
   **one** node, and one ``&`` decides it.
-* account: the leaf of bindings to any account, a dict of accounts, and a dict of accounts
-  whose descendants are wanted too; an event is looked up there under its own account and each
-  of the accounts above it.
 
-Rejected: a node per severity and one below it per verbosity (a list of levels would be stored
-once for each, and a single subscription would pay for two more containers); a leaf for each
-of the 18 cells (18 entries for a default binding); a topic string (``app.severity.…``), in which
-a dot or a star in a name changes the meaning.
+Rejected: levels before the account (an event would visit the nodes of all level sets that anybody
+uses, and look its accounts up in each: 2.4 times the cost, measured with thresholds of all kinds);
+a node per severity and one below it per verbosity (a list of levels would be stored once for each,
+and a single subscription would pay for two more containers); a leaf for each of the 18 cells (18
+entries for a default binding); a topic string (``app.severity.…``), in which a dot or a star in a
+name changes the meaning.
 
 Invariants, named like their tests: agrees with ``Binding.matches``; a value is found once;
-removing leaves nothing behind; adding and removing touch only the binding's own spots.
+removing leaves nothing behind; adding and removing touch only the binding's own spots; a match
+visits only its own app and account.
 
-Cost: a match visits the nodes of one app and of the any-app branch, at most one for each set of
-cells in use there (1 to 18 in practice), and for each a dict lookup per account in question.
+Cost: a match makes a look-up for the event's account and each account above it, in its app and in
+the any-app branch, and one ``&`` for each set of cells that is bound there (1 to 3 in practice).
 
 The trie is pure: it knows no event loop, and any hashable value can stand for a subscription.
 """
@@ -50,6 +53,7 @@ _SMALL_LEAF = 8
 removing copies it. Beyond, it is a dict, so that neither grows with the leaf."""
 
 _Leaf: TypeAlias = tuple[T, ...] | dict[T, None]
+_Levels: TypeAlias = "tuple[_Level[T], ...]"
 
 
 class Spot(NamedTuple):
@@ -83,73 +87,111 @@ def _cells(severities: tuple[Severity, ...], verbosities: tuple[Verbosity, ...])
 
 
 class _Level(Generic[T]):
-    """The node of one set of cells below one app."""
+    """What is bound to one set of cells, of one account and app."""
 
-    __slots__ = ("below", "cells", "everyone", "own")
+    __slots__ = ("cells", "leaf")
 
     def __init__(self, cells: int) -> None:
         self.cells = cells
-        self.everyone: _Leaf[T] = ()
-        # Most levels use one of the two; an empty dict each would double the node.
-        self.own: dict[str, _Leaf[T]] | None = None
-        self.below: dict[str, _Leaf[T]] | None = None
+        self.leaf: _Leaf[T] = ()
+
+
+class _App(Generic[T]):
+    """What is bound to one app, by account."""
+
+    __slots__ = ("below", "everyone", "own")
+
+    def __init__(self) -> None:
+        self.everyone: _Levels[T] = ()
+        # Most apps use one of the three; an empty dict for each of these would double the node.
+        self.own: dict[str, _Levels[T]] | None = None
+        self.below: dict[str, _Levels[T]] | None = None
 
     def is_empty(self) -> bool:
         return not (self.everyone or self.own or self.below)
 
-    def leaf(self, spot: Spot) -> _Leaf[T]:
+    def levels(self, spot: Spot) -> _Levels[T]:
         if spot.account_id is None:
             return self.everyone
         accounts = self.below if spot.below else self.own
         return accounts.get(spot.account_id, ()) if accounts else ()
 
-    def set_leaf(self, spot: Spot, leaf: _Leaf[T]) -> None:
+    def set_levels(self, spot: Spot, levels: _Levels[T]) -> None:
         if spot.account_id is None:
-            self.everyone = leaf
+            self.everyone = levels
             return
         accounts = (self.below if spot.below else self.own) or {}
-        if leaf:
-            accounts[spot.account_id] = leaf
+        if levels:
+            accounts[spot.account_id] = levels
         else:
             accounts.pop(spot.account_id, None)
+        # Nothing, rather than an empty dict, which keeps the table of its largest days.
         if spot.below:
             self.below = accounts or None
         else:
             self.own = accounts or None
 
+    def match(
+        self, cell: int, account_id: str | None, account_tree: tuple[str, ...], found: list[T]
+    ) -> None:
+        """Add to ``found`` what matches."""
+        for level in self.everyone:
+            if level.cells & cell:
+                found += level.leaf
+        if account_id is not None and self.own is not None:
+            for level in self.own.get(account_id, ()):
+                if level.cells & cell:
+                    found += level.leaf
+        if self.below is not None:
+            path = account_tree if account_id is None else (*account_tree, account_id)
+            for account in path:
+                for level in self.below.get(account, ()):
+                    if level.cells & cell:
+                        found += level.leaf
+
 
 class SubscriptionTrie(Generic[T]):
     """Values stored under bindings, and found by the fields of an event."""
 
-    __slots__ = ("_apps", "_every_app")
+    __slots__ = ("_any_app", "_apps")
 
     def __init__(self) -> None:
-        self._apps: dict[str, tuple[_Level[T], ...]] = {}
-        self._every_app: tuple[_Level[T], ...] = ()
+        self._apps: dict[str, _App[T]] = {}
+        self._any_app: _App[T] = _App()
 
     def __bool__(self) -> bool:
-        return bool(self._apps or self._every_app)
+        return bool(self._apps) or not self._any_app.is_empty()
 
     def add(self, spot: Spot, value: T) -> None:
         """Store ``value`` at ``spot``; storing it again changes nothing."""
-        levels = self._levels(spot.app_name)
+        if spot.app_name is None:
+            app = self._any_app
+        else:
+            app = self._apps.get(spot.app_name) or self._apps.setdefault(spot.app_name, _App())
+        levels = app.levels(spot)
         for level in levels:
             if level.cells == spot.cells:
                 break
         else:
             level = _Level(spot.cells)
-            self._set_levels(spot.app_name, (*levels, level))
-        level.set_leaf(spot, _with(level.leaf(spot), value))
+            app.set_levels(spot, (*levels, level))
+        level.leaf = _with(level.leaf, value)
 
     def remove(self, spot: Spot, value: T) -> None:
         """Undo ``add`` and prune what is empty then; what is not there changes nothing."""
-        levels = self._levels(spot.app_name)
+        app = self._any_app if spot.app_name is None else self._apps.get(spot.app_name)
+        if app is None:
+            return
+        levels = app.levels(spot)
         for level in levels:
             if level.cells == spot.cells:
-                level.set_leaf(spot, _without(level.leaf(spot), value))
-                if level.is_empty():
-                    rest = tuple(other for other in levels if other is not level)
-                    self._set_levels(spot.app_name, rest)
+                level.leaf = _without(level.leaf, value)
+                if not level.leaf:
+                    app.set_levels(spot, tuple(other for other in levels if other is not level))
+        if spot.app_name is not None and app.is_empty():
+            del self._apps[spot.app_name]
+            if not self._apps:
+                self._apps = {}  # a new one gives back the table of its largest days
 
     def match(
         self,
@@ -162,35 +204,12 @@ class SubscriptionTrie(Generic[T]):
         """Return every value whose binding matches an event of these fields, each once."""
         cell = _CELL[severity, verbosity]
         found: list[T] = []
-        for levels in (self._apps.get(app_name, ()), self._every_app):
-            for level in levels:
-                if level.cells & cell:
-                    if level.everyone:
-                        found += level.everyone
-                    if account_id is not None:
-                        if level.own is not None:
-                            found += level.own.get(account_id, ())
-                        if level.below is not None:
-                            found += level.below.get(account_id, ())
-                    if level.below is not None:
-                        for ancestor in account_tree:
-                            found += level.below.get(ancestor, ())
+        app = self._apps.get(app_name)
+        if app is not None:
+            app.match(cell, account_id, account_tree, found)
+        self._any_app.match(cell, account_id, account_tree, found)
         # A value is stored at several spots when it has several bindings or names in a list.
         return list(dict.fromkeys(found)) if len(found) > 1 else found
-
-    def _levels(self, app_name: str | None) -> tuple[_Level[T], ...]:
-        return self._every_app if app_name is None else self._apps.get(app_name, ())
-
-    def _set_levels(self, app_name: str | None, levels: tuple[_Level[T], ...]) -> None:
-        if app_name is None:
-            self._every_app = levels
-        elif levels:
-            self._apps[app_name] = levels
-        else:
-            self._apps.pop(app_name, None)
-            if not self._apps:
-                # A dict keeps the table of its largest days; a new one gives it back.
-                self._apps = {}
 
 
 def _with(leaf: _Leaf[T], value: T) -> _Leaf[T]:
