@@ -88,13 +88,8 @@ def snapshot(body: Mapping[str, Any]) -> FrozenDict:
         # orjson refuses bad keys, lone surrogates, integers beyond 64 bits, and most types that
         # are no JSON, in a twentieth of the time that looking at each from here takes. What it
         # lets pass and we do not (NaN, datetimes, enums, depth), the copying sees.
-        orjson.dumps(body)
-        copied = FrozenDict(body)
-        for key, value in body.items():
-            kind = type(value)
-            if kind not in _SCALARS and not (kind is float and isfinite(value)):
-                _replace(copied, key, _copy_plain(value, kind, MAX_DEPTH - 1))
-        return copied  # noqa: TRY300 - the copying is what may raise
+        _dumps(body)
+        return _copy_plain_object(body, MAX_DEPTH)
     except TypeError:
         pass
     try:
@@ -107,27 +102,43 @@ def snapshot(body: Mapping[str, Any]) -> FrozenDict:
 # TypeError sends the body to the careful walk.
 
 _SCALARS: frozenset[type] = frozenset({str, int, bool, type(None)})
+_ARRAYS: frozenset[type] = frozenset({list, tuple, FrozenList})
+
+
+def _copy_plain_object(source: Mapping[str, Any], depth: int) -> FrozenDict:
+    copied = FrozenDict(source)  # scalars are copied by this, in C; most objects hold no other
+    for key, value in source.items():
+        kind = type(value)
+        if kind in _SCALARS or (kind is float and isfinite(value)):
+            continue
+        if kind is dict:
+            _replace(copied, key, _copy_plain_object(value, depth - 1))
+        else:
+            _replace(copied, key, _copy_plain_other(value, kind, depth - 1))
+    if not depth:
+        raise TypeError
+    return copied
+
+
+def _copy_plain_other(source: Any, kind: type, depth: int) -> FrozenDict | FrozenList:
+    if kind is FrozenDict:
+        return _copy_plain_object(source, depth)
+    if not depth or kind not in _ARRAYS:
+        raise TypeError
+    copied = list(source)
+    for index, value in enumerate(copied):
+        kind = type(value)
+        if kind in _SCALARS or (kind is float and isfinite(value)):
+            continue
+        if kind is dict:
+            copied[index] = _copy_plain_object(value, depth - 1)
+        else:
+            copied[index] = _copy_plain_other(value, kind, depth - 1)
+    return FrozenList(copied)
 
 
 _replace = dict.__setitem__
-
-
-def _copy_plain(value: Any, kind: type, depth: int) -> FrozenDict | FrozenList:
-    if depth and (kind is dict or kind is FrozenDict):
-        copied = FrozenDict(value)
-        for key, inner in value.items():
-            kind = type(inner)
-            if kind not in _SCALARS and not (kind is float and isfinite(inner)):
-                _replace(copied, key, _copy_plain(inner, kind, depth - 1))
-        return copied
-    if depth and (kind is list or kind is tuple or kind is FrozenList):
-        items = list(value)
-        for index, inner in enumerate(value):
-            kind = type(inner)
-            if kind not in _SCALARS and not (kind is float and isfinite(inner)):
-                items[index] = _copy_plain(inner, kind, depth - 1)
-        return FrozenList(items)
-    raise TypeError
+_dumps = orjson.dumps
 
 
 # The careful walk: takes whatever holds a JSON value, and says where one does not.

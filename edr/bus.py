@@ -51,6 +51,9 @@ CANCEL_GRACE = 1.0
 """Seconds that ``aclose`` waits for cancelled tasks; one that swallows its cancellation would
 otherwise keep the bus from closing."""
 
+# Bound once: emit would look the class up, and its method, each time.
+_now = datetime.now
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -184,7 +187,7 @@ class Bus:
             if not queues:
                 self._emits += 1
                 return 0
-        event = route.template.stamp(snapshot(body), datetime.now(UTC))
+        event = route.stamp(snapshot(body), _now(UTC))
         self._emits += 1
         hard = put_all(queues, event)
         if not hard:
@@ -233,7 +236,7 @@ class Bus:
             body = checked = snapshot(body)
             queues = route.wanting(checked)
         if queues:
-            event = route.template.stamp(snapshot(body), datetime.now(UTC))
+            event = route.stamp(snapshot(body), _now(UTC))
         self._emits += 1
         return sum(queue.offer_nowait(event) for queue in queues)
 
@@ -336,7 +339,7 @@ class Bus:
 
     def _draft(self, key: RouteKey, body: Mapping[str, Any], last_number: int | None) -> Draft:
         """Check and stamp an event that must wait for the accounts above it."""
-        timestamp = datetime.now(UTC)
+        timestamp = _now(UTC)
         Template(key, self.node)
         if not isinstance(body, Mapping):
             raise _no_object(body)
@@ -357,7 +360,7 @@ class Bus:
         if draft.last_number is not None:
             queues = tuple(queue for queue in queues if queue.number <= draft.last_number)
         self._emits += 1
-        hard = put_all(queues, route.template.stamp(draft.body, draft.timestamp)) if queues else []
+        hard = put_all(queues, route.stamp(draft.body, draft.timestamp)) if queues else []
         return len(queues) - len(hard), hard
 
     # Subscribe

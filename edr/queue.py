@@ -222,14 +222,19 @@ class BoundedQueue:
         if self.closed:
             return False
         self._granted += 1
-        queued = (len(self.items) if self.items else 0) - self._markers
-        if queued >= self.capacity or self._line:
+        items = self.items
+        if items is None:
+            items = self.items = deque()
+            self.append = items.append
+        queued = len(items) - self._markers + 1
+        if queued > self.capacity or self._line:
             return self._stand_in_line(event)
-        self._append(event)
-        queued += 1
+        items.append(event)
+        if self._waiters:
+            self._wake_one()
         if queued > self._peak:
             self._peak = queued
-        elif not self._waiters:
+        elif queued < self._peak and not self._waiters:
             # Up to the peak, not to the capacity: so every new peak comes through here.
             room = min(self._peak, self.capacity) - queued
             self._granted += room - self.credit

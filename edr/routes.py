@@ -30,7 +30,7 @@ RouteKey: TypeAlias = tuple[Any, Any, Any, Any, Any, tuple[str, ...]]
 class Route:
     """What emits of one key have in common: who wants them, and the fields they share."""
 
-    __slots__ = ("_always", "_indexes", "looks_into_body", "queues", "template")
+    __slots__ = ("_always", "_indexes", "looks_into_body", "queues", "stamp")
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class Route:
         queues: tuple[BoundedQueue, ...],
         indexes: tuple[PatternIndex[BoundedQueue], ...],
     ) -> None:
-        self.template = template
+        self.stamp = template.stamp
         self.queues = () if indexes else queues
         """Who wants them whatever the body; empty where ``looks_into_body``, so that emit, which
         tests this first, pays nothing for body patterns that are elsewhere."""
