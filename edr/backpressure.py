@@ -48,7 +48,8 @@ def _refuse_deadlock(tickets: list[Ticket]) -> None:
     task = asyncio.current_task()
     for ticket in tickets:
         queue = ticket.queue
-        if _may_wait(ticket) and queue.consumer is task and not queue.shared_by_tasks:
+        consumer = queue.consumer() if queue.consumer is not None else None
+        if _may_wait(ticket) and consumer is task and not queue.shared_by_tasks:
             _give_up(tickets, DropReason.WOULD_BLOCK)
             raise WouldDeadlock(queue.name)
 

@@ -296,6 +296,7 @@ class Bus:
         if self._loop is None:
             self._loop = loop
             self._thread = get_ident()
+            self._release_abandoned()
             for handle in self._all_handles():
                 handle.start(loop)
         elif self._loop is not loop:
@@ -591,7 +592,7 @@ class Bus:
         waits: list[asyncio.Task[Any]] = [
             self._spawn(self._consumed(queue))
             for queue in queues
-            if queue.pending and queue not in bound
+            if not queue.is_drained and queue not in bound
         ]
         waits += [worker for handle in handles for worker in handle.workers()]
         waits = [task for task in waits if task is not asyncio.current_task()]
@@ -613,9 +614,9 @@ class Bus:
         patience = self.stall_after if self.stall_after < inf else None
         try:
             while not drained.done():
-                before = queue.pending
+                before = queue.delivered
                 await asyncio.wait({drained}, timeout=patience)
-                if queue.pending == before:
+                if queue.delivered == before:
                     break
         finally:
             drained.cancel()

@@ -177,14 +177,13 @@ class Handle:
 
     async def _call(self, event: Event) -> None:
         args = (event,) if self.payload is NO_PAYLOAD else (event, self.payload)
-        result = self.callback(*args)
-        if not inspect.isawaitable(result):
-            return
-        if self._options.timeout is None:
-            await result
-        else:
-            async with asyncio.timeout(self._options.timeout):
-                await result
+        try:
+            result = self.callback(*args)
+            if inspect.isawaitable(result):
+                async with asyncio.timeout(self._options.timeout):
+                    await result
+        finally:
+            await _absorb_own_cancellation()
 
     def _failed(self, exc: Exception | SystemExit | asyncio.CancelledError, event: Event) -> None:
         self.errors += 1
@@ -222,14 +221,26 @@ class Handle:
             self._on_unbind(self)
 
 
-def _stopped_from_outside() -> bool:
-    """Tell whether the cancellation that a callback ran into was meant for its worker."""
+async def _absorb_own_cancellation() -> None:
+    """Take back what a callback did to the task that it runs in.
+
+    A callback that cancelled its task and then did not await has that cancellation still to
+    come; it comes here, and not where the next event is waited for.
+    """
     worker = asyncio.current_task()
     assert isinstance(worker, _Worker)
     if worker.cancelled_itself:
-        worker.cancelled_itself = False
-        worker.uncancel()
-    return worker.cancelling() > 0
+        try:
+            await asyncio.sleep(0)
+        finally:
+            worker.cancelled_itself = False
+            worker.uncancel()
+
+
+def _stopped_from_outside() -> bool:
+    """Tell whether the cancellation that a callback ran into was meant for its worker."""
+    worker = asyncio.current_task()
+    return worker is not None and worker.cancelling() > 0
 
 
 def _current_task_or_none() -> asyncio.Task[Any] | None:

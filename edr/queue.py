@@ -32,6 +32,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import weakref
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterable, Sequence
 from math import inf
@@ -147,8 +148,9 @@ class BoundedQueue:
         """What ends the iteration in place of StopAsyncIteration."""
         self.loop: Any = None
         """The event loop, once the queue has been consumed in one."""
-        self.consumer: asyncio.Task[Any] | None = None
-        """The task that took, or waited to take, last."""
+        self.consumer: weakref.ref[asyncio.Task[Any]] | None = None
+        """The task that took, or waited to take, last. Weak, as one that has failed holds its
+        frames, and they the subscription, which would never be collected."""
         self.shared_by_tasks = False
         """Whether several tasks take, so that one of them can wait for another."""
 
@@ -204,6 +206,11 @@ class BoundedQueue:
         """The most that were ever pending."""
         return max(self._peak, self.pending)
 
+    @property
+    def is_drained(self) -> bool:
+        """Whether there is nothing to take any more, not even a gap."""
+        return not self.items and not self._waiting
+
     def _queued(self) -> int:
         return len(self.items) - self._markers if self.items else 0
 
@@ -218,7 +225,10 @@ class BoundedQueue:
     # Put
 
     def offer(self, event: Event) -> Ticket | bool:
-        """Take ``event`` without credit: True, or False if closed, or its ticket if full."""
+        """Take ``event`` when there is no credit.
+
+        Returns True, or False if closed, or the event's ticket if full.
+        """
         if self.closed:
             return False
         self._granted += 1
@@ -236,9 +246,8 @@ class BoundedQueue:
             self._peak = queued
         elif queued < self._peak and not self._waiters:
             # Up to the peak, not to the capacity: so every new peak comes through here.
-            room = min(self._peak, self.capacity) - queued
-            self._granted += room - self.credit
-            self.credit = room
+            self.credit = min(self._peak, self.capacity) - queued
+            self._granted += self.credit
         return True
 
     def _stand_in_line(self, event: Event) -> Ticket:
@@ -247,12 +256,18 @@ class BoundedQueue:
             self._line = OrderedDict()
         self._line[ticket] = None
         self._waiting += 1
+        if self._waiting == 1:
+            self._taken_at = asyncio.get_running_loop().time()  # the stall clock starts here
         self._peak = max(self._peak, self.pending)
         self.watch = True
         return ticket
 
     def offer_nowait(self, event: Event) -> bool:
         """Take ``event`` or drop it by the policy, without a yield; BLOCK drops what is full."""
+        if self.credit:
+            self.credit -= 1
+            self.append(event)
+            return True
         outcome = self.offer(event)
         if isinstance(outcome, bool):
             return outcome
@@ -369,8 +384,6 @@ class BoundedQueue:
     def take(self) -> Event | Gap:
         """Remove the oldest event or gap; there must be one."""
         assert self.items
-        if self.consumer is not current_task(self.loop):
-            self._note_consumer()
         item = self.items.popleft()
         if isinstance(item, Gap):
             self._markers -= 1
@@ -385,12 +398,14 @@ class BoundedQueue:
         self._settle_drained()
         return item
 
-    def _note_consumer(self) -> None:
+    def note_consumer(self) -> asyncio.Task[Any] | None:
+        """Take note that the current task takes from now on, and return it."""
         task = current_task(self.loop)
-        if self.consumer is not task:
-            if self.consumer is not None and not self.consumer.done():
-                self.shared_by_tasks = True
-            self.consumer = task
+        last = self.consumer() if self.consumer is not None else None
+        if last is not None and last is not task and not last.done():
+            self.shared_by_tasks = True
+        self.consumer = None if task is None else weakref.ref(task)
+        return task
 
     def start_waiting(self) -> asyncio.Future[None]:
         """Return a future that is done when there may be something to take, or it is closed.
@@ -400,8 +415,6 @@ class BoundedQueue:
         loop = asyncio.get_running_loop()
         if self.loop is not loop:
             raise WrongLoopError(f"subscription {self.name!r} belongs to another event loop")
-        if self.consumer is not current_task(loop):
-            self._note_consumer()
         self._granted -= self.credit
         self.credit = 0
         waiter: asyncio.Future[None] = loop.create_future()
@@ -427,11 +440,9 @@ class BoundedQueue:
     # Stall
 
     def _start_stall_clock(self) -> None:
-        loop = asyncio.get_running_loop()
-        if self._waiting == 1:
-            self._taken_at = loop.time()
         if self._timer is None and self._shared.stall_after < inf:
-            self._timer = loop.call_later(self._shared.stall_after, self._check_stall)
+            due = self._taken_at + self._shared.stall_after
+            self._timer = asyncio.get_running_loop().call_at(due, self._check_stall)
 
     def _check_stall(self) -> None:
         self._timer = None
@@ -492,13 +503,13 @@ class BoundedQueue:
             self._timer = None
 
     async def drained(self) -> None:
-        """Wait until nothing is pending; only on a closed queue."""
-        while self.pending:
+        """Wait until all was taken, gaps too; only on a closed queue."""
+        while not self.is_drained:
             self._drained = asyncio.get_running_loop().create_future()
             await self._drained
 
     def _settle_drained(self) -> None:
-        if self._drained is not None and not self._drained.done() and not self.pending:
+        if self._drained is not None and not self._drained.done() and self.is_drained:
             self._drained.set_result(None)
 
 

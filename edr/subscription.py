@@ -17,6 +17,10 @@ from edr.queue import BoundedQueue, current_task
 from edr.statistics import SubscriptionStatistics
 
 
+_NOBODY = object()
+"""Has taken before any task has. Not None, which is current_task outside of any task."""
+
+
 class SubscriptionBus(Protocol):
     """The bus, as a subscription sees it."""
 
@@ -37,10 +41,11 @@ class Subscription:
     with ``async with``, ``close``, ``aclose``, or when nothing refers to it any more.
     """
 
-    __slots__ = ("__weakref__", "_bus", "_queue")
+    __slots__ = ("__weakref__", "_bus", "_consumer", "_queue")
 
     def __init__(self, bus: SubscriptionBus, queue: BoundedQueue) -> None:
         self._bus = bus
+        self._consumer: object = _NOBODY
         self._queue = queue
 
     @property
@@ -70,13 +75,13 @@ class Subscription:
             WrongLoopError: the bus belongs to another event loop.
         """
         queue = self._queue
-        if queue.items and queue.consumer is current_task(queue.loop):
-            if not queue.watch:
-                return queue.items.popleft()  # type: ignore[return-value]
-            if queue.consumer is not None:
-                return queue.take()  # type: ignore[return-value]
-        if queue.loop is None and not queue.closed:
-            queue.loop = self._bus.enter()
+        # On the hot path the task is one that took before, so loop and consumer are known.
+        if not queue.items or self._consumer is not current_task(queue.loop):
+            if queue.loop is None:
+                queue.loop = asyncio.get_running_loop() if queue.closed else self._bus.enter()
+            self._consumer = queue.note_consumer()
+        elif not queue.watch:
+            return queue.items.popleft()  # type: ignore[return-value]
         while not queue.items:
             if queue.error is not None:
                 raise queue.error
@@ -87,6 +92,9 @@ class Subscription:
                 await waiter
             except asyncio.CancelledError:
                 queue.stop_waiting(waiter)
+                # A cancelled task keeps this frame, and so the subscription, which must not
+                # keep the task: only the garbage collector would find them.
+                self._consumer = _NOBODY
                 raise
         # A Gap is returned to those alone who asked for gaps; typing it would burden all others.
         return queue.take()  # type: ignore[return-value]
