@@ -592,7 +592,7 @@ class Bus:
         waits: list[asyncio.Task[Any]] = [
             self._spawn(self._consumed(queue))
             for queue in queues
-            if not queue.is_drained and queue not in bound
+            if queue.to_take and queue not in bound
         ]
         waits += [worker for handle in handles for worker in handle.workers()]
         waits = [task for task in waits if task is not asyncio.current_task()]
@@ -614,9 +614,9 @@ class Bus:
         patience = self.stall_after if self.stall_after < inf else None
         try:
             while not drained.done():
-                before = queue.delivered
+                before = queue.to_take
                 await asyncio.wait({drained}, timeout=patience)
-                if queue.delivered == before:
+                if queue.to_take == before:
                     break
         finally:
             drained.cancel()

@@ -207,9 +207,9 @@ class BoundedQueue:
         return max(self._peak, self.pending)
 
     @property
-    def is_drained(self) -> bool:
-        """Whether there is nothing to take any more, not even a gap."""
-        return not self.items and not self._waiting
+    def to_take(self) -> int:
+        """What a consumer has still to take: events queued or in line, and gaps."""
+        return len(self.items or ()) + self._waiting
 
     def _queued(self) -> int:
         return len(self.items) - self._markers if self.items else 0
@@ -504,12 +504,12 @@ class BoundedQueue:
 
     async def drained(self) -> None:
         """Wait until all was taken, gaps too; only on a closed queue."""
-        while not self.is_drained:
+        while self.to_take:
             self._drained = asyncio.get_running_loop().create_future()
             await self._drained
 
     def _settle_drained(self) -> None:
-        if self._drained is not None and not self._drained.done() and self.is_drained:
+        if self._drained is not None and not self._drained.done() and not self.to_take:
             self._drained.set_result(None)
 
 

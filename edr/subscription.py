@@ -16,7 +16,6 @@ from edr.event import Event
 from edr.queue import BoundedQueue, current_task
 from edr.statistics import SubscriptionStatistics
 
-
 _NOBODY = object()
 """Has taken before any task has. Not None, which is current_task outside of any task."""
 
