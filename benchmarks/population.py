@@ -137,7 +137,8 @@ class Population:
     def _add(self, i: int, *, bare: bool) -> edr.Subscription:
         binding = self.shape.binding(i)
         if bare:
-            self.trie.add(spots_of(binding), i)
+            for spot in spots_of(binding):
+                self.trie.add(spot, i)
         return self.bus.subscribe(binding, capacity=CAPACITY)
 
     def hot_emits(self, n: int) -> list[Emit]:

@@ -330,6 +330,7 @@ class Callback(Account):
             await self.world.pause()
             self.discarded = True
             self.handle.unbind()
+            assert self.statistics.pending == 0
             self.world.check()
 
     def check_errors(self, errors):
