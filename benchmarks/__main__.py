@@ -32,6 +32,7 @@ QUESTIONS = (
     "replay",
     "loops",
     "patterns",
+    "import",
 )
 """The modules ``bench_…``, in the order of the report. A new one is listed here, and only here."""
 

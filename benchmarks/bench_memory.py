@@ -32,8 +32,8 @@ LEFT_SHARE = 0.05
 """The share of its greatest growth that a process may keep: an allocator cannot give back a page
 of which a corner is in use."""
 
-LEFT_LEAST = 2**20
-"""Bytes that it may keep in any case; of a million of anything, a byte each."""
+LEFT_LEAST = 8 * 2**20
+"""Bytes that it may keep in any case: a leak of one pointer for each of a million."""
 
 IDLE: dict[type[Peer], int] = {
     EdrPublish: 1_000_000,

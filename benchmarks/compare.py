@@ -1,7 +1,7 @@
 """What got slower since a saved run, beyond the noise that both runs measured.
 
-A ratio to a baseline of the same run is compared where there is one: a slower machine slows both
-sides. Where there is none, the figure itself is, which means something on one machine only.
+What is compared never depends on how fast the machine was: a ratio to the baseline of its table;
+of a baseline of edr's own, its ratio to fixed work that was done in the same rounds; bytes.
 """
 
 from __future__ import annotations
@@ -33,12 +33,19 @@ def slower_since(before: Mapping[str, Table], now: Mapping[str, Table]) -> list[
 
 
 def _is_slower(old: Row, new: Row) -> bool:
-    if old.judged is None or new.judged is None or (old.ratio is None) != (new.ratio is None):
+    before, now = _compared(old), _compared(new)
+    if before is None or now is None:
         return False
-    if new.unit == "B" and new.judged - old.judged < BYTES and new.at is None:
+    if new.unit == "B" and new.at is None and now - before < BYTES:
         return False
     allowed = max(LEAST, SPREADS * (old.noise + new.noise))
-    return new.judged > old.judged * (1 + allowed)
+    return now > before * (1 + allowed)
+
+
+def _compared(row: Row) -> float | None:
+    if row.ratio is not None:
+        return row.ratio
+    return row.value if row.unit == "B" else row.pace
 
 
 def _shown(row: Row) -> str:

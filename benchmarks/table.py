@@ -22,8 +22,10 @@ class Row:
     does: str = ""
     ratio: float | None = None
     """Cost as a multiple of the baseline's."""
+    pace: float | None = None
+    """Of a baseline: its cost as a multiple of fixed work in the same rounds."""
     noise: float = 0.0
-    """Of the ratio if there is one, otherwise of the value; a share of it."""
+    """Of the ratio, else of the pace, else of the value; a share of it."""
     limit: float | None = None
     at: int | None = None
     """The number of subscriptions."""

@@ -11,8 +11,7 @@ those of one moment. Only then does it wait, for the full ones.
 group, whose cancel scope would be held open in a caller's frame; that breaks a bus in a test
 fixture, where set-up and tear-down run in different tasks.
 
-Invariants are SPEC'd in the README's table of promises; each has its test in
-``tests/test_promises.py``.
+What holds is the README's table of promises; ``tests/test_promises.py`` has a test of each.
 """
 
 from __future__ import annotations
