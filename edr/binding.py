@@ -7,7 +7,7 @@ that the trie is tested against: when the two disagree, the trie is wrong.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar, cast
 
 import orjson
 from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, WithJsonSchema
@@ -256,6 +256,20 @@ def bindings_to_json(
     if isinstance(bindings, Binding):
         return bindings.model_dump(mode="json")
     return [binding.model_dump(mode="json") for binding in bindings]
+
+
+def checked_bindings(bindings: tuple[object, ...]) -> tuple[Binding, ...]:
+    """Return ``bindings``, of which there must be one, and which must all be some.
+
+    Raises:
+        InvalidBinding: something is no binding, or there is nothing.
+    """
+    for index, binding in enumerate(bindings):
+        if not isinstance(binding, Binding):
+            raise InvalidBinding(f"expected an edr.Binding, not {binding!r}", f"[{index}]")
+    if not bindings:
+        raise InvalidBinding("an empty list matches nothing; edr.Binding() matches from info up")
+    return cast("tuple[Binding, ...]", bindings)
 
 
 def _many(value: str | tuple[str, ...]) -> tuple[str, ...]:

@@ -25,17 +25,16 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from datetime import UTC, datetime
-from math import inf
 from threading import get_ident
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from edr.accounts import AccountCache, AccountResolver
 from edr.backpressure import settle
-from edr.binding import Binding
+from edr.binding import Binding, checked_bindings
 from edr.body import FrozenDict, snapshot
 from edr.callbacks import NO_PAYLOAD, Callback, CallbackOptions, Handle, OnError
-from edr.errors import BusClosedError, InvalidBinding, InvalidEvent, WrongLoopError, kind_of
+from edr.errors import BusClosedError, InvalidEvent, WrongLoopError, kind_of
 from edr.event import Event, Template, default_node
 from edr.inbox import Draft, ThreadInbox
 from edr.levels import Severity, Verbosity
@@ -390,9 +389,9 @@ class Bus:
             ValueError: the capacity is below 1, or the policy unknown.
         """
         if capacity < 1:
-            raise ValueError(f"capacity must be a at least 1, not {capacity!r}")
+            raise ValueError(f"capacity must be at least 1, not {capacity!r}")
         policy = Overflow(overflow)
-        wanted = _checked_bindings(bindings or (Binding(),))
+        wanted = checked_bindings(bindings or (Binding(),))
         self._check_usable()
         self._release_abandoned()
         self._last_number += 1
@@ -477,14 +476,13 @@ class Bus:
         """
         if not callable(callback):
             raise TypeError(f"a callback must be callable, not {callback!r}")
-        key = _checked_bindings((bindings,) if isinstance(bindings, Binding) else tuple(bindings))
+        key = checked_bindings((bindings,) if isinstance(bindings, Binding) else tuple(bindings))
         options = CallbackOptions(
             concurrency, timeout, retries, backoff, on_error or self._on_error
         )
         self._check_usable()
-        handles = self._handles.setdefault(key, [])
-        for handle in handles:
-            if handle.callback == callback and is_same(handle.payload, payload):
+        for handle in self._handles.get(key, ()):
+            if handle.is_of(callback, payload):
                 return handle
         subscription = self.subscribe(
             *key,
@@ -492,8 +490,8 @@ class Bus:
             overflow=overflow,
             name=name or getattr(callback, "__qualname__", None) or repr(callback),
         )
-        handle = Handle(callback, payload, options, subscription, self._log, self._unbound)
-        handles.append(handle)
+        handle = Handle(key, callback, payload, options, subscription, self._log, self._unbound)
+        self._handles.setdefault(key, []).append(handle)
         if self._loop is not None:
             handle.start(self._loop)
         return handle
@@ -508,12 +506,12 @@ class Bus:
         return decorate
 
     def _unbound(self, handle: Handle) -> None:
-        for key, handles in list(self._handles.items()):
-            if handle in handles:
-                handles.remove(handle)
-                self._callback_errors += handle.errors
-                if not handles:
-                    del self._handles[key]
+        handles = self._handles.get(handle.bindings, [])
+        if handle in handles:
+            handles.remove(handle)
+            self._callback_errors += handle.errors
+            if not handles:
+                del self._handles[handle.bindings]
 
     def _all_handles(self) -> list[Handle]:
         return [handle for handles in self._handles.values() for handle in handles]
@@ -589,7 +587,7 @@ class Bus:
             queue.close()
         bound = {handle._subscription._queue for handle in handles}
         waits: list[asyncio.Task[Any]] = [
-            self._spawn(self._consumed(queue))
+            self._spawn(queue.drained(patience=self.stall_after))
             for queue in queues
             if queue.to_take and queue not in bound
         ]
@@ -606,19 +604,6 @@ class Bus:
                 undone[queue.name] += queue.pending
         await self.aclose()
         return dict(+undone)
-
-    async def _consumed(self, queue: BoundedQueue) -> None:
-        """Wait until ``queue`` is empty, or nobody takes from it for ``stall_after``."""
-        drained = asyncio.ensure_future(queue.drained())
-        patience = self.stall_after if self.stall_after < inf else None
-        try:
-            while not drained.done():
-                before = queue.to_take
-                await asyncio.wait({drained}, timeout=patience)
-                if queue.to_take == before:
-                    break
-        finally:
-            drained.cancel()
 
     def _stop_inflow(self) -> None:
         self._closed = True
@@ -678,23 +663,6 @@ if hasattr(os, "register_at_fork"):
 
 def _no_object(body: object) -> InvalidEvent:
     return InvalidEvent(f"a body is a JSON object, not {kind_of(body)}", "body")
-
-
-def _checked_bindings(bindings: tuple[Any, ...]) -> tuple[Binding, ...]:
-    for index, binding in enumerate(bindings):
-        if not isinstance(binding, Binding):
-            raise InvalidBinding(f"expected an edr.Binding, not {binding!r}", f"[{index}]")
-    if not bindings:
-        raise InvalidBinding("an empty list matches nothing; edr.Binding() matches from info up")
-    return bindings
-
-
-def is_same(one: Any, other: Any) -> bool:
-    """Tell whether two payloads are one and the same, or equal."""
-    try:
-        return one is other or bool(one == other)
-    except Exception:  # such as two arrays, whose comparison has no truth value
-        return False
 
 
 def is_loop_running() -> bool:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from edr.binding import Binding
 from edr.errors import SubscriptionOverflow
 from edr.event import Event
 from edr.log import RateLimitedLog
@@ -83,6 +84,7 @@ class Handle:
 
     def __init__(
         self,
+        bindings: tuple[Binding, ...],
         callback: Callback,
         payload: Any,
         options: CallbackOptions,
@@ -90,6 +92,7 @@ class Handle:
         log: RateLimitedLog,
         on_unbind: Callable[[Handle], object],
     ) -> None:
+        self.bindings = bindings
         self.callback = callback
         self.payload = payload
         self.errors = 0
@@ -108,6 +111,10 @@ class Handle:
     def name(self) -> str:
         """The name of its subscription."""
         return self._subscription.name
+
+    def is_of(self, callback: Callback, payload: Any) -> bool:
+        """Tell whether it was bound with just these."""
+        return bool(self.callback == callback) and is_same(self.payload, payload)
 
     @property
     def undone(self) -> int:
@@ -219,6 +226,14 @@ class Handle:
         if not self.workers():
             self._subscription._queue.discard()
             self._on_unbind(self)
+
+
+def is_same(one: Any, other: Any) -> bool:
+    """Tell whether two payloads are one and the same, or equal."""
+    try:
+        return one is other or bool(one == other)
+    except Exception:  # such as two arrays, whose comparison has no truth value
+        return False
 
 
 async def _absorb_own_cancellation() -> None:

@@ -8,8 +8,8 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any, TypeVar
 
 from edr.binding import Binding
-from edr.bus import Bus, is_loop_running, is_same
-from edr.callbacks import NO_PAYLOAD, Callback, Handle
+from edr.bus import Bus, is_loop_running
+from edr.callbacks import NO_PAYLOAD, Callback, Handle, is_same
 from edr.errors import WrongLoopError
 from edr.event import Event
 from edr.levels import Severity, Verbosity

@@ -502,11 +502,17 @@ class BoundedQueue:
             self._timer.cancel()
             self._timer = None
 
-    async def drained(self) -> None:
-        """Wait until all was taken, gaps too; only on a closed queue."""
-        while self.to_take:
+    async def drained(self, patience: float) -> None:
+        """Wait until all was taken, gaps too, or nothing is for ``patience`` seconds.
+
+        Only on a closed queue, which nothing but takes make shorter.
+        """
+        timeout = patience if patience < inf else None
+        while to_take := self.to_take:
             self._drained = asyncio.get_running_loop().create_future()
-            await self._drained
+            await asyncio.wait({self._drained}, timeout=timeout)
+            if self.to_take == to_take:
+                return
 
     def _settle_drained(self) -> None:
         if self._drained is not None and not self._drained.done() and not self.to_take:

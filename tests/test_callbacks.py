@@ -370,3 +370,10 @@ async def test_a_worker_cancelled_from_outside_closes_its_subscription(bus, emit
 
     assert bus.statistics().subscriptions == 0
     assert await emit(1) == 0
+
+
+async def test_a_bind_that_is_refused_leaves_nothing_half_done(bus):
+    with pytest.raises(ValueError, match="capacity must be at least 1, not 0"):
+        bus.bind(ALL, print, capacity=0)
+
+    assert bus._handles == {}
