@@ -125,6 +125,11 @@ def _copy_plain_other(source: Any, kind: type, depth: int) -> FrozenDict | Froze
         return _copy_plain_object(source, depth)
     if not depth or kind not in _ARRAYS:
         raise TypeError
+    for value in source:
+        if type(value) not in _SCALARS:
+            break
+    else:
+        return FrozenList(source)
     copied = list(source)
     for index, value in enumerate(copied):
         kind = type(value)

@@ -226,17 +226,23 @@ class Bus:
         if self._accounts is not None and isinstance(account_id, str):
             account_tree = self._accounts.known_or_empty(account_id)
         key = (app_name, app_version, severity, verbosity, account_id, account_tree)
-        route = self._routes.find(key)
-        if not isinstance(body, Mapping):
+        try:
+            route = self._known_routes[key]
+        except (KeyError, TypeError):
+            route = self._routes.find(key)
+        if type(body) is not dict and not isinstance(body, Mapping):
             raise _no_object(body)
         queues = route.queues
-        if route.looks_into_body or self._debug:
-            body = checked = snapshot(body)
-            queues = route.wanting(checked)
-        if queues:
-            event = route.stamp(snapshot(body), _now(UTC))
+        if not queues:
+            if route.looks_into_body or self._debug:
+                body = checked = snapshot(body)
+                queues = route.wanting(checked)
+            if not queues:
+                self._emits += 1
+                return 0
+        event = route.stamp(snapshot(body), _now(UTC))
         self._emits += 1
-        return sum(queue.offer_nowait(event) for queue in queues)
+        return sum([queue.offer_nowait(event) for queue in queues])
 
     def emit_threadsafe(
         self,

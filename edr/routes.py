@@ -3,7 +3,8 @@
 What an emit needs to know depends on six values: app, version, severity, verbosity, account, and
 the accounts above. The first emit of such a key checks them, asks the trie, and remembers the
 answer as a ``Route``. Later ones find all of it with one look-up; that the key was found says that
-its names and levels are good. Routes are forgotten when a subscription comes or goes.
+its names and levels are good. The routes of an app are forgotten when a subscription to it comes
+or goes, and all when it is one to any app.
 """
 
 from __future__ import annotations
@@ -61,6 +62,9 @@ class Routes:
         self.queues: dict[BoundedQueue, tuple[_Place, ...]] = {}
         self.known: dict[RouteKey, Route] = {}
         """The remembered routes. Emit reads it directly; it is always the same dict."""
+        # Which of them an app's subscriptions bear upon: one that comes or goes for an app must
+        # not make the routes of all others be found anew.
+        self._keys_of_app: dict[str, list[RouteKey]] = {}
         self._node = node
         # Bindings with a body pattern that meet at one spot share an index, which stands there
         # in the trie beside the queues of those without.
@@ -83,7 +87,7 @@ class Routes:
                 self._trie.add(spot, index)
             index.add(pattern, queue)
         self.queues[queue] = places
-        self.known.clear()
+        self._forget(places)
 
     def remove(self, queue: BoundedQueue) -> None:
         """Forget ``queue``; one that is not there changes nothing."""
@@ -98,7 +102,7 @@ class Routes:
             index.remove(pattern, queue)
             if not index:
                 self._trie.remove(spot, self._indexes.pop(spot))
-        self.known.clear()
+        self._forget(places)
         if not self.queues:
             self.queues = {}  # as in the trie: gives back the table of its largest days
 
@@ -123,6 +127,20 @@ class Routes:
         queues = tuple(each for each in wanted if not isinstance(each, PatternIndex))
         route = Route(template, queues, indexes)
         if len(self.known) >= MAX_ROUTES:
-            self.known.clear()
+            self._forget_all()
         self.known[key] = route
+        self._keys_of_app.setdefault(template.app_name, []).append(key)
         return route
+
+    def _forget(self, places: tuple[_Place, ...]) -> None:
+        """Forget the routes that a subscription at ``places`` bears upon."""
+        for spot, _ in places:
+            if spot.app_name is None:
+                self._forget_all()
+                return
+            for key in self._keys_of_app.pop(spot.app_name, ()):
+                del self.known[key]
+
+    def _forget_all(self) -> None:
+        self.known.clear()
+        self._keys_of_app.clear()

@@ -136,3 +136,15 @@ def test_agrees_with_binding_matches(subscriptions, events, removed):
         route = routes.find((app_name, "1", severity, "info", None, ()))
         found = route.wanting(event.body) if route.looks_into_body else route.queues
         assert sorted(queue.number for queue in found) == sorted(wanted)
+
+
+async def test_a_subscription_that_comes_or_goes_forgets_the_routes_of_its_app_alone(bus, emit):
+    for app_name in ("a", "b"):
+        await emit(1, app_name=app_name)
+    known = bus._routes.known
+    bus.subscribe(Binding(app_name=["a", "x"])).close()
+    assert [key[0] for key in known] == ["b"]
+    await emit(1, app_name="a")
+    bus.subscribe(Binding()).close()
+
+    assert known == bus._routes._keys_of_app == {}
