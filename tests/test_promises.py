@@ -643,6 +643,38 @@ def test_a_cancelled_consumer_loses_no_event():
     over_seeds(100, scenario)
 
 
+def test_a_wake_up_that_a_cancelled_consumer_did_not_use_goes_to_another():
+    async def scenario(rng):
+        bus = Bus(node="test")
+        subscription = bus.subscribe()
+        first, second = (asyncio.create_task(anext(subscription)) for _ in range(2))
+        await ticks()
+        bus.emit_nowait("a", "1", "ok", "info", {"n": 1})
+        for task in rng.sample([first, second], 1):
+            await cancelled(task)
+        taken = await next(task for task in (first, second) if not task.cancelled())
+
+        assert taken.body["n"] == 1
+        await bus.aclose()
+
+    over_seeds(20, scenario)
+
+
+def test_waiting_again_and_again_leaves_nothing_behind():
+    async def scenario(rng):
+        bus = Bus(node="test")
+        subscription = bus.subscribe()
+        for _ in range(20):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(rng.choice([0, 1])):
+                    await anext(subscription)
+
+        assert not subscription._queue._waiters
+        await bus.aclose()
+
+    over_seeds(5, scenario)
+
+
 def test_a_cancelled_emit_leaves_the_counts_true():
     async def scenario(rng):
         options = PATIENT | {"ways": ("emit_cancelled",), "endings": ("stay_lazily",)}
