@@ -97,14 +97,14 @@ class AccountCache:
 
     def known(self, account_id: str) -> tuple[str, ...] | None:
         """Return the ancestors if they need not be waited for, else ``None``."""
+        if not isinstance(account_id, str) or not account_id:
+            return ()  # emit refuses it; the resolver shall not see it
         entry = self._known.get(account_id)
         if entry is not None and self._clock() < entry[1]:
             return entry[0]
         if account_id in self._lookups:
             return None
         try:
-            if not isinstance(account_id, str) or not account_id:
-                return ()  # emit refuses it; the resolver shall not see it
             answer = self._resolver.ancestors(account_id)
             if inspect.isawaitable(answer):
                 self._lookups[account_id] = self._spawn(self._look_up(account_id, answer))

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shuffled_loop import run
 
-from edr import AccountTree, Binding, Bus
+from edr import AccountTree, Binding, Bus, InvalidEvent
 
 UNDER_ROOT = Binding(account_id="root", include_descendants=True)
 
@@ -244,3 +244,17 @@ async def test_the_cache_is_bounded():
             await emit_to(bus)(n, account_id=f"account{n}")
 
         assert len(bus._accounts._known) == 10
+
+
+@pytest.mark.parametrize("account_id", ["", 5, ["shop"], {}])
+async def test_a_wrong_account_is_refused_before_the_resolver_is_asked(account_id):
+    resolver = AsyncResolver(["root"])
+    async with Bus(accounts=resolver) as bus:
+        for emit in (bus.emit, bus.emit_nowait, bus.emit_threadsafe):
+            with pytest.raises(InvalidEvent) as caught:
+                outcome = emit("app", "1", "ok", "info", {}, account_id)
+                if asyncio.iscoroutine(outcome):
+                    await outcome
+            assert caught.value.path == "account_id"
+
+    assert resolver.asked == []
