@@ -11,8 +11,8 @@ A failing seed is named in the report, with the line that replays it alone.
 import asyncio
 import gc
 import itertools
-import math
 import logging
+import math
 import os
 import random
 from collections import Counter, defaultdict
