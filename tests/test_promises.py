@@ -130,7 +130,7 @@ class Account:
         assert self.closed or self.discarded or self.world.ending or not self.queue.closed
         self._note_pause()
         if counts.dropped.get("stalled", 0) > self._stalled:
-            assert self._pause >= STALL_AFTER, "stalled too early"
+            assert self._pause >= self.world.stall_after, "stalled too early"
             self._stalled = counts.dropped["stalled"]
         self._pause = 0.0
 
@@ -294,6 +294,7 @@ class Callback(Account):
             concurrency=(concurrency := rng.choice([1, 1, 2])),
             timeout=self.timeout,
             retries=self.retries,
+            backoff=0.5,  # as all times here a sum of halves, which floats add exactly
         )
         super().__init__(world, self.handle._subscription._queue, apps)
         self.name = name
@@ -506,7 +507,7 @@ class World:
         finally:
             self.emitting.remove(number)
             # At worst, all who emit wait in one line, whose head gets in just before a stall.
-            assert loop.time() - began <= STALL_AFTER * self.most_emitting
+            assert loop.time() - began <= self.stall_after * self.most_emitting
 
     def accept(self):
         """Enter the next event into the account of each subscription registered now."""
@@ -573,7 +574,7 @@ class World:
     async def check_when_idle(self):
         """Nobody waits who need not, when everything that is ready has run.
 
-        Everything has at a quarter past, for all else happens at tenths of a second.
+        Everything has at a quarter past, for all else happens at halves of a second.
         """
         await asyncio.sleep(0.25)
         while not self.over:
