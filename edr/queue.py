@@ -93,7 +93,11 @@ class Ticket:
         """Wait until ``taken`` is known."""
         while self.taken is None:
             self._waiter = asyncio.get_running_loop().create_future()
-            await self._waiter
+            try:
+                await self._waiter
+            finally:
+                # Whoever gives up here must not be woken, perhaps in a loop that is closed.
+                self._waiter = None
 
 
 class BoundedQueue:

@@ -83,7 +83,7 @@ class Subscription:
             return queue.items.popleft()  # type: ignore[return-value]
         while not queue.items:
             if queue.error is not None:
-                raise queue.error
+                raise queue.error.with_traceback(None)  # it may be raised many times
             if queue.closed:
                 raise StopAsyncIteration
             waiter = queue.start_waiting()

@@ -399,3 +399,26 @@ def test_a_bus_works_in_a_fixture_whose_ends_run_in_different_tasks():
 def test_wrong_options_of_a_bus_are_refused(options):
     with pytest.raises(ValueError, match="must be more than 0 seconds"):
         edr.Bus(**options)
+
+
+def test_an_emit_that_waits_when_its_loop_is_closed_ends_quietly():
+    program = """
+import asyncio, gc, edr
+loop = asyncio.new_event_loop()
+bus = edr.Bus()
+subscription = bus.subscribe(capacity=1)
+async def emit():
+    await bus.emit("a", "1", "ok", "info", {})
+loop.run_until_complete(emit())
+waiting = loop.create_task(emit())
+loop.run_until_complete(asyncio.sleep(0))
+waiting._log_destroy_pending = False
+loop.close()
+del waiting, subscription, bus
+gc.collect()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
