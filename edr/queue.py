@@ -329,12 +329,10 @@ class BoundedQueue:
 
     def _drop_oldest(self) -> None:
         assert self.items
-        missed = 1
-        missed += self._pop_gap()
+        missed = 1 + self._pop_gap()  # under this policy a gap stands at the head, and only there
         self.items.popleft()
         self._count_drop(DropReason.OVERFLOW)
         if self._gaps:
-            missed += self._pop_gap()  # the two have come to stand side by side, and are one
             self.items.appendleft(Gap(missed))
             self._markers += 1
 
