@@ -23,8 +23,8 @@ from benchmarks.samples import (
 )
 from benchmarks.table import Row, Table
 from edr import Event
-from edr.body import snapshot
-from edr.event import Template
+from edr.records.body import snapshot
+from edr.records.event import Template
 
 
 @dataclass(frozen=True, slots=True)

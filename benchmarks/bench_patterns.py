@@ -13,7 +13,7 @@ import edr
 from benchmarks.harness import Case, Settings, in_subprocess, main, measure
 from benchmarks.samples import APP, SMALL_BODY, VERSION
 from benchmarks.table import Row, Table, not_installed
-from edr.pattern import Pattern, PatternIndex
+from edr.records.pattern import Pattern, PatternIndex
 
 Document = dict[str, Any]
 

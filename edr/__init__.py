@@ -1,15 +1,13 @@
 """edr: event data records. An asyncio pub/sub framework for structured events.
 
-Read the modules in this order; each imports only from those before it:
-errors, levels, body, model, event, pattern, binding, trie, overflow, statistics, queue,
-subscription, backpressure, accounts, log, callbacks, routes, inbox, bus, default, emitter.
+Read the packages in this order; each imports only from those before it:
+errors, records, bus.
 """
 
-from edr.accounts import AccountResolver, AccountTree
-from edr.binding import Binding, bindings_from_json, bindings_to_json
-from edr.bus import Bus
-from edr.callbacks import Handle
-from edr.default import (
+from edr.bus.accounts import AccountResolver, AccountTree
+from edr.bus.bus import Bus
+from edr.bus.callbacks import Handle
+from edr.bus.default import (
     ImportTimeHandle,
     bind,
     default_bus,
@@ -20,7 +18,10 @@ from edr.default import (
     publish,
     subscribe,
 )
-from edr.emitter import Emitter
+from edr.bus.emitter import Emitter
+from edr.bus.overflow import DropReason, Gap, Overflow
+from edr.bus.statistics import BusStatistics, SubscriptionStatistics
+from edr.bus.subscription import Subscription
 from edr.errors import (
     BusClosedError,
     EdrError,
@@ -30,12 +31,10 @@ from edr.errors import (
     WouldDeadlock,
     WrongLoopError,
 )
-from edr.event import Event
-from edr.levels import Severity, Verbosity
-from edr.overflow import DropReason, Gap, Overflow
-from edr.pattern import Mismatch, Pattern
-from edr.statistics import BusStatistics, SubscriptionStatistics
-from edr.subscription import Subscription
+from edr.records.binding import Binding, bindings_from_json, bindings_to_json
+from edr.records.event import Event
+from edr.records.levels import Severity, Verbosity
+from edr.records.pattern import Mismatch, Pattern
 
 __version__ = "0.1.0"
 

@@ -2,14 +2,10 @@
 
 import asyncio
 import os
-import sys
-from pathlib import Path
 
 import pytest
 
 import edr
-
-sys.path.insert(0, str(Path(__file__).parent))
 
 
 def pytest_asyncio_loop_factories(config, item):
@@ -57,31 +53,3 @@ def emit(bus):
         return await bus.emit(app_name, "1", severity, verbosity, {"n": n}, **fields)
 
     return emit
-
-
-async def ticks(count=5):
-    """Let what is ready run, and what that makes ready."""
-    for _ in range(count):
-        await asyncio.sleep(0)
-
-
-def take_ready(subscription):
-    """Take what a subscription can give without waiting, as the n of each body."""
-    return [item if isinstance(item, edr.Gap) else item.body["n"] for item in ready(subscription)]
-
-
-def ready(subscription):
-    while subscription.statistics().pending or subscription._queue.items:
-        coroutine = subscription.__anext__()
-        try:
-            coroutine.send(None)
-        except StopIteration as stop:
-            yield stop.value
-        else:
-            coroutine.close()
-            raise AssertionError("a pending event was not to be had at once")
-
-
-def is_balanced(statistics):
-    dropped = sum(statistics.dropped.values())
-    return statistics.offered == statistics.delivered + dropped + statistics.pending

@@ -1,0 +1,680 @@
+"""``Bus``: what users hold. Emit, subscribe, bind, drain.
+
+The problem: an emit must reach exactly the subscriptions that want it, wait only where their
+policy says so, and cost next to nothing when nobody wants it.
+
+**Emit** is synchronous up to the point where every queue has the event, or a ticket in its line;
+so the order of emits is the order in every queue, and the subscriptions that get an event are
+those of one moment. Only then does it wait, for the full ones.
+
+**Tasks.** The bus runs callbacks and look-ups in plain asyncio tasks of its own. Rejected: a task
+group, whose cancel scope would be held open in a caller's frame; that breaks a bus in a test
+fixture, where set-up and tear-down run in different tasks.
+
+What holds is the README's table of promises; ``tests/test_promises.py`` has a test of each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import weakref
+from collections import Counter, deque
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from concurrent.futures import Future
+from contextlib import suppress
+from datetime import UTC, datetime
+from threading import get_ident
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from edr.bus.accounts import AccountCache, AccountResolver
+from edr.bus.backpressure import settle
+from edr.bus.callbacks import NO_PAYLOAD, Callback, CallbackOptions, Handle, OnError
+from edr.bus.inbox import Draft, ThreadInbox
+from edr.bus.log import RateLimitedLog
+from edr.bus.overflow import Overflow
+from edr.bus.queue import BoundedQueue, Ticket, current_task, put_all
+from edr.bus.routes import RouteKey, Routes
+from edr.bus.statistics import BusStatistics, Totals
+from edr.bus.subscription import Subscription
+from edr.errors import BusClosedError, InvalidEvent, WrongLoopError, kind_of
+from edr.records.binding import Binding, checked_bindings
+from edr.records.body import FrozenDict, snapshot
+from edr.records.event import Event, Template, default_node
+from edr.records.levels import Severity, Verbosity
+
+CANCEL_GRACE = 1.0
+"""Seconds that ``aclose`` waits for cancelled tasks; one that swallows its cancellation would
+otherwise keep the bus from closing."""
+
+# Bound once: emit would look the class up, and its method, each time.
+_now = datetime.now
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Bus:
+    """An event bus. It belongs to the event loop in which it is first used.
+
+    Args:
+        node: where the events come from; by default the host's name and the process id.
+        accounts: answers the ancestors of an account; without it every tree is empty.
+        accounts_timeout: seconds to wait for such an answer.
+        accounts_ttl: seconds for which an answer is remembered.
+        accounts_cache: how many answers are remembered.
+        stall_after: seconds after which emitters stop waiting for a subscriber under BLOCK;
+            ``math.inf`` to wait for ever.
+        debug: check the body of every event, also of those that nobody wants.
+        on_error: ``on_error(exception, event)`` for callbacks that were bound without their own.
+
+    ``async with Bus() as bus`` drains the bus at a clean end, and closes it at an error.
+    """
+
+    def __init__(
+        self,
+        *,
+        node: str | None = None,
+        accounts: AccountResolver | None = None,
+        accounts_timeout: float = 1.0,
+        accounts_ttl: float = 60.0,
+        accounts_cache: int = 10_000,
+        stall_after: float = 5.0,
+        debug: bool = False,
+        on_error: OnError | None = None,
+    ) -> None:
+        for name, value in (("stall_after", stall_after), ("accounts_timeout", accounts_timeout)):
+            if value <= 0:
+                raise ValueError(f"{name} must be more than 0 seconds, not {value}")
+        self.node = node or default_node()
+        self.stall_after = stall_after
+        self.totals = Totals()
+        self._debug = debug
+        self._on_error = on_error
+        self._log = RateLimitedLog()
+        self._loop: Any = None
+        # The thread of the loop; 0, which is no thread's, while the bus cannot be used as it is.
+        # So emit needs one comparison to find that it is closed, forked, or in a wrong thread.
+        self._thread = 0
+        self._closed = False
+        self._pid = os.getpid()
+        _buses.add(self)
+
+        self._routes = Routes(self.node)
+        self._known_routes = self._routes.known
+        # Closed by drain, and so out of the routes, but still to be emptied; aclose may have to.
+        self._draining: list[BoundedQueue] = []
+        self._abandoned: deque[BoundedQueue] = deque()
+        self._release_is_due = False
+        self._handles: dict[tuple[Binding, ...], list[Handle]] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._last_number = 0
+
+        self._emits = 0
+        self._callback_errors = 0
+        self._account_failures = 0
+        self._accounts: AccountCache | None = None
+        if accounts is not None:
+            self._accounts = AccountCache(
+                accounts,
+                timeout=accounts_timeout,
+                ttl=accounts_ttl,
+                size=accounts_cache,
+                on_failure=self._account_failed,
+                spawn=self._spawn,
+            )
+
+        self._inbox = ThreadInbox(self._offer, self._spawn)
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else "open"
+        return f"<Bus {self.node!r} {state}, {len(self._routes.queues)} subscription(s)>"
+
+    # Emit
+
+    async def emit(
+        self,
+        app_name: str,
+        app_version: str,
+        severity: Severity | str,
+        verbosity: Verbosity | str,
+        body: Mapping[str, Any],
+        account_id: str | None = None,
+    ) -> int:
+        """Emit an event to every subscription that wants it.
+
+        Returns the number of subscriptions that took it into their queues. Queued is not
+        handled: the subscribers run later, in their own tasks, and may still fail on it.
+
+        Order: the emits of a task arrive in their order. Waiting: only for full queues, see
+        ``Overflow``; never for a subscriber's code. Cancellation: subscriptions with room have
+        the event; those still waited for have dropped it, counted as ``cancelled``.
+
+        Raises:
+            InvalidEvent: a name, a level or the body is wrong; it reached nobody.
+            BusClosedError, WrongLoopError: the bus cannot be used here; it reached nobody.
+            WouldDeadlock: it would wait for the task that it runs in.
+        """
+        if get_ident() != self._thread or current_task(self._loop) is None:
+            self.enter()
+        account_tree: tuple[str, ...] = ()
+        if self._accounts is not None and account_id is not None:
+            known = self._accounts.known(account_id)
+            if known is None:
+                draft = self._draft(
+                    (app_name, app_version, severity, verbosity, account_id, ()),
+                    body,
+                    self._last_number,
+                )
+                taken, hard = await self._offer(draft)
+                return taken + await settle(hard)
+            account_tree = known
+        key = (app_name, app_version, severity, verbosity, account_id, account_tree)
+        try:
+            route = self._known_routes[key]
+        except (KeyError, TypeError):
+            route = self._routes.find(key)
+        if type(body) is not dict and not isinstance(body, Mapping):
+            raise _no_object(body)
+        queues = route.queues
+        if not queues:
+            if route.looks_into_body or self._debug:
+                body = checked = snapshot(body)
+                queues = route.wanting(checked)
+            if not queues:
+                self._emits += 1
+                return 0
+        event = route.stamp(snapshot(body), _now(UTC))
+        self._emits += 1
+        hard = put_all(queues, event)
+        if not hard:
+            return len(queues)
+        return len(queues) - len(hard) + await settle(hard)
+
+    async def publish(self, event: Event) -> int:
+        """Emit an event that exists already, as it is: from a file, a broker, another bus.
+
+        Returns, waits and raises as ``emit`` does.
+        """
+        if get_ident() != self._thread or current_task(self._loop) is None:
+            self.enter()
+        queues = self._wanted_by(event)
+        self._emits += 1
+        hard = put_all(queues, event)
+        if not hard:
+            return len(queues)
+        return len(queues) - len(hard) + await settle(hard)
+
+    def emit_nowait(
+        self,
+        app_name: str,
+        app_version: str,
+        severity: Severity | str,
+        verbosity: Verbosity | str,
+        body: Mapping[str, Any],
+        account_id: str | None = None,
+    ) -> int:
+        """Emit without waiting, for plain functions on the loop's thread.
+
+        As ``emit``, but a policy drops at once, and a full queue under BLOCK drops the event,
+        counted as ``would_block``. An account whose ancestors must be waited for has none.
+        """
+        if get_ident() != self._thread or current_task(self._loop) is None:
+            self.enter()
+        account_tree: tuple[str, ...] = ()
+        if self._accounts is not None and isinstance(account_id, str):
+            account_tree = self._accounts.known_or_empty(account_id)
+        key = (app_name, app_version, severity, verbosity, account_id, account_tree)
+        try:
+            route = self._known_routes[key]
+        except (KeyError, TypeError):
+            route = self._routes.find(key)
+        if type(body) is not dict and not isinstance(body, Mapping):
+            raise _no_object(body)
+        queues = route.queues
+        if not queues:
+            if route.looks_into_body or self._debug:
+                body = checked = snapshot(body)
+                queues = route.wanting(checked)
+            if not queues:
+                self._emits += 1
+                return 0
+        event = route.stamp(snapshot(body), _now(UTC))
+        self._emits += 1
+        return sum([queue.offer_nowait(event) for queue in queues])
+
+    def emit_threadsafe(
+        self,
+        app_name: str,
+        app_version: str,
+        severity: Severity | str,
+        verbosity: Verbosity | str,
+        body: Mapping[str, Any],
+        account_id: str | None = None,
+    ) -> Future[int]:
+        """Emit from any thread; the loop is woken at once.
+
+        The event is checked, copied and stamped here and now, so ``InvalidEvent`` is raised
+        here. The returned future gives what ``emit`` returns, once every queue has taken or
+        dropped it. The events of a thread keep their order. This waits only while 1,024 events of
+        other threads are on their way, and never on the loop's own thread.
+
+        Raises:
+            InvalidEvent: as ``emit``.
+            BusClosedError: the bus was closed, or its loop was.
+            WrongLoopError: no loop has used the bus yet, or this is a fork of its process.
+        """
+        draft = self._draft(
+            (app_name, app_version, severity, verbosity, account_id, ()), body, None
+        )
+        if self._closed:
+            raise self._closed_error()
+        if self._pid != os.getpid():
+            raise self._forked_error()
+        if self._loop is None:
+            raise WrongLoopError(
+                f"no event loop has used {self!r} yet; in the one that shall, call its enter()"
+            )
+        return self._inbox.put(draft, self._loop, wait=get_ident() != self._thread)
+
+    def enter(self) -> asyncio.AbstractEventLoop:
+        """Make the running loop the bus's own, if it has none yet, and return it.
+
+        Every method that needs it does this; call it yourself only to fix the loop early.
+
+        Raises:
+            BusClosedError: the bus was drained or closed.
+            WrongLoopError: it belongs to another loop or thread, or to the process that forked.
+        """
+        if self._closed:
+            raise self._closed_error()
+        if self._pid != os.getpid():
+            raise self._forked_error()
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise WrongLoopError(
+                f"no event loop runs in this thread; from here, use emit_threadsafe of {self!r}"
+            ) from None
+        if self._loop is None:
+            self._loop = loop
+            self._thread = get_ident()
+            self._release_abandoned()
+            for handle in self._all_handles():
+                handle.start(loop)
+        elif self._loop is not loop:
+            raise WrongLoopError(
+                f"{self!r} belongs to another event loop; "
+                "use emit_threadsafe, or a bus for each loop"
+            )
+        return loop
+
+    def _closed_error(self) -> BusClosedError:
+        return BusClosedError(f"{self!r} was drained or closed; the event reached nobody")
+
+    def _forked_error(self) -> WrongLoopError:
+        return WrongLoopError(
+            f"{self!r} belongs to process {self._pid}, which forked; "
+            "make a new event loop in the child, and a new bus there"
+        )
+
+    def _wanted_by(self, event: Event) -> tuple[BoundedQueue, ...]:
+        try:
+            fields = event.__dict__
+            key = (
+                fields["app_name"],
+                fields["app_version"],
+                fields["severity"],
+                fields["verbosity"],
+                fields["account_id"],
+                fields["account_tree"],
+            )
+            validated = type(fields["body"]) is FrozenDict
+        except (AttributeError, KeyError):
+            validated = False
+        if not validated:
+            # Pydantic's model_construct checks nothing.
+            raise InvalidEvent(f"publish takes an edr.Event that was validated, not {event!r}")
+        try:
+            route = self._known_routes[key]
+        except (KeyError, TypeError):
+            route = self._routes.find(key)
+        return route.wanting(fields["body"]) if route.looks_into_body else route.queues
+
+    def _draft(self, key: RouteKey, body: Mapping[str, Any], last_number: int | None) -> Draft:
+        """Check and stamp an event that must wait for the accounts above it."""
+        timestamp = _now(UTC)
+        Template(key, self.node)
+        if not isinstance(body, Mapping):
+            raise _no_object(body)
+        return Draft(key, snapshot(body), timestamp, last_number)
+
+    async def _offer(self, draft: Draft) -> tuple[int, list[Ticket | bool]]:
+        """Find the accounts above, match, and put.
+
+        The event goes to those who were subscribed when its emit was called: not to one who
+        comes while the accounts are looked up.
+        """
+        *_, account_id, account_tree = draft.key
+        if self._accounts is not None and account_id is not None:
+            account_tree = await self._accounts.ancestors(account_id)
+        self.enter()
+        route = self._routes.find((*draft.key[:-1], account_tree))
+        queues = route.wanting(draft.body)
+        if draft.last_number is not None:
+            queues = tuple(queue for queue in queues if queue.number <= draft.last_number)
+        self._emits += 1
+        hard = put_all(queues, route.stamp(draft.body, draft.timestamp)) if queues else []
+        return len(queues) - len(hard), hard
+
+    # Subscribe
+
+    def subscribe(
+        self,
+        *bindings: Binding,
+        capacity: int = 1024,
+        overflow: Overflow | str = Overflow.BLOCK,
+        name: str | None = None,
+        gaps: bool = False,
+    ) -> Subscription:
+        """Subscribe to what any of ``bindings`` matches; without one, to the default binding.
+
+        The subscription is registered when this returns: what is emitted after it is seen. An
+        event that several of its bindings match comes once.
+
+        Args:
+            bindings: what is wanted.
+            capacity: events that may be queued.
+            overflow: what happens to an event that finds ``capacity`` queued.
+            name: stands in warnings and statistics.
+            gaps: put a ``Gap`` into the stream where events were dropped.
+
+        Raises:
+            InvalidBinding: something is no binding.
+            ValueError: the capacity is below 1, or the policy unknown.
+        """
+        if capacity < 1:
+            raise ValueError(f"capacity must be at least 1, not {capacity!r}")
+        policy = Overflow(overflow)
+        wanted = checked_bindings(bindings or (Binding(),))
+        self._check_usable()
+        self._release_abandoned()
+        self._last_number += 1
+        queue = BoundedQueue(self, self._last_number, capacity, policy, name, gaps=gaps)
+        self._routes.add(queue, wanted)
+        return Subscription(self, queue)
+
+    def _check_usable(self) -> None:
+        """Let subscribe and bind work before a loop runs, and in the bus's own."""
+        if self._closed:
+            raise self._closed_error()
+        if self._loop is not None or is_loop_running():
+            self.enter()
+
+    def abandon(self, queue: BoundedQueue) -> None:
+        """Take note that nobody will consume ``queue`` any more. From any thread, at any point."""
+        self._abandoned.append(queue)
+        if self._release_is_due or self._pid != os.getpid() or self._loop is None:
+            return
+        self._release_is_due = True
+        with suppress(RuntimeError):  # the loop is closed, so nothing is emitted any more
+            self._loop.call_soon_threadsafe(self._release_abandoned)
+
+    def _release_abandoned(self) -> None:
+        self._release_is_due = False
+        while self._abandoned:
+            self._abandoned.popleft().discard()
+
+    def on_close(self, queue: BoundedQueue) -> None:
+        """Forget a queue that was closed. Called by the queue."""
+        self._routes.remove(queue)
+
+    def on_stall(self, queue: BoundedQueue) -> None:
+        """Warn of a subscriber for which emitters no longer wait. Called by the queue."""
+        self._log.log(
+            logging.WARNING,
+            f"stall {queue.name}",
+            "subscription %r is stalled: it took nothing for %g s while emitters waited; "
+            "events for it are dropped until it takes one",
+            queue.name,
+            self.stall_after,
+        )
+
+    # Callbacks
+
+    def bind(
+        self,
+        bindings: Binding | Iterable[Binding],
+        callback: Callback,
+        payload: Any = NO_PAYLOAD,
+        *,
+        name: str | None = None,
+        capacity: int = 1024,
+        overflow: Overflow | str = Overflow.BLOCK,
+        concurrency: int = 1,
+        timeout: float | None = None,
+        retries: int = 0,
+        backoff: float = 0.1,
+        on_error: OnError | None = None,
+    ) -> Handle:
+        """Call ``callback(event)``, or ``callback(event, payload)``, for what ``bindings`` match.
+
+        The callback, async or plain, runs in a task of the bus, one event after the other. A
+        plain one holds up the loop while it runs. When it raises, exits, or cancels itself, that
+        is logged, counted and given to ``on_error``, and the next event is handled.
+
+        Binding the same callback, payload and bindings again returns the same handle, whose
+        options stay as they were.
+
+        Args:
+            bindings: what is wanted.
+            callback: called with each event.
+            payload: its second argument; without one it is called with the event alone.
+            name: stands in warnings and statistics; by default the callback's own.
+            capacity: events that may be queued.
+            overflow: what happens to an event that finds ``capacity`` queued.
+            concurrency: calls at a time; with more than 1, events may overtake each other.
+            timeout: seconds for each call of an async callback; ``None`` for no limit.
+            retries: further calls after one that failed.
+            backoff: seconds before the first retry, doubled for each further one.
+            on_error: ``on_error(exception, event)``, instead of the bus's.
+        """
+        if not callable(callback):
+            raise TypeError(f"a callback must be callable, not {callback!r}")
+        key = checked_bindings((bindings,) if isinstance(bindings, Binding) else tuple(bindings))
+        options = CallbackOptions(
+            concurrency, timeout, retries, backoff, on_error or self._on_error
+        )
+        self._check_usable()
+        for handle in self._handles.get(key, ()):
+            if handle.is_of(callback, payload):
+                return handle
+        subscription = self.subscribe(
+            *key,
+            capacity=capacity,
+            overflow=overflow,
+            name=name or getattr(callback, "__qualname__", None) or repr(callback),
+        )
+        handle = Handle(key, callback, payload, options, subscription, self._log, self._unbound)
+        self._handles.setdefault(key, []).append(handle)
+        if self._loop is not None:
+            handle.start(self._loop)
+        return handle
+
+    def on(self, *bindings: Binding, **options: Any) -> Callable[[F], F]:
+        """Decorate a callback: ``bind`` it, with the same options, and return it unchanged."""
+
+        def decorate(callback: F) -> F:
+            self.bind(bindings or Binding(), callback, **options)
+            return callback
+
+        return decorate
+
+    def _unbound(self, handle: Handle) -> None:
+        handles = self._handles.get(handle.bindings, [])
+        if handle in handles:
+            handles.remove(handle)
+            self._callback_errors += handle.errors
+            if not handles:
+                del self._handles[handle.bindings]
+
+    def _all_handles(self) -> list[Handle]:
+        return [handle for handles in self._handles.values() for handle in handles]
+
+    # Accounts
+
+    def _account_failed(self, account_id: str, exc: BaseException) -> None:
+        self._account_failures += 1
+        self._log.log(
+            logging.WARNING,
+            "accounts",
+            "the ancestors of account %r could not be found (%r); its events go out without",
+            account_id,
+            exc,
+        )
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        task: asyncio.Task[Any] = self._loop.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    # Statistics and the end
+
+    def statistics(self) -> BusStatistics:
+        """Return the counts of this moment, as a frozen snapshot.
+
+        It visits every subscription: about a microsecond for each.
+        """
+        self._release_abandoned()
+        dropped = Counter(self.totals.dropped)
+        offered, pending, stalled = self.totals.offered, self.totals.pending, 0
+        for queue in self._routes.queues:
+            offered += queue.offered
+            pending += queue.pending
+            stalled += queue.stalled
+            dropped.update(queue.dropped)
+        return BusStatistics(
+            emits=self._emits,
+            subscriptions=len(self._routes.queues),
+            offered=offered,
+            delivered=offered - dropped.total() - pending,
+            dropped=dict(dropped),
+            pending=pending,
+            stalled=stalled,
+            callback_errors=self._callback_errors + sum(h.errors for h in self._all_handles()),
+            account_failures=self._account_failures,
+        )
+
+    async def drain(self, timeout: float | None = None) -> dict[str, int]:
+        """Stop the inflow, wait until all that is queued is handled, and close the bus.
+
+        Iterators end after what they held. Callbacks are waited for as long as they take;
+        a subscription that somebody iterates, until it takes nothing for ``stall_after``.
+
+        Args:
+            timeout: seconds, after which what is left is dropped and counted as ``closed``.
+
+        Returns:
+            What is left undone: the names of subscriptions -> events that were still queued, or
+            in the hands of a callback. Empty if all was done.
+        """
+        if self._closed:
+            return {}
+        loop = self.enter()
+        deadline = None if timeout is None else loop.time() + timeout
+        await asyncio.wait({self._spawn(self._inbox.emptied())}, timeout=timeout)
+        self._stop_inflow()
+        handles = self._all_handles()
+        queues = list(self._routes.queues)
+        self._draining = queues
+        for queue in queues:
+            queue.close()
+        bound = {handle._subscription._queue for handle in handles}
+        waits: list[asyncio.Task[Any]] = [
+            self._spawn(queue.drained(patience=self.stall_after))
+            for queue in queues
+            if queue.to_take and queue not in bound
+        ]
+        waits += [worker for handle in handles for worker in handle.workers()]
+        waits = [task for task in waits if task is not asyncio.current_task()]
+        if waits:
+            left = None if deadline is None else max(0.0, deadline - loop.time())
+            await asyncio.wait(waits, timeout=left)
+        undone: Counter[str] = Counter()
+        for handle in handles:
+            undone[handle.name] += handle.undone
+        for queue in queues:
+            if queue not in bound:
+                undone[queue.name] += queue.pending
+        await self.aclose()
+        return dict(+undone)
+
+    def _stop_inflow(self) -> None:
+        self._closed = True
+        self._thread = 0
+        self._inbox.close()
+
+    async def aclose(self) -> None:
+        """Stop now: what is queued is dropped and counted, iterators end, callbacks are cancelled.
+
+        Idempotent. From inside a callback it cancels all the others.
+        """
+        if self._pid != os.getpid():
+            return  # the tasks and the loop are the parent's
+        self._stop_inflow()
+        tasks = self._tasks | {w for handle in self._all_handles() for w in handle.workers()}
+        for queue in [*self._routes.queues, *self._draining]:
+            queue.discard()
+        self._draining.clear()
+        self._release_abandoned()
+        tasks.discard(asyncio.current_task())
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            _, stubborn = await asyncio.wait(tasks, timeout=CANCEL_GRACE)
+            for task in stubborn:
+                self._log.log(
+                    logging.WARNING, task.get_name(), "task %r ignores its cancellation", task
+                )
+
+    async def __aenter__(self) -> Self:
+        self.enter()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if exc_type is None:
+            await self.drain()
+        else:
+            await self.aclose()
+
+
+_buses: weakref.WeakSet[Bus] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for bus in _buses:
+        bus._thread = 0
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def _no_object(body: object) -> InvalidEvent:
+    return InvalidEvent(f"a body is a JSON object, not {kind_of(body)}", "body")
+
+
+def is_loop_running() -> bool:
+    """Tell whether an event loop runs in this thread."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

@@ -1,0 +1,191 @@
+"""The default bus of each event loop, and the module's functions, which act on it."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from typing import Any, TypeVar
+
+from edr.bus.bus import Bus, is_loop_running
+from edr.bus.callbacks import NO_PAYLOAD, Callback, Handle, is_same
+from edr.bus.overflow import Overflow
+from edr.bus.subscription import Subscription
+from edr.errors import WrongLoopError
+from edr.records.binding import Binding
+from edr.records.event import Event
+from edr.records.levels import Severity, Verbosity
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+# Keyed strongly, and purged of closed loops when a new one comes: a bus refers to its loop, so
+# weak keys would never die.
+_buses: dict[asyncio.AbstractEventLoop, Bus] = {}
+
+
+class ImportTimeHandle:
+    """A callback bound before any loop ran: it serves the default bus of each loop to come."""
+
+    def __init__(
+        self,
+        bindings: tuple[Binding, ...],
+        callback: Callback,
+        payload: Any,
+        options: dict[str, Any],
+    ) -> None:
+        self.callback = callback
+        self.payload = payload
+        self._bindings = bindings
+        self._options = options
+        self._handles: list[Handle] = []
+
+    def __repr__(self) -> str:
+        return f"<ImportTimeHandle of {self.callback!r}>"
+
+    def is_of(self, bindings: tuple[Binding, ...], callback: Callback, payload: Any) -> bool:
+        """Tell whether it was bound with just these."""
+        mine = (self._bindings, self.callback)
+        return mine == (bindings, callback) and is_same(self.payload, payload)
+
+    def serve(self, bus: Bus) -> None:
+        """Bind the callback to ``bus`` too."""
+        handle = bus.bind(self._bindings, self.callback, self.payload, **self._options)
+        self._handles.append(handle)
+
+    def unbind(self) -> None:
+        """End the binding in every bus, and serve no further one. Idempotent."""
+        if self in _bound_at_import:
+            _bound_at_import.remove(self)
+        while self._handles:
+            self._handles.pop().unbind()
+
+
+_bound_at_import: list[ImportTimeHandle] = []
+
+
+def default_bus() -> Bus:
+    """Return the default bus of the running event loop; it is made on first use.
+
+    Raises:
+        WrongLoopError: no event loop runs in this thread.
+    """
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        raise WrongLoopError(
+            "no event loop runs in this thread; call this from a coroutine, "
+            "or from another thread use emit_threadsafe"
+        ) from None
+    bus = _buses.get(loop)
+    if bus is None:
+        for other in [other for other in _buses if other.is_closed()]:
+            del _buses[other]
+        bus = _buses[loop] = Bus()
+        bus.enter()
+        for handle in _bound_at_import:
+            handle.serve(bus)
+    return bus
+
+
+def emit(
+    app_name: str,
+    app_version: str,
+    severity: Severity | str,
+    verbosity: Verbosity | str,
+    body: Mapping[str, Any],
+    account_id: str | None = None,
+) -> Coroutine[Any, Any, int]:
+    """``Bus.emit`` on the default bus; to be awaited."""
+    return default_bus().emit(app_name, app_version, severity, verbosity, body, account_id)
+
+
+def publish(event: Event) -> Coroutine[Any, Any, int]:
+    """``Bus.publish`` on the default bus; to be awaited."""
+    return default_bus().publish(event)
+
+
+def emit_nowait(
+    app_name: str,
+    app_version: str,
+    severity: Severity | str,
+    verbosity: Verbosity | str,
+    body: Mapping[str, Any],
+    account_id: str | None = None,
+) -> int:
+    """``Bus.emit_nowait`` on the default bus."""
+    return default_bus().emit_nowait(app_name, app_version, severity, verbosity, body, account_id)
+
+
+def emit_threadsafe(
+    app_name: str,
+    app_version: str,
+    severity: Severity | str,
+    verbosity: Verbosity | str,
+    body: Mapping[str, Any],
+    account_id: str | None = None,
+) -> concurrent.futures.Future[int]:
+    """``Bus.emit_threadsafe`` on the default bus.
+
+    A thread without a loop uses the one default bus whose loop runs.
+
+    Raises:
+        WrongLoopError: there is none, or more than one; then call the method of the one meant.
+    """
+    return _bus_for_thread().emit_threadsafe(
+        app_name, app_version, severity, verbosity, body, account_id
+    )
+
+
+def _bus_for_thread() -> Bus:
+    try:
+        return default_bus()
+    except WrongLoopError:
+        running = [bus for loop, bus in list(_buses.items()) if loop.is_running()]
+        if len(running) == 1:
+            return running[0]
+        raise WrongLoopError(
+            f"{len(running)} default buses run, so this thread cannot tell which is meant; "
+            "call emit_threadsafe of a bus: edr.default_bus() in the loop gives it"
+        ) from None
+
+
+def subscribe(
+    *bindings: Binding,
+    capacity: int = 1024,
+    overflow: Overflow | str = Overflow.BLOCK,
+    name: str | None = None,
+    gaps: bool = False,
+) -> Subscription:
+    """``Bus.subscribe`` on the default bus."""
+    return default_bus().subscribe(
+        *bindings, capacity=capacity, overflow=overflow, name=name, gaps=gaps
+    )
+
+
+def bind(
+    bindings: Binding | Iterable[Binding],
+    callback: Callback,
+    payload: Any = NO_PAYLOAD,
+    **options: Any,
+) -> Handle | ImportTimeHandle:
+    """``Bus.bind`` on the default bus; without a running loop, on that of each loop to come."""
+    if is_loop_running():
+        return default_bus().bind(bindings, callback, payload, **options)
+    wanted = (bindings,) if isinstance(bindings, Binding) else tuple(bindings)
+    for handle in _bound_at_import:
+        if handle.is_of(wanted, callback, payload):
+            return handle
+    Bus().bind(wanted, callback, payload, **options)  # a wrong argument is refused here and now
+    handle = ImportTimeHandle(wanted, callback, payload, options)
+    _bound_at_import.append(handle)
+    return handle
+
+
+def on(*bindings: Binding, **options: Any) -> Callable[[F], F]:
+    """Decorate a callback: ``bind`` it, with the same options, and return it unchanged."""
+
+    def decorate(callback: F) -> F:
+        bind(bindings or Binding(), callback, **options)
+        return callback
+
+    return decorate

@@ -1,0 +1,144 @@
+"""``Subscription``: what a consumer holds. An async iterator over one bounded queue.
+
+The bus holds the queue, the consumer holds the subscription, and only the subscription knows
+both. So when the consumer lets go (``break``, an exception, the end of its task), the
+subscription dies, and takes its queue out of the bus. An async generator could not promise
+that: its clean-up waits for the loop's hooks, and a cancelled ``anext`` would end it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from types import TracebackType
+from typing import Protocol, Self
+
+from edr.bus.queue import BoundedQueue, current_task
+from edr.bus.statistics import SubscriptionStatistics
+from edr.records.event import Event
+
+_NOBODY = object()
+"""Has taken before any task has. Not None, which is current_task outside of any task."""
+
+
+class SubscriptionBus(Protocol):
+    """The bus, as a subscription sees it."""
+
+    def enter(self) -> asyncio.AbstractEventLoop:
+        """Check that the running loop is the bus's, and return it."""
+        ...
+
+    def abandon(self, queue: BoundedQueue) -> None:
+        """Take note that nobody will consume ``queue`` any more."""
+        ...
+
+
+class Subscription:
+    """The events of one subscription, each once, in the order in which they were accepted.
+
+    Made by ``subscribe``, and registered from then on. Iterate it with ``async for``, or take
+    with ``anext``; several tasks may share it, then each event goes to one of them. It ends
+    with ``async with``, ``close``, ``aclose``, or when nothing refers to it any more.
+    """
+
+    __slots__ = ("__weakref__", "_bus", "_consumer", "_queue")
+
+    def __init__(self, bus: SubscriptionBus, queue: BoundedQueue) -> None:
+        self._bus = bus
+        self._consumer: object = _NOBODY
+        self._queue = queue
+
+    @property
+    def name(self) -> str:
+        """The name given to ``subscribe``, or one made of its number."""
+        return self._queue.name
+
+    def __repr__(self) -> str:
+        state = "closed" if self._queue.closed else "open"
+        return f"<Subscription {self.name!r} {state}, {self._queue.pending} pending>"
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Event:
+        """Return the next event, waiting until there is one.
+
+        With ``gaps=True`` a ``Gap`` is returned where events were dropped.
+
+        Cancellation: safe. A cancelled call has removed nothing; the next call returns the
+        event that this one would have.
+
+        Raises:
+            StopAsyncIteration: the subscription is closed, and all it held was returned.
+            SubscriptionOverflow: the CLOSE policy ended it, and all it held was returned;
+                ``missed`` counts what did not fit.
+            WrongLoopError: the bus belongs to another event loop.
+        """
+        queue = self._queue
+        # On the hot path the task is one that took before, so loop and consumer are known.
+        if not queue.items or self._consumer is not current_task(queue.loop):
+            if queue.loop is None:
+                queue.loop = asyncio.get_running_loop() if queue.closed else self._bus.enter()
+            self._consumer = queue.note_consumer()
+        elif not queue.watch:
+            return queue.items.popleft()  # type: ignore[return-value]
+        while not queue.items:
+            if queue.error is not None:
+                raise queue.error.with_traceback(None)  # it may be raised many times
+            if queue.closed:
+                raise StopAsyncIteration
+            waiter = queue.start_waiting()
+            try:
+                await waiter
+            except asyncio.CancelledError:
+                queue.stop_waiting(waiter)
+                # A cancelled task keeps this frame, and so the subscription, which must not
+                # keep the task: only the garbage collector would find them.
+                self._consumer = _NOBODY
+                raise
+        # A Gap is returned to those alone who asked for gaps; typing it would burden all others.
+        return queue.take()  # type: ignore[return-value]
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    def close(self) -> None:
+        """Take nothing more in. What is queued can still be iterated; then the iterator ends.
+
+        Idempotent. The bus holds nothing of the subscription any more.
+        """
+        self._queue.close()
+
+    async def aclose(self) -> None:
+        """Stop now: what is queued is dropped, and counted as ``closed``. Idempotent."""
+        self._queue.discard()
+
+    def statistics(self) -> SubscriptionStatistics:
+        """Return the counts of this moment, as a frozen snapshot."""
+        return statistics_of(self._queue)
+
+    def __del__(self) -> None:
+        # The garbage collector may run this at any point of any thread, so the bus is only told.
+        queue: BoundedQueue | None = getattr(self, "_queue", None)
+        if queue is not None and (queue.pending or not queue.closed):
+            self._bus.abandon(queue)
+
+
+def statistics_of(queue: BoundedQueue) -> SubscriptionStatistics:
+    """Return the counts of ``queue``."""
+    return SubscriptionStatistics(
+        name=queue.name,
+        offered=queue.offered,
+        delivered=queue.delivered,
+        dropped=queue.dropped,
+        pending=queue.pending,
+        peak_pending=queue.peak_pending,
+        stalled=queue.stalled,
+    )

@@ -1,0 +1,289 @@
+"""``Binding``: what a subscription wants. Data, not code: it can be stored, sent and indexed.
+
+``Binding.matches`` states the semantics plainly, field by field, and slowly. It is the oracle
+that the trie is tested against: when the two disagree, the trie is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar, cast
+
+import orjson
+from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, WithJsonSchema
+
+from edr.errors import InvalidBinding, join_path, kind_of
+from edr.records.event import Event
+from edr.records.levels import Severity, Verbosity
+from edr.records.model import FrozenModel
+from edr.records.pattern import Mismatch, Pattern, pattern_json_schema
+
+WILDCARD = "*"
+
+_Level = TypeVar("_Level", Severity, Verbosity)
+
+
+def _name(value: object, *path: str | int) -> str:
+    if not isinstance(value, str) or not value:
+        raise InvalidBinding(f"a name is text and not empty, not {value!r}", join_path(*path))
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise InvalidBinding(f"{value!r} has a lone surrogate", join_path(*path)) from None
+    return str.__str__(value)
+
+
+def _names(field: str) -> BeforeValidator:
+    def check(value: object) -> str | tuple[str, ...]:
+        if not isinstance(value, (list, tuple)):
+            return _name(value, field)
+        if not value:
+            raise InvalidBinding('an empty list matches nothing; write "*" for all', field)
+        # Once each, in the given order: a name given twice would be offered an event twice.
+        return tuple(dict.fromkeys(_name(name, field, i) for i, name in enumerate(value)))
+
+    return BeforeValidator(check)
+
+
+def _levels(field: str, kind: type[_Level]) -> BeforeValidator:
+    def one(value: Any, *path: str | int) -> _Level:
+        try:
+            return kind(value)
+        except ValueError:
+            known = ", ".join(kind)
+            raise InvalidBinding(f"{value!r} is none of {known}", join_path(*path)) from None
+
+    def check(value: object) -> _Level | tuple[_Level, ...]:
+        if not isinstance(value, (list, tuple)):
+            return one(value, field)
+        if not value:
+            raise InvalidBinding("an empty list matches nothing; name the levels", field)
+        return tuple(sorted({one(level, field, i) for i, level in enumerate(value)}))
+
+    return BeforeValidator(check)
+
+
+def _pattern(value: object) -> Pattern | None:
+    return value if value is None or isinstance(value, Pattern) else Pattern(value)
+
+
+def _document(pattern: Pattern | None) -> dict[str, Any] | None:
+    return None if pattern is None else pattern.document
+
+
+# The schema of patterns refers to itself, so it comes with definitions of its own. Pydantic leaves
+# references to another document alone; .invalid (RFC 2606) says that none is to be fetched.
+_PATTERN_ID = "https://edr.invalid/body-pattern"
+_PATTERN_SCHEMA = {"$id": _PATTERN_ID, **pattern_json_schema(f"{_PATTERN_ID}#/$defs/")}
+
+
+def _one_or_many(item: dict[str, Any]) -> WithJsonSchema:
+    return WithJsonSchema({"anyOf": [item, {"type": "array", "items": item, "minItems": 1}]})
+
+
+_NAME_SCHEMA = _one_or_many({"type": "string", "minLength": 1})
+_SEVERITY_SCHEMA = _one_or_many({"type": "string", "enum": list(Severity)})
+_VERBOSITY_SCHEMA = _one_or_many({"type": "string", "enum": list(Verbosity)})
+
+
+class Binding(FrozenModel):
+    """Which events a subscription wants; all fields must agree.
+
+    One level means that level and every higher one, or with its ``exact_`` flag that level
+    alone; a list of levels means exactly those. ``"*"`` is a wildcard only as the whole value:
+    inside a name, or in a list, it is a plain character.
+
+    Raises:
+        InvalidBinding: a field is unknown or wrong; ``path`` says which.
+    """
+
+    _invalid: ClassVar = InvalidBinding
+
+    account_id: Annotated[str | tuple[str, ...], _names("account_id"), _NAME_SCHEMA] = Field(
+        WILDCARD, description='an account, "*" for all events, or a list of accounts'
+    )
+    include_descendants: bool = Field(False, description="also the events of the accounts below")
+    app_name: Annotated[str | tuple[str, ...], _names("app_name"), _NAME_SCHEMA] = Field(
+        WILDCARD, description='a service, "*" for all, or a list of services'
+    )
+    severity: Annotated[
+        Severity | tuple[Severity, ...], _levels("severity", Severity), _SEVERITY_SCHEMA
+    ] = Field(Severity.OK, description="the lowest severity, or a list of exactly the wanted")
+    exact_severity: bool = Field(False, description="that severity alone")
+    verbosity: Annotated[
+        Verbosity | tuple[Verbosity, ...], _levels("verbosity", Verbosity), _VERBOSITY_SCHEMA
+    ] = Field(Verbosity.INFO, description="the lowest verbosity, or a list of exactly the wanted")
+    exact_verbosity: bool = Field(False, description="that verbosity alone")
+    body: Annotated[
+        Pattern | None,
+        PlainValidator(_pattern),
+        PlainSerializer(_document, return_type=dict[str, Any] | None),
+        WithJsonSchema({"anyOf": [_PATTERN_SCHEMA, {"type": "null"}]}),
+    ] = Field(None, description="a pattern that the body must match")
+
+    if TYPE_CHECKING:
+        # What a type checker would make of the fields above refuses severity="ok".
+        def __init__(
+            self,
+            *,
+            account_id: str | Sequence[str] = WILDCARD,
+            include_descendants: bool = False,
+            app_name: str | Sequence[str] = WILDCARD,
+            severity: Severity | str | Sequence[Severity | str] = Severity.OK,
+            exact_severity: bool = False,
+            verbosity: Verbosity | str | Sequence[Verbosity | str] = Verbosity.INFO,
+            exact_verbosity: bool = False,
+            body: Pattern | Mapping[str, Any] | None = None,
+        ) -> None: ...
+
+    def matches(self, event: Event) -> bool:
+        """Tell whether ``event`` is wanted."""
+        return (
+            (self.app_name == WILDCARD or event.app_name in self.app_names)
+            and event.severity in self.severities
+            and event.verbosity in self.verbosities
+            and self._matches_account(event)
+            and (self.body is None or self.body.matches(event.body))
+        )
+
+    def explain(self, event: Event) -> tuple[Mismatch, ...]:
+        """Tell why ``event`` is not wanted: every field, or path in the body, that disagrees.
+
+        Empty if it is wanted. For people who wonder why nothing arrives; each ``Mismatch`` says
+        where, what was ``wanted`` there and what was ``found``, and reads well as text.
+        """
+        mismatches = []
+        if self.app_name != WILDCARD and event.app_name not in self.app_names:
+            mismatches.append(Mismatch("app_name", list(self.app_names), event.app_name))
+        if event.severity not in self.severities:
+            mismatches.append(Mismatch("severity", list(self.severities), event.severity))
+        if event.verbosity not in self.verbosities:
+            mismatches.append(Mismatch("verbosity", list(self.verbosities), event.verbosity))
+        if not self._matches_account(event):
+            mismatches.append(Mismatch("account_id", list(self.account_ids), event.account_id))
+            if self.include_descendants:
+                above = list(event.account_tree)
+                mismatches.append(Mismatch("account_tree", list(self.account_ids), above))
+        if self.body is not None:
+            mismatches += self.body.explain(event.body)
+        return tuple(mismatches)
+
+    def _matches_account(self, event: Event) -> bool:
+        if self.account_id == WILDCARD or event.account_id in self.account_ids:
+            return True
+        return self.include_descendants and not set(self.account_ids).isdisjoint(event.account_tree)
+
+    @property
+    def app_names(self) -> tuple[str, ...]:
+        """The app names, also when there is but one; ``("*",)`` may mean all."""
+        return _many(self.app_name)
+
+    @property
+    def account_ids(self) -> tuple[str, ...]:
+        """The account ids, also when there is but one; ``("*",)`` may mean all."""
+        return _many(self.account_id)
+
+    @property
+    def severities(self) -> tuple[Severity, ...]:
+        """Every severity that matches, lowest first."""
+        return _covered(self.severity, exact=self.exact_severity)
+
+    @property
+    def verbosities(self) -> tuple[Verbosity, ...]:
+        """Every verbosity that matches, lowest first."""
+        return _covered(self.verbosity, exact=self.exact_verbosity)
+
+    def routing_keys(self) -> tuple[str, ...]:
+        """Return the AMQP keys that cover this binding.
+
+        They are ``edr.<severity>.<verbosity>.<account>.<app>``: the cross product in that order,
+        the rightmost fastest. Covering is not matching: a broker sees neither the accounts
+        above an event, so with descendants the account is ``*``, nor the body; what arrives
+        must still pass ``matches``. In a name ``.``, ``*``, ``#`` and ``%``, which mean something
+        to a broker, are percent-encoded; whoever publishes must do the same.
+        """
+        any_account = self.account_id == WILDCARD or self.include_descendants
+        accounts = [WILDCARD] if any_account else [_key_word(name) for name in self.account_ids]
+        any_app = self.app_name == WILDCARD
+        apps = [WILDCARD] if any_app else [_key_word(name) for name in self.app_names]
+        return tuple(
+            f"edr.{severity}.{verbosity}.{account}.{app}"
+            for severity in self.severities
+            for verbosity in self.verbosities
+            for account in accounts
+            for app in apps
+        )
+
+
+def bindings_from_json(
+    document: Mapping[str, Any] | Sequence[Any] | str | bytes,
+) -> Binding | list[Binding]:
+    """Read one binding from a JSON object, or a list of them from an array.
+
+    Takes JSON text too. Missing fields mean the defaults; a Kazoo binding document is read as
+    it stands.
+
+    Raises:
+        InvalidBinding: it is no JSON, or a binding in it is wrong: ``[2].severity`` says where.
+    """
+    if isinstance(document, (str, bytes)):
+        try:
+            document = orjson.loads(document)
+        except orjson.JSONDecodeError as exc:
+            raise InvalidBinding(f"this is no JSON: {exc}") from exc
+    if isinstance(document, Mapping):
+        return Binding.model_validate(document)
+    if not isinstance(document, (list, tuple)):
+        raise InvalidBinding(f"expected a binding or an array of them, not {kind_of(document)}")
+    if not document:
+        raise InvalidBinding("an empty array matches nothing; {} is the default binding")
+    bindings = []
+    for index, item in enumerate(document):
+        if not isinstance(item, Mapping):
+            raise InvalidBinding(f"a binding is an object, not {kind_of(item)}", f"[{index}]")
+        try:
+            bindings.append(Binding.model_validate(item))
+        except InvalidBinding as exc:
+            path = f"[{index}].{exc.path}" if exc.path else f"[{index}]"
+            raise InvalidBinding(exc.reason, path) from exc
+    return bindings
+
+
+def bindings_to_json(
+    bindings: Binding | Sequence[Binding],
+) -> dict[str, Any] | list[dict[str, Any]]:
+    """Turn one binding into a JSON object, or several into a list of them."""
+    if isinstance(bindings, Binding):
+        return bindings.model_dump(mode="json")
+    return [binding.model_dump(mode="json") for binding in bindings]
+
+
+def checked_bindings(bindings: tuple[object, ...]) -> tuple[Binding, ...]:
+    """Return ``bindings``, of which there must be one, and which must all be some.
+
+    Raises:
+        InvalidBinding: something is no binding, or there is nothing.
+    """
+    for index, binding in enumerate(bindings):
+        if not isinstance(binding, Binding):
+            raise InvalidBinding(f"expected an edr.Binding, not {binding!r}", f"[{index}]")
+    if not bindings:
+        raise InvalidBinding("an empty list matches nothing; edr.Binding() matches from info up")
+    return cast("tuple[Binding, ...]", bindings)
+
+
+def _many(value: str | tuple[str, ...]) -> tuple[str, ...]:
+    return value if isinstance(value, tuple) else (value,)
+
+
+def _covered(level: _Level | tuple[_Level, ...], *, exact: bool) -> tuple[_Level, ...]:
+    if isinstance(level, tuple):
+        return level
+    return (level,) if exact else level.and_higher
+
+
+_SPECIAL_IN_KEYS = str.maketrans({char: f"%{ord(char):02X}" for char in ".*#%"})
+
+
+def _key_word(name: str) -> str:
+    return name.translate(_SPECIAL_IN_KEYS)

@@ -1,0 +1,15 @@
+"""Body patterns: bindings that look into the event.
+
+Read the modules in this order; each imports only from those before it:
+values, tree, parser, language, schema, tables, ranges, postings, index.
+
+``Pattern`` (language) is one pattern, and the plain statement of what it means;
+``PatternIndex`` (index) finds the patterns that a body matches, among any number of them.
+"""
+
+from edr.records.pattern.index import PatternIndex
+from edr.records.pattern.language import Mismatch, Pattern
+from edr.records.pattern.schema import pattern_json_schema
+from edr.records.pattern.tree import ABSENT
+
+__all__ = ["ABSENT", "Mismatch", "Pattern", "PatternIndex", "pattern_json_schema"]

@@ -1,0 +1,188 @@
+"""The table of numeric ranges: an interval tree that is never built, over the order of floats."""
+
+from __future__ import annotations
+
+import struct
+from bisect import bisect_left, bisect_right, insort
+from math import inf
+from typing import Final, Generic
+
+from edr.records.pattern.tables import EntryT, Held, Table
+from edr.records.pattern.values import Number, Range
+
+
+class RangeTable(Table[Range, EntryT]):
+    """Numeric ranges in an interval tree over the order of floats.
+
+    A number has a 64-bit key: its rank among the floats. The keys are the leaves of a complete
+    binary tree that is never built. A range belongs to one node, its *fork*: the lowest one that
+    has both its ends below it, so that the ends differ in the bit that the fork is about. A
+    number can only be in the ranges of the forks above it, one per level in use. Within a fork,
+    each range reaches from its lower half into its upper one. So if the number is in the lower
+    half, the ranges that hold it are those with a lower bound up to the number, and likewise for
+    the upper: a beginning of one sorted list, and no range is visited that does not hold it.
+
+    Integers beyond 2**53 share keys with their neighbours, and keys know nothing of open ends,
+    so what is found is tested in the end. A float's rank grows with the number, so nothing that
+    should be found is missed.
+
+    A segment tree would store each range at up to 126 nodes; a balanced tree of ranges costs
+    rotations, in Python, at each change.
+    """
+
+    __slots__ = ("_forks", "_held")
+
+    def __init__(self) -> None:
+        super().__init__()
+        # By the number of low bits that a fork spans, then by the bits above them.
+        self._forks: dict[int, dict[int, _Fork[EntryT]]] = {}
+        self._held: dict[Range, Held[EntryT]] = {}
+        self.probe = self._probe
+
+    def link(self, operand: Range) -> None:
+        held = self._held[operand] = Held(operand.test(), self.postings[operand])
+        shift, above, lower, upper = _place(operand)
+        forks = self._forks.setdefault(shift, {})
+        fork = forks.get(above)
+        if fork is None:
+            fork = forks[above] = _Fork()
+        fork.by_lower.add(lower, held)
+        fork.by_upper.add(-upper, held)
+
+    def unlink(self, operand: Range) -> None:
+        held = self._held.pop(operand)
+        shift, above, lower, upper = _place(operand)
+        forks = self._forks[shift]
+        fork = forks[above]
+        fork.by_lower.discard(lower, held)
+        fork.by_upper.discard(-upper, held)
+        if not fork.by_lower:
+            del forks[above]
+            if not forks:
+                del self._forks[shift]
+
+    def size(self, operand: Range) -> int:
+        shift, above, _, _ = _place(operand)
+        fork = self._forks.get(shift, {}).get(above)
+        return 0 if fork is None else len(fork.by_lower)  # they overlap, all of them
+
+    def _probe(self, number: Number) -> list[EntryT]:
+        found: list[EntryT] = []
+        key = _rank(number)
+        for shift, forks in self._forks.items():
+            fork = forks.get(key >> shift)
+            if fork is not None:
+                in_upper_half = key >> shift - 1 & 1
+                ranges = fork.by_upper.up_to(-key) if in_upper_half else fork.by_lower.up_to(key)
+                for held in ranges:
+                    if held.accepts(number):
+                        found += held.entries
+        return found
+
+
+class _Fork(Generic[EntryT]):
+    """The ranges of one node of the interval tree, twice."""
+
+    __slots__ = ("by_lower", "by_upper")
+
+    def __init__(self) -> None:
+        self.by_lower: _SortedSets[Held[EntryT]] = _SortedSets()
+        self.by_upper: _SortedSets[Held[EntryT]] = _SortedSets()  # by the negated bound
+
+
+class _SortedSets(Generic[EntryT]):
+    """Sets of entries by integer key, in the order of the keys.
+
+    The keys are kept in blocks: one long list would be moved in memory at each change, which
+    takes longer than all the rest from some ten thousand keys on.
+    """
+
+    __slots__ = ("_blocks", "_highest", "_sets")
+
+    # Moving so few keys takes less time than finding the place; twice as many are split.
+    _BLOCK: Final = 512
+
+    def __init__(self) -> None:
+        self._sets: dict[int, dict[EntryT, None]] = {}
+        self._blocks: list[list[int]] = []
+        self._highest: list[int] = []  # of each block
+
+    def __len__(self) -> int:
+        """Return the number of keys."""
+        return len(self._sets)
+
+    def add(self, key: int, entry: EntryT) -> None:
+        """Add an entry to the set of a key."""
+        entries = self._sets.get(key)
+        if entries is None:
+            entries = self._sets[key] = {}
+            self._insert(key)
+        entries[entry] = None
+
+    def discard(self, key: int, entry: EntryT) -> None:
+        """Take away an entry that is there."""
+        entries = self._sets[key]
+        del entries[entry]
+        if not entries:
+            del self._sets[key]
+            self._delete(key)
+
+    def up_to(self, key: int) -> list[EntryT]:
+        """Return the entries of all keys up to `key`, itself included."""
+        found: list[EntryT] = []
+        if not self._blocks or self._blocks[0][0] > key:  # so it is for most forks of a number
+            return found
+        for block in self._blocks:
+            highest = block[-1]
+            for each in block if highest <= key else block[: bisect_right(block, key)]:
+                found += self._sets[each]
+            if highest >= key:
+                break
+        return found
+
+    def _insert(self, key: int) -> None:
+        if not self._blocks:
+            self._blocks.append([key])
+            self._highest.append(key)
+            return
+        at = min(bisect_left(self._highest, key), len(self._blocks) - 1)
+        block = self._blocks[at]
+        insort(block, key)
+        if len(block) >= 2 * self._BLOCK:
+            self._blocks[at : at + 1] = [block[: self._BLOCK], block[self._BLOCK :]]
+            self._highest.insert(at, block[self._BLOCK - 1])
+            at += 1
+        self._highest[at] = self._blocks[at][-1]
+
+    def _delete(self, key: int) -> None:
+        at = bisect_left(self._highest, key)
+        block = self._blocks[at]
+        del block[bisect_left(block, key)]
+        if block:
+            self._highest[at] = block[-1]
+        else:
+            del self._blocks[at], self._highest[at]
+
+
+def _place(operand: Range) -> tuple[int, int, int, int]:
+    """Return the fork of a range (the bits it spans, and those above), and the keys of its ends."""
+    lower = _rank(-inf if operand.lower is None else operand.lower)
+    upper = _rank(inf if operand.upper is None else operand.upper)
+    shift = max((lower ^ upper).bit_length(), 1)
+    return shift, upper >> shift, lower, upper
+
+
+_pack: Final = struct.Struct("<d").pack
+_unpack: Final = struct.Struct("<q").unpack
+_SIGN: Final = 1 << 63
+
+
+def _rank(number: Number) -> int:
+    """Return a 64-bit integer that grows with the number; the same for numbers very close."""
+    bits: int
+    try:
+        (bits,) = _unpack(_pack(number))
+    except (OverflowError, struct.error):  # an integer beyond all floats
+        return _rank(inf if number > 0 else -inf)
+    # Floats are stored as sign and magnitude, and the magnitude grows with its bits.
+    return _SIGN + bits if bits >= 0 else -bits

@@ -1,0 +1,188 @@
+"""Emit and publish: what they check, whom they reach, what they count."""
+
+import asyncio
+from datetime import UTC, datetime
+
+import pytest
+from support.consuming import take_ready
+
+from edr import Binding, Bus, Event, InvalidEvent, Severity, Verbosity
+from edr.bus.routes import MAX_ROUTES
+
+
+async def test_emit_stamps_and_fills_the_event(bus):
+    subscription = bus.subscribe()
+    before = datetime.now(UTC)
+    taken = await bus.emit("callflow", "5.1", "ok", Verbosity.INFO, {"call": 1}, account_id="acme")
+    event = await anext(subscription)
+
+    assert taken == 1
+    assert before <= event.timestamp <= datetime.now(UTC)
+    assert event == Event(
+        account_id="acme",
+        app_name="callflow",
+        app_version="5.1",
+        severity="ok",
+        verbosity="info",
+        body={"call": 1},
+        node="test",
+        id=event.id,
+        timestamp=event.timestamp,
+    )
+    assert type(event.severity) is Severity
+    assert type(event.verbosity) is Verbosity
+
+
+async def test_all_arguments_of_emit_are_keywords_too(bus):
+    subscription = bus.subscribe()
+    await bus.emit(
+        app_name="a", app_version="1", severity="ok", verbosity="info", body={}, account_id="x"
+    )
+
+    assert (await anext(subscription)).account_id == "x"
+
+
+async def test_emit_returns_how_many_subscriptions_took_it(bus, emit):
+    subscriptions = [bus.subscribe(Binding(severity=level)) for level in Severity]
+
+    assert [await emit(1, severity=level) for level in Severity] == [1, 2, 3]
+    assert [len(take_ready(s)) for s in subscriptions] == [3, 2, 1]
+    assert await emit(1, verbosity="debug") == 0
+
+
+WRONG = [
+    ({"app_name": ""}, "app_name"),
+    ({"app_name": None}, "app_name"),
+    ({"app_name": []}, "app_name"),
+    ({"app_version": ""}, "app_version"),
+    ({"app_version": 5}, "app_version"),
+    ({"severity": "info"}, "severity"),
+    ({"verbosity": "ok"}, "verbosity"),
+    ({"account_id": ""}, "account_id"),
+    ({"account_id": 7}, "account_id"),
+    ({"body": None}, "body"),
+    ({"body": [("a", 1)]}, "body"),
+]
+GOOD = {"app_name": "a", "app_version": "1", "severity": "ok", "verbosity": "info", "body": {}}
+
+
+@pytest.mark.parametrize(("fields", "path"), WRONG)
+@pytest.mark.parametrize("wanted", [True, False])
+async def test_cheap_checks_are_made_whether_or_not_somebody_listens(bus, fields, path, wanted):
+    subscription = bus.subscribe() if wanted else None
+    await bus.emit(**GOOD)
+    for emit in (bus.emit, bus.emit_nowait, bus.emit_threadsafe):
+        with pytest.raises(InvalidEvent) as caught:
+            outcome = emit(**(GOOD | fields))
+            if asyncio.iscoroutine(outcome):
+                await outcome
+        assert caught.value.path == path
+
+    assert bus.statistics().emits == 1
+    assert subscription is None or subscription.statistics().offered == 1
+
+
+async def test_a_bad_body_reaches_nobody(bus):
+    subscription = bus.subscribe()
+    for emit in (bus.emit, bus.emit_nowait, bus.emit_threadsafe):
+        with pytest.raises(InvalidEvent, match=r"body.calls\[1\].at: a bytes is no JSON value"):
+            outcome = emit("a", "1", "ok", "info", {"calls": [0, {"at": b""}]})
+            if asyncio.iscoroutine(outcome):
+                await outcome
+
+    assert subscription.statistics().offered == 0
+    assert bus.statistics().emits == 0
+
+
+async def test_debug_checks_the_body_also_when_nobody_listens():
+    async with Bus(debug=True) as careful, Bus() as quick:
+        assert await quick.emit("a", "1", "ok", "info", {"a": b""}) == 0
+        with pytest.raises(InvalidEvent):
+            await careful.emit("a", "1", "ok", "info", {"a": b""})
+        with pytest.raises(InvalidEvent):
+            careful.emit_nowait("a", "1", "ok", "info", {"a": b""})
+        assert await careful.emit("a", "1", "ok", "info", {"a": 1}) == 0
+
+
+async def test_publish_delivers_the_very_event(bus, make_event):
+    subscription = bus.subscribe(Binding(account_id="root", include_descendants=True))
+    event = make_event(account_id="shop", account_tree=("root",), node="elsewhere")
+
+    assert await bus.publish(event) == 1
+    assert await anext(subscription) is event
+    assert await bus.publish(make_event(account_id="other")) == 0
+
+
+@pytest.mark.parametrize("thing", [None, {"app_name": "a"}, object(), Event.model_construct()])
+async def test_publish_refuses_what_was_not_validated(bus, thing):
+    subscription = bus.subscribe()
+    unchecked = Event.model_construct(**(GOOD | {"account_id": None, "account_tree": ()}))
+    for bad in (thing, unchecked):
+        with pytest.raises(InvalidEvent, match="publish takes an edr.Event that was validated"):
+            await bus.publish(bad)
+
+    assert subscription.statistics().offered == 0
+
+
+@pytest.mark.parametrize("name", ["a.b", "*", "#", "a>b", "two words", "line\nfeed", "звонок"])
+async def test_names_are_plain_text(bus, name):
+    exact, other = bus.subscribe(Binding(app_name=[name])), bus.subscribe(Binding(app_name="x.y"))
+    await bus.emit(name, "1", "ok", "info", {"n": 1}, account_id=name)
+
+    assert take_ready(exact) == [1]
+    assert take_ready(other) == []
+
+
+async def test_a_route_that_is_remembered_sees_later_subscriptions_and_closes(bus, emit):
+    assert await emit(1) == 0
+    first = bus.subscribe()
+    assert await emit(2) == 1
+    second = bus.subscribe()
+    assert await emit(3) == 2
+    first.close()
+    assert await emit(4) == 1
+
+    assert take_ready(second) == [3, 4]
+
+
+async def test_the_routes_that_are_remembered_are_bounded(bus):
+    for n in range(MAX_ROUTES + 10):
+        await bus.emit(f"app{n}", "1", "ok", "info", {})
+
+    assert len(bus._routes.known) <= MAX_ROUTES
+
+
+async def test_a_name_of_a_str_subclass_is_the_same_name(bus):
+    class Name(str):
+        __slots__ = ()
+
+    subscription = bus.subscribe(Binding(app_name="app"))
+    await bus.emit(Name("app"), "1", Severity.OK, "info", {})
+    await bus.emit("app", "1", "ok", "info", {})
+    events = [await anext(subscription) for _ in range(2)]
+
+    assert [type(event.app_name) for event in events] == [str, str]
+
+
+async def test_the_bus_sums_what_its_subscriptions_count_also_those_that_are_gone(bus, emit):
+    gone = bus.subscribe(capacity=1, overflow="drop_newest")
+    stays = bus.subscribe()
+    for n in range(3):
+        await emit(n)
+    gone.close()
+    await anext(stays)
+    statistics = bus.statistics()
+
+    assert (statistics.emits, statistics.subscriptions) == (3, 1)
+    assert (statistics.offered, statistics.delivered, statistics.pending) == (6, 1, 3)
+    assert statistics.dropped == {"overflow": 2}
+    await anext(gone)
+    assert (bus.statistics().delivered, bus.statistics().pending) == (2, 2)
+
+
+async def test_subscriptions_that_come_and_go_leave_nothing_behind(bus):
+    for n in range(100):
+        bus.subscribe(Binding(app_name=f"app{n}", account_id=[f"a{n}", "b"])).close()
+
+    assert bus._routes.queues == {}
+    assert not bus._routes._trie

@@ -1,0 +1,296 @@
+"""One subscription: taking, waiting, cancelling, ending."""
+
+import asyncio
+import gc
+
+import pytest
+from support.consuming import is_balanced, take_ready, ticks
+
+import edr
+from edr import Binding, Bus, InvalidBinding
+
+
+async def test_subscribed_is_registered_when_it_returns(bus, emit):
+    subscription = bus.subscribe()
+    await emit(1)
+
+    assert take_ready(subscription) == [1]
+
+
+async def test_an_event_comes_once_to_a_subscription_of_several_bindings(bus, emit):
+    subscription = bus.subscribe(Binding(app_name="app"), Binding(), Binding(app_name=["app", "x"]))
+
+    assert await emit(1) == 1
+    assert take_ready(subscription) == [1]
+
+
+async def test_events_come_in_the_order_of_their_emits(bus, emit):
+    subscription = bus.subscribe()
+    for n in range(100):
+        await emit(n)
+
+    assert take_ready(subscription) == list(range(100))
+
+
+async def test_async_for_waits_and_ends_when_closed(bus, emit):
+    seen = []
+
+    async def consume(subscription):
+        async for event in subscription:
+            seen.append(event.body["n"])
+
+    subscription = bus.subscribe()
+    consumer = asyncio.create_task(consume(subscription))
+    await ticks()
+    await emit(1)
+    await ticks()
+    await emit(2)
+    subscription.close()
+    await consumer
+
+    assert seen == [1, 2]
+
+
+async def test_close_lets_what_is_queued_be_taken_and_aclose_drops_it(bus, emit):
+    kept, dropped = bus.subscribe(), bus.subscribe()
+    await emit(1)
+    kept.close()
+    kept.close()
+    await dropped.aclose()
+    await dropped.aclose()
+    await emit(2)
+
+    assert [event.body["n"] async for event in kept] == [1]
+    assert [event async for event in dropped] == []
+    assert kept.statistics().dropped == {}
+    assert dropped.statistics().dropped == {"closed": 1}
+    assert bus.statistics().subscriptions == 0
+
+
+async def test_the_end_of_async_with_leaves_nothing_in_the_bus(bus, emit):
+    async with bus.subscribe() as subscription:
+        await emit(1)
+        assert await anext(subscription)
+        await emit(2)
+
+    assert bus.statistics().subscriptions == 0
+    assert bus.statistics().dropped == {"closed": 1}
+    with pytest.raises(StopAsyncIteration):
+        await anext(subscription)
+
+
+async def test_break_leaves_nothing_in_the_bus(bus, emit):
+    async def consume():
+        async for event in bus.subscribe():
+            return event.body["n"]
+
+    consumer = asyncio.create_task(consume())
+    await ticks()
+    await emit(1)
+    await emit(2)
+
+    assert await consumer == 1
+    assert bus.statistics().subscriptions == 0
+    assert is_balanced(bus.statistics())
+
+
+async def test_an_exception_in_the_loop_body_leaves_nothing_in_the_bus(bus, emit):
+    async def consume():
+        async for _ in bus.subscribe():
+            raise RuntimeError
+
+    consumer = asyncio.create_task(consume())
+    await ticks()
+    await emit(1)
+    with pytest.raises(RuntimeError):
+        await consumer
+    del consumer
+
+    assert bus.statistics().subscriptions == 0
+
+
+async def test_a_subscription_that_nobody_holds_is_gone(bus, emit):
+    subscription = bus.subscribe()
+    cycle = [subscription]
+    cycle.append(cycle)
+    await emit(1)
+    del subscription, cycle
+    gc.collect()
+    await ticks()
+
+    assert bus._routes.queues == {}
+    assert await emit(2) == 0
+    assert bus.statistics().dropped == {"closed": 1}
+
+
+async def test_a_collected_subscription_frees_the_emitter_that_waits_for_it(bus, emit):
+    subscription = bus.subscribe(capacity=1)
+    await emit(1)
+    waiting = asyncio.create_task(emit(2))
+    await ticks()
+    assert not waiting.done()
+    del subscription
+
+    assert await waiting == 0
+    assert bus.statistics().dropped == {"closed": 2}
+
+
+async def test_a_cancelled_consumer_loses_no_event(bus, emit):
+    subscription = bus.subscribe()
+    consumer = asyncio.create_task(anext(subscription))
+    await ticks()
+    consumer.cancel()
+    await emit(1)
+    with pytest.raises(asyncio.CancelledError):
+        await consumer
+
+    assert take_ready(subscription) == [1]
+
+
+async def test_delivery_and_cancellation_in_the_same_tick_lose_no_event(bus, emit):
+    subscription = bus.subscribe()
+    consumer = asyncio.create_task(anext(subscription))
+    await ticks()
+    await emit(1)
+    consumer.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await consumer
+
+    assert take_ready(subscription) == [1]
+    assert is_balanced(subscription.statistics())
+
+
+async def test_the_wake_up_of_a_cancelled_consumer_goes_to_the_next(bus, emit):
+    subscription = bus.subscribe()
+    first, second = (asyncio.create_task(anext(subscription)) for _ in range(2))
+    await ticks()
+    await emit(1)
+    first.cancel()
+
+    assert (await second).body["n"] == 1
+
+
+async def test_several_tasks_share_a_subscription(bus, emit):
+    subscription = bus.subscribe()
+    takers = [asyncio.create_task(anext(subscription)) for _ in range(3)]
+    await ticks()
+    for n in range(3):
+        await emit(n)
+    taken = await asyncio.gather(*takers)
+
+    assert sorted(event.body["n"] for event in taken) == [0, 1, 2]
+
+
+async def test_anext_can_time_out_and_be_used_again(bus, emit):
+    subscription = bus.subscribe()
+    for n in range(3):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0):
+                await anext(subscription)
+        await emit(n)
+        async with asyncio.timeout(5):
+            assert (await anext(subscription)).body["n"] == n
+
+
+async def test_close_wakes_every_waiting_consumer(bus):
+    subscription = bus.subscribe()
+
+    async def consume():
+        return [event async for event in subscription]
+
+    consumers = [asyncio.create_task(consume()) for _ in range(3)]
+    await ticks()
+    subscription.close()
+
+    assert await asyncio.gather(*consumers) == [[], [], []]
+
+
+async def test_subscribe_and_close_during_an_emit_that_waits(bus, emit):
+    full = bus.subscribe(capacity=1)
+    await emit(1)
+    waiting = asyncio.create_task(emit(2))
+    await ticks()
+    late = bus.subscribe()
+    full.close()
+    assert take_ready(full) == [1, 2]
+
+    assert await waiting == 1
+    assert take_ready(late) == []
+
+
+async def test_one_subscriber_can_close_another_inside_its_delivery(bus, emit):
+    first, second = bus.subscribe(), bus.subscribe()
+
+    async def close_second():
+        async for _ in first:
+            second.close()
+
+    task = asyncio.create_task(close_second())
+    await ticks()
+    assert await emit(1) == 2
+    await ticks()
+    assert await emit(2) == 1
+    first.close()
+    await task
+
+    assert take_ready(second) == [1]
+
+
+async def test_statistics_are_a_true_and_frozen_snapshot(bus, emit):
+    subscription = bus.subscribe(capacity=10, name="mine")
+    for n in range(7):
+        await emit(n)
+    await anext(subscription)
+    statistics = subscription.statistics()
+    await anext(subscription)
+
+    assert statistics == edr.SubscriptionStatistics(
+        name="mine", offered=7, delivered=1, dropped={}, pending=6, peak_pending=7, stalled=False
+    )
+    with pytest.raises(AttributeError):
+        statistics.offered = 0
+    assert "mine" in repr(subscription)
+
+
+async def test_the_peak_is_the_most_that_was_ever_pending(bus, emit):
+    subscription = bus.subscribe(capacity=100)
+    peaks = []
+    for burst in (1, 3, 2, 5, 5, 4, 60):
+        for n in range(burst):
+            await emit(n)
+        take_ready(subscription)
+        peaks.append(subscription.statistics().peak_pending)
+
+    assert peaks == [1, 3, 3, 5, 5, 5, 60]
+
+
+@pytest.mark.parametrize("options", [{"capacity": 0}, {"overflow": "explode"}])
+async def test_wrong_options_are_refused_and_nothing_is_registered(bus, options):
+    with pytest.raises(ValueError):
+        bus.subscribe(**options)
+    with pytest.raises(InvalidBinding, match=r"\[1\]: expected an edr.Binding"):
+        bus.subscribe(Binding(), {"app_name": "x"})
+
+    assert bus.statistics().subscriptions == 0
+
+
+async def test_what_a_subscriber_does_to_its_event_is_not_seen_by_another(bus, emit):
+    one, other = bus.subscribe(), bus.subscribe()
+    body = {"n": [1]}
+    await bus.emit("app", "1", "ok", "info", body)
+    body["n"].append(2)
+    event = await anext(one)
+    with pytest.raises(TypeError):
+        event.body["n"].append(3)
+
+    assert (await anext(other)).body == {"n": [1]}
+
+
+async def test_a_consumer_that_never_starts_costs_the_others_nothing():
+    async with Bus(stall_after=0.01) as bus:
+        idle, live = bus.subscribe(capacity=1, name="idle"), bus.subscribe(capacity=10)
+        for n in range(3):
+            await bus.emit("app", "1", "ok", "info", {"n": n})
+
+        assert take_ready(live) == [0, 1, 2]
+        assert idle.statistics().dropped == {"stalled": 2}

@@ -1,0 +1,264 @@
+import json
+
+import jsonschema
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.strategies import events, names
+
+from edr import Binding, InvalidBinding, Severity, Verbosity, bindings_from_json, bindings_to_json
+
+
+def one_or_many(items):
+    return items | st.lists(items, min_size=1, max_size=3)
+
+
+bindings = st.builds(
+    Binding,
+    account_id=st.just("*") | one_or_many(names),
+    include_descendants=st.booleans(),
+    app_name=st.just("*") | one_or_many(names),
+    severity=one_or_many(st.sampled_from(Severity)),
+    exact_severity=st.booleans(),
+    verbosity=one_or_many(st.sampled_from(Verbosity)),
+    exact_verbosity=st.booleans(),
+)
+
+
+@given(bindings)
+def test_json_there_and_back_gives_an_equal_binding(binding):
+    assert Binding.model_validate_json(binding.model_dump_json()) == binding
+    assert bindings_from_json(bindings_to_json(binding)) == binding
+    assert bindings_from_json(json.dumps(bindings_to_json([binding] * 2))) == [binding] * 2
+    jsonschema.validate(bindings_to_json(binding), Binding.model_json_schema())
+    assert hash(binding) == hash(Binding.model_validate_json(binding.model_dump_json()))
+
+
+def test_the_default_takes_everything_from_info_up(make_event):
+    assert Binding().matches(make_event(account_id="a"))
+    assert Binding().matches(make_event(severity="critical", verbosity="fatal"))
+    assert not Binding().matches(make_event(verbosity="debug"))
+
+
+@pytest.mark.parametrize(
+    ("fields", "matching"),
+    [
+        ({"severity": "warning"}, {"warning", "critical"}),
+        ({"severity": "warning", "exact_severity": True}, {"warning"}),
+        ({"severity": ["ok", "critical"]}, {"ok", "critical"}),
+        ({"severity": ["warning"], "exact_severity": False}, {"warning"}),
+        ({"severity": ["ok", "critical"], "exact_severity": True}, {"ok", "critical"}),
+    ],
+)
+def test_one_level_is_a_threshold_and_a_list_is_exact(make_event, fields, matching):
+    binding = Binding(**fields)
+
+    assert {s for s in Severity if binding.matches(make_event(severity=s))} == matching
+
+
+@pytest.mark.parametrize(
+    ("fields", "matching"),
+    [
+        ({"verbosity": "error"}, {"error", "fatal"}),
+        ({"verbosity": "trace"}, set(Verbosity)),
+        ({"verbosity": "debug", "exact_verbosity": True}, {"debug"}),
+        ({"verbosity": ["trace", "warn"]}, {"trace", "warn"}),
+    ],
+)
+def test_verbosity_works_alike(make_event, fields, matching):
+    binding = Binding(**fields)
+
+    assert {v for v in Verbosity if binding.matches(make_event(verbosity=v))} == matching
+
+
+def test_an_account_matches_only_itself_unless_descendants_are_wanted(make_event):
+    own = make_event(account_id="acme", account_tree=["root"])
+    below = make_event(account_id="shop", account_tree=["root", "acme"])
+    nobodys = make_event()
+
+    assert [Binding(account_id="acme").matches(e) for e in (own, below, nobodys)] == [1, 0, 0]
+    tree = Binding(account_id="acme", include_descendants=True)
+    assert [tree.matches(e) for e in (own, below, nobodys)] == [1, 1, 0]
+    both = Binding(account_id=["x", "acme"], include_descendants=True)
+    assert [both.matches(e) for e in (own, below, nobodys)] == [1, 1, 0]
+    everything = Binding(include_descendants=True)
+    assert [everything.matches(e) for e in (own, below, nobodys)] == [1, 1, 1]
+
+
+def test_a_star_is_a_wildcard_only_as_the_whole_value(make_event):
+    assert Binding(app_name="*").matches(make_event("x"))
+    assert not Binding(app_name=["*"]).matches(make_event("x"))
+    assert Binding(app_name=["*"]).matches(make_event("*"))
+    assert not Binding(app_name="call*").matches(make_event("callflow"))
+    assert not Binding(account_id=["*"]).matches(make_event())
+
+
+@pytest.mark.parametrize(
+    "name", ["a.b", "#", "a>b", "two words", "line\nfeed", "звонок", "通話", "*x"]
+)
+def test_names_are_plain_text(make_event, name):
+    event = make_event(name, account_id=name)
+
+    assert Binding(app_name=name, account_id=name).matches(event)
+    assert not Binding(app_name=name + "x").matches(event)
+
+
+@pytest.mark.parametrize(
+    ("fields", "path"),
+    [
+        ({"severity": []}, "severity"),
+        ({"severity": "loud"}, "severity"),
+        ({"verbosity": ["info", "loud"]}, "verbosity[1]"),
+        ({"verbosity": None}, "verbosity"),
+        ({"app_name": ""}, "app_name"),
+        ({"app_name": []}, "app_name"),
+        ({"app_name": "\ud800"}, "app_name"),
+        ({"account_id": ["a", ""]}, "account_id[1]"),
+        ({"account_id": 5}, "account_id"),
+        ({"account_id": None}, "account_id"),
+        ({"include_descendants": "maybe"}, "include_descendants"),
+        ({"colour": "red"}, "colour"),
+    ],
+)
+def test_a_wrong_field_is_named(fields, path):
+    for make in (lambda: Binding(**fields), lambda: bindings_from_json(fields)):
+        with pytest.raises(InvalidBinding) as caught:
+            make()
+        assert caught.value.path == path
+
+
+def test_a_wrong_binding_in_a_list_is_named():
+    with pytest.raises(InvalidBinding) as caught:
+        bindings_from_json([{}, {"severity": "loud"}])
+    assert caught.value.path == "[1].severity"
+
+    for document in ("{", "5", 5, [5], [], "[]", None):
+        with pytest.raises(InvalidBinding):
+            bindings_from_json(document)
+
+
+def test_a_kazoo_document_is_read_as_it_stands():
+    document = {
+        "account_id": ["a", "b"],
+        "include_descendants": "true",
+        "app_name": "*",
+        "severity": ["ok", "critical"],
+        "exact_severity": False,
+        "verbosity": "debug",
+    }
+
+    assert bindings_from_json(document) == Binding(
+        account_id=["a", "b"],
+        include_descendants=True,
+        severity=["critical", "ok", "ok"],
+        verbosity="debug",
+    )
+
+
+def test_the_default_binding_has_twelve_routing_keys():
+    keys = Binding().routing_keys()
+
+    assert len(keys) == 12
+    assert keys[:2] == ("edr.ok.info.*.*", "edr.ok.warn.*.*")
+    assert keys[-1] == "edr.critical.fatal.*.*"
+
+
+def test_routing_keys_are_the_cross_product_rightmost_fastest():
+    binding = Binding(
+        severity="critical",
+        verbosity=["error", "fatal"],
+        account_id=["a", "b"],
+        app_name=["x", "y"],
+    )
+
+    assert binding.routing_keys() == (
+        "edr.critical.error.a.x",
+        "edr.critical.error.a.y",
+        "edr.critical.error.b.x",
+        "edr.critical.error.b.y",
+        "edr.critical.fatal.a.x",
+        "edr.critical.fatal.a.y",
+        "edr.critical.fatal.b.x",
+        "edr.critical.fatal.b.y",
+    )
+
+
+def test_routing_keys_cover_descendants_with_a_star_and_encode_what_a_broker_reads():
+    binding = Binding(
+        severity="critical",
+        verbosity="fatal",
+        account_id="acme",
+        include_descendants=True,
+        app_name=["a.b", "*", "#%"],
+    )
+
+    assert binding.routing_keys() == (
+        "edr.critical.fatal.*.a%2Eb",
+        "edr.critical.fatal.*.%2A",
+        "edr.critical.fatal.*.%23%25",
+    )
+
+
+def test_a_body_pattern_is_part_of_the_binding(make_event):
+    document = {
+        "status": ["paused", {"prefix": "wrap"}],
+        "wait": [{"numeric": [">", 30, "<=", 60]}],
+    }
+    binding = Binding(app_name="agents", body=document)
+
+    assert binding.matches(make_event("agents", body={"status": "wrapup", "wait": 31}))
+    assert not binding.matches(make_event("agents", body={"status": "ready", "wait": 31}))
+    assert not binding.matches(make_event("other", body={"status": "wrapup", "wait": 31}))
+    assert bindings_to_json(binding)["body"] == document
+    assert bindings_from_json(bindings_to_json(binding)) == binding
+    assert Binding.model_validate_json(binding.model_dump_json()) == binding
+    assert hash(Binding.model_validate_json(binding.model_dump_json())) == hash(binding)
+    jsonschema.validate(bindings_to_json(binding), Binding.model_json_schema())
+    assert binding.routing_keys() == Binding(app_name="agents").routing_keys()
+
+
+def test_a_wrong_body_pattern_is_named_by_its_path():
+    with pytest.raises(InvalidBinding) as caught:
+        Binding(body={"queue": {"id": [{"numeric": [">", "x"]}]}})
+    assert caught.value.path == "body.queue.id[0].numeric[1]"
+
+    with pytest.raises(InvalidBinding) as caught:
+        bindings_from_json([{}, {"body": {"a.b": []}}])
+    assert caught.value.path == '[1].body["a.b"]'
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({"body": {"a": "x"}}, Binding.model_json_schema())
+
+
+def test_explain_names_every_field_and_path_that_disagrees(make_event):
+    binding = Binding(
+        app_name=["agents"],
+        severity="critical",
+        verbosity="error",
+        account_id="acme",
+        include_descendants=True,
+        body={"calls": {"id": [{"exists": True}], "wait": [{"numeric": [">", 30]}]}},
+    )
+    event = make_event(
+        "pbx", account_id="shop", account_tree=["root"], body={"calls": [{"id": 1, "wait": 5}]}
+    )
+    reasons = {mismatch.path: mismatch for mismatch in binding.explain(event)}
+
+    assert list(reasons) == [
+        "app_name",
+        "severity",
+        "verbosity",
+        "account_id",
+        "account_tree",
+        "body.calls[0].wait",
+    ]
+    assert (reasons["severity"].wanted, reasons["severity"].found) == (["critical"], "ok")
+    assert str(reasons["body.calls[0].wait"]) == (
+        'body.calls[0].wait: wanted [{"numeric": [">", 30]}], found 5'
+    )
+
+
+@given(bindings, st.data())
+def test_explain_is_empty_just_when_the_binding_matches(binding, data):
+    event = data.draw(events)
+
+    assert (binding.explain(event) == ()) == binding.matches(event)

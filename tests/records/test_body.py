@@ -1,0 +1,245 @@
+import copy
+import datetime
+import decimal
+import enum
+import json
+import pickle
+from collections import OrderedDict
+from types import MappingProxyType
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edr import InvalidEvent
+from edr.records.body import (
+    INT_MAX,
+    INT_MIN,
+    MAX_DEPTH,
+    FrozenDict,
+    FrozenList,
+    _copy_object,
+    snapshot,
+)
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(INT_MIN, INT_MAX)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(exclude_categories=["Cs"])),
+    lambda children: st.lists(children) | st.dictionaries(st.text("aé.*", max_size=3), children),
+    max_leaves=20,
+)
+
+
+@given(st.dictionaries(st.text("abc", max_size=2), json_values))
+def test_a_snapshot_equals_the_body_and_its_json(body):
+    taken = snapshot(body)
+
+    assert taken == body
+    assert json.loads(json.dumps(taken)) == body
+    assert orjson.dumps(taken) == orjson.dumps(body)
+
+
+def test_a_later_change_of_the_body_is_not_seen():
+    body = {"calls": [{"id": 1}], "state": "a"}
+    taken = snapshot(body)
+    body["calls"][0]["id"] = 2
+    body["calls"].append({})
+    body["state"] = "b"
+
+    assert taken == {"calls": [{"id": 1}], "state": "a"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda body: body.update(a=1),
+        lambda body: body.__setitem__("a", 1),
+        lambda body: body.__delitem__("list"),
+        lambda body: body.pop("list"),
+        lambda body: body.popitem(),
+        lambda body: body.clear(),
+        lambda body: body.setdefault("x", 1),
+        lambda body: body.__ior__({"x": 1}),
+        lambda body: body["list"].append(1),
+        lambda body: body["list"].extend([1]),
+        lambda body: body["list"].insert(0, 1),
+        lambda body: body["list"].pop(),
+        lambda body: body["list"].remove(1),
+        lambda body: body["list"].clear(),
+        lambda body: body["list"].sort(),
+        lambda body: body["list"].reverse(),
+        lambda body: body["list"].__setitem__(0, 2),
+        lambda body: body["list"].__delitem__(0),
+        lambda body: body["list"].__iadd__([1]),
+        lambda body: body["list"].__imul__(2),
+        lambda body: body["list"][1].update(b=1),
+    ],
+)
+def test_a_subscriber_cannot_change_it_at_any_depth(change):
+    taken = snapshot({"list": [1, {"deep": [1]}]})
+
+    with pytest.raises(TypeError, match="copy.deepcopy"):
+        change(taken)
+    assert taken == {"list": [1, {"deep": [1]}]}
+
+
+def test_a_deep_copy_is_plain_and_the_subscribers_own():
+    taken = snapshot({"list": [1, {"deep": [1]}]})
+    mine = copy.deepcopy(taken)
+    mine["list"][1]["deep"].append(2)
+
+    assert type(mine) is dict
+    assert type(mine["list"]) is list
+    assert type(copy.copy(taken)) is dict
+    assert type(copy.copy(taken["list"])) is list
+    assert taken == {"list": [1, {"deep": [1]}]}
+
+
+def test_a_snapshot_survives_pickle():
+    taken = snapshot({"list": [1, {"deep": [1]}]})
+    again = pickle.loads(pickle.dumps(taken))
+
+    assert again == taken
+    assert type(again) is FrozenDict
+    assert type(again["list"]) is FrozenList
+
+
+class Colour(enum.StrEnum):
+    RED = "red"
+
+
+class Number(enum.IntEnum):
+    ONE = 1
+
+
+class Text(str):
+    __slots__ = ()
+
+
+class Real(float):
+    pass
+
+
+def test_subclasses_become_the_plain_value_that_they_hold():
+    taken = snapshot(
+        {
+            Text("key"): Colour.RED,
+            "number": Number.ONE,
+            "real": Real(0.5),
+            "tuple": (1, Text("é")),
+            "ordered": OrderedDict(a=1),
+            "proxy": MappingProxyType({"b": 2}),
+            "inner": [Colour.RED, None, True, "ü"],
+        }
+    )
+
+    assert taken == {
+        "key": "red",
+        "number": 1,
+        "real": 0.5,
+        "tuple": [1, "é"],
+        "ordered": {"a": 1},
+        "proxy": {"b": 2},
+        "inner": ["red", None, True, "ü"],
+    }
+    assert type(taken["number"]) is int
+    assert type(taken["real"]) is float
+    assert {type(key) for key in taken} == {str}
+    assert type(taken["key"]) is type(taken["inner"][0]) is str
+
+
+CYCLE = {}
+CYCLE["again"] = [CYCLE]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        b"bytes",
+        {1, 2},
+        float("nan"),
+        float("inf"),
+        float("-inf"),
+        {1: "a"},
+        {None: "a"},
+        {("a",): 1},
+        "\ud800",
+        {"\udfff": 1},
+        INT_MAX + 1,
+        INT_MIN - 1,
+        CYCLE,
+        object(),
+        datetime.datetime.now(datetime.UTC),
+        decimal.Decimal(1),
+        range(3),
+        Ellipsis,
+        1j,
+    ],
+    ids=lambda bad: repr(bad)[:20],
+)
+@pytest.mark.parametrize("depth", [0, 1, 3])
+def test_what_is_no_json_value_is_refused_with_its_path(bad, depth):
+    value, path = bad, ""
+    for _ in range(depth):
+        value, path = {"calls": ["x", {"at": value}]}, ".calls[1].at" + path
+
+    with pytest.raises(InvalidEvent) as caught:
+        snapshot({"top": value})
+    assert caught.value.path.startswith(f"body.top{path}")
+    assert caught.value.reason
+
+
+def test_the_path_quotes_names_that_are_no_identifiers():
+    with pytest.raises(InvalidEvent) as caught:
+        snapshot({"a.b": [{"": {'say "x"': {"c": b""}}}]})
+
+    assert caught.value.path == """body["a.b"][0][""]['say "x"'].c"""
+
+
+@pytest.mark.parametrize("wrap", [lambda v: [v], lambda v: {"a": v}])
+def test_nesting_is_bounded(wrap):
+    value = "leaf"
+    for _ in range(MAX_DEPTH - 1):
+        value = wrap(value)
+    assert snapshot({"v": value})["v"] == value
+
+    with pytest.raises(InvalidEvent, match="nested deeper than 128"):
+        snapshot({"v": wrap(value)})
+
+
+def test_nesting_is_bounded_also_where_a_body_holds_a_body():
+    body = {}
+    with pytest.raises(InvalidEvent, match="nested deeper"):
+        for _ in range(MAX_DEPTH + 1):
+            body = {"inner": snapshot(body)}
+
+
+def test_a_snapshot_of_a_snapshot_is_the_same_object():
+    taken = snapshot({"a": [1]})
+
+    assert snapshot(taken) is taken
+
+
+def test_the_limits_of_integers_are_in():
+    assert snapshot({"n": [INT_MIN, INT_MAX]}) == {"n": [INT_MIN, INT_MAX]}
+
+
+@given(st.dictionaries(st.text("abc", max_size=2), json_values))
+def test_the_quick_copy_and_the_careful_walk_agree(body):
+    careful, quick = _copy_object(body, MAX_DEPTH), snapshot(body)
+
+    assert careful == quick
+    assert repr(careful) == repr(quick)  # 1 and 1.0 and True are equal, but not alike
+    assert_frozen(quick)
+    assert_frozen(careful)
+
+
+def assert_frozen(value):
+    assert type(value) not in {dict, list, tuple}
+    if isinstance(value, (dict, list)):
+        for inner in value.values() if isinstance(value, dict) else value:
+            assert_frozen(inner)
