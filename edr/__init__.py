@@ -1,14 +1,25 @@
 """edr: event data records. An asyncio pub/sub framework for structured events.
 
-Read the packages in this order; each imports only from those before it:
+Read the packages in this order; each imports only what is shown by those before it:
 errors, records, bus.
+
+``records`` is what an event and a binding are, and who matches; it is pure. ``bus`` is how events
+travel within a process, on asyncio.
 """
 
-from edr.bus.accounts import AccountResolver, AccountTree
-from edr.bus.bus import Bus
-from edr.bus.callbacks import Handle
-from edr.bus.default import (
+from edr.bus import (
+    AccountResolver,
+    AccountTree,
+    Bus,
+    BusStatistics,
+    DropReason,
+    Emitter,
+    Gap,
+    Handle,
     ImportTimeHandle,
+    Overflow,
+    Subscription,
+    SubscriptionStatistics,
     bind,
     default_bus,
     emit,
@@ -18,10 +29,6 @@ from edr.bus.default import (
     publish,
     subscribe,
 )
-from edr.bus.emitter import Emitter
-from edr.bus.overflow import DropReason, Gap, Overflow
-from edr.bus.statistics import BusStatistics, SubscriptionStatistics
-from edr.bus.subscription import Subscription
 from edr.errors import (
     BusClosedError,
     EdrError,
@@ -31,10 +38,17 @@ from edr.errors import (
     WouldDeadlock,
     WrongLoopError,
 )
-from edr.records.binding import Binding, bindings_from_json, bindings_to_json
-from edr.records.event import Event
-from edr.records.levels import Severity, Verbosity
-from edr.records.pattern import Mismatch, Pattern
+from edr.records import (
+    Binding,
+    BindingIndex,
+    Event,
+    Mismatch,
+    Pattern,
+    Severity,
+    Verbosity,
+    bindings_from_json,
+    bindings_to_json,
+)
 
 __version__ = "0.1.0"
 
@@ -42,6 +56,7 @@ __all__ = [
     "AccountResolver",
     "AccountTree",
     "Binding",
+    "BindingIndex",
     "Bus",
     "BusClosedError",
     "BusStatistics",
@@ -75,3 +90,12 @@ __all__ = [
     "publish",
     "subscribe",
 ]
+
+
+def _show_as_ours() -> None:
+    """Let tracebacks, reprs and pickles say ``edr.Event``, wherever its module may move."""
+    for name in __all__:
+        globals()[name].__module__ = __name__
+
+
+_show_as_ours()

@@ -1,6 +1,50 @@
 """The asyncio part of edr: how events travel within a process.
 
 Read the modules in this order; each imports only from those before it:
-overflow, statistics, queue, subscription, backpressure, accounts, log, callbacks, routes, inbox,
-bus, default, emitter.
+loop_bound, overflow, statistics, template, queue, subscription, backpressure, accounts, log,
+losses, callbacks, interest, routes, registry, inbox, bus, default, emitter.
+
+Promises: see the table in the README.
 """
+
+from edr.bus.accounts import AccountResolver, AccountTree
+from edr.bus.bus import Bus
+from edr.bus.callbacks import Handle
+from edr.bus.default import (
+    ImportTimeHandle,
+    bind,
+    default_bus,
+    emit,
+    emit_nowait,
+    emit_threadsafe,
+    on,
+    publish,
+    subscribe,
+)
+from edr.bus.emitter import Emitter
+from edr.bus.overflow import DropReason, Gap, Overflow
+from edr.bus.statistics import BusStatistics, SubscriptionStatistics
+from edr.bus.subscription import Subscription
+
+__all__ = [
+    "AccountResolver",
+    "AccountTree",
+    "Bus",
+    "BusStatistics",
+    "DropReason",
+    "Emitter",
+    "Gap",
+    "Handle",
+    "ImportTimeHandle",
+    "Overflow",
+    "Subscription",
+    "SubscriptionStatistics",
+    "bind",
+    "default_bus",
+    "emit",
+    "emit_nowait",
+    "emit_threadsafe",
+    "on",
+    "publish",
+    "subscribe",
+]

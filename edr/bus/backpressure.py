@@ -7,15 +7,17 @@ emitter alone, and only for as long as its policy says.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from edr.bus.overflow import DropReason, Overflow
-from edr.bus.queue import Ticket
+from edr.bus.queue import WOULD_BLOCK, Ticket
 from edr.errors import WouldDeadlock
 
+CANCELLED = DropReason.CANCELLED.value
 
-async def settle(outcomes: Iterable[Ticket | bool]) -> int:
-    """Wait for the tickets that ``put_all`` left, and return how many events were taken.
+
+async def settle(tickets: Sequence[Ticket]) -> int:
+    """Wait for the tickets that ``put_all`` left, and return how many admitted the event.
 
     A policy drops only after one yield to the loop, so a consumer that merely waits for its turn
     loses nothing to a tight loop of emits.
@@ -25,38 +27,31 @@ async def settle(outcomes: Iterable[Ticket | bool]) -> int:
     Raises:
         WouldDeadlock: a full queue under BLOCK is consumed by this very task, and no other.
     """
-    tickets = [ticket for ticket in outcomes if isinstance(ticket, Ticket)]
     _refuse_deadlock(tickets)
     try:
-        if not all(_may_wait(ticket) for ticket in tickets):
+        if not all(ticket.queue.may_wait() for ticket in tickets):
             await asyncio.sleep(0)
         for ticket in tickets:
             ticket.queue.apply_policy(ticket)
         for ticket in tickets:
             await ticket.resolved()
     except BaseException:  # cancelled, or the loop is being torn down: the counts stay true
-        _give_up(tickets, DropReason.CANCELLED)
+        _give_up(tickets, CANCELLED)
         raise
-    return sum(ticket.taken is True for ticket in tickets)
+    return sum(ticket.admitted is True for ticket in tickets)
 
 
-def _may_wait(ticket: Ticket) -> bool:
-    return ticket.queue.overflow is Overflow.BLOCK and not ticket.queue.stalled
-
-
-def _refuse_deadlock(tickets: list[Ticket]) -> None:
+def _refuse_deadlock(tickets: Sequence[Ticket]) -> None:
     task = asyncio.current_task()
     for ticket in tickets:
-        queue = ticket.queue
-        consumer = queue.consumer() if queue.consumer is not None else None
-        if _may_wait(ticket) and consumer is task and not queue.shared_by_tasks:
-            _give_up(tickets, DropReason.WOULD_BLOCK)
-            raise WouldDeadlock(queue.name)
+        if ticket.queue.may_wait() and ticket.queue.is_consumed_by_none_but(task):
+            _give_up(tickets, WOULD_BLOCK)
+            raise WouldDeadlock(ticket.queue.name)
 
 
-def _give_up(tickets: list[Ticket], reason: DropReason) -> None:
+def _give_up(tickets: Sequence[Ticket], reason: str) -> None:
     for ticket in tickets:
-        if ticket.taken is None and ticket.queue.overflow is Overflow.BLOCK:
+        if ticket.admitted is None and ticket.queue.overflow is Overflow.BLOCK:
             ticket.queue.drop(ticket, reason)
         else:
             ticket.queue.apply_policy(ticket)

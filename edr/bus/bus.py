@@ -19,8 +19,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import weakref
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
@@ -32,18 +31,27 @@ from typing import Any, Self, TypeVar
 from edr.bus.accounts import AccountCache, AccountResolver
 from edr.bus.backpressure import settle
 from edr.bus.callbacks import NO_PAYLOAD, Callback, CallbackOptions, Handle, OnError
-from edr.bus.inbox import Draft, ThreadInbox
+from edr.bus.inbox import ThreadInbox
 from edr.bus.log import RateLimitedLog
+from edr.bus.loop_bound import LoopBound
 from edr.bus.overflow import Overflow
 from edr.bus.queue import BoundedQueue, Ticket, current_task, put_all
-from edr.bus.routes import RouteKey, Routes
-from edr.bus.statistics import BusStatistics, Totals
+from edr.bus.registry import Registry
+from edr.bus.routes import Routes
+from edr.bus.statistics import BusStatistics
 from edr.bus.subscription import Subscription
-from edr.errors import BusClosedError, InvalidEvent, WrongLoopError, kind_of
-from edr.records.binding import Binding, checked_bindings
-from edr.records.body import FrozenDict, snapshot
-from edr.records.event import Event, Template, default_node
-from edr.records.levels import Severity, Verbosity
+from edr.bus.template import Draft, Template, TemplateKey, checked_account
+from edr.errors import InvalidEvent, WrongLoopError, kind_of
+from edr.records import (
+    Binding,
+    Event,
+    FrozenDict,
+    Severity,
+    Verbosity,
+    checked_bindings,
+    default_node,
+    snapshot,
+)
 
 CANCEL_GRACE = 1.0
 """Seconds that ``aclose`` waits for cancelled tasks; one that swallows its cancellation would
@@ -55,7 +63,7 @@ _now = datetime.now
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class Bus:
+class Bus(LoopBound):
     """An event bus. It belongs to the event loop in which it is first used.
 
     Args:
@@ -87,29 +95,19 @@ class Bus:
         for name, value in (("stall_after", stall_after), ("accounts_timeout", accounts_timeout)):
             if value <= 0:
                 raise ValueError(f"{name} must be more than 0 seconds, not {value}")
+        super().__init__()
         self.node = node or default_node()
-        self.stall_after = stall_after
-        self.totals = Totals()
-        self._debug = debug
+        self._stall_after = stall_after
         self._on_error = on_error
         self._log = RateLimitedLog()
-        self._loop: Any = None
-        # The thread of the loop; 0, which is no thread's, while the bus cannot be used as it is.
-        # So emit needs one comparison to find that it is closed, forked, or in a wrong thread.
-        self._thread = 0
-        self._closed = False
-        self._pid = os.getpid()
-        _buses.add(self)
 
-        self._routes = Routes(self.node)
+        self._routes = Routes(self.node, debug=debug)
         self._known_routes = self._routes.known
+        self._registry = Registry(self._routes, stall_after, self._wake)
         # Closed by drain, and so out of the routes, but still to be emptied; aclose may have to.
         self._draining: list[BoundedQueue] = []
-        self._abandoned: deque[BoundedQueue] = deque()
-        self._release_is_due = False
         self._handles: dict[tuple[Binding, ...], list[Handle]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._last_number = 0
 
         self._emits = 0
         self._callback_errors = 0
@@ -129,7 +127,7 @@ class Bus:
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else "open"
-        return f"<Bus {self.node!r} {state}, {len(self._routes.queues)} subscription(s)>"
+        return f"<Bus {self.node!r} {state}, {len(self._registry)} subscription(s)>"
 
     # Emit
 
@@ -159,52 +157,54 @@ class Bus:
         if get_ident() != self._thread or current_task(self._loop) is None:
             self.enter()
         account_tree: tuple[str, ...] = ()
-        if self._accounts is not None and account_id is not None:
-            known = self._accounts.known(account_id)
-            if known is None:
-                draft = self._draft(
-                    (app_name, app_version, severity, verbosity, account_id, ()),
-                    body,
-                    self._last_number,
-                )
-                taken, hard = await self._offer(draft)
-                return taken + await settle(hard)
-            account_tree = known
-        key = (app_name, app_version, severity, verbosity, account_id, account_tree)
+        if account_id is not None:
+            if type(account_id) is not str or not account_id or not account_id.isascii():
+                account_id = checked_account(account_id)
+            if self._accounts is not None:
+                known = self._accounts.known(account_id)
+                if known is None:
+                    key = (app_name, app_version, severity, verbosity)
+                    draft = self._draft(key, account_id, body, self._registry.last_number)
+                    admitted, tickets = await self._offer(draft)
+                    return admitted + await settle(tickets)
+                account_tree = known
         try:
-            route = self._known_routes[key]
+            route = self._known_routes[app_name, app_version, severity, verbosity]
         except (KeyError, TypeError):
-            route = self._routes.find(key)
+            route = None
+        if route is None:
+            route = self._routes.find((app_name, app_version, severity, verbosity))
         if type(body) is not dict and not isinstance(body, Mapping):
             raise _no_object(body)
         queues = route.queues
-        if not queues:
-            if route.looks_into_body or self._debug:
-                body = checked = snapshot(body)
-                queues = route.wanting(checked)
-            if not queues:
-                self._emits += 1
-                return 0
-        event = route.stamp(snapshot(body), _now(UTC))
+        if not queues and (
+            route.unwanted or not (queues := route.wanting(account_id, account_tree, body))
+        ):
+            self._emits += 1
+            return 0
+        event = route.stamp(body, _now(UTC), account_id, account_tree)
         self._emits += 1
-        hard = put_all(queues, event)
-        if not hard:
-            return len(queues)
-        return len(queues) - len(hard) + await settle(hard)
+        tickets = []
+        admitted = put_all(queues, event, tickets)
+        return admitted + await settle(tickets) if tickets else admitted
 
-    async def publish(self, event: Event) -> int:
+    async def publish(self, event: Event, *, besides: Subscription | None = None) -> int:
         """Emit an event that exists already, as it is: from a file, a broker, another bus.
+
+        Args:
+            event: the event.
+            besides: a subscription that does not get it, because it came from there.
 
         Returns, waits and raises as ``emit`` does.
         """
-        if get_ident() != self._thread or current_task(self._loop) is None:
-            self.enter()
-        queues = self._wanted_by(event)
-        self._emits += 1
-        hard = put_all(queues, event)
-        if not hard:
-            return len(queues)
-        return len(queues) - len(hard) + await settle(hard)
+        queues = self._wanted_by(event, besides)
+        tickets: list[Ticket] = []
+        admitted = put_all(queues, event, tickets)
+        return admitted + await settle(tickets) if tickets else admitted
+
+    def publish_nowait(self, event: Event, *, besides: Subscription | None = None) -> int:
+        """Emit an event that exists already, without waiting, as ``emit_nowait`` does."""
+        return sum([queue.offer_nowait(event) for queue in self._wanted_by(event, besides)])
 
     def emit_nowait(
         self,
@@ -223,24 +223,26 @@ class Bus:
         if get_ident() != self._thread or current_task(self._loop) is None:
             self.enter()
         account_tree: tuple[str, ...] = ()
-        if self._accounts is not None and isinstance(account_id, str):
-            account_tree = self._accounts.known_or_empty(account_id)
-        key = (app_name, app_version, severity, verbosity, account_id, account_tree)
+        if account_id is not None:
+            if type(account_id) is not str or not account_id or not account_id.isascii():
+                account_id = checked_account(account_id)
+            if self._accounts is not None:
+                account_tree = self._accounts.known_or_empty(account_id)
         try:
-            route = self._known_routes[key]
+            route = self._known_routes[app_name, app_version, severity, verbosity]
         except (KeyError, TypeError):
-            route = self._routes.find(key)
+            route = None
+        if route is None:
+            route = self._routes.find((app_name, app_version, severity, verbosity))
         if type(body) is not dict and not isinstance(body, Mapping):
             raise _no_object(body)
         queues = route.queues
-        if not queues:
-            if route.looks_into_body or self._debug:
-                body = checked = snapshot(body)
-                queues = route.wanting(checked)
-            if not queues:
-                self._emits += 1
-                return 0
-        event = route.stamp(snapshot(body), _now(UTC))
+        if not queues and (
+            route.unwanted or not (queues := route.wanting(account_id, account_tree, body))
+        ):
+            self._emits += 1
+            return 0
+        event = route.stamp(body, _now(UTC), account_id, account_tree)
         self._emits += 1
         return sum([queue.offer_nowait(event) for queue in queues])
 
@@ -265,61 +267,19 @@ class Bus:
             BusClosedError: the bus was closed, or its loop was.
             WrongLoopError: no loop has used the bus yet, or this is a fork of its process.
         """
-        draft = self._draft(
-            (app_name, app_version, severity, verbosity, account_id, ()), body, None
-        )
-        if self._closed:
-            raise self._closed_error()
-        if self._pid != os.getpid():
-            raise self._forked_error()
+        if account_id is not None:
+            account_id = checked_account(account_id)
+        draft = self._draft((app_name, app_version, severity, verbosity), account_id, body, None)
+        self._check_open()
         if self._loop is None:
             raise WrongLoopError(
                 f"no event loop has used {self!r} yet; in the one that shall, call its enter()"
             )
         return self._inbox.put(draft, self._loop, wait=get_ident() != self._thread)
 
-    def enter(self) -> asyncio.AbstractEventLoop:
-        """Make the running loop the bus's own, if it has none yet, and return it.
-
-        Every method that needs it does this; call it yourself only to fix the loop early.
-
-        Raises:
-            BusClosedError: the bus was drained or closed.
-            WrongLoopError: it belongs to another loop or thread, or to the process that forked.
-        """
-        if self._closed:
-            raise self._closed_error()
-        if self._pid != os.getpid():
-            raise self._forked_error()
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            raise WrongLoopError(
-                f"no event loop runs in this thread; from here, use emit_threadsafe of {self!r}"
-            ) from None
-        if self._loop is None:
-            self._loop = loop
-            self._thread = get_ident()
-            self._release_abandoned()
-            for handle in self._all_handles():
-                handle.start(loop)
-        elif self._loop is not loop:
-            raise WrongLoopError(
-                f"{self!r} belongs to another event loop; "
-                "use emit_threadsafe, or a bus for each loop"
-            )
-        return loop
-
-    def _closed_error(self) -> BusClosedError:
-        return BusClosedError(f"{self!r} was drained or closed; the event reached nobody")
-
-    def _forked_error(self) -> WrongLoopError:
-        return WrongLoopError(
-            f"{self!r} belongs to process {self._pid}, which forked; "
-            "make a new event loop in the child, and a new bus there"
-        )
-
-    def _wanted_by(self, event: Event) -> tuple[BoundedQueue, ...]:
+    def _wanted_by(self, event: Event, besides: Subscription | None) -> tuple[BoundedQueue, ...]:
+        if get_ident() != self._thread or current_task(self._loop) is None:
+            self.enter()
         try:
             fields = event.__dict__
             key = (
@@ -327,46 +287,62 @@ class Bus:
                 fields["app_version"],
                 fields["severity"],
                 fields["verbosity"],
-                fields["account_id"],
-                fields["account_tree"],
             )
-            validated = type(fields["body"]) is FrozenDict
+            body = fields["body"]
         except (AttributeError, KeyError):
-            validated = False
-        if not validated:
+            body = None
+        if type(body) is not FrozenDict:
             # Pydantic's model_construct checks nothing.
             raise InvalidEvent(f"publish takes an edr.Event that was validated, not {event!r}")
         try:
             route = self._known_routes[key]
         except (KeyError, TypeError):
+            route = None
+        if route is None:
             route = self._routes.find(key)
-        return route.wanting(fields["body"]) if route.looks_into_body else route.queues
+        queues = route.queues
+        if not queues and not route.unwanted:
+            queues = route.wanting(fields["account_id"], fields["account_tree"], body)
+        self._emits += 1
+        if besides is None:
+            return queues
+        return tuple([queue for queue in queues if not besides.is_of(queue)])
 
-    def _draft(self, key: RouteKey, body: Mapping[str, Any], last_number: int | None) -> Draft:
+    def _draft(
+        self,
+        key: TemplateKey,
+        account_id: str | None,
+        body: Mapping[str, Any],
+        last_number: int | None,
+    ) -> Draft:
         """Check and stamp an event that must wait for the accounts above it."""
         timestamp = _now(UTC)
         Template(key, self.node)
         if not isinstance(body, Mapping):
             raise _no_object(body)
-        return Draft(key, snapshot(body), timestamp, last_number)
+        return Draft(key, account_id, snapshot(body), timestamp, last_number)
 
-    async def _offer(self, draft: Draft) -> tuple[int, list[Ticket | bool]]:
+    async def _offer(self, draft: Draft) -> tuple[int, list[Ticket]]:
         """Find the accounts above, match, and put.
 
         The event goes to those who were subscribed when its emit was called: not to one who
         comes while the accounts are looked up.
         """
-        *_, account_id, account_tree = draft.key
+        account_id = draft.account_id
+        account_tree: tuple[str, ...] = ()
         if self._accounts is not None and account_id is not None:
             account_tree = await self._accounts.ancestors(account_id)
         self.enter()
-        route = self._routes.find((*draft.key[:-1], account_tree))
-        queues = route.wanting(draft.body)
+        route = self._routes.find(draft.template)
+        queues = route.queues or route.wanting(account_id, account_tree, draft.body)
         if draft.last_number is not None:
-            queues = tuple(queue for queue in queues if queue.number <= draft.last_number)
+            queues = tuple([queue for queue in queues if queue.number <= draft.last_number])
         self._emits += 1
-        hard = put_all(queues, route.stamp(draft.body, draft.timestamp)) if queues else []
-        return len(queues) - len(hard), hard
+        if not queues:
+            return 0, []
+        event = route.stamp(draft.body, draft.timestamp, account_id, account_tree)
+        tickets: list[Ticket] = []
+        return put_all(queues, event, tickets), tickets
 
     # Subscribe
 
@@ -399,47 +375,19 @@ class Bus:
         policy = Overflow(overflow)
         wanted = checked_bindings(bindings or (Binding(),))
         self._check_usable()
-        self._release_abandoned()
-        self._last_number += 1
-        queue = BoundedQueue(self, self._last_number, capacity, policy, name, gaps=gaps)
-        self._routes.add(queue, wanted)
+        queue = self._registry.add(wanted, capacity, policy, name, gaps=gaps)
         return Subscription(self, queue)
 
-    def _check_usable(self) -> None:
-        """Let subscribe and bind work before a loop runs, and in the bus's own."""
-        if self._closed:
-            raise self._closed_error()
-        if self._loop is not None or is_loop_running():
-            self.enter()
+    def _wake(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` on the loop's thread soon, if there is a loop. From any thread."""
+        if self._loop is not None and self._pid == os.getpid():
+            with suppress(RuntimeError):  # the loop is closed, so nothing is emitted any more
+                self._loop.call_soon_threadsafe(callback)
 
-    def abandon(self, queue: BoundedQueue) -> None:
-        """Take note that nobody will consume ``queue`` any more. From any thread, at any point."""
-        self._abandoned.append(queue)
-        if self._release_is_due or self._pid != os.getpid() or self._loop is None:
-            return
-        self._release_is_due = True
-        with suppress(RuntimeError):  # the loop is closed, so nothing is emitted any more
-            self._loop.call_soon_threadsafe(self._release_abandoned)
-
-    def _release_abandoned(self) -> None:
-        self._release_is_due = False
-        while self._abandoned:
-            self._abandoned.popleft().discard()
-
-    def on_close(self, queue: BoundedQueue) -> None:
-        """Forget a queue that was closed. Called by the queue."""
-        self._routes.remove(queue)
-
-    def on_stall(self, queue: BoundedQueue) -> None:
-        """Warn of a subscriber for which emitters no longer wait. Called by the queue."""
-        self._log.log(
-            logging.WARNING,
-            f"stall {queue.name}",
-            "subscription %r is stalled: it took nothing for %g s while emitters waited; "
-            "events for it are dropped until it takes one",
-            queue.name,
-            self.stall_after,
-        )
+    def _entered(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._registry.release()
+        for handle in self._all_handles():
+            handle.start(loop)
 
     # Callbacks
 
@@ -547,22 +495,18 @@ class Bus:
 
         It visits every subscription: about a microsecond for each.
         """
-        self._release_abandoned()
-        dropped = Counter(self.totals.dropped)
-        offered, pending, stalled = self.totals.offered, self.totals.pending, 0
-        for queue in self._routes.queues:
-            offered += queue.offered
-            pending += queue.pending
-            stalled += queue.stalled
-            dropped.update(queue.dropped)
+        if get_ident() == self._thread:
+            self._registry.release()
+            self._registry.fold()
+        sums = self._registry.sums()
         return BusStatistics(
             emits=self._emits,
-            subscriptions=len(self._routes.queues),
-            offered=offered,
-            delivered=offered - dropped.total() - pending,
-            dropped=dict(dropped),
-            pending=pending,
-            stalled=stalled,
+            subscriptions=len(self._registry),
+            offered=sums.offered,
+            delivered=sums.offered - sums.dropped.total() - sums.pending,
+            dropped=dict(sums.dropped),
+            pending=sums.pending,
+            stalled=sums.stalled,
             callback_errors=self._callback_errors + sum(h.errors for h in self._all_handles()),
             account_failures=self._account_failures,
         )
@@ -587,13 +531,13 @@ class Bus:
         await asyncio.wait({self._spawn(self._inbox.emptied())}, timeout=timeout)
         self._stop_inflow()
         handles = self._all_handles()
-        queues = list(self._routes.queues)
+        queues = list(self._registry)
         self._draining = queues
         for queue in queues:
             queue.close()
         bound = {handle._subscription._queue for handle in handles}
         waits: list[asyncio.Task[Any]] = [
-            self._spawn(queue.drained(patience=self.stall_after))
+            self._spawn(queue.emptied(patience=self._stall_after))
             for queue in queues
             if queue.to_take and queue not in bound
         ]
@@ -625,10 +569,10 @@ class Bus:
             return  # the tasks and the loop are the parent's
         self._stop_inflow()
         tasks = self._tasks | {w for handle in self._all_handles() for w in handle.workers()}
-        for queue in [*self._routes.queues, *self._draining]:
+        for queue in [*self._registry, *self._draining]:
             queue.discard()
         self._draining.clear()
-        self._release_abandoned()
+        self._registry.release()
         tasks.discard(asyncio.current_task())
         for task in tasks:
             task.cancel()
@@ -655,26 +599,5 @@ class Bus:
             await self.aclose()
 
 
-_buses: weakref.WeakSet[Bus] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for bus in _buses:
-        bus._thread = 0
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
-
-
 def _no_object(body: object) -> InvalidEvent:
     return InvalidEvent(f"a body is a JSON object, not {kind_of(body)}", "body")
-
-
-def is_loop_running() -> bool:
-    """Tell whether an event loop runs in this thread."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True

@@ -17,8 +17,7 @@ from edr.bus.log import RateLimitedLog
 from edr.bus.overflow import Gap
 from edr.bus.statistics import SubscriptionStatistics
 from edr.errors import SubscriptionOverflow
-from edr.records.binding import Binding
-from edr.records.event import Event
+from edr.records import Binding, Event
 
 if TYPE_CHECKING:
     from edr.bus.subscription import Subscription

@@ -7,14 +7,13 @@ import concurrent.futures
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any, TypeVar
 
-from edr.bus.bus import Bus, is_loop_running
+from edr.bus.bus import Bus
 from edr.bus.callbacks import NO_PAYLOAD, Callback, Handle, is_same
+from edr.bus.loop_bound import is_loop_running
 from edr.bus.overflow import Overflow
 from edr.bus.subscription import Subscription
 from edr.errors import WrongLoopError
-from edr.records.binding import Binding
-from edr.records.event import Event
-from edr.records.levels import Severity, Verbosity
+from edr.records import Binding, Event, Severity, Verbosity
 
 F = TypeVar("F", bound=Callable[..., Any])
 

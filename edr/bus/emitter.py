@@ -8,7 +8,7 @@ from typing import Any
 
 from edr.bus import default
 from edr.bus.bus import Bus
-from edr.records.levels import Severity, Verbosity
+from edr.records import Severity, Verbosity
 
 
 class Emitter:

@@ -12,14 +12,12 @@ import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
-from datetime import datetime
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 from edr.bus.backpressure import settle
 from edr.bus.queue import Ticket
-from edr.bus.routes import RouteKey
+from edr.bus.template import Draft
 from edr.errors import BusClosedError
-from edr.records.body import FrozenDict
 
 MAX_ON_THE_WAY = 1024
 """Events of other threads that may be unsettled at a time; then ``emit_threadsafe`` waits. As many
@@ -30,18 +28,8 @@ POLL = 0.1
 was stopped cannot wake it."""
 
 
-class Draft(NamedTuple):
-    """An event to be: checked and stamped, but the accounts above it are not known yet."""
-
-    key: RouteKey
-    body: FrozenDict
-    timestamp: datetime
-    last_number: int | None
-    """The last subscription that may see it; ``None`` for all that are there when it is put."""
-
-
-Offer: TypeAlias = Callable[[Draft], Awaitable[tuple[int, list[Ticket | bool]]]]
-"""Puts a draft; returns how many queues took it, and the outcomes to settle."""
+Offer: TypeAlias = Callable[[Draft], Awaitable[tuple[int, list[Ticket]]]]
+"""Puts a draft; returns how many queues admitted it, and the tickets to settle."""
 
 
 class ThreadInbox:
@@ -109,23 +97,23 @@ class ThreadInbox:
             while self._drafts:
                 draft, future = self._drafts.popleft()
                 try:
-                    taken, hard = await self._offer(draft)
+                    admitted, tickets = await self._offer(draft)
                 except Exception as exc:  # the emitting thread's to know
                     future.set_exception(exc)
                 except asyncio.CancelledError:
                     future.set_exception(_closed())
                     raise
                 else:
-                    if hard:
-                        self._settle_later(taken, hard, future)
+                    if tickets:
+                        self._settle_later(admitted, tickets, future)
                     else:
-                        future.set_result(taken)
+                        future.set_result(admitted)
         finally:
             self._pump = None
 
-    def _settle_later(self, taken: int, hard: list[Ticket | bool], future: Future[int]) -> None:
+    def _settle_later(self, admitted: int, tickets: list[Ticket], future: Future[int]) -> None:
         async def wait() -> None:
-            future.set_result(taken + await settle(hard))
+            future.set_result(admitted + await settle(tickets))
 
         def done(task: asyncio.Task[None]) -> None:
             self._settling.discard(task)

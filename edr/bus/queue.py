@@ -3,22 +3,24 @@
 The problem: an emit puts an event into many queues, so a put must cost next to nothing, and
 still respect the bound, wake a waiting consumer, keep the order, and count everything.
 
-**Credit.** A put of the hot path (in ``bus.py``) is: if the queue has credit, spend one and
+**Credit.** A put of the hot path (``put_all``, below) is: if the queue has credit, spend one and
 append. Credit is the right to append without looking, and is granted by ``offer``, the slow
 path, which does all that needs care. Whatever must not be missed revokes the credit: a consumer
 that goes to wait, a queue that is full, closed or stalled, an emit that waits in line. So one
 test of one integer stands for all of them, and since every credit that was granted is either
-spent or still there, ``offered = granted - credit`` counts without counting. Credit ends where
-the queue would be longer than it ever was, so ``offer`` sees each new peak, and that is exact too;
-it costs at most ``capacity`` slow puts in the life of a queue.
+spent or still there, ``offered = granted - credit`` counts without counting.
 
 **Watch.** A take of the hot path (in ``subscription.py``) is a ``popleft`` while ``watch`` is
-off. It is on when a take has more to do: nobody has taken yet, somebody waits in line, the
-subscriber had stalled, a gap is in the queue, or the queue is closed.
+off. It is on when a take has more to do: nobody has taken yet, somebody waits in line, emits were
+refused, a gap is in the queue, or the queue is closed. And it is on while there is credit for
+more than the queue ever held: only takes make a queue shorter, so the first one after a climb sees
+the new peak, and takes back the credit above it.
 
 **Line.** An event that finds the queue full gets a ``Ticket`` in the line, at once and so in
 order; what is taken lets the head of the line in. The policy applies to a ticket only after its
-emit has yielded to the loop once.
+emit has yielded to the loop. A consumer that takes nothing for ``MAX_YIELDS`` of them has had its
+turns: from then on the policy applies at once, and only each ``REFUSALS_A_YIELD``-th emit yields,
+lest one dead observer slow all emits down, or a tight loop of emits starve a live one.
 
 Invariants: ``offered = delivered + dropped + pending`` at every moment, where ``pending`` counts
 the line; nothing overtakes; at most ``capacity`` events are queued, beside one ticket for each
@@ -33,14 +35,14 @@ from __future__ import annotations
 import asyncio
 import sys
 import weakref
-from collections import Counter, OrderedDict, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import inf
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from edr.bus.overflow import DropReason, Gap, Overflow
 from edr.errors import SubscriptionOverflow, WrongLoopError
-from edr.records.event import Event
+from edr.records import Event
 
 if TYPE_CHECKING:
     from edr.bus.statistics import Totals
@@ -55,43 +57,65 @@ else:
     current_task = _current_tasks.get
 
 
+MAX_YIELDS = 32
+"""Emits that yield for a full queue from which nobody takes. A consumer may need some turns of the
+loop for one event; one that took nothing in so many does not merely wait for its turn."""
+
+REFUSALS_A_YIELD = 256
+"""After that, one emit in so many yields: a percent of what each would cost."""
+
+
 class Shared(Protocol):
-    """What the queues of one bus share: the bus, as they see it."""
+    """What the queues of one bus share: the registry, as they see it."""
 
     stall_after: float
     totals: Totals
     """Where a closed queue keeps its counts."""
+    active: dict[BoundedQueue, None]
+    """The queues whose counts the totals do not have."""
 
-    def on_stall(self, queue: BoundedQueue) -> None:
+    def lost(self, queue: BoundedQueue, reason: str) -> None:
+        """Hear that ``queue`` dropped an event, and will go on to count without a word."""
+        ...
+
+    def stalled(self, queue: BoundedQueue) -> None:
         """Hear that emitters no longer wait for ``queue``."""
         ...
 
-    def on_close(self, queue: BoundedQueue) -> None:
-        """Hear that ``queue`` takes nothing more in."""
+    def closed(self, queue: BoundedQueue) -> None:
+        """Hear that ``queue`` admits nothing more."""
+        ...
+
+    def abandon(self, queue: BoundedQueue) -> None:
+        """Hear that nobody will consume ``queue`` any more. From any thread, at any point."""
+        ...
+
+    def let_go(self, queue: BoundedQueue) -> None:
+        """Hear that the consumer of ``queue`` wants no more, and close it."""
         ...
 
 
 class Ticket:
     """The place in line of one event that found the queue full."""
 
-    __slots__ = ("_waiter", "item", "queue", "taken")
+    __slots__ = ("_waiter", "admitted", "item", "queue")
 
     def __init__(self, queue: BoundedQueue, item: Event | Gap) -> None:
         self.queue = queue
         self.item = item
-        self.taken: bool | None = None
-        """Whether the queue took the event; ``None`` while that is open."""
+        self.admitted: bool | None = None
+        """Whether the queue has, or had, the event; ``None`` while that is open."""
         self._waiter: asyncio.Future[None] | None = None
 
-    def resolve(self, *, taken: bool) -> None:
+    def resolve(self, *, admitted: bool) -> None:
         """Settle the ticket, and wake the emit that waits for it."""
-        self.taken = taken
+        self.admitted = admitted
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
     async def resolved(self) -> None:
-        """Wait until ``taken`` is known."""
-        while self.taken is None:
+        """Wait until ``admitted`` is known."""
+        while self.admitted is None:
             self._waiter = asyncio.get_running_loop().create_future()
             try:
                 await self._waiter
@@ -100,34 +124,65 @@ class Ticket:
                 self._waiter = None
 
 
+# As plain text: an enum's hash is a call of Python, and a dead observer is refused all the time.
+OVERFLOW = DropReason.OVERFLOW.value
+STALLED = DropReason.STALLED.value
+WOULD_BLOCK = DropReason.WOULD_BLOCK.value
+CLOSED = DropReason.CLOSED.value
+
+
+class Counts(NamedTuple):
+    """One moment of a queue."""
+
+    offered: int
+    dropped: Mapping[str, int]
+    pending: int
+    peak_pending: int
+    stalled: bool
+
+    @property
+    def delivered(self) -> int:
+        """Events that were taken."""
+        return self.offered - sum(self.dropped.values()) - self.pending
+
+
 class BoundedQueue:
-    """The events of one subscription. Used from the thread of its event loop only."""
+    """The events of one subscription. Used from the thread of its event loop only.
+
+    ``counts`` may be read from any thread.
+    """
 
     __slots__ = (
-        "_drained",
+        "_climbing",
         "_dropped",
+        "_emptied",
+        "_folded",
+        "_folded_dropped",
         "_gaps",
         "_granted",
+        "_idle",
+        "_in_line",
+        "_is_folded",
         "_line",
         "_markers",
         "_name",
         "_peak",
-        "_shared",
+        "_refusals",
+        "_sharers",
         "_taken_at",
         "_timer",
-        "_waiters",
-        "_waiting",
         "append",
         "capacity",
         "closed",
         "consumer",
         "credit",
         "error",
+        "is_told_of",
         "items",
         "loop",
         "number",
         "overflow",
-        "shared_by_tasks",
+        "shared",
         "stalled",
         "watch",
     )
@@ -148,6 +203,8 @@ class BoundedQueue:
         self.overflow = overflow
         self.closed = False
         self.stalled = False
+        self.is_told_of = False
+        """Whether the log has told of a loss here, and will sum up those that follow."""
         self.error: SubscriptionOverflow | None = None
         """What ends the iteration in place of StopAsyncIteration."""
         self.loop: Any = None
@@ -155,8 +212,7 @@ class BoundedQueue:
         self.consumer: weakref.ref[asyncio.Task[Any]] | None = None
         """The task that took, or waited to take, last. Weak, as one that has failed holds its
         frames, and they the subscription, which would never be collected."""
-        self.shared_by_tasks = False
-        """Whether several tasks take, so that one of them can wait for another."""
+        self._sharers: list[weakref.ref[asyncio.Task[Any]]] | None = None
 
         self.credit = 0
         self._granted = 0
@@ -166,17 +222,22 @@ class BoundedQueue:
         self.items: deque[Event | Gap] | None = None
         self.append: Callable[[Event | Gap], None] = _no_deque_yet
         self._line: OrderedDict[Ticket, None] | None = None
-        self._waiters: deque[asyncio.Future[None]] | None = None
-        self._dropped: Counter[str] | None = None
-        self._waiting = 0
+        self._idle: list[asyncio.Future[None]] | None = None
+        self._dropped: dict[str, int] | None = None
+        self._in_line = 0
         self._markers = 0
         self._peak = 0
+        self._climbing = False
+        self._refusals = 0
         self._gaps = gaps
-        self._shared = shared
+        self.shared = shared
         self._name = name
         self._taken_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
-        self._drained: asyncio.Future[None] | None = None
+        self._emptied: asyncio.Future[None] | None = None
+        self._is_folded = True
+        self._folded = 0
+        self._folded_dropped: dict[str, int] | None = None
 
     @property
     def name(self) -> str:
@@ -193,17 +254,12 @@ class BoundedQueue:
     @property
     def pending(self) -> int:
         """Events queued or in line."""
-        return self._queued() + self._waiting
+        return self._queued() + self._in_line
 
     @property
     def dropped(self) -> dict[str, int]:
         """Reason -> events."""
         return dict(self._dropped or ())
-
-    @property
-    def delivered(self) -> int:
-        """Events that were taken."""
-        return self.offered - sum(self.dropped.values()) - self.pending
 
     @property
     def peak_pending(self) -> int:
@@ -213,28 +269,70 @@ class BoundedQueue:
     @property
     def to_take(self) -> int:
         """What a consumer has still to take: events queued or in line, and gaps."""
-        return len(self.items or ()) + self._waiting
+        return len(self.items or ()) + self._in_line
+
+    @property
+    def oldest(self) -> Event | None:
+        """The event that has been pending for longest."""
+        items = self.items
+        for item in items or ():
+            if not isinstance(item, Gap):
+                return item
+        return None
+
+    def counts(self) -> Counts:
+        """Return the counts of one moment."""
+        return Counts(self.offered, self.dropped, self.pending, self.peak_pending, self.stalled)
+
+    def unfolded(self) -> tuple[int, Mapping[str, int], int]:
+        """Return what the totals do not have: offered, dropped, and all that is pending."""
+        dropped = self._dropped or {}
+        before = self._folded_dropped
+        if before:
+            dropped = {reason: count - before.get(reason, 0) for reason, count in dropped.items()}
+        return self.offered - self._folded, dropped, self.pending
+
+    def fold(self) -> None:
+        """Add to the totals what they do not have; the next put comes through ``offer``."""
+        self._revoke()
+        offered, dropped, _ = self.unfolded()
+        totals = self.shared.totals
+        totals.offered += offered
+        for reason, count in dropped.items():
+            totals.dropped[reason] += count
+        self._folded += offered
+        if dropped:
+            self._folded_dropped = self.dropped
+        self._is_folded = True
+        self.shared.active.pop(self, None)
 
     def _queued(self) -> int:
-        return len(self.items) - self._markers if self.items else 0
+        items = self.items  # once: another thread may read this, for the statistics
+        return len(items) - self._markers if items else 0
 
-    def _count_drop(self, reason: DropReason, count: int = 1) -> None:
+    def _count_drop(self, reason: str, count: int = 1) -> None:
         if self._dropped is None:
-            self._dropped = Counter()
-        self._dropped[reason] += count
+            self._dropped = {}
+        self._dropped[reason] = self._dropped.get(reason, 0) + count
         if self.closed:
-            self._shared.totals.dropped[reason] += count
-            self._shared.totals.pending -= count
+            self.shared.totals.dropped[reason] += count
+            self.shared.totals.pending -= count
+        if not self.is_told_of and reason is not CLOSED:
+            self.is_told_of = True
+            self.shared.lost(self, reason)
 
     # Put
 
     def offer(self, event: Event) -> Ticket | bool:
-        """Take ``event`` when there is no credit.
+        """Admit ``event`` when there is no credit.
 
-        Returns True, or False if closed, or the event's ticket if full.
+        Returns True, or False if it was refused (closed, or nobody takes), or its ticket if full.
         """
         if self.closed:
             return False
+        if self._is_folded:
+            self._is_folded = False
+            self.shared.active[self] = None
         self._granted += 1
         items = self.items
         if items is None:
@@ -242,32 +340,24 @@ class BoundedQueue:
             self.append = items.append
         queued = len(items) - self._markers + 1
         if queued > self.capacity or self._line:
-            return self._stand_in_line(event)
+            return self._offer_to_full(event)
         items.append(event)
-        if self._waiters:
+        if self._idle:
             self._wake_one()
-        if queued > self._peak:
-            self._peak = queued
-        elif queued < self._peak and not self._waiters:
-            # Up to the peak, not to the capacity: so every new peak comes through here.
+            if self._idle:  # the next event must wake the next one, so there is no credit
+                self._peak = max(self._peak, queued)
+                return True
+        if queued < self._peak:
             self.credit = min(self._peak, self.capacity) - queued
             self._granted += self.credit
+        elif queued > self._peak:
+            self.credit = self.capacity - queued
+            self._granted += self.credit
+            self._climbing = self.watch = True
         return True
 
-    def _stand_in_line(self, event: Event) -> Ticket:
-        ticket = Ticket(self, event)
-        if self._line is None:
-            self._line = OrderedDict()
-        self._line[ticket] = None
-        self._waiting += 1
-        if self._waiting == 1:
-            self._taken_at = asyncio.get_running_loop().time()  # the stall clock starts here
-        self._peak = max(self._peak, self.pending)
-        self.watch = True
-        return ticket
-
     def offer_nowait(self, event: Event) -> bool:
-        """Take ``event`` or drop it by the policy, without a yield; BLOCK drops what is full."""
+        """Admit ``event`` or drop it by the policy, without a yield; BLOCK drops what is full."""
         if self.credit:
             self.credit -= 1
             self.append(event)
@@ -276,35 +366,70 @@ class BoundedQueue:
         if isinstance(outcome, bool):
             return outcome
         if self.overflow is Overflow.BLOCK and not self.stalled:
-            self.drop(outcome, DropReason.WOULD_BLOCK)
+            self.drop(outcome, WOULD_BLOCK)
         else:
-            self.apply_policy(outcome)
-        return bool(outcome.taken)
+            self._decide(outcome)
+        return bool(outcome.admitted)
+
+    def _offer_to_full(self, event: Event) -> Ticket | bool:
+        refusals = self._refusals
+        if refusals < MAX_YIELDS or not refusals % REFUSALS_A_YIELD or self._line:
+            return self._stand_in_line(event)
+        self._refusals += 1
+        if self.overflow is Overflow.DROP_OLDEST:
+            self._drop_oldest()
+            self._append(event)
+            return True
+        self._count_drop(STALLED if self.stalled else OVERFLOW)
+        if self._gaps:
+            self._queue_gap(1)
+        return False
+
+    def _stand_in_line(self, event: Event) -> Ticket:
+        ticket = Ticket(self, event)
+        if self._line is None:
+            self._line = OrderedDict()
+        self._line[ticket] = None
+        self._in_line += 1
+        if self._in_line == 1:
+            self._taken_at = asyncio.get_running_loop().time()  # the stall clock starts here
+        self._peak = max(self._peak, self.pending)
+        self.watch = True
+        return ticket
+
+    def may_wait(self) -> bool:
+        """Tell whether an emit that finds the queue full waits until there is room."""
+        return self.overflow is Overflow.BLOCK and not self.stalled
 
     def apply_policy(self, ticket: Ticket) -> None:
         """Decide on a ticket whose emit has yielded; under BLOCK it may go on waiting."""
-        if ticket.taken is not None:
+        if ticket.admitted is not None:
             return
+        if self.may_wait():
+            self._start_stall_clock()
+            return
+        self._refusals += 1
+        self._decide(ticket)
+
+    def _decide(self, ticket: Ticket) -> None:
+        """Admit a ticket or refuse it, as the policy says."""
         if self.overflow is Overflow.BLOCK:
-            if self.stalled:
-                self.drop(ticket, DropReason.STALLED)
-            else:
-                self._start_stall_clock()
+            self.drop(ticket, STALLED)
         elif self.overflow is Overflow.DROP_OLDEST:
-            while ticket.taken is None:
+            while ticket.admitted is None:
                 self._drop_oldest()
-                self._admit()
+                self._let_in()
         elif self.overflow is Overflow.DROP_NEWEST:
-            self.drop(ticket, DropReason.OVERFLOW)
+            self.drop(ticket, OVERFLOW)
         else:
-            self.error = SubscriptionOverflow(self.name, self._waiting)
-            self._drop_line(DropReason.OVERFLOW)
+            self.error = SubscriptionOverflow(self.name, self._in_line)
+            self._drop_line(OVERFLOW)
             self.close()
 
-    def drop(self, ticket: Ticket, reason: DropReason) -> None:
+    def drop(self, ticket: Ticket, reason: str) -> None:
         """Take a ticket out of the line."""
         assert self._line is not None
-        self._waiting -= 1
+        self._in_line -= 1
         self._count_drop(reason)
         if self._gaps and next(reversed(self._line)) is not ticket:
             ticket.item = Gap(1)  # keeps its place in line, so the gap is seen where it was
@@ -312,15 +437,15 @@ class BoundedQueue:
             del self._line[ticket]
             if self._gaps:
                 self._mark_gap(1)
-        ticket.resolve(taken=False)
-        self._admit()
+        ticket.resolve(admitted=False)
+        self._let_in()
 
     def _append(self, item: Event | Gap) -> None:
         if self.items is None:
             self.items = deque()
             self.append = self.items.append
         self.items.append(item)
-        if self._waiters:
+        if self._idle:
             self._wake_one()
 
     def _revoke(self) -> None:
@@ -331,7 +456,7 @@ class BoundedQueue:
         assert self.items
         missed = 1 + self._pop_gap()  # under this policy a gap stands at the head, and only there
         self.items.popleft()
-        self._count_drop(DropReason.OVERFLOW)
+        self._count_drop(OVERFLOW)
         if self._gaps:
             self.items.appendleft(Gap(missed))
             self._markers += 1
@@ -365,8 +490,8 @@ class BoundedQueue:
             self._markers += 1
             self.watch = True
 
-    def _admit(self) -> None:
-        """Let the head of the line in as far as there is room."""
+    def _let_in(self) -> None:
+        """Admit the head of the line as far as there is room."""
         line = self._line
         while line:
             ticket = next(iter(line))
@@ -375,9 +500,9 @@ class BoundedQueue:
                 del line[ticket]
             elif self._queued() < self.capacity:
                 del line[ticket]
-                self._waiting -= 1
+                self._in_line -= 1
                 self._append(ticket.item)
-                ticket.resolve(taken=True)
+                ticket.resolve(admitted=True)
             else:
                 break
 
@@ -386,28 +511,50 @@ class BoundedQueue:
     def take(self) -> Event | Gap:
         """Remove the oldest event or gap; there must be one."""
         assert self.items
+        if self._climbing:
+            self._reach_peak()
         item = self.items.popleft()
+        self._refusals = 0
         if isinstance(item, Gap):
             self._markers -= 1
         else:
             self.stalled = False
             if self.closed:
-                self._shared.totals.pending -= 1
+                self.shared.totals.pending -= 1
         if self._line:
             self._taken_at = asyncio.get_running_loop().time()
-            self._admit()
-        self.watch = bool(self._line or self._markers or self.closed)
-        self._settle_drained()
+            self._let_in()
+        self.watch = bool(self._line or self._markers or self.closed or self._emptied)
+        self._tell_if_emptied()
         return item
+
+    def _reach_peak(self) -> None:
+        """Note how long the queue got, before it becomes shorter, and end the credit there."""
+        self._climbing = False
+        queued = self._queued()
+        self._peak = max(self._peak, queued + self._in_line)
+        credit = min(self.credit, self._peak - queued + 1)
+        self._granted -= self.credit - credit
+        self.credit = credit
 
     def note_consumer(self) -> asyncio.Task[Any] | None:
         """Take note that the current task takes from now on, and return it."""
         task = current_task(self.loop)
         last = self.consumer() if self.consumer is not None else None
         if last is not None and last is not task and not last.done():
-            self.shared_by_tasks = True
+            assert self.consumer is not None
+            others = [each for each in self._sharers or () if _is_alive(each, but=task)]
+            self._sharers = [*others, self.consumer]
         self.consumer = None if task is None else weakref.ref(task)
         return task
+
+    def is_consumed_by_none_but(self, task: asyncio.Task[Any] | None) -> bool:
+        """Tell whether ``task`` takes from here, and no other task that lives ever did."""
+        if self.consumer is None or self.consumer() is not task:
+            return False
+        if self._sharers:
+            self._sharers = [each for each in self._sharers if _is_alive(each, but=task)] or None
+        return not self._sharers
 
     def start_waiting(self) -> asyncio.Future[None]:
         """Return a future that is done when there may be something to take, or it is closed.
@@ -417,24 +564,25 @@ class BoundedQueue:
         loop = asyncio.get_running_loop()
         if self.loop is not loop:
             raise WrongLoopError(f"subscription {self.name!r} belongs to another event loop")
-        self._granted -= self.credit
-        self.credit = 0
+        self._revoke()
+        self.items = None  # the deque takes as much memory as all the rest of an idle queue
+        self.append = _no_deque_yet
         waiter: asyncio.Future[None] = loop.create_future()
-        if self._waiters is None:
-            self._waiters = deque()
-        self._waiters.append(waiter)
+        if self._idle is None:
+            self._idle = []
+        self._idle.append(waiter)
         return waiter
 
     def stop_waiting(self, waiter: asyncio.Future[None]) -> None:
         """Forget a waiter; a wake-up that it did not use goes to another one."""
-        if self._waiters and waiter in self._waiters:
-            self._waiters.remove(waiter)
+        if self._idle and waiter in self._idle:
+            self._idle.remove(waiter)
         elif self.items:
             self._wake_one()
 
     def _wake_one(self) -> None:
-        while self._waiters:
-            waiter = self._waiters.popleft()
+        while self._idle:
+            waiter = self._idle.pop(0)
             if not waiter.done():
                 waiter.set_result(None)
                 return
@@ -442,91 +590,97 @@ class BoundedQueue:
     # Stall
 
     def _start_stall_clock(self) -> None:
-        if self._timer is None and self._shared.stall_after < inf:
-            due = self._taken_at + self._shared.stall_after
+        if self._timer is None and self.shared.stall_after < inf:
+            due = self._taken_at + self.shared.stall_after
             self._timer = asyncio.get_running_loop().call_at(due, self._check_stall)
 
     def _check_stall(self) -> None:
         self._timer = None
-        if not self._waiting:
+        if not self._in_line:
             return
         loop = asyncio.get_running_loop()
-        due = self._taken_at + self._shared.stall_after
+        due = self._taken_at + self.shared.stall_after
         if loop.time() < due:
             self._timer = loop.call_at(due, self._check_stall)
             return
         self.stalled = self.watch = True
-        self._drop_line(DropReason.STALLED)
-        self._shared.on_stall(self)
+        self.shared.stalled(self)
+        self._drop_line(STALLED)
 
-    def _drop_line(self, reason: DropReason) -> None:
+    def _drop_line(self, reason: str) -> None:
         line: Iterable[Ticket] = self._line or ()
         self._line = None
-        waiting, self._waiting = self._waiting, 0
+        waiting, self._in_line = self._in_line, 0
         if waiting:
             self._count_drop(reason, waiting)
         if self._gaps:
             gaps = (t.item.missed for t in line if isinstance(t.item, Gap))
             self._mark_gap(waiting + sum(gaps))
         for ticket in line:
-            if ticket.taken is None:
-                ticket.resolve(taken=False)
-        self._settle_drained()
+            if ticket.admitted is None:
+                ticket.resolve(admitted=False)
+        self._tell_if_emptied()
 
     # Close
 
     def close(self) -> None:
-        """Take nothing more in. What is queued, or in line, can still be taken."""
+        """Admit nothing more. What is queued, or in line, can still be taken."""
         if self.closed:
             return
-        totals = self._shared.totals
-        totals.offered += self.offered
-        totals.dropped.update(self.dropped)
-        totals.pending += self.pending
+        self.fold()
+        self.shared.totals.pending += self.pending
         self.closed = self.watch = True
-        self._revoke()
-        while self._waiters:
+        while self._idle:
             self._wake_one()
-        self._shared.on_close(self)
+        self.shared.closed(self)
 
-    def discard(self) -> None:
-        """Close, and drop all that is queued or in line."""
+    def discard(self) -> int:
+        """Close, and drop all that is queued or in line; return how many events that were."""
         self.close()
+        pending = self.pending
+        self._peak = max(self._peak, pending)
         queued = self._queued()
         self.items = None
         self._markers = 0
         self._gaps = False
         if queued:
-            self._count_drop(DropReason.CLOSED, queued)
-        self._drop_line(DropReason.CLOSED)
-        self.consumer = None
+            self._count_drop(CLOSED, queued)
+        self._drop_line(CLOSED)
+        self.consumer = self._sharers = None
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        return pending
 
-    async def drained(self, patience: float) -> None:
+    async def emptied(self, patience: float) -> bool:
         """Wait until all was taken, gaps too, or nothing is for ``patience`` seconds.
 
-        Only on a closed queue, which nothing but takes make shorter.
+        Returns whether all was taken.
         """
         timeout = patience if patience < inf else None
         while to_take := self.to_take:
-            self._drained = asyncio.get_running_loop().create_future()
-            await asyncio.wait({self._drained}, timeout=timeout)
-            if self.to_take == to_take:
-                return
+            if self._emptied is None or self._emptied.done():
+                self._emptied = asyncio.get_running_loop().create_future()
+            self.watch = True
+            offered = self.offered
+            await asyncio.wait({self._emptied}, timeout=timeout)
+            if self.to_take and self.to_take - to_take == self.offered - offered:
+                return False
+        return True
 
-    def _settle_drained(self) -> None:
-        if self._drained is not None and not self._drained.done() and not self.to_take:
-            self._drained.set_result(None)
+    def _tell_if_emptied(self) -> None:
+        if self._emptied is not None and not self.to_take:
+            if not self._emptied.done():
+                self._emptied.set_result(None)
+            self._emptied = None
 
 
-def put_all(queues: Sequence[BoundedQueue], event: Event) -> list[Ticket | bool]:
+def put_all(queues: Sequence[BoundedQueue], event: Event, tickets: list[Ticket]) -> int:
     """Put ``event`` into each queue: the hot path of emit.
 
-    Returns what was not simply taken: the tickets of full queues, False for closed ones.
+    Returns how many admitted it; the tickets of those that are full are added to ``tickets``.
     """
-    hard: list[Ticket | bool] = []
+    hard = 0
     for queue in queues:
         credit = queue.credit
         if credit:
@@ -535,8 +689,15 @@ def put_all(queues: Sequence[BoundedQueue], event: Event) -> list[Ticket | bool]
         else:
             outcome = queue.offer(event)
             if outcome is not True:
-                hard.append(outcome)
-    return hard
+                hard += 1
+                if outcome:
+                    tickets.append(outcome)
+    return len(queues) - hard
+
+
+def _is_alive(ref: weakref.ref[asyncio.Task[Any]], *, but: asyncio.Task[Any] | None) -> bool:
+    task = ref()
+    return task is not None and task is not but and not task.done()
 
 
 def _no_deque_yet(_item: Event | Gap) -> None:

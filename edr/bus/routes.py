@@ -1,146 +1,302 @@
 """``Routes``: who wants an event of these fields, asked of the trie once and then remembered.
 
-What an emit needs to know depends on six values: app, version, severity, verbosity, account, and
-the accounts above. The first emit of such a key checks them, asks the trie, and remembers the
-answer as a ``Route``. Later ones find all of it with one look-up; that the key was found says that
-its names and levels are good. The routes of an app are forgotten when a subscription to it comes
-or goes, and all when it is one to any app.
+What an emit needs to know comes in two steps, since its values are of two kinds. App, version,
+severity and verbosity stand in the code that emits, so there are few combinations of them: each
+is checked once, and matched once, and remembered as a ``Route``. Accounts there may be any number
+of. So a route answers by itself where nobody has bound to an account; elsewhere an account is a
+look-up or two in what the trie has left open, and only what was found there is remembered.
+
+Rejected: one memo of all six values. Ten thousand accounts that come round fall out of any memo
+before they come again, and each then paid for the checks and the whole match: 15 times the cost.
+
+**Stale.** A subscription that comes or goes makes the routes stale that it bears upon; each is
+matched anew when it is used again. The checks are never done twice, and a route that is stale
+already costs a change nothing: so a change costs at most what the emits since the last one paid.
+
+Cost: an emit to nobody makes one look-up here, or three where accounts are bound to.
 """
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
 
-from edr.bus.queue import BoundedQueue
-from edr.records.binding import Binding
-from edr.records.body import FrozenDict
-from edr.records.event import Template
-from edr.records.pattern import Pattern, PatternIndex
-from edr.records.trie import Spot, SubscriptionTrie, spots_of
+from edr.bus.interest import InterestWatch, OnInterest, Places
+from edr.bus.queue import BoundedQueue, Ticket
+from edr.bus.template import Template, TemplateKey
+from edr.records import (
+    Binding,
+    Branch,
+    Event,
+    Found,
+    Place,
+    Spot,
+    SpotIndex,
+    bindings_at,
+    found_among,
+    places_of,
+    snapshot,
+)
 
 MAX_ROUTES = 8192
-"""Keys that are remembered. A service emits some hundred; this bounds one whose accounts are many
-to a few MB, and forgetting them all at the limit costs each key one match of a microsecond."""
+"""Routes that are remembered, twice over. A service has some hundred; this bounds one that makes
+names up to some 10 MB."""
 
-_Place: TypeAlias = tuple[Spot, Pattern | None]
+MAX_ANSWERS = 32_768
+"""Answers for accounts that are remembered, twice over: some 10 MB."""
 
-RouteKey: TypeAlias = tuple[Any, Any, Any, Any, Any, tuple[str, ...]]
-"""App name, app version, severity, verbosity, account id, account tree; as they were given."""
+
+class Tap(Protocol):
+    """Takes events as they are emitted, beside the subscriptions, and is none: the journal's.
+
+    It stands among the queues of a route, and is not counted in what emit returns.
+    """
+
+    credit: int
+    """Always 0, as a queue that wants to be asked each time."""
+    number: int
+    """Always 0, as one that was there before every subscription."""
+
+    def offer(self, event: Event) -> Ticket | bool:
+        """Take ``event``: return False, or a ticket that the emit shall wait for."""
+        ...
+
+    def offer_nowait(self, event: Event) -> bool:
+        """Take ``event``, from an emit that cannot wait; return False."""
+        ...
 
 
 class Route:
-    """What emits of one key have in common: who wants them, and the fields they share."""
+    """What emits of one app, version, severity and verbosity have in common."""
 
-    __slots__ = ("_always", "_indexes", "looks_into_body", "queues", "stamp")
+    __slots__ = (
+        "_answers",
+        "_branch",
+        "_everyone",
+        "_older",
+        "_routes",
+        "cell",
+        "queues",
+        "stamp",
+        "template",
+        "unwanted",
+    )
 
-    def __init__(
-        self,
-        template: Template,
-        queues: tuple[BoundedQueue, ...],
-        indexes: tuple[PatternIndex[BoundedQueue], ...],
-    ) -> None:
+    def __init__(self, template: Template, routes: Routes) -> None:
+        self.template = template
         self.stamp = template.stamp
-        self.queues = () if indexes else queues
-        """Who wants them whatever the body; empty where ``looks_into_body``, so that emit, which
-        tests this first, pays nothing for body patterns that are elsewhere."""
-        self.looks_into_body = bool(indexes)
-        self._always = queues
-        self._indexes = indexes
+        self._routes = routes
+        # Who wants the events of an account, with the tree for which that was found.
+        self._answers: dict[str, tuple[tuple[str, ...], Found[BoundedQueue]]] = {}
+        self._older = self._answers
+        self.forget()
 
-    def wanting(self, body: FrozenDict) -> tuple[BoundedQueue, ...]:
-        """Return who wants an event of this body, each once."""
-        wanted = dict.fromkeys(self._always)
-        for index in self._indexes:
-            wanted.update(dict.fromkeys(index.match(body)))
-        return tuple(wanted)
+    cell: int
+    """The bit of the levels: a change at a spot bears upon this if its ``cells`` have it."""
+    queues: tuple[BoundedQueue, ...]
+    """Who wants them all, whatever their account and body. Empty where that matters, or where it
+    is not known; emit tests this first, so it pays nothing for bindings that are elsewhere."""
+    unwanted: bool
+    """Whether it is known that nobody wants any of them."""
+
+    def forget(self) -> None:
+        """Match anew at the next use."""
+        self.queues = ()
+        self.unwanted = False
+        self._branch: Branch[Any] | None = None
+        if self._answers or self._older:
+            self._answers = self._older = {}
+
+    def forget_older(self) -> None:
+        """Forget the answers that were not used for long."""
+        self._older, self._answers = self._answers, {}
+
+    def wanting(
+        self, account_id: str | None, account_tree: tuple[str, ...], body: Mapping[str, Any]
+    ) -> tuple[BoundedQueue, ...]:
+        """Return who wants an event of this account and body, each once.
+
+        Raises:
+            InvalidEvent: the body had to be looked into, and is none.
+        """
+        branch = self._branch
+        if branch is None:
+            branch = self._renew()
+        answer = self._everyone
+        if account_id is not None and branch.asks_for_account:
+            answer = self._of_account(branch, account_id, account_tree)
+        if answer.by_body:
+            return tuple(answer.wanting(snapshot(body)))
+        if self._routes.debug:
+            snapshot(body)
+        return answer.always
+
+    def _renew(self) -> Branch[Any]:
+        branch = self._branch = self._routes.branch(self)
+        everyone = self._everyone = found_among(branch.everyone)
+        if not branch.asks_for_account and not everyone.by_body:
+            self.queues = everyone.always
+            self.unwanted = not everyone.always and not self._routes.debug
+        return branch
+
+    def _of_account(
+        self, branch: Branch[Any], account_id: str, account_tree: tuple[str, ...]
+    ) -> Found[BoundedQueue]:
+        known = self._answers.get(account_id) or self._older.get(account_id)
+        if known is not None and known[0] == account_tree:
+            return known[1]
+        found = branch.of_account(account_id, account_tree)
+        if not found:  # not remembered: most accounts are bound by nobody, and there are many
+            return self._everyone
+        answer = found_among([*branch.everyone, *found])
+        self._answers[account_id] = (account_tree, answer)
+        self._routes.count_answer()
+        return answer
 
 
 class Routes:
-    """The open queues of a bus, under their bindings."""
+    """The open queues of a bus, and its taps, under their bindings."""
 
-    def __init__(self, node: str) -> None:
-        self.queues: dict[BoundedQueue, tuple[_Place, ...]] = {}
-        self.known: dict[RouteKey, Route] = {}
+    def __init__(self, node: str, *, debug: bool = False) -> None:
+        self.debug = debug
+        """Whether every body is looked at, also of events that nobody wants."""
+        self.queues: dict[BoundedQueue, Places] = {}
+        """The subscriptions' queues."""
+        self.known: dict[TemplateKey, Route] = {}
         """The remembered routes. Emit reads it directly; it is always the same dict."""
-        # Which of them an app's subscriptions bear upon: one that comes or goes for an app must
-        # not make the routes of all others be found anew.
-        self._keys_of_app: dict[str, list[RouteKey]] = {}
+        self._older: dict[TemplateKey, Route] = {}
+        self._taps: dict[Tap, Places] = {}
+        self._watches: list[InterestWatch] = []
         self._node = node
-        # Bindings with a body pattern that meet at one spot share an index, which stands there
-        # in the trie beside the queues of those without.
-        self._trie: SubscriptionTrie[BoundedQueue | PatternIndex[BoundedQueue]]
-        self._trie = SubscriptionTrie()
-        self._indexes: dict[Spot, PatternIndex[BoundedQueue]] = {}
+        self._answers = 0
+        # The routes that are not stale, by what a change may bear upon.
+        self._fresh_of_app: dict[str, dict[Route, None]] = {}
+        self._fresh_of_cell: dict[int, dict[Route, None]] = {}
+        self._spots: SpotIndex[Any] = SpotIndex()
 
-    def add(self, queue: BoundedQueue, bindings: tuple[Binding, ...]) -> None:
+    # What is bound
+
+    def add(self, queue: BoundedQueue, bindings: Iterable[Binding]) -> None:
         """Register ``queue``, once, for all of ``bindings``."""
-        places = tuple(
-            dict.fromkeys((spot, each.body) for each in bindings for spot in spots_of(each))
-        )
-        for spot, pattern in places:
-            if pattern is None:
-                self._trie.add(spot, queue)
-                continue
-            index = self._indexes.get(spot)
-            if index is None:
-                index = self._indexes[spot] = PatternIndex()
-                self._trie.add(spot, index)
-            index.add(pattern, queue)
+        places = places_of(*bindings)
         self.queues[queue] = places
-        self._forget(places)
+        self._store(queue, places)
+        for watch in self._watches:
+            watch.came(queue, places)
 
     def remove(self, queue: BoundedQueue) -> None:
         """Forget ``queue``; one that is not there changes nothing."""
         places = self.queues.pop(queue, None)
         if places is None:
             return
-        for spot, pattern in places:
-            if pattern is None:
-                self._trie.remove(spot, queue)
-                continue
-            index = self._indexes[spot]
-            index.remove(pattern, queue)
-            if not index:
-                self._trie.remove(spot, self._indexes.pop(spot))
-        self._forget(places)
+        self._take_out(queue, places)
+        for watch in self._watches:
+            watch.went(queue, places)
         if not self.queues:
             self.queues = {}  # as in the trie: gives back the table of its largest days
 
-    def find(self, key: RouteKey) -> Route:
+    def rebind(self, queue: BoundedQueue, bindings: Iterable[Binding]) -> None:
+        """Let ``queue`` be wanted for ``bindings`` from now on, and for no others."""
+        before, after = self.queues[queue], places_of(*bindings)
+        self.queues[queue] = after
+        self._take_out(queue, [place for place in before if place not in after])
+        self._store(queue, [place for place in after if place not in before])
+        for watch in self._watches:
+            watch.came(queue, after)
+            watch.went(queue, before)
+
+    def attach(self, tap: Tap, bindings: Iterable[Binding]) -> None:
+        """Register a tap for all of ``bindings``. It is no subscription, and nobody's interest."""
+        self._taps[tap] = places = places_of(*bindings)
+        self._store(tap, places)
+
+    def detach(self, tap: Tap) -> None:
+        """Forget a tap; one that is not there changes nothing."""
+        self._take_out(tap, self._taps.pop(tap, ()))
+
+    def bindings_of(self, queue: BoundedQueue) -> tuple[Binding, ...]:
+        """Return what ``queue`` is registered for, in the fewest bindings that say it.
+
+        They are made from where it stands in the trie: what users gave is not kept, as a million
+        bindings would take more memory than all the queues.
+        """
+        return bindings_at(self.queues[queue])
+
+    def _store(self, value: Any, places: Iterable[Place]) -> None:
+        for place in places:
+            if self._spots.add(place, value):
+                self._forget(place[0])
+
+    def _take_out(self, value: Any, places: Iterable[Place]) -> None:
+        for place in places:
+            if self._spots.remove(place, value):
+                self._forget(place[0])
+
+    # What an event finds
+
+    def find(self, key: TemplateKey) -> Route:
         """Return the route of ``key``.
 
         Raises:
             InvalidEvent: one of its values is wrong.
         """
         try:
-            return self.known[key]
-        except (KeyError, TypeError):  # TypeError: unhashable, and so no name either
-            template = Template(key, self._node)
-        wanted = self._trie.match(
-            template.app_name,
-            template.severity,
-            template.verbosity,
-            template.account_id,
-            template.account_tree,
-        )
-        indexes = tuple(each for each in wanted if isinstance(each, PatternIndex))
-        queues = tuple(each for each in wanted if not isinstance(each, PatternIndex))
-        route = Route(template, queues, indexes)
+            route = self.known.get(key) or self._older.get(key)
+        except TypeError:  # unhashable, and so no name; the template says so
+            route = None
+        if route is None:
+            route = Route(Template(key, self._node), self)
         if len(self.known) >= MAX_ROUTES:
-            self._forget_all()
+            # Two halves, so that those in use survive: they come back from the older one.
+            self._older = dict(self.known)
+            self.known.clear()
+            self._fresh_of_app.clear()
+            self._fresh_of_cell.clear()
+            for old in self._older.values():
+                old.forget()
         self.known[key] = route
-        self._keys_of_app.setdefault(template.app_name, []).append(key)
         return route
 
-    def _forget(self, places: tuple[_Place, ...]) -> None:
-        """Forget the routes that a subscription at ``places`` bears upon."""
-        for spot, _ in places:
-            if spot.app_name is None:
-                self._forget_all()
-                return
-            for key in self._keys_of_app.pop(spot.app_name, ()):
-                del self.known[key]
+    def branch(self, route: Route) -> Branch[Any]:
+        """Ask the trie about ``route``, which is fresh from now on."""
+        app_name = route.template.app_name
+        branch = self._spots.branch(app_name, route.template.severity, route.template.verbosity)
+        route.cell = branch.cell
+        self._fresh_of_app.setdefault(app_name, {})[route] = None
+        self._fresh_of_cell.setdefault(branch.cell, {})[route] = None
+        return branch
 
-    def _forget_all(self) -> None:
-        self.known.clear()
-        self._keys_of_app.clear()
+    def count_answer(self) -> None:
+        """Take note that a route remembers one more answer."""
+        self._answers += 1
+        if self._answers >= MAX_ANSWERS:
+            self._answers = 0
+            for routes in self._fresh_of_cell.values():
+                for route in routes:
+                    route.forget_older()
+
+    def _forget(self, spot: Spot) -> None:
+        """Make stale what a change at ``spot`` bears upon."""
+        if spot.app_name is None:
+            for cell in [cell for cell in self._fresh_of_cell if cell & spot.cells]:
+                for route in self._fresh_of_cell.pop(cell):
+                    route.forget()
+                    del self._fresh_of_app[route.template.app_name][route]
+            return
+        routes = self._fresh_of_app.get(spot.app_name)
+        if routes:
+            for route in [route for route in routes if route.cell & spot.cells]:
+                route.forget()
+                del routes[route]
+                del self._fresh_of_cell[route.cell][route]
+            if not routes:
+                del self._fresh_of_app[spot.app_name]
+
+    # Interest
+
+    def watch(self, on_change: OnInterest, besides: BoundedQueue | None) -> InterestWatch:
+        """Tell ``on_change`` of every spot that comes to be wanted, or no longer is."""
+        watch = InterestWatch(on_change, besides, self._watches)
+        for queue, places in self.queues.items():
+            watch.came(queue, places)
+        return watch

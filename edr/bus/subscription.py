@@ -13,8 +13,8 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from edr.bus.queue import BoundedQueue, current_task
-from edr.bus.statistics import SubscriptionStatistics
-from edr.records.event import Event
+from edr.bus.statistics import SubscriptionStatistics, stable
+from edr.records import Event
 
 _NOBODY = object()
 """Has taken before any task has. Not None, which is current_task outside of any task."""
@@ -25,10 +25,6 @@ class SubscriptionBus(Protocol):
 
     def enter(self) -> asyncio.AbstractEventLoop:
         """Check that the running loop is the bus's, and return it."""
-        ...
-
-    def abandon(self, queue: BoundedQueue) -> None:
-        """Take note that nobody will consume ``queue`` any more."""
         ...
 
 
@@ -118,7 +114,11 @@ class Subscription:
 
     async def aclose(self) -> None:
         """Stop now: what is queued is dropped, and counted as ``closed``. Idempotent."""
-        self._queue.discard()
+        self._queue.shared.let_go(self._queue)
+
+    def is_of(self, queue: BoundedQueue) -> bool:
+        """Tell whether this takes from ``queue``."""
+        return self._queue is queue
 
     def statistics(self) -> SubscriptionStatistics:
         """Return the counts of this moment, as a frozen snapshot."""
@@ -128,17 +128,18 @@ class Subscription:
         # The garbage collector may run this at any point of any thread, so the bus is only told.
         queue: BoundedQueue | None = getattr(self, "_queue", None)
         if queue is not None and (queue.pending or not queue.closed):
-            self._bus.abandon(queue)
+            queue.shared.abandon(queue)
 
 
 def statistics_of(queue: BoundedQueue) -> SubscriptionStatistics:
-    """Return the counts of ``queue``."""
+    """Return the counts of ``queue``. From any thread."""
+    counts = stable(queue.counts)
     return SubscriptionStatistics(
         name=queue.name,
-        offered=queue.offered,
-        delivered=queue.delivered,
-        dropped=queue.dropped,
-        pending=queue.pending,
-        peak_pending=queue.peak_pending,
-        stalled=queue.stalled,
+        offered=counts.offered,
+        delivered=counts.delivered,
+        dropped=counts.dropped,
+        pending=counts.pending,
+        peak_pending=counts.peak_pending,
+        stalled=counts.stalled,
     )

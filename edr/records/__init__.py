@@ -1,5 +1,50 @@
 """The pure part of edr: what an event is, what a binding wants, and who matches.
 
+No event loop, no thread and no file is known here; everything is tested by plain calls.
+
 Read the modules in this order; each imports only from those before it:
-levels, body, model, event, pattern, binding, trie.
+levels, body, model, event, pattern, binding, trie, index.
+
+Promises: an event never changes, and neither does its body; ``Binding.matches`` says what a
+binding means, and every index agrees with it always.
 """
+
+from edr.records.binding import (
+    Binding,
+    bindings_from_json,
+    bindings_to_json,
+    checked_bindings,
+)
+from edr.records.body import FrozenDict, snapshot
+from edr.records.event import Event, default_node
+from edr.records.index import BindingIndex, Found, Place, SpotIndex, found_among, places_of
+from edr.records.levels import Severity, Verbosity
+from edr.records.pattern import Mismatch, Pattern, PatternIndex
+from edr.records.trie import Branch, Spot, SubscriptionTrie, bindings_at, spots_of
+
+__all__ = [
+    "Binding",
+    "BindingIndex",
+    "Branch",
+    "Event",
+    "Found",
+    "FrozenDict",
+    "Mismatch",
+    "Pattern",
+    "PatternIndex",
+    "Place",
+    "Severity",
+    "Spot",
+    "SpotIndex",
+    "SubscriptionTrie",
+    "Verbosity",
+    "bindings_at",
+    "bindings_from_json",
+    "bindings_to_json",
+    "checked_bindings",
+    "default_node",
+    "found_among",
+    "places_of",
+    "snapshot",
+    "spots_of",
+]

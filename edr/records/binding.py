@@ -4,8 +4,6 @@
 that the trie is tested against: when the two disagree, the trie is wrong.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar, cast
 

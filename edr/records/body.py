@@ -2,7 +2,10 @@
 
 The emitter keeps its own object, and one event goes to many subscribers. So the body is
 copied and checked once, at emit, into containers that refuse to change: no subscriber can
-alter what another sees, and no backend meets a value that is not JSON.
+alter what another sees, and no sink meets a value that is not JSON.
+
+They are subclasses of ``dict`` and ``list`` whose methods refuse. Code in C that goes past the
+methods is not stopped: ``heapq.heappush(event.body["list"], 1)`` changes the event for all.
 
 Rejected: a copy for each subscriber (a hundred copies in a fan-out of a hundred); a JSON round
 trip (orjson writes NaN as null and a UUID as text, and what it loads could be changed); a read-only
@@ -55,7 +58,8 @@ class FrozenDict(dict[str, Any]):
 class FrozenList(list[Any]):
     """A JSON array that cannot change; equal to the plain ``list`` of the same elements.
 
-    ``copy.deepcopy`` and ``copy`` give plain, changeable copies.
+    ``copy.deepcopy`` and ``copy`` give plain, changeable copies: make one before you give it to
+    ``heapq`` or other code in C, which does not ask the methods that refuse.
     """
 
     __slots__ = ()

@@ -5,15 +5,12 @@ which a user makes a model. Inside another model (a settings class with a list o
 outer model's ``ValidationError`` reports the fault, as it does for any field.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-if TYPE_CHECKING:
-    from edr.errors import InvalidBinding, InvalidEvent
+from edr.errors import InvalidBinding, InvalidEvent
 
 
 class FrozenModel(BaseModel):

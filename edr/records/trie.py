@@ -3,22 +3,22 @@
 The problem: one event, a million subscriptions, a handful that match. Testing each with
 ``Binding.matches`` costs a second; this costs about a microsecond, whatever else is stored.
 
-The path to a leaf is app, account, levels:
+The path to a spot is app, account, levels:
 
 * app: a dict of names, and beside it one branch for bindings to any app.
 * account: what is bound to any account, a dict of accounts, and a dict of accounts whose
   descendants are wanted too; an event is looked up there under its own account and each of the
   accounts above it.
 * levels: severity and verbosity together span a grid of 3 x 6 cells. A binding covers a set of
-  cells, held as one integer with a bit for each; an event is in one cell. A node of this stage
-  stands for one set of cells, so a threshold, an exact level and a list of levels are each
-  **one** node, and one ``&`` decides it.
+  cells, held as one integer with a bit for each; an event is in one cell. Each set of cells has
+  one bucket, so a threshold, an exact level and a list of levels are each **one** bucket, and
+  one ``&`` decides it.
 
 Rejected: levels before the account (an event would visit the nodes of all level sets that anybody
 uses, and look its accounts up in each: 2.4 times the cost, measured with thresholds of all kinds);
 a node per severity and one below it per verbosity (a list of levels would be stored once for each,
-and a single subscription would pay for two more containers); a leaf for each of the 18 cells (18
-entries for a default binding); a topic string (``app.severity.…``), in which a dot or a star in a
+and a single subscription would pay for two more containers); a bucket for each of the 18 cells (18
+of them for a default binding); a topic string (``app.severity.…``), in which a dot or a star in a
 name changes the meaning.
 
 Invariants, named like their tests: agrees with ``Binding.matches``; a value is found once;
@@ -33,14 +33,16 @@ The trie is pure: it knows no event loop, and any hashable value can stand for a
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable, Sequence
 from functools import lru_cache
-from typing import Generic, NamedTuple, TypeAlias, TypeVar
+from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 from edr.records.binding import WILDCARD, Binding
 from edr.records.levels import Severity, Verbosity
+from edr.records.pattern import Pattern
 
 T = TypeVar("T", bound=Hashable)
+L = TypeVar("L", Severity, Verbosity)
 
 _CELL = {
     (severity, verbosity): 1 << (severity.rank * len(Verbosity) + verbosity.rank)
@@ -48,12 +50,12 @@ _CELL = {
     for verbosity in Verbosity
 }
 
-_SMALL_LEAF = 8
-"""Up to so many values a leaf is a tuple (56 bytes for one, a dict takes 232), and adding or
-removing copies it. Beyond, it is a dict, so that neither grows with the leaf."""
+_SMALL_BUCKET = 8
+"""Up to so many values a bucket holds a tuple (56 bytes for one, a dict takes 232), and adding or
+removing copies it. Beyond, it is a dict, so that neither grows with the bucket."""
 
-_Leaf: TypeAlias = tuple[T, ...] | dict[T, None]
-_Levels: TypeAlias = "tuple[_Level[T], ...]"
+_Values: TypeAlias = tuple[T, ...] | dict[T, None]
+_Buckets: TypeAlias = "tuple[_Bucket[T], ...]"
 
 
 class Spot(NamedTuple):
@@ -81,19 +83,64 @@ def spots_of(binding: Binding) -> tuple[Spot, ...]:
     )
 
 
+def bindings_at(places: Iterable[tuple[Spot, Pattern | None]]) -> tuple[Binding, ...]:
+    """Return the bindings that are stored at these places, as few as say it.
+
+    They mean what those mean that ``spots_of`` took apart, and may be written otherwise.
+    """
+    apps: dict[tuple[int, str | None, bool, Pattern | None], list[str | None]] = {}
+    for spot, pattern in places:
+        apps.setdefault((spot.cells, spot.account_id, spot.below, pattern), []).append(
+            spot.app_name
+        )
+    accounts: dict[tuple[int, bool, Pattern | None, tuple[str | None, ...]], list[str | None]] = {}
+    for (cells, account, below, pattern), names in apps.items():
+        accounts.setdefault((cells, below, pattern, tuple(names)), []).append(account)
+    return tuple(
+        Binding(
+            account_id=_one_or_many(ids),
+            include_descendants=below,
+            app_name=_one_or_many(names),
+            body=pattern,
+            **_levels_of(cells),
+        )
+        for (cells, below, pattern, names), ids in accounts.items()
+    )
+
+
+def _one_or_many(names: Sequence[str | None]) -> str | list[str]:
+    known = [name for name in names if name is not None]
+    if len(known) < len(names):
+        return WILDCARD
+    return known[0] if len(known) == 1 and known[0] != WILDCARD else known
+
+
+def _levels_of(cells: int) -> dict[str, Any]:
+    severities = [each for each in Severity if any(_CELL[each, v] & cells for v in Verbosity)]
+    verbosities = [each for each in Verbosity if any(_CELL[s, each] & cells for s in Severity)]
+    return {
+        "severity": _threshold_or_list(severities),
+        "verbosity": _threshold_or_list(verbosities),
+    }
+
+
+def _threshold_or_list(levels: Sequence[L]) -> L | Sequence[L]:
+    return levels[0] if levels[0].and_higher == tuple(levels) else levels
+
+
 @lru_cache(maxsize=512)  # of 7 x 63 sets there can be; a service uses a handful, over and over
 def _cells(severities: tuple[Severity, ...], verbosities: tuple[Verbosity, ...]) -> int:
     return sum(_CELL[severity, verbosity] for severity in severities for verbosity in verbosities)
 
 
-class _Level(Generic[T]):
-    """What is bound to one set of cells, of one account and app."""
+class _Bucket(Generic[T]):
+    """The values at one spot: what is bound to one set of cells, of one account and app."""
 
-    __slots__ = ("cells", "leaf")
+    __slots__ = ("cells", "values")
 
     def __init__(self, cells: int) -> None:
         self.cells = cells
-        self.leaf: _Leaf[T] = ()
+        self.values: _Values[T] = ()
 
 
 class _App(Generic[T]):
@@ -102,27 +149,27 @@ class _App(Generic[T]):
     __slots__ = ("below", "everyone", "own")
 
     def __init__(self) -> None:
-        self.everyone: _Levels[T] = ()
+        self.everyone: _Buckets[T] = ()
         # Most apps use one of the three; an empty dict for each of these would double the node.
-        self.own: dict[str, _Levels[T]] | None = None
-        self.below: dict[str, _Levels[T]] | None = None
+        self.own: dict[str, _Buckets[T]] | None = None
+        self.below: dict[str, _Buckets[T]] | None = None
 
     def is_empty(self) -> bool:
         return not (self.everyone or self.own or self.below)
 
-    def levels(self, spot: Spot) -> _Levels[T]:
+    def buckets(self, spot: Spot) -> _Buckets[T]:
         if spot.account_id is None:
             return self.everyone
         accounts = self.below if spot.below else self.own
         return accounts.get(spot.account_id, ()) if accounts else ()
 
-    def set_levels(self, spot: Spot, levels: _Levels[T]) -> None:
+    def set_buckets(self, spot: Spot, buckets: _Buckets[T]) -> None:
         if spot.account_id is None:
-            self.everyone = levels
+            self.everyone = buckets
             return
         accounts = (self.below if spot.below else self.own) or {}
-        if levels:
-            accounts[spot.account_id] = levels
+        if buckets:
+            accounts[spot.account_id] = buckets
         else:
             accounts.pop(spot.account_id, None)
         # Nothing, rather than an empty dict, which keeps the table of its largest days.
@@ -131,23 +178,54 @@ class _App(Generic[T]):
         else:
             self.own = accounts or None
 
-    def match(
-        self, cell: int, account_id: str | None, account_tree: tuple[str, ...], found: list[T]
-    ) -> None:
-        """Add to ``found`` what matches."""
-        for level in self.everyone:
-            if level.cells & cell:
-                found += level.leaf
-        if account_id is not None and self.own is not None:
-            for level in self.own.get(account_id, ()):
-                if level.cells & cell:
-                    found += level.leaf
-        if self.below is not None:
-            path = account_tree if account_id is None else (*account_tree, account_id)
-            for account in path:
-                for level in self.below.get(account, ()):
-                    if level.cells & cell:
-                        found += level.leaf
+
+class Branch(Generic[T]):
+    """What the app and the levels of an event leave of the trie; the account decides the rest.
+
+    Many events share an app and levels, and their accounts may be without number. So whoever
+    matches event after event asks for the branch once, and for each account makes a look-up or
+    two in it. A branch is good until something is added or removed under its app, or any app.
+    """
+
+    __slots__ = ("_below", "_own", "cell", "everyone")
+
+    def __init__(self, cell: int, apps: Iterable[_App[T]]) -> None:
+        self.cell = cell
+        """The bit of the event's levels: a spot bears upon it if its ``cells`` have it."""
+        self.everyone: list[T] = []
+        """What is bound to any account."""
+        self._own: list[dict[str, _Buckets[T]]] = []
+        self._below: list[dict[str, _Buckets[T]]] = []
+        for app in apps:
+            self._collect(app.everyone, self.everyone)
+            if app.own is not None:
+                self._own.append(app.own)
+            if app.below is not None:
+                self._below.append(app.below)
+
+    @property
+    def asks_for_account(self) -> bool:
+        """Whether anything here is bound to an account."""
+        return bool(self._own or self._below)
+
+    def of_account(self, account_id: str | None, account_tree: tuple[str, ...]) -> list[T]:
+        """Return what is bound to the account, or to one above it; maybe more than once each."""
+        found: list[T] = []
+        for accounts in self._own:
+            if account_id in accounts:
+                self._collect(accounts[account_id], found)
+        for accounts in self._below:
+            if account_id in accounts:
+                self._collect(accounts[account_id], found)
+            for above in account_tree:
+                if above in accounts:
+                    self._collect(accounts[above], found)
+        return found
+
+    def _collect(self, buckets: _Buckets[T], found: list[T]) -> None:
+        for bucket in buckets:
+            if bucket.cells & self.cell:
+                found += bucket.values
 
 
 class SubscriptionTrie(Generic[T]):
@@ -168,26 +246,26 @@ class SubscriptionTrie(Generic[T]):
             app = self._any_app
         else:
             app = self._apps.get(spot.app_name) or self._apps.setdefault(spot.app_name, _App())
-        levels = app.levels(spot)
-        for level in levels:
-            if level.cells == spot.cells:
+        buckets = app.buckets(spot)
+        for bucket in buckets:
+            if bucket.cells == spot.cells:
                 break
         else:
-            level = _Level(spot.cells)
-            app.set_levels(spot, (*levels, level))
-        level.leaf = _with(level.leaf, value)
+            bucket = _Bucket(spot.cells)
+            app.set_buckets(spot, (*buckets, bucket))
+        bucket.values = _with(bucket.values, value)
 
     def remove(self, spot: Spot, value: T) -> None:
         """Undo ``add`` and prune what is empty then; what is not there changes nothing."""
         app = self._any_app if spot.app_name is None else self._apps.get(spot.app_name)
         if app is None:
             return
-        levels = app.levels(spot)
-        for level in levels:
-            if level.cells == spot.cells:
-                level.leaf = _without(level.leaf, value)
-                if not level.leaf:
-                    app.set_levels(spot, tuple(other for other in levels if other is not level))
+        buckets = app.buckets(spot)
+        for bucket in buckets:
+            if bucket.cells == spot.cells:
+                bucket.values = _without(bucket.values, value)
+                if not bucket.values:
+                    app.set_buckets(spot, tuple(other for other in buckets if other is not bucket))
         if spot.app_name is not None and app.is_empty():
             del self._apps[spot.app_name]
             if not self._apps:
@@ -202,30 +280,34 @@ class SubscriptionTrie(Generic[T]):
         account_tree: tuple[str, ...],
     ) -> list[T]:
         """Return every value whose binding matches an event of these fields, each once."""
-        cell = _CELL[severity, verbosity]
-        found: list[T] = []
-        app = self._apps.get(app_name)
-        if app is not None:
-            app.match(cell, account_id, account_tree, found)
-        self._any_app.match(cell, account_id, account_tree, found)
+        branch = self.branch(app_name, severity, verbosity)
+        found = branch.everyone
+        if branch.asks_for_account:
+            found += branch.of_account(account_id, account_tree)
         # A value is stored at several spots when it has several bindings or names in a list.
         return list(dict.fromkeys(found)) if len(found) > 1 else found
 
-
-def _with(leaf: _Leaf[T], value: T) -> _Leaf[T]:
-    if isinstance(leaf, dict):
-        leaf[value] = None
-        return leaf
-    if value in leaf:
-        return leaf
-    leaf = (*leaf, value)
-    return leaf if len(leaf) <= _SMALL_LEAF else dict.fromkeys(leaf)
+    def branch(self, app_name: str, severity: Severity, verbosity: Verbosity) -> Branch[T]:
+        """Return what events of this app and these levels have in common."""
+        app = self._apps.get(app_name)
+        apps = (self._any_app,) if app is None else (app, self._any_app)
+        return Branch(_CELL[severity, verbosity], apps)
 
 
-def _without(leaf: _Leaf[T], value: T) -> _Leaf[T]:
-    if isinstance(leaf, dict):
-        leaf.pop(value, None)
+def _with(values: _Values[T], value: T) -> _Values[T]:
+    if isinstance(values, dict):
+        values[value] = None
+        return values
+    if value in values:
+        return values
+    values = (*values, value)
+    return values if len(values) <= _SMALL_BUCKET else dict.fromkeys(values)
+
+
+def _without(values: _Values[T], value: T) -> _Values[T]:
+    if isinstance(values, dict):
+        values.pop(value, None)
         # Hysteresis: back to a tuple at half the size, lest one subscription that comes and
-        # goes at the border rebuilds the leaf each time.
-        return leaf if len(leaf) > _SMALL_LEAF // 2 else tuple(leaf)
-    return tuple(other for other in leaf if other != value)
+        # goes at the border rebuilds it each time.
+        return values if len(values) > _SMALL_BUCKET // 2 else tuple(values)
+    return tuple(other for other in values if other != value)

@@ -185,4 +185,4 @@ async def test_subscriptions_that_come_and_go_leave_nothing_behind(bus):
         bus.subscribe(Binding(app_name=f"app{n}", account_id=[f"a{n}", "b"])).close()
 
     assert bus._routes.queues == {}
-    assert not bus._routes._trie
+    assert not bus._routes._spots

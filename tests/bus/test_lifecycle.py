@@ -401,7 +401,7 @@ def test_wrong_options_of_a_bus_are_refused(options):
         edr.Bus(**options)
 
 
-def test_an_emit_that_waits_when_its_loop_is_closed_ends_quietly():
+def test_an_emit_that_waits_when_its_loop_is_closed_tells_of_its_loss_and_no_more():
     program = """
 import asyncio, gc, edr
 loop = asyncio.new_event_loop()
@@ -421,4 +421,6 @@ gc.collect()
         [sys.executable, "-c", program], capture_output=True, text=True, check=False
     )
 
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0
+    assert done.stderr.count("\n") == 1
+    assert "'subscription-1' lost an event (cancelled)" in done.stderr

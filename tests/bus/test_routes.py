@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support.consuming import take_ready
 from support.pattern_strategies import bodies, patterns
@@ -13,6 +13,7 @@ from edr import Binding, Event, InvalidEvent, Overflow, Pattern
 from edr.bus.queue import BoundedQueue
 from edr.bus.routes import Routes
 from edr.bus.statistics import Totals
+from edr.records import spots_of
 
 LONG = Binding(body={"wait": [{"numeric": [">", 30]}]})
 PAUSED = Binding(app_name="agents", body={"status": ["paused"]})
@@ -76,8 +77,7 @@ async def test_closing_removes_its_patterns_and_leaves_nothing_behind(bus, send)
     second.close()
     assert await send({"n": 2, "wait": 31}) == 0
 
-    assert bus._routes._indexes == {}
-    assert not bus._routes._trie
+    assert not bus._routes._spots
     assert take_ready(second) == [1]
 
 
@@ -89,62 +89,185 @@ async def test_bindings_at_one_spot_share_an_index(bus):
         assert await bus.emit("app", "1", "ok", "info", {"call_id": f"c{n}", "n": n}) == 1
         assert take_ready(subscriptions[n]) == [n]
 
-    assert len(bus._routes._indexes) == 1
+    assert len(bus._routes._spots._patterns) == 1
 
 
-class FakeBus:
+class FakeRegistry:
     stall_after = 5.0
-    totals = Totals()
 
-    def on_close(self, queue):
+    def __init__(self):
+        self.totals, self.active = Totals(), {}
+
+    def closed(self, queue):
         pass
 
 
 some_bindings = st.builds(
     Binding,
     app_name=st.just("*") | few,
+    account_id=st.just("*") | few | st.lists(few, min_size=1, max_size=2),
+    include_descendants=st.booleans(),
     body=st.none() | patterns.map(Pattern),
     severity=levels["severity"],
     exact_severity=st.booleans(),
 )
-
-
-@settings(deadline=None)
-@given(
-    st.lists(st.lists(some_bindings, min_size=1, max_size=3), min_size=1, max_size=8),
-    st.lists(st.tuples(few, levels["severity"], bodies), min_size=1, max_size=4),
-    st.sets(st.integers(0, 7)),
+some_events = st.builds(
+    lambda accounts, **fields: Event(
+        account_id=accounts[-1],
+        account_tree=accounts[:-1],
+        app_version="1",
+        verbosity="info",
+        **fields,
+    ),
+    accounts=st.lists(few, min_size=1, max_size=3, unique=True) | st.just([None]),
+    app_name=few,
+    severity=levels["severity"],
+    body=bodies,
 )
-def test_agrees_with_binding_matches(subscriptions, events, removed):
-    routes, bus = Routes("here"), FakeBus()
-    queues = [BoundedQueue(bus, n, 1, Overflow.BLOCK) for n in range(len(subscriptions))]
-    for queue, bindings in zip(queues, subscriptions, strict=True):
-        routes.add(queue, tuple(bindings))
-    for queue in queues:
-        if queue.number in removed:
-            routes.remove(queue)
-
-    for app_name, severity, body in events:
-        event = Event(
-            app_name=app_name, app_version="1", severity=severity, verbosity="info", body=body
-        )
-        wanted = {
-            n
-            for n, bindings in enumerate(subscriptions)
-            if n not in removed and any(binding.matches(event) for binding in bindings)
-        }
-        route = routes.find((app_name, "1", severity, "info", None, ()))
-        found = route.wanting(event.body) if route.looks_into_body else route.queues
-        assert sorted(queue.number for queue in found) == sorted(wanted)
+changes = st.tuples(
+    st.sampled_from(["add", "remove", "rebind"]),
+    st.integers(0, 5),
+    st.lists(some_bindings, min_size=1, max_size=3).map(tuple),
+)
 
 
-async def test_a_subscription_that_comes_or_goes_forgets_the_routes_of_its_app_alone(bus, emit):
+def found_by(routes, event):
+    route = routes.find((event.app_name, "1", event.severity, "info"))
+    if route.queues or route.unwanted:
+        return route.queues
+    return route.wanting(event.account_id, event.account_tree, event.body)
+
+
+@given(
+    st.lists(changes, max_size=12),
+    st.lists(some_events, min_size=1, max_size=4),
+)
+def test_agrees_with_binding_matches_while_subscriptions_come_go_and_change(steps, events):
+    routes, registry = Routes("here"), FakeRegistry()
+    queues = [BoundedQueue(registry, n, 1, Overflow.BLOCK) for n in range(6)]
+    bound = {}
+    watch = routes.watch(lambda spot, wanted: told.__setitem__(spot, wanted), besides=queues[0])
+    told = {}
+    for step, n, bindings in [*steps, ("remove", 5, ())]:
+        if step == "remove":
+            routes.remove(queues[n])
+            bound.pop(n, None)
+        elif n not in bound:
+            routes.add(queues[n], bindings)
+            bound[n] = bindings
+        elif step == "rebind":
+            routes.rebind(queues[n], bindings)
+            bound[n] = bindings
+
+        for event in events:
+            wanted = [n for n, each in bound.items() if any(b.matches(event) for b in each)]
+            found = [queue.number for queue in found_by(routes, event)]
+            assert sorted(found) == sorted(wanted)
+        spots = {s for n, each in bound.items() if n for b in each for s in spots_of(b)}
+        assert {spot for spot, wanted in told.items() if wanted} == spots == set(watch.spots)
+    for n, each in bound.items():
+        again = routes.bindings_of(queues[n])
+        for event in events:
+            assert any(b.matches(event) for b in again) == any(b.matches(event) for b in each)
+
+
+async def test_a_change_makes_only_those_routes_stale_that_it_bears_upon(bus, emit):
     for app_name in ("a", "b"):
         await emit(1, app_name=app_name)
-    known = bus._routes.known
+    a, b = [bus._routes.known[app, "1", "ok", "info"] for app in ("a", "b")]
+    assert a.unwanted
+    assert b.unwanted
     bus.subscribe(Binding(app_name=["a", "x"])).close()
-    assert [key[0] for key in known] == ["b"]
-    await emit(1, app_name="a")
+    bus.subscribe(Binding(severity="critical")).close()
+    assert (a.unwanted, b.unwanted) == (False, True)
     bus.subscribe(Binding()).close()
+    assert not b.unwanted
 
-    assert known == bus._routes._keys_of_app == {}
+
+async def test_a_pattern_that_joins_others_at_its_spot_makes_no_route_stale(bus):
+    async def emit(call_id):
+        return await bus.emit("app", "1", "ok", "info", {"call_id": call_id})
+
+    bus.subscribe(Binding(body={"call_id": ["a"]}))
+    await emit("a")
+    branch = bus._routes.known["app", "1", "ok", "info"]._branch
+    second = bus.subscribe(Binding(body={"call_id": ["b"]}))
+    assert await emit("b") == 1
+    second.close()
+    assert await emit("b") == 0
+
+    assert bus._routes.known["app", "1", "ok", "info"]._branch is branch
+
+
+async def test_routes_and_answers_are_bounded_and_none_is_wrong_for_it(bus, monkeypatch):
+    monkeypatch.setattr("edr.bus.routes.MAX_ROUTES", 10)
+    monkeypatch.setattr("edr.bus.routes.MAX_ANSWERS", 10)
+    bound = bus.subscribe(Binding(account_id=[f"acc{n}" for n in range(50)]), capacity=1000)
+    for n in [*range(50), *range(50)]:
+        assert await bus.emit(f"app{n % 30}", "1", "ok", "info", {"n": n}, f"acc{n}") == 1
+        assert await bus.emit(f"app{n % 30}", "1", "ok", "info", {}, f"other{n}") == 0
+    routes = bus._routes
+
+    assert len(routes.known) <= 10
+    assert len(routes._older) <= 10
+    assert sum(len(r._answers) + len(r._older) for r in routes.known.values()) <= 20
+    assert take_ready(bound) == [*range(50), *range(50)]
+
+
+async def test_an_account_whose_tree_has_changed_is_looked_up_anew(bus, make_event):
+    above = bus.subscribe(Binding(account_id="root", include_descendants=True))
+    for tree, count in ((("root",), 1), ((), 0), (("root", "middle"), 1)):
+        assert await bus.publish(make_event(account_id="leaf", account_tree=tree)) == count
+
+    assert above.statistics().offered == 2
+
+
+async def test_accounts_that_are_no_names_are_refused(bus):
+    for account in ("", 5, "\ud800", ["a"]):
+        with pytest.raises(InvalidEvent, match="account_id"):
+            await bus.emit("app", "1", "ok", "info", {}, account)
+        with pytest.raises(InvalidEvent, match="account_id"):
+            bus.emit_nowait("app", "1", "ok", "info", {}, account)
+
+
+async def test_a_bad_key_raises_one_error_and_no_other_behind_it(bus):
+    for bad in ({"severity": "bad"}, {"app_name": ["a"]}):
+        values = {"app_name": "a", "severity": "ok"} | bad
+        with pytest.raises(InvalidEvent) as caught:
+            await bus.emit(**values, app_version="1", verbosity="info", body={})
+        assert caught.value.__context__ is None
+
+
+class Recorder:
+    """A tap that remembers what it was given."""
+
+    credit = number = 0
+
+    def __init__(self):
+        self.events = []
+
+    def offer(self, event):
+        self.events.append(event)
+        return False
+
+    offer_nowait = offer
+
+
+async def test_a_tap_stands_in_the_route_and_is_not_counted(bus, emit):
+    tap = Recorder()
+    bus._routes.attach(tap, (Binding(severity="warning"), Binding(body={"n": [1]})))
+    watch = bus._routes.watch(lambda *_: None, None)
+    subscription = bus.subscribe()
+
+    assert await emit(1) == 1
+    assert await emit(2, severity="warning") == 1
+    assert await emit(3) == 1
+    assert bus.emit_nowait("app", "1", "critical", "info", {"n": 4}) == 1
+    assert [event.body["n"] for event in tap.events] == [1, 2, 4]
+    assert take_ready(subscription) == [1, 2, 3, 4]
+    assert len(watch.spots) == 1
+    bus._routes.detach(tap)
+    bus._routes.detach(tap)
+    assert await emit(5, severity="warning") == 1
+    assert len(tap.events) == 3
+    assert bus.statistics().subscriptions == 1

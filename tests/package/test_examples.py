@@ -44,6 +44,12 @@ def table_of(output):
     return {row[0]: dict(zip(head, row, strict=True)) for row in rows if row[1].isdigit()}
 
 
+def beside_losses(errors):
+    """Return what is said on stderr beside that the call centre's slow archive loses events."""
+    loss = "^subscription 'archive' lost an event|^events were lost since the last line: 'archive'"
+    return [line for line in errors.splitlines() if not re.search(loss, line)]
+
+
 def received(output):
     return {name: int(row["received"]) for name, row in table_of(output).items()}
 
@@ -116,7 +122,8 @@ def test_the_call_centre_accounts_for_every_event():
     done = run("call_center.py", "--seconds", 1, "--plain", "--seed", 1)
     table = table_of(done.stdout)
 
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, beside_losses(done.stderr)) == (0, [])
+    assert "subscription 'archive' lost an event (overflow)" in done.stderr
     assert len(table) == 7
     for row in table.values():
         dropped = sum(int(number) for number in re.findall(r"\d+", row["dropped"]))
@@ -143,7 +150,7 @@ def test_ctrl_c_ends_the_call_centre_with_its_table():
         process.send_signal(signal.SIGINT)
         output, errors = process.communicate(timeout=30)
 
-    assert (process.returncode, errors) == (0, "")
+    assert (process.returncode, beside_losses(errors)) == (0, [])
     assert {row["sum"] for row in table_of(output).values()} == {"right"}
 
 
@@ -301,7 +308,7 @@ def test_both_examples_run_without_rich(good):
     centre = run("call_center.py", "--seconds", 1, "--seed", 1, **without_rich)
 
     assert (replay.returncode, replay.stderr) == (0, "")
-    assert (centre.returncode, centre.stderr) == (0, "")
+    assert (centre.returncode, beside_losses(centre.stderr)) == (0, [])
     assert table_of(centre.stdout)
 
 

@@ -675,7 +675,7 @@ def test_waiting_again_and_again_leaves_nothing_behind():
                 async with asyncio.timeout(rng.choice([0, 1])):
                     await anext(subscription)
 
-        assert not subscription._queue._waiters
+        assert not subscription._queue._idle
         await bus.aclose()
 
     over_seeds(5, scenario)

@@ -11,6 +11,7 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.strategies import json_values
 
 from edr import InvalidEvent
 from edr.records.body import (
@@ -21,16 +22,6 @@ from edr.records.body import (
     FrozenList,
     _copy_object,
     snapshot,
-)
-
-json_values = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(INT_MIN, INT_MAX)
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(st.characters(exclude_categories=["Cs"])),
-    lambda children: st.lists(children) | st.dictionaries(st.text("aé.*", max_size=3), children),
-    max_leaves=20,
 )
 
 

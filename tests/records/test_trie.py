@@ -1,30 +1,10 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.strategies import some_bindings, some_events
 
-from edr import Binding, Event, Severity, Verbosity
-from edr.records.trie import SubscriptionTrie, spots_of
-
-# Few names, so that what is drawn meets.
-few = st.sampled_from(["a", "b", "*", "a.b"])
-levels = {"severity": st.sampled_from(Severity), "verbosity": st.sampled_from(Verbosity)}
-some_bindings = st.builds(
-    Binding,
-    account_id=st.just("*") | few | st.lists(few, min_size=1, max_size=3),
-    include_descendants=st.booleans(),
-    app_name=st.just("*") | few | st.lists(few, min_size=1, max_size=3),
-    exact_severity=st.booleans(),
-    exact_verbosity=st.booleans(),
-    **{name: level | st.lists(level, min_size=1, max_size=3) for name, level in levels.items()},
-)
-some_events = st.builds(
-    lambda accounts, **fields: Event(
-        account_id=accounts[-1], account_tree=accounts[:-1], app_version="1", body={}, **fields
-    ),
-    accounts=st.lists(few, min_size=1, max_size=3, unique=True) | st.just([None]),
-    app_name=few,
-    **levels,
-)
+from edr import Binding
+from edr.records.trie import SubscriptionTrie, bindings_at, spots_of
 
 
 def add(trie, spots, value):
@@ -45,9 +25,9 @@ def match(trie, event):
 
 @given(
     st.lists(
-        st.tuples(st.lists(some_bindings, min_size=1, max_size=3), st.booleans()), max_size=30
+        st.tuples(st.lists(some_bindings(), min_size=1, max_size=3), st.booleans()), max_size=30
     ),
-    st.lists(some_events, min_size=1, max_size=8),
+    st.lists(some_events(), min_size=1, max_size=8),
 )
 def test_agrees_with_binding_matches_with_removal_interleaved(subscriptions, events):
     trie, stored = SubscriptionTrie(), {}
@@ -69,7 +49,7 @@ def test_agrees_with_binding_matches_with_removal_interleaved(subscriptions, eve
 def test_random_bindings_match_often_enough_to_test_anything():
     hits = []
 
-    @given(some_bindings, some_events)
+    @given(some_bindings(), some_events())
     def count(binding, event):
         hits.append(binding.matches(event))
 
@@ -77,7 +57,7 @@ def test_random_bindings_match_often_enough_to_test_anything():
     assert 0.05 < sum(hits) / len(hits) < 0.6
 
 
-@given(st.lists(some_bindings, max_size=20), st.randoms())
+@given(st.lists(some_bindings(), max_size=20), st.randoms())
 def test_removing_leaves_nothing_behind(bindings, random):
     trie = SubscriptionTrie()
     stored = [(spots_of(binding), value) for value, binding in enumerate(bindings)]
@@ -132,9 +112,9 @@ def test_a_match_visits_only_its_own_app_and_account(make_event):
         add(trie, spots_of(binding), value)
     asked = []
     for app in trie._apps.values():
-        for levels in app.own.values():
-            levels[0].cells = Watched(levels[0].cells)
-            levels[0].cells.asked = asked
+        for nodes in app.own.values():
+            nodes[0].cells = Watched(nodes[0].cells)
+            nodes[0].cells.asked = asked
 
     assert match(trie, make_event("app7", account_id="account7")) == [7]
     assert len(asked) == 1
@@ -144,3 +124,14 @@ class Watched(int):
     def __and__(self, other):
         self.asked.append(other)
         return int(self) & other
+
+
+@given(
+    st.lists(some_bindings(), min_size=1, max_size=3),
+    st.lists(some_events(), min_size=1, max_size=5),
+)
+def test_bindings_at_their_spots_mean_what_was_taken_apart(bindings, events):
+    again = bindings_at((spot, each.body) for each in bindings for spot in spots_of(each))
+
+    for event in events:
+        assert any(b.matches(event) for b in again) == any(b.matches(event) for b in bindings)

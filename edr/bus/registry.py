@@ -1,0 +1,157 @@
+"""``Registry``: the queues of a bus. Who is there, who is gone, and the sums over both.
+
+A bus may have a million subscriptions, of which few are in use at a time. So nothing here visits
+all of them in one go: the sums are kept for those that are empty, and only the others are asked;
+those that nobody refers to any more are released in slices, between which the loop runs.
+
+Everything runs on the loop's thread, but for ``abandon`` and ``sums``.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from edr.bus.log import RateLimitedLog
+from edr.bus.losses import LossLog
+from edr.bus.overflow import Overflow
+from edr.bus.queue import BoundedQueue
+from edr.bus.routes import Routes
+from edr.bus.statistics import Totals, stable
+from edr.records import Binding
+
+SLICE = 500
+"""Queues that are closed in one go. Each takes some 10 µs, so the loop is held for 5 ms."""
+
+
+class Sums(NamedTuple):
+    """What all queues of a bus counted, those that are gone too."""
+
+    offered: int
+    dropped: Counter[str]
+    pending: int
+    stalled: int
+
+
+class Registry:
+    """The queues of one bus.
+
+    Args:
+        routes: where the open ones are found by events.
+        stall_after: seconds after which emitters stop waiting for a queue.
+        wake: calls something on the loop's thread, from any thread; or not, if there is no loop.
+    """
+
+    def __init__(
+        self, routes: Routes, stall_after: float, wake: Callable[[Callable[[], None]], None]
+    ) -> None:
+        self.stall_after = stall_after
+        self.totals = Totals()
+        self.active: dict[BoundedQueue, None] = {}
+        self.losses = LossLog()
+        self._log = RateLimitedLog()
+        self._routes = routes
+        self._wake = wake
+        self._abandoned: deque[BoundedQueue] = deque()
+        self._release_is_due = False
+        self._last_number = 0
+        self._version = 0
+
+    def __len__(self) -> int:
+        return len(self._routes.queues)
+
+    def __iter__(self) -> Iterator[BoundedQueue]:
+        return iter(list(self._routes.queues))  # in one go: other threads may ask
+
+    @property
+    def last_number(self) -> int:
+        """The number of the queue that was added last."""
+        return self._last_number
+
+    def add(
+        self,
+        bindings: tuple[Binding, ...],
+        capacity: int,
+        overflow: Overflow,
+        name: str | None,
+        *,
+        gaps: bool,
+    ) -> BoundedQueue:
+        """Make a queue, and register it for ``bindings``."""
+        self._last_number += 1
+        queue = BoundedQueue(self, self._last_number, capacity, overflow, name, gaps=gaps)
+        self._routes.add(queue, bindings)
+        return queue
+
+    # What queues report
+
+    def lost(self, queue: BoundedQueue, reason: str) -> None:
+        """Hear that ``queue`` dropped an event."""
+        self.losses.lost(queue, reason)
+
+    def stalled(self, queue: BoundedQueue) -> None:
+        """Hear that emitters no longer wait for ``queue``."""
+        self.losses.stalled(queue, self.stall_after)
+
+    def closed(self, queue: BoundedQueue) -> None:
+        """Hear that ``queue`` admits nothing more."""
+        self._version += 1
+        self._routes.remove(queue)
+        self.losses.closed(queue)
+
+    # Those that nobody consumes any more
+
+    def abandon(self, queue: BoundedQueue) -> None:
+        """Take note that nobody will consume ``queue`` any more. From any thread, at any point."""
+        self._abandoned.append(queue)
+        if not self._release_is_due:
+            self._release_is_due = True
+            self._wake(self.release)
+
+    def release(self) -> None:
+        """Close the queues that were abandoned, so many that the loop is not held."""
+        self._release_is_due = False
+        for _ in range(min(SLICE, len(self._abandoned))):
+            self.let_go(self._abandoned.popleft())
+        if self._abandoned:
+            self._release_is_due = True
+            self._wake(self.release)
+
+    def let_go(self, queue: BoundedQueue) -> None:
+        """Close a queue whose consumer wants no more, and tell what was left in it."""
+        left = queue.discard()
+        if left:
+            # Its consumer has decided so; that is worth a line, but no warning.
+            self._log.log(
+                logging.INFO,
+                f"left {queue.name}",
+                "subscription %r ended with %d event(s) that it had not taken",
+                queue.name,
+                left,
+            )
+
+    # Sums
+
+    def sums(self) -> Sums:
+        """Return the sums of this moment. From any thread."""
+        while True:
+            version = self._version
+            totals = self.totals
+            offered, dropped, pending = totals.offered, Counter(totals.dropped), totals.pending
+            stalled = 0
+            for queue in list(self.active):
+                more_offered, more_dropped, more_pending = stable(queue.unfolded)
+                offered += more_offered
+                pending += more_pending
+                dropped.update(more_dropped)
+                stalled += queue.stalled
+            if version == self._version:
+                return Sums(offered, +dropped, pending, stalled)
+
+    def fold(self) -> None:
+        """Add the counts of the queues that are empty to the totals, so that sums are short."""
+        self._version += 1
+        for queue in [queue for queue in self.active if not queue.to_take]:
+            queue.fold()

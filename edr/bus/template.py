@@ -1,0 +1,167 @@
+"""``Template``: how the bus makes an event of what was emitted.
+
+An event has two ways into life with one meaning. From outside (``Event(...)``,
+``Event.model_validate_json``) pydantic checks every field. From ``emit`` the fields were
+checked one by one on the way (the template's own once, the account and the body for each event),
+so ``Template.stamp`` only fills the instance. Validating there again, or ``model_construct``,
+would each cost more than all the rest of an emit; see ``benchmarks/bench_event.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, NamedTuple, Never, TypeAlias, TypeVar
+
+from pydantic import BaseModel
+from uuid_utils import uuid7
+
+from edr.errors import InvalidEvent
+from edr.records import Event, FrozenDict, Severity, Verbosity, snapshot
+
+L = TypeVar("L", Severity, Verbosity)
+
+TemplateKey: TypeAlias = tuple[Any, Any, Any, Any]
+"""App name, app version, severity, verbosity; as they were given."""
+
+
+def _refuse(_self: object, *_args: object) -> Never:
+    raise TypeError("which fields of an event were set cannot change")
+
+
+class _FixedSet(set[str]):
+    """``model_fields_set`` of every stamped event: one set, that refuses to change.
+
+    Rejected: a set for each event (4 % of an emit); a frozenset, which pydantic refuses to dump.
+    Copies, pickled ones too, are plain sets.
+    """
+
+    __slots__ = ()
+    __ior__ = __iand__ = __isub__ = __ixor__ = _refuse
+    add = clear = difference_update = discard = intersection_update = _refuse
+    pop = remove = symmetric_difference_update = update = _refuse
+
+    def copy(self) -> set[str]:
+        return set(self)
+
+    def __repr__(self) -> str:
+        return repr(set(self))
+
+    def __reduce__(self) -> tuple[type, tuple[list[str]]]:
+        return set, (list(self),)
+
+
+_FIELDS = _FixedSet(Event.model_fields)
+# The slots of a pydantic instance, set directly: object.__setattr__ by name takes half as long
+# again, and the class's own __setattr__ refuses (frozen).
+_make = object.__new__
+_set_fields = BaseModel.__dict__["__dict__"].__set__
+_set_fields_set = BaseModel.__dict__["__pydantic_fields_set__"].__set__
+_set_extra = BaseModel.__dict__["__pydantic_extra__"].__set__
+_set_private = BaseModel.__dict__["__pydantic_private__"].__set__
+
+
+class Template:
+    """What the events of one app, version, severity and verbosity share, checked once.
+
+    There are as many of these as there are places in the code that emit; accounts, of which there
+    may be any number, are not among it.
+    """
+
+    __slots__ = ("_fields", "app_name", "severity", "verbosity")
+
+    def __init__(self, key: TemplateKey, node: str) -> None:
+        """Check app, version, severity and verbosity as ``Event`` does.
+
+        By hand, as a new key must not cost several times what matching it does.
+
+        Raises:
+            InvalidEvent: one is wrong.
+        """
+        app_name, app_version, severity, verbosity = key
+        self.app_name = _checked_name(app_name, "app_name")
+        self.severity = _checked_level(severity, "severity", _SEVERITIES)
+        self.verbosity = _checked_level(verbosity, "verbosity", _VERBOSITIES)
+        self._fields: dict[str, Any] = {
+            "account_id": None,
+            "account_tree": (),
+            "app_name": self.app_name,
+            "app_version": _checked_name(app_version, "app_version"),
+            "body": None,
+            "id": None,
+            "node": node,
+            "severity": self.severity,
+            "verbosity": self.verbosity,
+            "timestamp": None,
+        }
+
+    def stamp(
+        self,
+        body: Mapping[str, Any],
+        timestamp: datetime,
+        account_id: str | None,
+        account_tree: tuple[str, ...],
+    ) -> Event:
+        """Make an event with a new id, and a snapshot of ``body``.
+
+        It is indistinguishable from a validated one; ``tests/bus/test_template.py`` holds it to
+        that.
+
+        Raises:
+            InvalidEvent: something in the body is no JSON value.
+        """
+        fields = self._fields.copy()
+        fields["body"] = snapshot(body)
+        fields["id"] = uuid7().hex
+        fields["timestamp"] = timestamp
+        if account_id is not None:
+            fields["account_id"] = account_id
+            fields["account_tree"] = account_tree
+        event = _make(Event)
+        _set_fields(event, fields)
+        _set_fields_set(event, _FIELDS)
+        _set_extra(event, None)
+        _set_private(event, None)
+        return event
+
+
+class Draft(NamedTuple):
+    """An event to be: checked and stamped, but the accounts above it are not known yet."""
+
+    template: TemplateKey
+    account_id: str | None
+    body: FrozenDict
+    timestamp: datetime
+    last_number: int | None
+    """The last subscription that may see it; ``None`` for all that are there when it is put."""
+
+
+_SEVERITIES = {level.value: level for level in Severity}
+_VERBOSITIES = {level.value: level for level in Verbosity}
+
+
+def checked_account(account_id: object) -> str:
+    """Return the id of an account as plain text.
+
+    Raises:
+        InvalidEvent: it is no text, or empty, or has a lone surrogate.
+    """
+    return _checked_name(account_id, "account_id")
+
+
+def _checked_name(value: object, field: str) -> str:
+    if not isinstance(value, str) or not value:
+        raise InvalidEvent(f"a name is text and not empty, not {value!r}", field)
+    name = str.__str__(value)
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise InvalidEvent(f"{name!r} has a lone surrogate", field) from None
+    return name
+
+
+def _checked_level(value: object, field: str, levels: dict[str, L]) -> L:
+    level = levels.get(value) if isinstance(value, str) else None
+    if level is None:
+        raise InvalidEvent(f"{value!r} is none of {', '.join(levels)}", field)
+    return level

@@ -1,0 +1,77 @@
+"""The walls of the house: what may import what."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+import edr
+import edr.records.pattern
+
+ROOT = Path(edr.__file__).parents[1]
+# A house that none of the others may import, and that itself may import all of these, is not
+# listed: its own docstring says what it needs.
+PACKAGES = [edr, edr.records, edr.records.pattern, edr.bus]
+
+# What several modules do together: how a bus begins and ends.
+WITHOUT_A_MODULE = {"lifecycle"}
+
+
+def imports_of(path, *, also_nested=False):
+    """The modules that a file imports when it runs, not only for the type checker."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree) if also_nested else tree.body:  # `if TYPE_CHECKING` is not in body
+        if isinstance(node, ast.ImportFrom):
+            is_package = node.module in {package.__name__ for package in PACKAGES}
+            yield from [f"{node.module}.{a.name}" for a in node.names] if is_package else ()
+            yield node.module
+        elif isinstance(node, ast.Import):
+            yield from [alias.name for alias in node.names]
+
+
+def reading_order(package):
+    listed = re.search(r"before it:\n(.*?)\.\n", package.__doc__, re.DOTALL)
+    return re.findall(r"\w+", listed[1])
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.__name__)
+def test_each_module_imports_only_from_those_before_it(package):
+    folder = Path(package.__file__).parent
+    order = reading_order(package)
+    present = {path.stem for path in folder.iterdir() if path.suffix == ".py" or path.is_dir()}
+    assert sorted(order) == sorted(present - {"__init__", "__pycache__"})
+    for position, name in enumerate(order):
+        for path in [folder / f"{name}.py", *(folder / name).rglob("*.py")]:
+            if not path.exists():
+                continue
+            for imported in imports_of(path):
+                inner = imported.removeprefix(f"{package.__name__}.").split(".")[0]
+                if imported.startswith(f"{package.__name__}.") and inner in order:
+                    own = path.parent != folder
+                    assert order.index(inner) < position + own, (path, imported)
+
+
+def test_packages_are_imported_through_what_they_show():
+    for path in (ROOT / "edr").rglob("*.py"):
+        package = ".".join(path.relative_to(ROOT).parent.parts)
+        for imported in imports_of(path, also_nested=True):
+            if imported.startswith("edr.records.") and not package.startswith("edr.records"):
+                name = imported.removeprefix("edr.records.")
+                assert name in edr.records.__all__, (path, imported)
+            if imported.startswith("edr.bus.") and package != "edr.bus":
+                assert imported.removeprefix("edr.bus.") in edr.bus.__all__, (path, imported)
+
+
+def test_records_know_no_event_loop_and_no_thread():
+    for path in (ROOT / "edr" / "records").rglob("*.py"):
+        for imported in imports_of(path, also_nested=True):
+            assert imported.split(".")[0] not in {"asyncio", "threading", "anyio", "concurrent"}
+
+
+def test_the_tests_mirror_the_package():
+    for package in ("records", "bus"):
+        for path in (ROOT / "tests" / package).glob("test_*.py"):
+            name = path.stem.removeprefix("test_")
+            module = ROOT / "edr" / package / f"{name}.py"
+            assert name in WITHOUT_A_MODULE or module.exists(), f"{path} is named for no module"
