@@ -32,14 +32,15 @@ from edr.bus.accounts import AccountCache, AccountResolver
 from edr.bus.backpressure import settle
 from edr.bus.callbacks import NO_PAYLOAD, Callback, CallbackOptions, Handle, OnError
 from edr.bus.inbox import ThreadInbox
+from edr.bus.interest import InterestWatch, OnInterest
 from edr.bus.log import RateLimitedLog
 from edr.bus.loop_bound import LoopBound
 from edr.bus.overflow import Overflow
 from edr.bus.queue import BoundedQueue, Ticket, current_task, put_all
 from edr.bus.registry import Registry
-from edr.bus.routes import Routes
+from edr.bus.routes import Routes, Tap
 from edr.bus.statistics import BusStatistics
-from edr.bus.subscription import Subscription
+from edr.bus.subscription import Subscription, queue_of
 from edr.bus.template import Draft, Template, TemplateKey, checked_account
 from edr.errors import InvalidEvent, WrongLoopError, kind_of
 from edr.records import (
@@ -306,7 +307,8 @@ class Bus(LoopBound):
         self._emits += 1
         if besides is None:
             return queues
-        return tuple([queue for queue in queues if not besides.is_of(queue)])
+        source = queue_of(besides)
+        return tuple([queue for queue in queues if queue is not source])
 
     def _draft(
         self,
@@ -374,9 +376,39 @@ class Bus(LoopBound):
             raise ValueError(f"capacity must be at least 1, not {capacity!r}")
         policy = Overflow(overflow)
         wanted = checked_bindings(bindings or (Binding(),))
-        self._check_usable()
+        self.check_usable()
         queue = self._registry.add(wanted, capacity, policy, name, gaps=gaps)
         return Subscription(self, queue)
+
+    def watch_interest(
+        self, on_change: OnInterest, *, besides: Subscription | None = None
+    ) -> InterestWatch:
+        """Tell ``on_change(spot, wanted)`` of each spot of the trie that is wanted, or no longer.
+
+        First of those that are now, at once; then as subscriptions come and go. It is how a link
+        asks a broker for what somebody here wants, and for nothing else.
+
+        Args:
+            on_change: called on the loop's thread, between two events; it must not raise.
+            besides: a subscription whose wants do not count, such as the link's own.
+        """
+        self.check_usable()
+        return self._registry.watch_interest(
+            on_change, None if besides is None else queue_of(besides)
+        )
+
+    def attach(self, tap: Tap, *bindings: Binding) -> None:
+        """Give ``tap`` what any of ``bindings`` matches, without one what the default does.
+
+        A tap takes events as they are emitted, and is no subscription: it is not counted in what
+        emit returns, nor anybody's interest. It is how a journal hears of events.
+        """
+        self.check_usable()
+        self._routes.attach(tap, checked_bindings(bindings or (Binding(),)))
+
+    def detach(self, tap: Tap) -> None:
+        """Give ``tap`` nothing more. Idempotent."""
+        self._routes.detach(tap)
 
     def _wake(self, callback: Callable[[], None]) -> None:
         """Call ``callback`` on the loop's thread soon, if there is a loop. From any thread."""
@@ -434,7 +466,7 @@ class Bus(LoopBound):
         options = CallbackOptions(
             concurrency, timeout, retries, backoff, on_error or self._on_error
         )
-        self._check_usable()
+        self.check_usable()
         for handle in self._handles.get(key, ()):
             if handle.is_of(callback, payload):
                 return handle

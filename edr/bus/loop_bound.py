@@ -69,7 +69,7 @@ class LoopBound:
                 "make a new event loop in the child, and a new bus there"
             )
 
-    def _check_usable(self) -> None:
+    def check_usable(self) -> None:
         """Let through before any loop has used it, and in its own."""
         self._check_open()
         if self._loop is not None or is_loop_running():

@@ -42,7 +42,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from edr.bus.overflow import DropReason, Gap, Overflow
 from edr.errors import SubscriptionOverflow, WrongLoopError
-from edr.records import Event
+from edr.records import Binding, Event
 
 if TYPE_CHECKING:
     from edr.bus.statistics import Totals
@@ -92,6 +92,14 @@ class Shared(Protocol):
 
     def let_go(self, queue: BoundedQueue) -> None:
         """Hear that the consumer of ``queue`` wants no more, and close it."""
+        ...
+
+    def bindings_of(self, queue: BoundedQueue) -> tuple[Binding, ...]:
+        """Return what ``queue`` is offered."""
+        ...
+
+    def rebind(self, queue: BoundedQueue, bindings: tuple[Binding, ...]) -> None:
+        """Offer ``queue`` what ``bindings`` match, and nothing else."""
         ...
 
 

@@ -14,6 +14,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from edr.bus.interest import InterestWatch, OnInterest
 from edr.bus.log import RateLimitedLog
 from edr.bus.losses import LossLog
 from edr.bus.overflow import Overflow
@@ -84,6 +85,18 @@ class Registry:
         queue = BoundedQueue(self, self._last_number, capacity, overflow, name, gaps=gaps)
         self._routes.add(queue, bindings)
         return queue
+
+    def rebind(self, queue: BoundedQueue, bindings: tuple[Binding, ...]) -> None:
+        """Let ``queue`` be offered what ``bindings`` match, from now on, and nothing else."""
+        self._routes.rebind(queue, bindings)
+
+    def bindings_of(self, queue: BoundedQueue) -> tuple[Binding, ...]:
+        """Return what ``queue`` is offered; nothing once it is closed."""
+        return self._routes.bindings_of(queue)
+
+    def watch_interest(self, on_change: OnInterest, besides: BoundedQueue | None) -> InterestWatch:
+        """Tell ``on_change`` of what the queues want, but for ``besides``."""
+        return self._routes.watch(on_change, besides)
 
     # What queues report
 

@@ -220,7 +220,7 @@ class Routes:
         They are made from where it stands in the trie: what users gave is not kept, as a million
         bindings would take more memory than all the queues.
         """
-        return bindings_at(self.queues[queue])
+        return bindings_at(self.queues.get(queue, ()))
 
     def _store(self, value: Any, places: Iterable[Place]) -> None:
         for place in places:

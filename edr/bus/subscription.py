@@ -14,7 +14,8 @@ from typing import Protocol, Self
 
 from edr.bus.queue import BoundedQueue, current_task
 from edr.bus.statistics import SubscriptionStatistics, stable
-from edr.records import Event
+from edr.errors import BusClosedError
+from edr.records import Binding, Event, checked_bindings
 
 _NOBODY = object()
 """Has taken before any task has. Not None, which is current_task outside of any task."""
@@ -25,6 +26,10 @@ class SubscriptionBus(Protocol):
 
     def enter(self) -> asyncio.AbstractEventLoop:
         """Check that the running loop is the bus's, and return it."""
+        ...
+
+    def check_usable(self) -> None:
+        """Raise if it is closed, or another loop's or process's."""
         ...
 
 
@@ -116,9 +121,26 @@ class Subscription:
         """Stop now: what is queued is dropped, and counted as ``closed``. Idempotent."""
         self._queue.shared.let_go(self._queue)
 
-    def is_of(self, queue: BoundedQueue) -> bool:
-        """Tell whether this takes from ``queue``."""
-        return self._queue is queue
+    @property
+    def bindings(self) -> tuple[Binding, ...]:
+        """What it is offered now, in the fewest bindings that say it; none once it is closed."""
+        return self._queue.shared.bindings_of(self._queue)
+
+    def rebind(self, *bindings: Binding) -> None:
+        """Want what any of ``bindings`` matches from now on, without one what the default does.
+
+        What is queued stays queued, and the counts go on. An event that both the old and the new
+        bindings match is neither missed nor doubled.
+
+        Raises:
+            InvalidBinding: something is no binding; nothing has changed.
+            BusClosedError: the subscription is closed.
+        """
+        wanted = checked_bindings(bindings or (Binding(),))
+        self._bus.check_usable()
+        if self._queue.closed:
+            raise BusClosedError(f"{self!r} wants nothing any more")
+        self._queue.shared.rebind(self._queue, wanted)
 
     def statistics(self) -> SubscriptionStatistics:
         """Return the counts of this moment, as a frozen snapshot."""
@@ -129,6 +151,11 @@ class Subscription:
         queue: BoundedQueue | None = getattr(self, "_queue", None)
         if queue is not None and (queue.pending or not queue.closed):
             queue.shared.abandon(queue)
+
+
+def queue_of(subscription: Subscription) -> BoundedQueue:
+    """Return what ``subscription`` takes from: the bus's business, not its user's."""
+    return subscription._queue
 
 
 def statistics_of(queue: BoundedQueue) -> SubscriptionStatistics:

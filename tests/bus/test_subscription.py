@@ -294,3 +294,28 @@ async def test_a_consumer_that_never_starts_costs_the_others_nothing():
 
         assert take_ready(live) == [0, 1, 2]
         assert idle.statistics().dropped == {"stalled": 2}
+
+
+async def test_rebinding_keeps_what_is_queued_and_misses_and_doubles_nothing(bus, emit):
+    subscription = bus.subscribe(edr.Binding(app_name=["a", "b"]))
+    await emit(1, "a")
+    subscription.rebind(edr.Binding(app_name=["b", "c"]))
+    for n, app in enumerate("abc", 2):
+        await emit(n, app)
+
+    assert take_ready(subscription) == [1, 3, 4]
+    assert subscription.bindings == (edr.Binding(app_name=["b", "c"]),)
+    assert subscription.statistics().offered == 3
+
+
+async def test_a_rebind_that_is_refused_changes_nothing(bus, emit):
+    subscription = bus.subscribe(edr.Binding(app_name="a"))
+    with pytest.raises(edr.InvalidBinding):
+        subscription.rebind("a")
+    await emit(1, "a")
+    subscription.close()
+    with pytest.raises(edr.BusClosedError):
+        subscription.rebind()
+
+    assert take_ready(subscription) == [1]
+    assert subscription.bindings == ()

@@ -1,0 +1,65 @@
+from support.consuming import take_ready
+
+import edr
+from edr.records import Spot
+
+
+def wants(changes):
+    return [(spot.app_name, spot.account_id, wanted) for spot, wanted in changes]
+
+
+async def test_interest_is_told_as_subscriptions_come_and_go(bus):
+    changes = []
+    first = bus.subscribe(edr.Binding(app_name="a"))
+    watch = bus.watch_interest(lambda spot, wanted: changes.append((spot, wanted)))
+    second = bus.subscribe(edr.Binding(app_name=["a", "b"], account_id="x"))
+    first.close()
+    watch.close()
+    second.close()
+
+    assert wants(changes) == [
+        ("a", None, True),
+        ("a", "x", True),
+        ("b", "x", True),
+        ("a", None, False),
+    ]
+
+
+async def test_two_that_want_the_same_are_one_interest_whatever_their_body_patterns(bus):
+    changes = []
+    watch = bus.watch_interest(lambda *change: changes.append(change))
+    plain = bus.subscribe(edr.Binding(app_name="a"))
+    paused = bus.subscribe(edr.Binding(app_name="a", body={"status": ["paused"]}))
+    plain.close()
+
+    assert wants(changes) == [("a", None, True)]
+    assert [type(spot) for spot in watch.spots] == [Spot]
+    paused.close()
+    assert watch.spots == ()
+
+
+async def test_the_wants_of_the_one_who_asks_do_not_count(bus):
+    own = bus.subscribe(edr.Binding(app_name="a"))
+    watch = bus.watch_interest(lambda *_: None, besides=own)
+
+    assert watch.spots == ()
+    own.rebind(edr.Binding(app_name="b"))
+    assert watch.spots == ()
+
+
+async def test_rebinding_tells_what_is_new_before_what_is_gone(bus):
+    changes = []
+    subscription = bus.subscribe(edr.Binding(app_name="a"))
+    bus.watch_interest(lambda *change: changes.append(change))
+    subscription.rebind(edr.Binding(app_name="b"))
+
+    assert wants(changes) == [("a", None, True), ("b", None, True), ("a", None, False)]
+
+
+async def test_what_comes_from_a_subscriptions_owner_does_not_go_back_to_it(bus, make_event):
+    link, other = bus.subscribe(), bus.subscribe()
+    taken = await bus.publish(make_event(body={"n": 1}), besides=link)
+    taken += bus.publish_nowait(make_event(body={"n": 2}), besides=link)
+
+    assert taken == 2
+    assert (take_ready(link), take_ready(other)) == ([], [1, 2])
