@@ -21,12 +21,15 @@ from edr.bus import (
     Subscription,
     SubscriptionStatistics,
     bind,
+    configure,
+    current_event,
     default_bus,
     emit,
     emit_nowait,
     emit_threadsafe,
     on,
     publish,
+    run,
     subscribe,
 )
 from edr.errors import (
@@ -82,12 +85,15 @@ __all__ = [
     "bind",
     "bindings_from_json",
     "bindings_to_json",
+    "configure",
+    "current_event",
     "default_bus",
     "emit",
     "emit_nowait",
     "emit_threadsafe",
     "on",
     "publish",
+    "run",
     "subscribe",
 ]
 

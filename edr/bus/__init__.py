@@ -1,8 +1,9 @@
 """The asyncio part of edr: how events travel within a process.
 
 Read the modules in this order; each imports only from those before it:
-loop_bound, overflow, statistics, template, queue, subscription, backpressure, accounts, log,
-losses, callbacks, interest, routes, registry, inbox, bus, default, emitter.
+loop_bound, options, overflow, statistics, template, queue, subscription, backpressure, accounts,
+log, losses, runner, callbacks, interest, routes, registry, inbox, quiescence, bus, default,
+run, emitter.
 
 Promises: see the table in the README.
 """
@@ -13,6 +14,7 @@ from edr.bus.callbacks import Handle
 from edr.bus.default import (
     ImportTimeHandle,
     bind,
+    configure,
     default_bus,
     emit,
     emit_nowait,
@@ -23,6 +25,8 @@ from edr.bus.default import (
 )
 from edr.bus.emitter import Emitter
 from edr.bus.overflow import DropReason, Gap, Overflow
+from edr.bus.run import run
+from edr.bus.runner import current_event
 from edr.bus.statistics import BusStatistics, SubscriptionStatistics
 from edr.bus.subscription import Subscription
 
@@ -40,11 +44,14 @@ __all__ = [
     "Subscription",
     "SubscriptionStatistics",
     "bind",
+    "configure",
+    "current_event",
     "default_bus",
     "emit",
     "emit_nowait",
     "emit_threadsafe",
     "on",
     "publish",
+    "run",
     "subscribe",
 ]

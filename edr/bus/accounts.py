@@ -12,7 +12,13 @@ import inspect
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
+
+from edr.bus.template import checked_account
+from edr.errors import InvalidEvent
+
+Ancestors: TypeAlias = tuple[str, ...]
+"""The accounts above one, root first."""
 
 
 class AccountResolver(Protocol):
@@ -64,15 +70,24 @@ class AccountTree:
         return tuple(reversed(found))
 
 
+FAILURE_TTL = 5.0
+"""Seconds for which a failure is remembered: a resolver that hangs must not hold up each emit
+anew. Short, because a tree that is missing hides events from those bound above."""
+
+MAX_LOOKUPS = 1000
+"""Look-ups at a time that nobody waits for. Those that emits wait for are as many as the emits."""
+
+TURNS = 10
+"""Parts in which a look-up's time is counted. A loop that is busy for long counts as one of them,
+so that a burst of emits does not take its own work for the resolver's silence."""
+
+
 class AccountCache:
     """Remembers what a resolver answered, for ``ttl`` seconds, for ``size`` accounts.
 
-    A failure is remembered too, for ``FAILURE_TTL``: a resolver that hangs must not hold up
-    each emit anew.
+    Who waits for a look-up has its answer from there, and not from what is remembered, which may
+    be forgotten again by then.
     """
-
-    FAILURE_TTL = 5.0
-    """Seconds. Short, because a tree that is missing hides events from those bound above."""
 
     def __init__(
         self,
@@ -92,28 +107,30 @@ class AccountCache:
         self._on_failure = on_failure
         self._spawn = spawn
         self._clock = clock
-        self._known: OrderedDict[str, tuple[tuple[str, ...], float]] = OrderedDict()
-        self._lookups: dict[str, asyncio.Task[None]] = {}
+        self._known: OrderedDict[str, tuple[Ancestors, float]] = OrderedDict()
+        self._lookups: dict[str, asyncio.Task[Ancestors]] = {}
 
-    def known(self, account_id: str) -> tuple[str, ...] | None:
+    def known(self, account_id: str) -> Ancestors | None:
         """Return the ancestors if they need not be waited for, else ``None``."""
-        if not isinstance(account_id, str) or not account_id:
-            return ()  # emit refuses it; the resolver shall not see it
-        entry = self._known.get(account_id)
-        if entry is not None and self._clock() < entry[1]:
-            return entry[0]
+        answer = self._known.get(account_id)
+        if answer is not None and self._clock() < answer[1]:
+            return answer[0]
         if account_id in self._lookups:
             return None
         try:
-            answer = self._resolver.ancestors(account_id)
-            if inspect.isawaitable(answer):
-                self._lookups[account_id] = self._spawn(self._look_up(account_id, answer))
-                return None
-            return self._remember(account_id, _checked(account_id, answer), self._ttl)
+            found = self._resolver.ancestors(account_id)
+            if not inspect.isawaitable(found):
+                return self._remember(account_id, _checked(account_id, found), self._ttl)
         except Exception as exc:  # whatever a user's resolver raises costs no event
             return self._failed(account_id, exc)
+        lookup: asyncio.Task[Ancestors] = self._spawn(self._look_up(account_id, found))
+        if lookup.done() and not lookup.cancelled():  # an eager task, and an answer at once
+            return lookup.result()
+        self._lookups[account_id] = lookup
+        lookup.add_done_callback(lambda _: self._lookups.pop(account_id))
+        return None
 
-    async def ancestors(self, account_id: str) -> tuple[str, ...]:
+    async def ancestors(self, account_id: str) -> Ancestors:
         """Return the ancestors, waiting for the resolver at most ``timeout`` seconds.
 
         Never raises for the resolver. Cancellation: safe; the look-up goes on for the others.
@@ -122,43 +139,44 @@ class AccountCache:
         if tree is not None:
             return tree
         lookup = self._lookups[account_id]
-        # Not asyncio.timeout around the look-up: a resolver that swallows its cancellation would
-        # hold up the emit for ever.
-        await asyncio.wait({lookup}, timeout=self._timeout)
-        if self._lookups.get(account_id) is lookup:
-            del self._lookups[account_id]
-            lookup.cancel()
-            self._failed(account_id, TimeoutError(f"no answer within {self._timeout} s"))
-        entry = self._known.get(account_id)
-        return entry[0] if entry is not None else ()
+        await asyncio.wait({lookup})
+        return () if lookup.cancelled() else lookup.result()
 
-    def known_or_empty(self, account_id: str) -> tuple[str, ...]:
+    def prepare(self, account_id: str) -> None:
+        """Begin the look-up that ``ancestors`` will wait for, so that many go on at once."""
+        if len(self._lookups) < MAX_LOOKUPS:
+            self.known(account_id)
+
+    def known_or_empty(self, account_id: str) -> Ancestors:
         """Like ``ancestors`` for those who cannot wait: empty, and counted, if it would."""
-        tree = self.known(account_id)
+        tree = self.known(account_id) if len(self._lookups) < MAX_LOOKUPS else None
         if tree is None:
             self._on_failure(account_id, TimeoutError("emit_nowait cannot wait for the look-up"))
             return ()
         return tree
 
-    async def _look_up(self, account_id: str, answer: Awaitable[Sequence[str]]) -> None:
-        lookup = asyncio.current_task()
-        try:
-            tree = _checked(account_id, await answer)
-        except Exception as exc:  # as above
-            if self._lookups.get(account_id) is lookup:
-                self._failed(account_id, exc)
+    async def _look_up(self, account_id: str, answer: Awaitable[Sequence[str]]) -> Ancestors:
+        # Not asyncio.timeout: a resolver that swallows its cancellation would hold up the emits
+        # for ever.
+        asking = self._spawn(_result_of(answer))
+        for _ in range(TURNS):
+            await asyncio.wait({asking}, timeout=self._timeout / TURNS)
+            if asking.done():
+                break
         else:
-            # Also when it comes too late for its emit: the next one need not ask again.
-            self._remember(account_id, tree, self._ttl)
-        finally:
-            if self._lookups.get(account_id) is lookup:
-                del self._lookups[account_id]
+            asking.cancel()
+            return self._failed(account_id, TimeoutError(f"no answer within {self._timeout} s"))
+        try:
+            tree = _checked(account_id, asking.result())
+        except (Exception, asyncio.CancelledError) as exc:  # as in known
+            return self._failed(account_id, exc)
+        return self._remember(account_id, tree, self._ttl)
 
-    def _failed(self, account_id: str, exc: BaseException) -> tuple[str, ...]:
+    def _failed(self, account_id: str, exc: BaseException) -> Ancestors:
         self._on_failure(account_id, exc)
-        return self._remember(account_id, (), min(self.FAILURE_TTL, self._ttl))
+        return self._remember(account_id, (), min(FAILURE_TTL, self._ttl))
 
-    def _remember(self, account_id: str, tree: tuple[str, ...], ttl: float) -> tuple[str, ...]:
+    def _remember(self, account_id: str, tree: Ancestors, ttl: float) -> Ancestors:
         self._known[account_id] = (tree, self._clock() + ttl)
         self._known.move_to_end(account_id)
         if len(self._known) > self._size:
@@ -166,13 +184,17 @@ class AccountCache:
         return tree
 
 
-def _checked(account_id: str, answer: object) -> tuple[str, ...]:
+async def _result_of(answer: Awaitable[Sequence[str]]) -> Sequence[str]:
+    return await answer
+
+
+def _checked(account_id: str, answer: object) -> Ancestors:
     if isinstance(answer, (str, bytes)) or not isinstance(answer, Sequence):
         raise TypeError(f"the resolver answered {answer!r}, not a sequence of account ids")
-    for name in answer:
-        if not isinstance(name, str) or not name:
-            raise TypeError(f"the resolver answered {answer!r}, in which {name!r} is no account id")
-    tree = tuple(answer)
+    try:
+        tree = tuple([checked_account(name) for name in answer])
+    except InvalidEvent as exc:
+        raise TypeError(f"the resolver answered {answer!r}: {exc.reason}") from None
     if account_id in tree or len(set(tree)) < len(tree):
         raise ValueError(f"the resolver answered {answer!r} for {account_id!r}: a cycle")
     return tree

@@ -7,11 +7,15 @@ policy says so, and cost next to nothing when nobody wants it.
 so the order of emits is the order in every queue, and the subscriptions that get an event are
 those of one moment. Only then does it wait, for the full ones.
 
+**The end.** A drain lets in what its own callbacks and consumers emit, since events follow from
+events, and nothing else; all who drain at once share one. An end that leaves events undone, of the
+bus, of its loop or of the program, says so.
+
 **Tasks.** The bus runs callbacks and look-ups in plain asyncio tasks of its own. Rejected: a task
 group, whose cancel scope would be held open in a caller's frame; that breaks a bus in a test
 fixture, where set-up and tear-down run in different tasks.
 
-What holds is the README's table of promises; ``tests/test_promises.py`` has a test of each.
+What holds is the README's table of promises; ``docs/promises.md`` names the tests of each.
 """
 
 from __future__ import annotations
@@ -19,30 +23,43 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from asyncio import FIRST_COMPLETED
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from datetime import UTC, datetime
+from math import inf
 from threading import get_ident
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, overload
 
 from edr.bus.accounts import AccountCache, AccountResolver
 from edr.bus.backpressure import settle
-from edr.bus.callbacks import NO_PAYLOAD, Callback, CallbackOptions, Handle, OnError
+from edr.bus.callbacks import Handle, Handles, is_callback
 from edr.bus.inbox import ThreadInbox
 from edr.bus.interest import InterestWatch, OnInterest
 from edr.bus.log import RateLimitedLog
-from edr.bus.loop_bound import LoopBound
+from edr.bus.loop_bound import LoopBound, is_loop_running
+from edr.bus.options import choice, function, plain_function, seconds, whole_number
 from edr.bus.overflow import Overflow
 from edr.bus.queue import BoundedQueue, Ticket, current_task, put_all
+from edr.bus.quiescence import discard_all, left_in, until_quiet
 from edr.bus.registry import Registry
 from edr.bus.routes import Routes, Tap
+from edr.bus.runner import (
+    NO_PAYLOAD,
+    Callback,
+    CallbackOptions,
+    CallbackRunner,
+    OnError,
+    is_inside,
+    waiting_inside,
+)
 from edr.bus.statistics import BusStatistics
 from edr.bus.subscription import Subscription, queue_of
 from edr.bus.template import Draft, Template, TemplateKey, checked_account
-from edr.errors import InvalidEvent, WrongLoopError, kind_of
+from edr.errors import BusClosedError, InvalidEvent, WrongLoopError, kind_of
 from edr.records import (
     Binding,
     Event,
@@ -54,9 +71,18 @@ from edr.records import (
     snapshot,
 )
 
+SAID_AFTER = 1.0
+"""Seconds after which a drain says for whom it waits."""
+
+DRAIN_PATIENCE = 5.0
+"""Seconds for which a drain waits for a subscription that takes nothing, where emitters wait for
+ever: a drain must end."""
+
 CANCEL_GRACE = 1.0
 """Seconds that ``aclose`` waits for cancelled tasks; one that swallows its cancellation would
 otherwise keep the bus from closing."""
+
+NEXT_TIME = "drain it before: async with, await bus.drain(), or edr.run(main())"
 
 # Bound once: emit would look the class up, and its method, each time.
 _now = datetime.now
@@ -93,22 +119,28 @@ class Bus(LoopBound):
         debug: bool = False,
         on_error: OnError | None = None,
     ) -> None:
-        for name, value in (("stall_after", stall_after), ("accounts_timeout", accounts_timeout)):
-            if value <= 0:
-                raise ValueError(f"{name} must be more than 0 seconds, not {value}")
+        seconds("stall_after", stall_after)
+        seconds("accounts_timeout", accounts_timeout, infinite=False)
+        seconds("accounts_ttl", accounts_ttl)
+        whole_number("accounts_cache", accounts_cache, at_least=0)
+        if on_error is not None:
+            plain_function("on_error", on_error)
+        if accounts is not None:
+            function("accounts.ancestors", getattr(accounts, "ancestors", None))
         super().__init__()
         self.node = node or default_node()
-        self._stall_after = stall_after
+        self._patience = stall_after if stall_after < inf else DRAIN_PATIENCE
         self._on_error = on_error
         self._log = RateLimitedLog()
 
         self._routes = Routes(self.node, debug=debug)
         self._known_routes = self._routes.known
         self._registry = Registry(self._routes, stall_after, self._wake)
-        # Closed by drain, and so out of the routes, but still to be emptied; aclose may have to.
-        self._draining: list[BoundedQueue] = []
-        self._handles: dict[tuple[Binding, ...], list[Handle]] = {}
+        self._handles = Handles()
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._drain: asyncio.Task[dict[str, int]] | None = None
+        self._drain_is_due = asyncio.Event()
+        self._left: Counter[str] = Counter()
 
         self._emits = 0
         self._callback_errors = 0
@@ -124,7 +156,7 @@ class Bus(LoopBound):
                 spawn=self._spawn,
             )
 
-        self._inbox = ThreadInbox(self._offer, self._spawn)
+        self._inbox = ThreadInbox(self._offer, self._prepare, self._spawn)
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else "open"
@@ -156,7 +188,7 @@ class Bus(LoopBound):
             WouldDeadlock: it would wait for the task that it runs in.
         """
         if get_ident() != self._thread or current_task(self._loop) is None:
-            self.enter()
+            self._enter_to_emit()
         account_tree: tuple[str, ...] = ()
         if account_id is not None:
             if type(account_id) is not str or not account_id or not account_id.isascii():
@@ -222,7 +254,7 @@ class Bus(LoopBound):
         counted as ``would_block``. An account whose ancestors must be waited for has none.
         """
         if get_ident() != self._thread or current_task(self._loop) is None:
-            self.enter()
+            self._enter_to_emit()
         account_tree: tuple[str, ...] = ()
         if account_id is not None:
             if type(account_id) is not str or not account_id or not account_id.isascii():
@@ -271,7 +303,7 @@ class Bus(LoopBound):
         if account_id is not None:
             account_id = checked_account(account_id)
         draft = self._draft((app_name, app_version, severity, verbosity), account_id, body, None)
-        self._check_open()
+        self._check_inflow()
         if self._loop is None:
             raise WrongLoopError(
                 f"no event loop has used {self!r} yet; in the one that shall, call its enter()"
@@ -280,7 +312,7 @@ class Bus(LoopBound):
 
     def _wanted_by(self, event: Event, besides: Subscription | None) -> tuple[BoundedQueue, ...]:
         if get_ident() != self._thread or current_task(self._loop) is None:
-            self.enter()
+            self._enter_to_emit()
         try:
             fields = event.__dict__
             key = (
@@ -324,6 +356,11 @@ class Bus(LoopBound):
             raise _no_object(body)
         return Draft(key, account_id, snapshot(body), timestamp, last_number)
 
+    def _prepare(self, draft: Draft) -> None:
+        """Begin what ``_offer`` will wait for."""
+        if self._accounts is not None and draft.account_id is not None:
+            self._accounts.prepare(draft.account_id)
+
     async def _offer(self, draft: Draft) -> tuple[int, list[Ticket]]:
         """Find the accounts above, match, and put.
 
@@ -334,7 +371,7 @@ class Bus(LoopBound):
         account_tree: tuple[str, ...] = ()
         if self._accounts is not None and account_id is not None:
             account_tree = await self._accounts.ancestors(account_id)
-        self.enter()
+        self._check_open()
         route = self._routes.find(draft.template)
         queues = route.queues or route.wanting(account_id, account_tree, draft.body)
         if draft.last_number is not None:
@@ -370,13 +407,13 @@ class Bus(LoopBound):
 
         Raises:
             InvalidBinding: something is no binding.
-            ValueError: the capacity is below 1, or the policy unknown.
+            TypeError, ValueError: an option is wrong; the message says what it may be.
         """
-        if capacity < 1:
-            raise ValueError(f"capacity must be at least 1, not {capacity!r}")
-        policy = Overflow(overflow)
+        whole_number("capacity", capacity, at_least=1)
+        policy = choice("overflow", overflow, Overflow)
         wanted = checked_bindings(bindings or (Binding(),))
         self.check_usable()
+        self._check_inflow()
         queue = self._registry.add(wanted, capacity, policy, name, gaps=gaps)
         return Subscription(self, queue)
 
@@ -418,8 +455,8 @@ class Bus(LoopBound):
 
     def _entered(self, loop: asyncio.AbstractEventLoop) -> None:
         self._registry.release()
-        for handle in self._all_handles():
-            handle.start(loop)
+        for runner in self._handles:
+            runner.start(loop)
 
     # Callbacks
 
@@ -460,47 +497,58 @@ class Bus(LoopBound):
             backoff: seconds before the first retry, doubled for each further one.
             on_error: ``on_error(exception, event)``, instead of the bus's.
         """
-        if not callable(callback):
-            raise TypeError(f"a callback must be callable, not {callback!r}")
-        key = checked_bindings((bindings,) if isinstance(bindings, Binding) else tuple(bindings))
+        function("a callback", callback)
+        wanted = checked_bindings((bindings,) if isinstance(bindings, Binding) else tuple(bindings))
         options = CallbackOptions(
             concurrency, timeout, retries, backoff, on_error or self._on_error
         )
         self.check_usable()
-        for handle in self._handles.get(key, ()):
-            if handle.is_of(callback, payload):
-                return handle
+        self._check_inflow()
+        known = self._handles.find(wanted, callback, payload)
+        if known is not None:
+            return known
         subscription = self.subscribe(
-            *key,
+            *wanted,
             capacity=capacity,
             overflow=overflow,
             name=name or getattr(callback, "__qualname__", None) or repr(callback),
         )
-        handle = Handle(key, callback, payload, options, subscription, self._log, self._unbound)
-        self._handles.setdefault(key, []).append(handle)
+        runner = CallbackRunner(self, callback, payload, options, subscription, self._log)
         if self._loop is not None:
-            handle.start(self._loop)
-        return handle
+            runner.start(self._loop)
+        return self._handles.add(wanted, runner)
 
-    def on(self, *bindings: Binding, **options: Any) -> Callable[[F], F]:
-        """Decorate a callback: ``bind`` it, with the same options, and return it unchanged."""
+    @overload
+    def on(self, callback: F, /) -> F: ...
+    @overload
+    def on(self, *bindings: Binding, **options: Any) -> Callable[[F], F]: ...
+    def on(self, *bindings: Any, **options: Any) -> Any:
+        """Decorate a callback: ``bind`` it, with the same options, and return it unchanged.
+
+        Without a binding, with parentheses or without, it serves the default one.
+        """
+        if len(bindings) == 1 and not options and is_callback(bindings[0]):
+            self.bind(Binding(), bindings[0])
+            return bindings[0]
 
         def decorate(callback: F) -> F:
             self.bind(bindings or Binding(), callback, **options)
             return callback
 
+        checked_bindings(bindings or (Binding(),))
         return decorate
 
-    def _unbound(self, handle: Handle) -> None:
-        handles = self._handles.get(handle.bindings, [])
-        if handle in handles:
-            handles.remove(handle)
-            self._callback_errors += handle.errors
-            if not handles:
-                del self._handles[handle.bindings]
+    def callback_failed(self) -> None:
+        """Hear that a callback failed on an event; its runner calls this."""
+        self._callback_errors += 1
 
-    def _all_handles(self) -> list[Handle]:
-        return [handle for handles in self._handles.values() for handle in handles]
+    def runner_ended(self, runner: CallbackRunner, undone: int) -> None:
+        """Hear that a runner is no more, and what it leaves undone; it calls this."""
+        self._handles.remove(runner)
+        if undone:
+            self._left[runner.name] += undone
+            if not self._loop.is_closed():
+                self._loop.call_soon(self._tell_left)  # in one line with those that end with it
 
     # Accounts
 
@@ -539,81 +587,161 @@ class Bus(LoopBound):
             dropped=dict(sums.dropped),
             pending=sums.pending,
             stalled=sums.stalled,
-            callback_errors=self._callback_errors + sum(h.errors for h in self._all_handles()),
+            callback_errors=self._callback_errors,
             account_failures=self._account_failures,
         )
+
+    async def settled(self, timeout: float | None = None) -> dict[str, int]:
+        """Wait until all that is queued is handled, and what follows from it; the bus stays open.
+
+        Waits for callbacks as long as they take, and for what others iterate until it takes
+        nothing for ``stall_after``. Where events never cease to come, it may never return: give
+        it a timeout. Cancellation: safe; it changes nothing.
+
+        Args:
+            timeout: seconds to wait at the most.
+
+        Returns:
+            What is not handled yet: the names of subscriptions -> events that are queued, or in
+            the hands of a callback. Empty if all is done.
+        """
+        self.enter()
+        settling = self._spawn(
+            until_quiet(self._inbox, self._registry, self._handles, self._patience)
+        )
+        with waiting_inside(self):
+            try:
+                await asyncio.wait({settling}, timeout=timeout)
+            finally:
+                settling.cancel()
+            return left_in(self._registry, self._handles)
 
     async def drain(self, timeout: float | None = None) -> dict[str, int]:
         """Stop the inflow, wait until all that is queued is handled, and close the bus.
 
-        Iterators end after what they held. Callbacks are waited for as long as they take;
-        a subscription that somebody iterates, until it takes nothing for ``stall_after``.
+        Callbacks are waited for as long as they take, and what they emit meanwhile is handled
+        too; a subscription that somebody iterates, until it takes nothing for ``stall_after``.
+        Then iterators end. Who emits or subscribes from elsewhere gets a ``BusClosedError``.
+
+        Any number of tasks may drain at once: it is one drain, which ends for all when the
+        shortest of their timeouts does. Callbacks may, too; they are not waited for. Cancellation:
+        the drain goes on; ``aclose`` ends it.
 
         Args:
             timeout: seconds, after which what is left is dropped and counted as ``closed``.
 
         Returns:
             What is left undone: the names of subscriptions -> events that were still queued, or
-            in the hands of a callback. Empty if all was done.
+            in the hands of a callback. Empty if all was done. It is logged too.
         """
-        if self._closed:
-            return {}
-        loop = self.enter()
-        deadline = None if timeout is None else loop.time() + timeout
-        await asyncio.wait({self._spawn(self._inbox.emptied())}, timeout=timeout)
-        self._stop_inflow()
-        handles = self._all_handles()
-        queues = list(self._registry)
-        self._draining = queues
-        for queue in queues:
-            queue.close()
-        bound = {handle._subscription._queue for handle in handles}
-        waits: list[asyncio.Task[Any]] = [
-            self._spawn(queue.emptied(patience=self._stall_after))
-            for queue in queues
-            if queue.to_take and queue not in bound
-        ]
-        waits += [worker for handle in handles for worker in handle.workers()]
-        waits = [task for task in waits if task is not asyncio.current_task()]
-        if waits:
-            left = None if deadline is None else max(0.0, deadline - loop.time())
-            await asyncio.wait(waits, timeout=left)
-        undone: Counter[str] = Counter()
-        for handle in handles:
-            undone[handle.name] += handle.undone
-        for queue in queues:
-            if queue not in bound:
-                undone[queue.name] += queue.pending
-        await self.aclose()
-        return dict(+undone)
+        if self._drain is None:
+            if self._closed:
+                return {}
+            self.enter()
+            self._thread = 0  # whoever emits is asked who it is
+            self._drain = self._loop.create_task(self._drained())
+        with waiting_inside(self):
+            await asyncio.wait({self._drain}, timeout=timeout)
+            self._drain_is_due.set()
+            await asyncio.wait({self._drain})
+        return {} if self._drain.cancelled() else self._drain.result()
 
-    def _stop_inflow(self) -> None:
-        self._closed = True
-        self._thread = 0
-        self._inbox.close()
+    async def _drained(self) -> dict[str, int]:
+        settling = self._spawn(
+            until_quiet(self._inbox, self._registry, self._handles, self._patience)
+        )
+        due = self._spawn(self._drain_is_due.wait())
+        try:
+            await asyncio.wait({settling, due}, timeout=SAID_AFTER, return_when=FIRST_COMPLETED)
+            if not settling.done() and not due.done():
+                waits = left_in(self._registry, self._handles)
+                self._registry.losses.undone(waits, f"{self!r} drains", logging.INFO)
+                await asyncio.wait({settling, due}, return_when=FIRST_COMPLETED)
+        finally:
+            settling.cancel()
+            due.cancel()
+        left = left_in(self._registry, self._handles)
+        await self._end("was drained")
+        return left
 
     async def aclose(self) -> None:
         """Stop now: what is queued is dropped and counted, iterators end, callbacks are cancelled.
 
-        Idempotent. From inside a callback it cancels all the others.
+        Idempotent. From inside a callback it cancels all the others. Cancellation: what is queued
+        is dropped all the same, and the callbacks are cancelled, though not waited for.
         """
-        if self._pid != os.getpid():
-            return  # the tasks and the loop are the parent's
+        if self._pid == os.getpid():  # else the tasks and the loop are the parent's
+            await self._end("was closed")
+
+    async def _end(self, why: str) -> None:
+        """Close, drop what is queued, cancel what runs, and tell what is left undone."""
+        if not self._closed:
+            left = left_in(self._registry, self._handles)
+            self._registry.losses.undone(left, f"{self!r} {why}")
         self._stop_inflow()
-        tasks = self._tasks | {w for handle in self._all_handles() for w in handle.workers()}
-        for queue in [*self._registry, *self._draining]:
-            queue.discard()
-        self._draining.clear()
-        self._registry.release()
-        tasks.discard(asyncio.current_task())
-        for task in tasks:
+        ending: set[asyncio.Task[Any]] = {
+            task for runner in self._handles for task in runner.cancel()
+        }
+        ending |= self._tasks - {asyncio.current_task()}
+        if self._drain is not None and self._drain is not asyncio.current_task():
+            ending.add(self._drain)
+        for task in ending:
             task.cancel()
-        if tasks:
-            _, stubborn = await asyncio.wait(tasks, timeout=CANCEL_GRACE)
+        await discard_all(self._registry)
+        self._registry.release()
+        self._registry.losses.end()
+        if ending:
+            _, stubborn = await asyncio.wait(ending, timeout=CANCEL_GRACE)
             for task in stubborn:
                 self._log.log(
                     logging.WARNING, task.get_name(), "task %r ignores its cancellation", task
                 )
+
+    def _stop_inflow(self) -> None:
+        self._closed = True
+        self._thread = 0
+        self._unwatch_end()
+        self._inbox.close()
+
+    def _loop_ends(self) -> None:
+        self._abandon(f"the event loop of {self!r} ended")
+
+    def __del__(self) -> None:
+        super().__del__()
+        if not getattr(self, "_closed", True) and hasattr(self, "_inbox"):
+            self._abandon(f"{self!r} was collected")
+
+    def _abandon(self, why: str) -> None:
+        """Tell what nobody will ever handle, and drop it: there is no loop to wait in."""
+        left = self._left + Counter(left_in(self._registry, self._handles))
+        self._left.clear()
+        self._stop_inflow()
+        for queue in [queue for queue in self._registry.active if queue.to_take]:
+            queue.discard()
+        self._registry.losses.undone(left, f"{why} ({NEXT_TIME})")
+        self._registry.losses.end()
+
+    def _tell_left(self) -> None:
+        left, self._left = self._left, Counter()
+        self._registry.losses.undone(left, f"callbacks of {self!r} were cancelled ({NEXT_TIME})")
+
+    def _enter_to_emit(self) -> None:
+        self.enter()
+        self._check_inflow()
+
+    def _check_inflow(self) -> None:
+        """Let in who may emit, subscribe and bind: while it drains, who is a part of that."""
+        self._check_open()
+        if self._drain is not None and not is_inside(self) and not self._is_consumer():
+            raise BusClosedError(f"{self!r} drains, and lets in only what its own callbacks emit")
+
+    def _is_consumer(self) -> bool:
+        """Tell whether this task takes from a subscription; then its events follow from those."""
+        task = asyncio.current_task() if is_loop_running() else None
+        return any(
+            task is not None and queue.consumer is not None and queue.consumer() is task
+            for queue in list(self._registry.active)
+        )
 
     async def __aenter__(self) -> Self:
         self.enter()
@@ -625,9 +753,10 @@ class Bus(LoopBound):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if exc_type is None:
-            await self.drain()
-        else:
+        try:
+            if exc_type is None:
+                await self.drain()
+        finally:
             await self.aclose()
 
 

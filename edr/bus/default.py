@@ -4,22 +4,49 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import weakref
 from collections.abc import Callable, Coroutine, Iterable, Mapping
-from typing import Any, TypeVar
+from contextlib import suppress
+from typing import Any, TypeVar, overload
 
 from edr.bus.bus import Bus
-from edr.bus.callbacks import NO_PAYLOAD, Callback, Handle, is_same
+from edr.bus.callbacks import Handle, is_callback, is_same
 from edr.bus.loop_bound import is_loop_running
 from edr.bus.overflow import Overflow
+from edr.bus.runner import NO_PAYLOAD, Callback
 from edr.bus.subscription import Subscription
 from edr.errors import WrongLoopError
-from edr.records import Binding, Event, Severity, Verbosity
+from edr.records import Binding, Event, Severity, Verbosity, checked_bindings
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-# Keyed strongly, and purged of closed loops when a new one comes: a bus refers to its loop, so
-# weak keys would never die.
+# Keyed strongly: a bus refers to its loop, so weak keys would never die. The end of the loop takes
+# it out; where a loop ended without a word, the next one does.
 _buses: dict[asyncio.AbstractEventLoop, Bus] = {}
+
+_options: dict[str, Any] = {}
+
+
+class _DefaultBus(Bus):
+    def _loop_ends(self) -> None:
+        super()._loop_ends()
+        _buses.pop(self._loop, None)
+
+
+def configure(**options: Any) -> None:
+    """Set the options of ``Bus`` with which default buses are made from now on.
+
+    Each call replaces the one before. At import time, or as the first thing in ``main``.
+
+    Raises:
+        TypeError, ValueError: an option is unknown or wrong; nothing has changed.
+        RuntimeError: the default bus of the running loop is there already.
+    """
+    Bus(**options)
+    if is_loop_running() and asyncio.get_running_loop() in _buses:
+        raise RuntimeError("the default bus of this loop is in use already; configure it before")
+    _options.clear()
+    _options.update(options)
 
 
 class ImportTimeHandle:
@@ -36,7 +63,8 @@ class ImportTimeHandle:
         self.payload = payload
         self._bindings = bindings
         self._options = options
-        self._handles: list[Handle] = []
+        # Weak: the buses of loops that ended are not kept for it.
+        self._handles: weakref.WeakSet[Handle] = weakref.WeakSet()
 
     def __repr__(self) -> str:
         return f"<ImportTimeHandle of {self.callback!r}>"
@@ -49,7 +77,7 @@ class ImportTimeHandle:
     def serve(self, bus: Bus) -> None:
         """Bind the callback to ``bus`` too."""
         handle = bus.bind(self._bindings, self.callback, self.payload, **self._options)
-        self._handles.append(handle)
+        self._handles.add(handle)
 
     def unbind(self) -> None:
         """End the binding in every bus, and serve no further one. Idempotent."""
@@ -76,14 +104,19 @@ def default_bus() -> Bus:
             "or from another thread use emit_threadsafe"
         ) from None
     bus = _buses.get(loop)
-    if bus is None:
+    if bus is None or bus.is_over:
         for other in [other for other in _buses if other.is_closed()]:
             del _buses[other]
-        bus = _buses[loop] = Bus()
+        bus = _buses[loop] = _DefaultBus(**_options)
         bus.enter()
         for handle in _bound_at_import:
             handle.serve(bus)
     return bus
+
+
+def existing_default_bus() -> Bus | None:
+    """Return the default bus of the running event loop, if it has been used."""
+    return _buses.get(asyncio.get_running_loop())
 
 
 def emit(
@@ -139,7 +172,11 @@ def _bus_for_thread() -> Bus:
     try:
         return default_bus()
     except WrongLoopError:
-        running = [bus for loop, bus in list(_buses.items()) if loop.is_running()]
+        running = [
+            bus
+            for loop, bus in list(_buses.items())
+            if loop.is_running() and not bus.is_over  # in a fork the parent's seems to run
+        ]
         if len(running) == 1:
             return running[0]
         raise WrongLoopError(
@@ -177,14 +214,29 @@ def bind(
     Bus().bind(wanted, callback, payload, **options)  # a wrong argument is refused here and now
     handle = ImportTimeHandle(wanted, callback, payload, options)
     _bound_at_import.append(handle)
+    for loop, bus in list(_buses.items()):  # of other threads, or of a loop that pauses
+        if not bus.is_over:
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(handle.serve, bus)
     return handle
 
 
-def on(*bindings: Binding, **options: Any) -> Callable[[F], F]:
-    """Decorate a callback: ``bind`` it, with the same options, and return it unchanged."""
+@overload
+def on(callback: F, /) -> F: ...
+@overload
+def on(*bindings: Binding, **options: Any) -> Callable[[F], F]: ...
+def on(*bindings: Any, **options: Any) -> Any:
+    """Decorate a callback: ``bind`` it, with the same options, and return it unchanged.
+
+    Without a binding, with parentheses or without, it serves the default one.
+    """
+    if len(bindings) == 1 and not options and is_callback(bindings[0]):
+        bind(Binding(), bindings[0])
+        return bindings[0]
 
     def decorate(callback: F) -> F:
         bind(bindings or Binding(), callback, **options)
         return callback
 
+    checked_bindings(bindings or (Binding(),))
     return decorate

@@ -1,31 +1,42 @@
 """``ThreadInbox``: how the events of other threads come into the loop of a bus, in their order.
 
-One task takes them out one by one, so that an account look-up, or a loop that runs its ready
-callbacks in another order, cannot let a thread's later event overtake an earlier one. It does not
-wait for full queues: a ticket keeps the event's place, and a further task waits for that.
+One task, the pump, takes them out one by one, so that an account look-up, or a loop that runs its
+ready callbacks in another order, cannot let a thread's later event overtake an earlier one. It
+does not wait for full queues: a ticket keeps the event's place, and a further task waits for that.
+
+The pump may be cancelled at any time, even before its first step: at the end of ``asyncio.run``,
+or by a program that cancels all tasks but one. While there are drafts and the inbox is open it is
+made anew, or a thread that waits for its event would wait for ever.
+
+A thread may be interrupted in the middle of ``put`` by a signal handler, or a ``__del__``, that
+puts too. So nothing here takes a lock that it could hold already: slots are tokens in a
+``SimpleQueue``, which promises just that.
 """
 
 from __future__ import annotations
 
 import asyncio
-import threading
+import queue
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from edr.bus.backpressure import settle
 from edr.bus.queue import Ticket
 from edr.bus.template import Draft
-from edr.errors import BusClosedError
+from edr.errors import BusClosedError, WrongLoopError
 
 MAX_ON_THE_WAY = 1024
-"""Events of other threads that may be unsettled at a time; then ``emit_threadsafe`` waits. As many
-as a queue holds by default."""
+"""Events of other threads that may be unsettled at a time; then a thread waits. As many as a queue
+holds by default."""
 
 POLL = 0.1
 """Seconds between two looks at whether the loop still lives, for a thread that waits. A loop that
 was stopped cannot wake it."""
+
+PATIENCE = 5.0
+"""Seconds for which a thread waits for a loop that does not run: it may be run again."""
 
 
 Offer: TypeAlias = Callable[[Draft], Awaitable[tuple[int, list[Ticket]]]]
@@ -33,15 +44,25 @@ Offer: TypeAlias = Callable[[Draft], Awaitable[tuple[int, list[Ticket]]]]
 
 
 class ThreadInbox:
-    """Drafts of other threads, on their way into the loop."""
+    """Drafts of other threads, on their way into the loop.
+
+    Args:
+        offer: puts a draft.
+        prepare: begins what ``offer`` will wait for.
+        spawn: makes a task of the bus.
+    """
 
     def __init__(
-        self, offer: Offer, spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
+        self,
+        offer: Offer,
+        prepare: Callable[[Draft], object],
+        spawn: Callable[[Coroutine[object, object, None]], asyncio.Task[None]],
     ) -> None:
         self._offer = offer
+        self._prepare = prepare
         self._spawn = spawn
         self._drafts: deque[tuple[Draft, Future[int]]] = deque()
-        self._slots = threading.BoundedSemaphore(MAX_ON_THE_WAY)
+        self._slots: queue.SimpleQueue[None] | None = None
         self._pump: asyncio.Task[None] | None = None
         self._settling: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -49,25 +70,62 @@ class ThreadInbox:
     def put(self, draft: Draft, loop: asyncio.AbstractEventLoop, *, wait: bool) -> Future[int]:
         """Hand ``draft`` over and wake the loop; from any thread.
 
+        Args:
+            draft: what to put.
+            loop: the loop of the bus.
+            wait: whether to wait for a slot; not in the loop's own thread.
+
         Raises:
             BusClosedError: the bus was closed, before this or while it waited for a slot.
+            WrongLoopError: it waited for a slot, and the loop did not run.
         """
+        self._check_open(loop)
         future: Future[int] = Future()
         future.set_running_or_notify_cancel()
         if wait:
-            while not self._slots.acquire(timeout=POLL):
-                self._check_open(loop)
-            future.add_done_callback(lambda _: self._slots.release())
+            slots = self._wait_for_slot(loop)
+            future.add_done_callback(lambda _: slots.put(None))
         self._drafts.append((draft, future))
         try:
-            self._check_open(loop)
             loop.call_soon_threadsafe(self.start)
-        except (RuntimeError, BusClosedError) as exc:
-            closed = _closed()
-            if not future.done():
-                future.set_exception(closed)
-            raise closed from exc
+        except RuntimeError as exc:  # closed at this very moment
+            self.close()
+            raise _closed() from exc
+        if self._closed:
+            self.close()
         return future
+
+    def put_nowait(self, draft: Draft, loop: asyncio.AbstractEventLoop) -> bool:
+        """Hand ``draft`` over unless too many are on their way, or the loop is no more."""
+        if len(self._drafts) + len(self._settling) >= MAX_ON_THE_WAY:
+            return False
+        try:
+            self.put(draft, loop, wait=False)
+        except BusClosedError:
+            return False
+        return True
+
+    def _wait_for_slot(self, loop: asyncio.AbstractEventLoop) -> queue.SimpleQueue[None]:
+        if self._slots is None:
+            slots: queue.SimpleQueue[None] = queue.SimpleQueue()
+            for _ in range(MAX_ON_THE_WAY):
+                slots.put(None)
+            self._slots = slots  # two threads at once make two: some more slots, and no lock
+        slots = self._slots
+        stopped_for = 0.0
+        while True:
+            try:
+                slots.get(timeout=POLL)
+            except queue.Empty:
+                self._check_open(loop)
+                stopped_for = 0.0 if loop.is_running() else stopped_for + POLL
+                if stopped_for >= PATIENCE:
+                    raise WrongLoopError(
+                        f"the loop of this bus has not run for {PATIENCE:g} s, and "
+                        f"{MAX_ON_THE_WAY} events of threads wait for it; this one reached nobody"
+                    ) from None
+            else:
+                return slots
 
     def _check_open(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._closed or loop.is_closed():
@@ -75,41 +133,46 @@ class ThreadInbox:
 
     def start(self) -> None:
         """Begin to take drafts out, if there are any; on the loop's thread."""
-        if self._pump is None and self._drafts:
+        if self._drafts and (self._pump is None or self._pump.done()):
             self._pump = self._spawn(self._run())
+            self._pump.add_done_callback(lambda _: self.start())
 
     async def emptied(self) -> None:
         """Wait until every draft was put and settled."""
-        while self._drafts or self._pump is not None or self._settling:
+        while not self.is_empty:
             self.start()
             await asyncio.wait({task for task in (self._pump, *self._settling) if task})
+            await asyncio.sleep(0)  # their callbacks run after them
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether every draft was put and settled."""
+        is_pumping = self._pump is not None and not self._pump.done()
+        return not self._drafts and not self._settling and not is_pumping
 
     def close(self) -> None:
         """Refuse what is not put yet."""
         self._closed = True
         while self._drafts:
-            _, future = self._drafts.popleft()
-            if not future.done():
-                future.set_exception(_closed())
+            _fail(self._drafts.popleft()[1], _closed())
 
     async def _run(self) -> None:
-        try:
-            while self._drafts:
-                draft, future = self._drafts.popleft()
-                try:
-                    admitted, tickets = await self._offer(draft)
-                except Exception as exc:  # the emitting thread's to know
-                    future.set_exception(exc)
-                except asyncio.CancelledError:
-                    future.set_exception(_closed())
-                    raise
-                else:
-                    if tickets:
-                        self._settle_later(admitted, tickets, future)
-                    else:
-                        future.set_result(admitted)
-        finally:
-            self._pump = None
+        for draft, _ in list(self._drafts):
+            self._prepare(draft)
+        while self._drafts:
+            draft, future = self._drafts.popleft()
+            try:
+                admitted, tickets = await self._offer(draft)
+            except Exception as exc:  # the emitting thread's to know
+                _fail(future, exc)
+            except asyncio.CancelledError:
+                _fail(future, _closed())
+                raise
+            else:
+                if tickets:
+                    self._settle_later(admitted, tickets, future)
+                elif not future.done():
+                    future.set_result(admitted)
 
     def _settle_later(self, admitted: int, tickets: list[Ticket], future: Future[int]) -> None:
         async def wait() -> None:
@@ -117,12 +180,16 @@ class ThreadInbox:
 
         def done(task: asyncio.Task[None]) -> None:
             self._settling.discard(task)
-            if not future.done():  # cancelled by aclose, perhaps before it ran at all
-                future.set_exception(_closed())
+            _fail(future, _closed())  # cancelled, perhaps before it ran at all
 
         task = self._spawn(wait())
         self._settling.add(task)
         task.add_done_callback(done)
+
+
+def _fail(future: Future[int], exc: Exception) -> None:
+    if not future.done():
+        future.set_exception(exc)
 
 
 def _closed() -> BusClosedError:

@@ -5,13 +5,21 @@ loop or thread, or in a fork, or after its end, hears so at once, with the call 
 
 The hot path asks one question: is this thread ``_thread``? It is 0, which is no thread's, while
 the bus cannot be used as it is; ``enter`` finds out why.
+
+**The end of the loop.** ``asyncio.run`` cancels all tasks, shuts down the loop's async generators
+and closes it. A generator that waits for nothing but that hears of the end while the loop can
+still run something: that is the only sign that a loop gives. A loop that is closed without it is
+heard of when the program exits. Rejected: a weak reference to the loop (it may live on, closed).
 """
 
 from __future__ import annotations
 
 import asyncio
+import atexit
 import os
 import weakref
+from collections.abc import AsyncGenerator
+from contextlib import suppress
 from threading import get_ident
 from typing import Any
 
@@ -26,6 +34,7 @@ class LoopBound:
         self._thread = 0
         self._closed = False
         self._pid = os.getpid()
+        self._end_watch: AsyncGenerator[None] | None = None
         _all.add(self)
 
     def enter(self) -> asyncio.AbstractEventLoop:
@@ -37,27 +46,38 @@ class LoopBound:
             BusClosedError: the bus was drained or closed.
             WrongLoopError: it belongs to another loop or thread, or to the process that forked.
         """
-        self._check_open()
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
+            self._check_open()
             raise WrongLoopError(
                 f"no event loop runs in this thread; from here, use emit_threadsafe of {self!r}"
             ) from None
-        if self._loop is None:
-            self._loop = loop
-            self._thread = get_ident()
-            self._entered(loop)
-        elif self._loop is not loop:
+        if self._loop is not None and self._loop is not loop and self._pid == os.getpid():
             raise WrongLoopError(
                 f"{self!r} belongs to another event loop; "
                 "use emit_threadsafe, or a bus for each loop"
             )
+        self._check_open()
+        if self._loop is None:
+            self._loop = loop
+            self._thread = get_ident()
+            self._watch_end()
+            self._entered(loop)
         return loop
 
     def _entered(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin what needs a loop. Called once."""
         raise NotImplementedError
+
+    def _loop_ends(self) -> None:
+        """End what needs a loop, now: it runs nothing more. Called at most once."""
+        raise NotImplementedError
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it is closed, or the parent's of this process."""
+        return self._closed or self._pid != os.getpid()
 
     def _check_open(self) -> None:
         """Raise if it is closed, or the parent's of this process."""
@@ -70,14 +90,62 @@ class LoopBound:
             )
 
     def check_usable(self) -> None:
-        """Let through before any loop has used it, and in its own."""
-        self._check_open()
+        """Let through before any loop has used it, and in its own.
+
+        Raises:
+            BusClosedError, WrongLoopError: as ``enter``.
+        """
         if self._loop is not None or is_loop_running():
             self.enter()
+        else:
+            self._check_open()
 
-    def _is_elsewhere(self) -> bool:
-        """Tell whether this thread is not that of the loop, or the process not the loop's."""
-        return self._loop is not None and not _runs_here(self._loop)
+    def check_thread(self, call: str) -> None:
+        """Let through where nothing of the loop can run at the same time.
+
+        Raises:
+            WrongLoopError: the loop runs in another thread, from which ``call`` is to be made.
+        """
+        loop = self._loop
+        if loop is not None and loop.is_running() and not _runs_here(loop):
+            raise WrongLoopError(
+                f"{self!r} runs in another thread; "
+                f"from here, use loop.call_soon_threadsafe({call}) of its loop"
+            )
+
+    def _watch_end(self) -> None:
+        end = self._end_watch = _wait_for_the_end(weakref.ref(self))
+        _ends.add(end)
+        with suppress(StopIteration):
+            end.asend(None).send(None)  # to its yield; the loop takes note of it
+
+    def _unwatch_end(self) -> None:
+        end, self._end_watch = self._end_watch, None
+        if end is not None:
+            _ends.discard(end)
+            with suppress(StopIteration):
+                end.aclose().send(None)
+
+    def _exits(self) -> None:
+        is_mine = self._end_watch is not None and self._pid == os.getpid()
+        if is_mine and not self._loop.is_running():
+            self._unwatch_end()
+            self._loop_ends()
+
+    def __del__(self) -> None:
+        if getattr(self, "_end_watch", None) is not None:
+            self._unwatch_end()
+
+
+async def _wait_for_the_end(bound: weakref.ref[LoopBound]) -> AsyncGenerator[None]:
+    try:
+        yield
+    finally:
+        it = bound()
+        if it is not None and it._end_watch is not None:
+            _ends.discard(it._end_watch)
+            it._end_watch = None
+            it._loop_ends()
 
 
 def _runs_here(loop: asyncio.AbstractEventLoop) -> bool:
@@ -97,6 +165,17 @@ def is_loop_running() -> bool:
 
 
 _all: weakref.WeakSet[LoopBound] = weakref.WeakSet()
+
+# Held here, and not by what watches alone: the garbage collector would otherwise end a generator
+# in its own way, which makes a task of the loop's.
+_ends: set[AsyncGenerator[None]] = set()
+
+
+@atexit.register
+def _at_exit() -> None:
+    """Let those hear of the end whose loop did not tell: it was closed, or stopped for good."""
+    for each in list(_all):
+        each._exits()
 
 
 def _after_fork() -> None:

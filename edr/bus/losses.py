@@ -11,11 +11,15 @@ line and second (it leaves out names, and a reader cannot add up what it left ou
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+import logging
+from collections.abc import Hashable, Iterable, Mapping
 from contextlib import suppress
+from typing import TypeVar
 
 from edr.bus.log import logger
 from edr.bus.queue import BoundedQueue
+
+T = TypeVar("T", bound=Hashable)
 
 INTERVAL = 30.0
 """Seconds between two summaries of what goes on being lost."""
@@ -80,6 +84,11 @@ class LossLog:
         self._tell(self._said)
         self._said.clear()
 
+    def undone(self, left: Mapping[str, int], why: str, level: int = logging.WARNING) -> None:
+        """Tell what nobody will handle any more: name -> events that were queued or in hand."""
+        if left:
+            logger.log(level, "%s, with events left undone: %s", why, _ranked(left))
+
     def _follow(self, queue: BoundedQueue, said: Mapping[str, int]) -> None:
         self._said[queue] = said
         self._start_timer()
@@ -112,14 +121,20 @@ class LossLog:
             else:
                 quiet.append(queue)
         if unsaid:
-            ranked = sorted(unsaid, key=lambda queue: -sum(unsaid[queue].values()))
-            told = [f"{queue.name!r} {_text(unsaid[queue])}" for queue in ranked[:MOST_NAMES]]
-            rest = ranked[MOST_NAMES:]
-            if rest:
-                count = sum(sum(unsaid[queue].values()) for queue in rest)
-                told.append(f"{len(rest)} other subscriptions {count}")
-            logger.warning("events were lost since the last line: %s", "; ".join(told))
+            sums = {queue: sum(more.values()) for queue, more in unsaid.items()}
+            texts = {queue: f"{queue.name!r} {_text(more)}" for queue, more in unsaid.items()}
+            logger.warning("events were lost since the last line: %s", _ranked(sums, texts))
         return quiet
+
+
+def _ranked(sums: Mapping[T, int], texts: Mapping[T, str] | None = None) -> str:
+    """Name those with the largest sums first, and the last ones together."""
+    ranked = sorted(sums, key=lambda each: -sums[each])
+    first, rest = ranked[:MOST_NAMES], ranked[MOST_NAMES:]
+    told = [texts[each] if texts else f"{each!r} {sums[each]}" for each in first]
+    if rest:
+        told.append(f"{len(rest)} other subscriptions {sum(sums[each] for each in rest)}")
+    return "; ".join(told)
 
 
 def _text(dropped: Mapping[str, int]) -> str:

@@ -118,8 +118,8 @@ class Ticket:
     def resolve(self, *, admitted: bool) -> None:
         """Settle the ticket, and wake the emit that waits for it."""
         self.admitted = admitted
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        if self._waiter is not None:
+            _wake(self._waiter)
 
     async def resolved(self) -> None:
         """Wait until ``admitted`` is known."""
@@ -281,11 +281,15 @@ class BoundedQueue:
 
     @property
     def oldest(self) -> Event | None:
-        """The event that has been pending for longest."""
+        """The event that has been pending for longest. From any thread."""
         items = self.items
-        for item in items or ():
-            if not isinstance(item, Gap):
-                return item
+        try:
+            for position in range(len(items or ())):
+                item = items[position]  # type: ignore[index]  # only where there are items
+                if not isinstance(item, Gap):
+                    return item
+        except IndexError:  # another thread has just taken the last
+            pass
         return None
 
     def counts(self) -> Counts:
@@ -590,9 +594,7 @@ class BoundedQueue:
 
     def _wake_one(self) -> None:
         while self._idle:
-            waiter = self._idle.pop(0)
-            if not waiter.done():
-                waiter.set_result(None)
+            if _wake(self._idle.pop(0)):
                 return
 
     # Stall
@@ -678,8 +680,7 @@ class BoundedQueue:
 
     def _tell_if_emptied(self) -> None:
         if self._emptied is not None and not self.to_take:
-            if not self._emptied.done():
-                self._emptied.set_result(None)
+            _wake(self._emptied)
             self._emptied = None
 
 
@@ -701,6 +702,14 @@ def put_all(queues: Sequence[BoundedQueue], event: Event, tickets: list[Ticket])
                 if outcome:
                     tickets.append(outcome)
     return len(queues) - hard
+
+
+def _wake(waiter: asyncio.Future[None]) -> bool:
+    """Wake who waits, unless somebody has, or there is no loop to wake it in."""
+    if waiter.done() or waiter.get_loop().is_closed():
+        return False
+    waiter.set_result(None)
+    return True
 
 
 def _is_alive(ref: weakref.ref[asyncio.Task[Any]], *, but: asyncio.Task[Any] | None) -> bool:

@@ -23,6 +23,14 @@ class SubscriptionStatistics:
     """The most that were ever pending at once."""
     stalled: bool
     """Whether emitters have stopped waiting for this subscriber."""
+    oldest_age: float
+    """Seconds since the oldest pending event was emitted; 0 if none is pending."""
+    failed: int
+    """Delivered events on which the callback failed, after its last retry."""
+    retried: int
+    """Further calls of the callback, after one that failed."""
+    in_flight: int
+    """Delivered events that are in the hands of the callback now."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ that: its clean-up waits for the loop's hooks, and a cancelled ``anext`` would e
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -30,6 +31,10 @@ class SubscriptionBus(Protocol):
 
     def check_usable(self) -> None:
         """Raise if it is closed, or another loop's or process's."""
+        ...
+
+    def check_thread(self, call: str) -> None:
+        """Raise if the loop runs in another thread."""
         ...
 
 
@@ -114,11 +119,20 @@ class Subscription:
         """Take nothing more in. What is queued can still be iterated; then the iterator ends.
 
         Idempotent. The bus holds nothing of the subscription any more.
+
+        Raises:
+            WrongLoopError: the bus runs in another thread; call this there.
         """
+        self._bus.check_thread("subscription.close")
         self._queue.close()
 
     async def aclose(self) -> None:
-        """Stop now: what is queued is dropped, and counted as ``closed``. Idempotent."""
+        """Stop now: what is queued is dropped, and counted as ``closed``. Idempotent.
+
+        Raises:
+            WrongLoopError: the bus runs in another thread; call this there.
+        """
+        self._bus.check_thread("subscription.close")
         self._queue.shared.let_go(self._queue)
 
     @property
@@ -158,9 +172,19 @@ def queue_of(subscription: Subscription) -> BoundedQueue:
     return subscription._queue
 
 
-def statistics_of(queue: BoundedQueue) -> SubscriptionStatistics:
+class Work(Protocol):
+    """What becomes of events that were delivered, where the bus knows: a callback's runner."""
+
+    failed: int
+    retried: int
+    in_flight: int
+
+
+def statistics_of(queue: BoundedQueue, work: Work | None = None) -> SubscriptionStatistics:
     """Return the counts of ``queue``. From any thread."""
     counts = stable(queue.counts)
+    oldest = queue.oldest
+    age = 0.0 if oldest is None else (datetime.now(UTC) - oldest.timestamp).total_seconds()
     return SubscriptionStatistics(
         name=queue.name,
         offered=counts.offered,
@@ -169,4 +193,8 @@ def statistics_of(queue: BoundedQueue) -> SubscriptionStatistics:
         pending=counts.pending,
         peak_pending=counts.peak_pending,
         stalled=counts.stalled,
+        oldest_age=max(0.0, age),
+        failed=work.failed if work else 0,
+        retried=work.retried if work else 0,
+        in_flight=work.in_flight if work else 0,
     )

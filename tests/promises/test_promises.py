@@ -296,7 +296,7 @@ class Callback(Account):
             retries=self.retries,
             backoff=0.5,  # as all times here a sum of halves, which floats add exactly
         )
-        super().__init__(world, self.handle._subscription._queue, apps)
+        super().__init__(world, self.handle._runner.queue, apps)
         self.name = name
         self._concurrency = concurrency
         self._tries = Counter()
@@ -327,7 +327,9 @@ class Callback(Account):
 
     @property
     def is_waiting(self):
-        return len(self.handle.workers()) == self._concurrency > self.handle._busy
+        return (
+            len(self.handle._runner.workers()) == self._concurrency > self.handle._runner.in_flight
+        )
 
     async def run(self):
         if self.world.rng.random() < 0.3:

@@ -251,7 +251,7 @@ class BusMachine(RuleBasedStateMachine):
                 raise ValueError
 
         handle = self.call(self.bus.bind, bindings or Binding(), callback, **options)
-        model = self.add_model(handle._subscription, bindings, options, is_callback=True)
+        model = self.add_model(handle._runner._subscription, bindings, options, is_callback=True)
         model.fails = fails
         self.run_until_idle()
         return handle, model
@@ -259,7 +259,7 @@ class BusMachine(RuleBasedStateMachine):
     @rule(target=handles, bound=handles)
     def bind_again(self, bound):
         handle, model = bound
-        if handle not in self.bus._all_handles():
+        if handle._runner not in list(self.bus._handles):
             return handle, model
         bindings = model.bindings
         assert self.call(self.bus.bind, bindings, handle.callback, capacity=9) is handle

@@ -1,0 +1,81 @@
+"""What options may be: checked where they are given, so that no worker fails on one later."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from enum import StrEnum
+from math import inf, isnan
+from typing import TypeVar
+
+E = TypeVar("E", bound=StrEnum)
+
+
+def whole_number(name: str, value: object, *, at_least: int) -> int:
+    """Return ``value``, an integer of at least so much.
+
+    Raises:
+        TypeError: it is no integer; ``True`` and ``2.0`` are none.
+        ValueError: it is too small.
+    """
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{name} is a whole number, not {value!r}")
+    if value < at_least:
+        raise ValueError(f"{name} must be at least {at_least}, not {value!r}")
+    return value
+
+
+def seconds(name: str, value: object, *, zero: bool = False, infinite: bool = True) -> float:
+    """Return ``value``, a number of seconds: more than 0, or 0 too.
+
+    Raises:
+        TypeError: it is no number.
+        ValueError: it is too small, not a number, or infinite where that has no meaning.
+    """
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        raise TypeError(f"{name} is a number of seconds, not {value!r}")
+    if isnan(value) or value < 0 or (value == 0 and not zero):
+        least = "0 seconds or more" if zero else "more than 0 seconds"
+        raise ValueError(f"{name} must be {least}, not {value!r}")
+    if value == inf and not infinite:
+        raise ValueError(f"{name} must be finite, not {value!r}")
+    return value
+
+
+def choice(name: str, value: object, choices: type[E]) -> E:
+    """Return the choice that ``value`` is or names.
+
+    Raises:
+        ValueError: it is none of them; the message lists them.
+    """
+    try:
+        return choices(value)  # type: ignore[arg-type]  # any value may be asked for
+    except ValueError:
+        raise ValueError(f"{name} is one of {', '.join(choices)}; not {value!r}") from None
+
+
+def function(name: str, value: object) -> None:
+    """Check that ``value`` can be called, and that a call of it runs it.
+
+    Raises:
+        TypeError: it is not callable, or an async generator, whose body no call runs.
+    """
+    if not callable(value):
+        raise TypeError(f"{name} must be callable, not {value!r}")
+    if _is(inspect.isasyncgenfunction, value) or _is(inspect.isgeneratorfunction, value):
+        raise TypeError(f"{name} is a generator, and a call of it runs nothing: {value!r}")
+
+
+def plain_function(name: str, value: object) -> None:
+    """Check that ``value`` is called, not awaited.
+
+    Raises:
+        TypeError: it is not callable, or async.
+    """
+    function(name, value)
+    if _is(inspect.iscoroutinefunction, value):
+        raise TypeError(f"{name} is called, not awaited: give a plain function, not {value!r}")
+
+
+def _is(kind: Callable[[object], bool], value: object) -> bool:
+    return kind(value) or kind(getattr(value, "__call__", None))  # noqa: B004 - instances too

@@ -1,0 +1,92 @@
+"""How a bus comes to rest: nothing is queued, no callback is at work, no thread's event is coming.
+
+Events follow from events, so this looks until there is nothing more to wait for. Two kinds of
+waits could never end, and do: a subscription is given up when nothing was taken from it for some
+time, and a callback that itself waits for the bus is not waited for.
+
+Visiting a million queues takes longer than the loop may be held, so they are visited in slices.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable
+
+from edr.bus.callbacks import Handles
+from edr.bus.inbox import ThreadInbox
+from edr.bus.queue import BoundedQueue
+from edr.bus.registry import SLICE, Registry
+from edr.bus.runner import CallbackRunner
+
+LOOK = 10 * SLICE
+"""Queues that are looked at in one go. A look takes a tenth of what closing one takes."""
+
+
+async def until_quiet(
+    inbox: ThreadInbox, registry: Registry, handles: Handles, patience: float
+) -> None:
+    """Wait until nothing is left to be done, or nobody does it.
+
+    Args:
+        inbox: the events of other threads.
+        registry: the queues.
+        handles: the callbacks; they are waited for as long as they take.
+        patience: seconds for which a subscription may take nothing before it is given up.
+    """
+    given_up: set[BoundedQueue] = set()
+    while True:
+        await inbox.emptied()
+        runners = [runner for runner in handles if not runner.is_quiet]
+        bound = {runner.queue for runner in handles}
+        queues = [
+            queue
+            async for queue in _in_slices(list(registry.active), LOOK)
+            if queue.to_take and queue not in bound and queue not in given_up
+        ]
+        if not runners and not queues and inbox.is_empty:
+            return
+        given_up |= await _wait(runners, queues, patience)
+
+
+async def _wait(
+    runners: Iterable[CallbackRunner], queues: Iterable[BoundedQueue], patience: float
+) -> set[BoundedQueue]:
+    """Wait for each, and return the queues from which nothing was taken for too long."""
+    async with asyncio.TaskGroup() as group:
+        emptied = {queue: group.create_task(queue.emptied(patience)) for queue in queues}
+        for runner in runners:
+            group.create_task(runner.quiet())
+    return {queue for queue, task in emptied.items() if not task.result()}
+
+
+def left_in(registry: Registry, handles: Handles) -> dict[str, int]:
+    """Return what is queued, or in the hands of a callback: names -> events."""
+    runners = list(handles)
+    bound = {runner.queue for runner in runners}
+    left: Counter[str] = Counter()
+    for runner in runners:
+        left[runner.name] += runner.undone
+    for queue in list(registry.active):
+        if queue not in bound:
+            left[queue.name] += queue.pending
+    return dict(+left)
+
+
+async def discard_all(registry: Registry) -> None:
+    """Close every queue, and drop and count what it holds. Complete even if it is cancelled."""
+    queues = list(registry)
+    try:
+        async for queue in _in_slices(queues, SLICE):
+            queue.discard()
+    finally:
+        for queue in queues:
+            if not queue.closed:
+                queue.discard()
+
+
+async def _in_slices(queues: list[BoundedQueue], size: int) -> AsyncIterator[BoundedQueue]:
+    for position, queue in enumerate(queues, 1):
+        yield queue
+        if not position % size:
+            await asyncio.sleep(0)

@@ -1,0 +1,97 @@
+"""``run``: a program around the default bus, which ends when it is told to and loses nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, TypeVar
+
+from edr.bus.default import existing_default_bus
+
+T = TypeVar("T")
+
+EX_TEMPFAIL = 75
+"""The exit status that tells a supervisor: stopped, with work left undone."""
+
+
+def run(
+    main: Coroutine[Any, Any, T],
+    *,
+    drain_timeout: float | None = 10.0,
+    debug: bool | None = None,
+    loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
+) -> T:
+    """Run ``main`` as ``asyncio.run`` does, and drain the default bus of its loop at the end.
+
+    However ``main`` ends, what is queued is handled then, for at most ``drain_timeout`` seconds;
+    what is left is logged. On SIGINT and SIGTERM ``main`` is cancelled first; a second signal
+    ends at once. From a thread that is not the main one, signals are left as they are.
+
+    Args:
+        main: the program.
+        drain_timeout: seconds; ``None`` for no limit.
+        debug: as in ``asyncio.run``.
+        loop_factory: as in ``asyncio.Runner``; ``uvloop.new_event_loop``, say.
+
+    Returns:
+        What ``main`` returns.
+
+    Raises:
+        KeyboardInterrupt: SIGINT came, and cancelled ``main``.
+        SystemExit: SIGTERM came, and cancelled ``main``. The status is 0 if nothing was left
+            undone, else 75, which asks a supervisor to start again.
+    """
+    with asyncio.Runner(debug=debug, loop_factory=loop_factory) as runner:
+        return runner.run(_run(main, drain_timeout))
+
+
+class _Signals:
+    """Cancels a task when a signal comes, and remembers the first one."""
+
+    def __init__(self) -> None:
+        self.first: signal.Signals | None = None
+
+    @contextmanager
+    def cancelling(self, task: asyncio.Task[Any]) -> Iterator[None]:
+        loop = task.get_loop()
+        handled = []
+        # Not in the main thread, or not on a system that has them.
+        with suppress(NotImplementedError, RuntimeError, ValueError):
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.add_signal_handler(number, self._came, number, task)
+                handled.append(number)
+        try:
+            yield
+        finally:
+            for number in handled:
+                loop.remove_signal_handler(number)
+
+    def _came(self, number: signal.Signals, task: asyncio.Task[Any]) -> None:
+        self.first = self.first or number
+        task.cancel()
+
+
+async def _run(main: Coroutine[Any, Any, T], drain_timeout: float | None) -> T:
+    task = asyncio.current_task()
+    assert task is not None
+    signals, left = _Signals(), {}
+    with signals.cancelling(task):
+        try:
+            try:
+                return await main
+            finally:
+                bus = existing_default_bus()
+                if bus is not None:
+                    try:
+                        left = await bus.drain(drain_timeout)
+                    finally:
+                        await bus.aclose()
+        except asyncio.CancelledError:
+            if signals.first is None:
+                raise
+            task.uncancel()
+    if signals.first is signal.SIGINT:
+        raise KeyboardInterrupt
+    raise SystemExit(EX_TEMPFAIL if left else 0)

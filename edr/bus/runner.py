@@ -1,0 +1,380 @@
+"""``CallbackRunner``: runs one callback on the events of one subscription.
+
+Each has its own subscription and its own task (or ``concurrency`` of them), so a callback that is
+slow, hangs or fails holds up no other, and no emitter beyond its policy. Whatever it raises is
+logged, counted and given to ``on_error``, and the next event is handled: an assertion that fails,
+an exit and a cancellation of its own too. What ends a worker is a cancellation from outside, and
+then what it leaves undone is told.
+
+Workers run in a context of their own. Rejected: that of whoever bound or started them, which kept
+the request in which a bus was first used for as long as the bus lived.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import Context, ContextVar
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol, TypeAlias
+
+from edr.bus.log import RateLimitedLog
+from edr.bus.options import function, plain_function, seconds, whole_number
+from edr.bus.overflow import Gap
+from edr.bus.queue import BoundedQueue
+from edr.bus.statistics import SubscriptionStatistics
+from edr.bus.subscription import Subscription, queue_of, statistics_of
+from edr.errors import SubscriptionOverflow
+from edr.records import Event
+
+Callback: TypeAlias = Callable[..., Any]
+"""``callback(event)``, or ``callback(event, payload)`` with a bound payload; async or plain."""
+
+OnError: TypeAlias = Callable[[BaseException, Event], Any]
+"""``on_error(exception, event)``, plain: called when a callback has failed on an event."""
+
+MAX_BACKOFF = 30.0
+"""Seconds between two tries at the most; the doubling would otherwise reach hours."""
+
+
+class _NoPayload:
+    def __repr__(self) -> str:
+        return "no payload"
+
+
+NO_PAYLOAD = _NoPayload()
+
+
+@dataclass(frozen=True, slots=True)
+class CallbackOptions:
+    """How a callback is run."""
+
+    concurrency: int = 1
+    """Calls at a time. 1 keeps the order; with more, events may overtake each other."""
+    timeout: float | None = None
+    """Seconds for each call of an async callback; ``None`` for no limit."""
+    retries: int = 0
+    """Further calls after one that failed."""
+    backoff: float = 0.1
+    """Seconds before the first retry; doubled for each further one, up to ``MAX_BACKOFF``."""
+    on_error: OnError | None = None
+
+    def __post_init__(self) -> None:
+        whole_number("concurrency", self.concurrency, at_least=1)
+        if self.timeout is not None:
+            seconds("timeout", self.timeout)
+        whole_number("retries", self.retries, at_least=0)
+        seconds("backoff", self.backoff, zero=True, infinite=False)
+        if self.on_error is not None:
+            plain_function("on_error", self.on_error)
+
+
+class RunnerBus(Protocol):
+    """The bus, as a runner sees it."""
+
+    def check_thread(self, call: str) -> None:
+        """Raise if the loop runs in another thread."""
+        ...
+
+    def callback_failed(self) -> None:
+        """Hear that a callback failed on an event, after its last retry."""
+        ...
+
+    def runner_ended(self, runner: CallbackRunner, undone: int) -> None:
+        """Hear that a runner is no more, and how many events it leaves against its will."""
+        ...
+
+
+class _Worker(asyncio.Task[None]):
+    """A task that knows whether it was cancelled by its own code.
+
+    A callback that cancels the task it runs in must not end the subscription; a loop that shuts
+    down must. Both look alike in the callback, and only here can they be told apart.
+    """
+
+    cancelled_itself = False
+
+    def cancel(self, msg: Any | None = None) -> bool:
+        if asyncio.current_task(self.get_loop()) is self:
+            self.cancelled_itself = True
+        return super().cancel(msg)
+
+
+class CallbackRunner:
+    """The tasks of one bound callback."""
+
+    def __init__(
+        self,
+        bus: RunnerBus,
+        callback: Callback,
+        payload: Any,
+        options: CallbackOptions,
+        subscription: Subscription,
+        log: RateLimitedLog,
+    ) -> None:
+        function("a callback", callback)
+        self.bus = bus
+        self.callback = callback
+        self.payload = payload
+        self.failed = 0
+        """Events on which the callback failed, after its last retry."""
+        self.retried = 0
+        """Further calls, after one that failed."""
+        self.in_flight = 0
+        """Events in the hands of the callback."""
+        self._options = options
+        self._subscription = subscription
+        self._log = log
+        self._workers: list[_Worker] = []
+        self._inside: list[_Worker] = []
+        self._interrupted = 0
+        self._stopped = False
+        self._quiet: asyncio.Future[None] | None = None
+
+    @property
+    def name(self) -> str:
+        """The name of its subscription."""
+        return self._subscription.name
+
+    @property
+    def queue(self) -> BoundedQueue:
+        """The queue that it takes from."""
+        return queue_of(self._subscription)
+
+    @property
+    def undone(self) -> int:
+        """Events that are queued, or in the hands of the callback, which does not wait for us."""
+        return self.queue.pending + self.in_flight - len(self._inside)
+
+    def statistics(self) -> SubscriptionStatistics:
+        """Return the counts of this moment. From any thread."""
+        return statistics_of(self.queue, self)
+
+    # Its tasks
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Start the workers, once, in the loop of the bus."""
+        if self._workers:
+            return
+        for number in range(self._options.concurrency):
+            name = f"edr:{self.name}" + (f":{number}" if number else "")
+            worker = _Worker(self._run(), loop=loop, name=name, context=Context())
+            worker.add_done_callback(self._worker_done)
+            self._workers.append(worker)
+
+    def workers(self) -> list[asyncio.Task[None]]:
+        """Return the tasks that still run."""
+        return [worker for worker in self._workers if not worker.done()]
+
+    def stop(self) -> None:
+        """End it now: drop what is queued, and cancel its calls, but for the one that asks."""
+        self.queue.discard()
+        self.cancel()
+        self.bus.runner_ended(self, 0)
+
+    def cancel(self) -> list[asyncio.Task[None]]:
+        """Cancel its calls, and return the tasks that will end.
+
+        Not the call in which this is called, nor those that wait for the bus: they go on, and
+        end with their event.
+        """
+        self._stopped = True
+        handling = _handling.get()
+        spared = {*self._inside, handling.worker if handling else None, _current_task_or_none()}
+        ending = [worker for worker in self.workers() if worker not in spared]
+        for worker in ending:
+            if not worker.get_loop().is_closed():
+                worker.cancel()
+        return ending
+
+    async def _run(self) -> None:
+        worker = asyncio.current_task()
+        assert isinstance(worker, _Worker)
+        async for event in self._subscription:
+            if isinstance(event, Gap):
+                continue
+            self.in_flight += 1
+            _handling.set(Handling(event, self, worker))
+            try:
+                await self._handle(event)
+            except BaseException:
+                self._interrupted += 1
+                raise
+            finally:
+                self.in_flight -= 1
+                _handling.set(None)
+                self.tell_if_quiet()
+            if _stopped_from_outside():  # and the callback made something else of it
+                raise asyncio.CancelledError
+
+    async def _handle(self, event: Event) -> None:
+        delay = self._options.backoff
+        for tries_left in range(self._options.retries, -1, -1):
+            try:
+                await self._call(event)
+            except KeyboardInterrupt:
+                raise
+            # Not only Exception: a consumer may not end the service that it listens to, and what
+            # it raises, an assertion of a test framework too, is not to vanish.
+            except BaseException as exc:
+                if isinstance(exc, asyncio.CancelledError) and _stopped_from_outside():
+                    raise
+                if isinstance(exc, GeneratorExit) and _current_task_or_none() is None:
+                    raise  # the coroutine is thrown away, with its loop
+                if not tries_left:
+                    self._failed(exc, event)
+                    return
+            else:
+                return
+            self.retried += 1
+            await asyncio.sleep(delay)
+            delay = min(2 * delay, MAX_BACKOFF)
+
+    async def _call(self, event: Event) -> None:
+        args = (event,) if self.payload is NO_PAYLOAD else (event, self.payload)
+        try:
+            result = self.callback(*args)
+            if inspect.isawaitable(result):
+                async with asyncio.timeout(self._options.timeout):
+                    await result
+        finally:
+            await _absorb_own_cancellation()
+
+    def _failed(self, exc: BaseException, event: Event) -> None:
+        self.failed += 1
+        self.bus.callback_failed()
+        self._log.log(
+            logging.ERROR,
+            f"callback {self.name} {type(exc).__name__}",
+            "callback %r failed on event %s of %s: %r",
+            self.name,
+            event.id,
+            event.app_name,
+            exc,
+            exc=exc,
+        )
+        if self._options.on_error is None:
+            return
+        try:
+            self._options.on_error(exc, event)
+        except Exception as fault:  # an error handler that fails is one more consumer's fault
+            self._log.log(
+                logging.ERROR,
+                f"on_error {self.name} {type(fault).__name__}",
+                "on_error of callback %r failed: %r",
+                self.name,
+                fault,
+                exc=fault,
+            )
+
+    def _worker_done(self, worker: asyncio.Task[None]) -> None:
+        """Close the subscription when its last worker is gone, whoever ended it."""
+        exc = None if worker.cancelled() else worker.exception()
+        if isinstance(exc, SubscriptionOverflow):
+            self._log.log(logging.ERROR, f"overflow {self.name}", "callback ended: %s", exc)
+        if not self.workers():
+            undone = self.queue.pending + self._interrupted
+            self.queue.discard()
+            self.bus.runner_ended(self, 0 if self._stopped else undone)
+        self.tell_if_quiet()
+
+    # Whether it has anything to do
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether there is nothing to do for it, or nobody to do it.
+
+        A callback that waits for the bus itself to be quiet or drained is not waited for.
+        """
+        if self.in_flight > len(self._inside):
+            return False
+        return not self.queue.to_take or len(self._inside) >= len(self.workers())
+
+    async def quiet(self) -> None:
+        """Wait until ``is_quiet``."""
+        while not self.is_quiet:
+            if self._quiet is None or self._quiet.done():
+                self._quiet = asyncio.get_running_loop().create_future()
+            await asyncio.wait({self._quiet})
+
+    def tell_if_quiet(self) -> None:
+        """Wake those who wait for ``quiet``."""
+        if self._quiet is not None and self.is_quiet and not self._quiet.done():
+            self._quiet.set_result(None)
+
+    @contextmanager
+    def waiting(self, worker: _Worker) -> Iterator[None]:
+        """Take note that the call in ``worker`` waits for the bus."""
+        self._inside.append(worker)
+        self.tell_if_quiet()
+        try:
+            yield
+        finally:
+            self._inside.remove(worker)
+
+
+class Handling(NamedTuple):
+    """One call of a callback."""
+
+    event: Event
+    runner: CallbackRunner
+    worker: _Worker
+
+
+_handling: ContextVar[Handling | None] = ContextVar("handling", default=None)
+
+
+def current_event() -> Event | None:
+    """Return the event that the running callback was called with, or ``None`` outside of one.
+
+    Also in what the callback calls, in tasks that it makes and in threads of
+    ``asyncio.to_thread``.
+    """
+    handling = _handling.get()
+    return None if handling is None else handling.event
+
+
+def is_inside(bus: RunnerBus) -> bool:
+    """Tell whether this is called in a callback of ``bus``, or in what that has begun."""
+    handling = _handling.get()
+    return handling is not None and handling.runner.bus is bus
+
+
+def waiting_inside(bus: RunnerBus) -> AbstractContextManager[None]:
+    """Let ``bus`` not wait for the callback that waits for it, if one does."""
+    handling = _handling.get()
+    if handling is None or handling.runner.bus is not bus or handling.worker.done():
+        return nullcontext()
+    return handling.runner.waiting(handling.worker)
+
+
+async def _absorb_own_cancellation() -> None:
+    """Take back what a callback did to the task that it runs in.
+
+    A callback that cancelled its task and then did not await has that cancellation still to
+    come; it comes here, and not where the next event is waited for.
+    """
+    worker = asyncio.current_task()
+    assert isinstance(worker, _Worker)
+    if worker.cancelled_itself:
+        try:
+            await asyncio.sleep(0)
+        finally:
+            worker.cancelled_itself = False
+            worker.uncancel()
+
+
+def _stopped_from_outside() -> bool:
+    """Tell whether the cancellation that a callback ran into was meant for its worker."""
+    worker = asyncio.current_task()
+    return worker is not None and worker.cancelling() > 0
+
+
+def _current_task_or_none() -> asyncio.Task[Any] | None:
+    try:
+        return asyncio.current_task()
+    except RuntimeError:  # no running loop: nothing of ours is running either
+        return None

@@ -1,0 +1,170 @@
+"""Events of other threads: none is stuck, and no thread waits for ever."""
+
+import asyncio
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from support.consuming import ticks
+
+import edr
+from edr.bus import inbox
+
+ARGS = ("app", "1", "ok", "info", {"n": 1})
+
+needs_eager_tasks = pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks are 3.12's")
+
+
+def run_program(program):
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+    )
+
+
+def test_asyncio_run_returns_while_a_thread_waits_for_its_event():
+    done = run_program("""
+import asyncio, time, edr
+async def main():
+    bus = edr.default_bus()
+    print(asyncio.get_running_loop().run_in_executor(None, emit, bus) and "started")
+    await asyncio.sleep(0)
+    time.sleep(0.05)
+def emit(bus):
+    time.sleep(0.01)
+    print(bus.emit_threadsafe("app", "1", "ok", "info", {}).result())
+asyncio.run(main())
+""")
+
+    assert done.stdout.split() == ["started", "0"]
+
+
+async def test_a_pump_that_was_cancelled_is_made_anew(bus):
+    subscription = bus.subscribe()
+    first = await asyncio.to_thread(bus.emit_threadsafe, *ARGS)
+    for task in asyncio.all_tasks() - {asyncio.current_task()}:
+        if "emit" not in repr(task) and "test" not in repr(task):
+            task.cancel()
+    await ticks()
+    second = await asyncio.to_thread(bus.emit_threadsafe, *ARGS)
+    await ticks()
+
+    assert (first.result(0), second.result(0)) == (1, 1)
+    assert subscription.statistics().pending == 2
+    subscription.close()
+    assert await bus.drain() == {}
+
+
+def test_a_pump_that_is_cancelled_before_its_first_step_loses_nothing():
+    async def scenario():
+        bus = edr.Bus()
+        bus.enter()
+        subscription = bus.subscribe()
+        result = bus.emit_threadsafe(*ARGS)
+        await asyncio.sleep(0)  # the pump exists, and has not run
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.cancel()
+        await ticks()
+        assert result.result(0) == 1
+        await subscription.aclose()
+        await bus.aclose()
+
+    asyncio.run(scenario())
+
+
+@needs_eager_tasks
+def test_under_eager_tasks_each_event_of_a_thread_arrives():
+    async def scenario():
+        asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
+        async with edr.Bus() as bus:
+            seen = []
+            bus.bind(edr.Binding(), lambda event: seen.append(event.body["n"]))
+            for _ in range(3):
+                future = await asyncio.to_thread(bus.emit_threadsafe, *ARGS)
+                assert await asyncio.wait_for(asyncio.wrap_future(future), 5) == 1
+        assert seen == [1, 1, 1]
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs a timer signal")
+def test_a_signal_handler_may_emit_while_its_thread_emits():
+    loop, buses, came = asyncio.new_event_loop(), [], []
+
+    async def serve():
+        bus = edr.Bus()
+        bus.enter()
+        buses.append(bus)
+        await stop.wait()
+        await bus.drain()
+
+    stop = asyncio.Event()
+    server = threading.Thread(target=loop.run_until_complete, args=(serve(),))
+    server.start()
+    while not buses:
+        time.sleep(0.001)  # another thread's first step
+    before = signal.signal(signal.SIGALRM, lambda *_: came.append(buses[0].emit_threadsafe(*ARGS)))
+    signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
+    try:
+        futures = [buses[0].emit_threadsafe(*ARGS) for _ in range(5000)]
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert {future.result(10) for future in [*futures, *came]} == {0}
+    assert came
+    loop.call_soon_threadsafe(stop.set)
+    server.join(10)
+    loop.close()
+
+
+def test_a_thread_gives_up_a_loop_that_does_not_run(monkeypatch):
+    monkeypatch.setattr(inbox, "MAX_ON_THE_WAY", 3)
+    monkeypatch.setattr(inbox, "POLL", 0.001)
+    monkeypatch.setattr(inbox, "PATIENCE", 0.003)
+    loop, bus = asyncio.new_event_loop(), edr.Bus()
+
+    async def use():
+        bus.enter()
+
+    async def drain():
+        return await bus.drain()
+
+    loop.run_until_complete(use())
+    outcomes = []
+
+    def emit():
+        for _ in range(4):
+            try:
+                outcomes.append(bus.emit_threadsafe(*ARGS))
+            except edr.WrongLoopError as exc:
+                outcomes.append(exc)
+
+    thread = threading.Thread(target=emit)
+    thread.start()
+    thread.join(10)
+    assert "has not run for" in str(outcomes.pop())
+    assert loop.run_until_complete(drain()) == {}
+    assert [future.result(0) for future in outcomes] == [0, 0, 0]
+    loop.close()
+
+
+def test_the_end_of_the_loop_frees_who_waits_for_an_event():
+    loop, bus = asyncio.new_event_loop(), edr.Bus()
+
+    async def use():
+        bus.enter()
+        return bus.emit_threadsafe(*ARGS)
+
+    future = loop.run_until_complete(use())
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    loop.close()
+
+    assert future.done()
+    with pytest.raises(edr.BusClosedError):
+        bus.emit_threadsafe(*ARGS)

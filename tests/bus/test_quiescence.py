@@ -1,0 +1,241 @@
+"""Drain, settled and aclose: they end, they share, and what they leave they tell."""
+
+import asyncio
+import logging
+
+import pytest
+from support.consuming import is_balanced, take_ready, ticks
+from support.shuffled_loop import run
+
+from edr import Binding, Bus, BusClosedError
+
+ALL = Binding()
+ARGS = ("app", "1", "ok", "info", {"n": 1})
+
+
+async def test_two_callbacks_may_both_drain(bus, emit):
+    seen = []
+
+    async def drains(event, who):
+        seen.append((who, await bus.drain()))
+
+    bus.bind(ALL, drains, "one")
+    bus.bind(ALL, drains, "two")
+    await emit(1)
+    async with asyncio.timeout(5):
+        assert await bus.drain() == {}
+    await ticks()
+
+    assert sorted(seen) == [("one", {}), ("two", {})]
+
+
+async def test_all_who_drain_share_one_drain(bus, emit):
+    seen = []
+
+    async def slow(event):
+        await asyncio.sleep(0)
+        seen.append(event.body["n"])
+
+    bus.bind(ALL, slow)
+    for n in range(10):
+        await emit(n)
+    outcomes = await asyncio.gather(*(bus.drain() for _ in range(3)))
+
+    assert outcomes == [{}, {}, {}]
+    assert seen == list(range(10))
+    assert bus.statistics().pending == 0
+
+
+async def test_a_drain_that_follows_a_cancelled_one_waits_for_it(bus, emit):
+    gate, seen = asyncio.Event(), []
+
+    async def slow(event):
+        await gate.wait()
+        seen.append(event.body["n"])
+
+    bus.bind(ALL, slow)
+    for n in range(10):
+        await emit(n)
+    first = asyncio.create_task(bus.drain())
+    await ticks()
+    first.cancel()
+    await asyncio.wait({first})
+    second = asyncio.create_task(bus.drain())
+    await ticks()
+    gate.set()
+
+    assert await second == {}
+    assert seen == list(range(10))
+
+
+def test_the_shortest_timeout_ends_a_drain_for_all():
+    async def scenario():
+        bus = Bus()
+        bus.bind(ALL, lambda event: asyncio.Event().wait(), name="hangs")
+        await bus.emit(*ARGS)
+        long, short = await asyncio.gather(bus.drain(60), bus.drain(2))
+        assert long == short == {"hangs": 1}
+        assert asyncio.get_running_loop().time() == pytest.approx(2, abs=0.1)
+
+    run(scenario)
+
+
+def test_a_bus_whose_emitters_wait_for_ever_ends_all_the_same():
+    async def scenario():
+        async with Bus(stall_after=float("inf")) as bus:
+            idle = bus.subscribe(name="idle")
+            await bus.emit(*ARGS)
+        assert asyncio.get_running_loop().time() == pytest.approx(5, abs=0.1)
+        assert idle.statistics().dropped == {"closed": 1}
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("ticks_before", range(8))
+def test_a_cancelled_end_leaves_no_task_and_nothing_pending(ticks_before):
+    async def scenario():
+        async def use():
+            async with bus:
+                bus.bind(ALL, lambda event: asyncio.Event().wait(), name="hangs")
+                bus.subscribe(name="idle")
+                for _ in range(3):
+                    await bus.emit(*ARGS)
+
+        bus = Bus()
+        using = asyncio.create_task(use())
+        await ticks(3 + ticks_before)
+        using.cancel()
+        await asyncio.wait({using})
+        assert using.cancelled()
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        assert bus.statistics().pending == 0
+        assert is_balanced(bus.statistics())
+
+    run(scenario)
+
+
+def test_events_that_follow_from_events_are_handled_while_it_drains():
+    async def scenario():
+        seen = []
+
+        async def order(event):
+            await asyncio.sleep(1)
+            await bus.emit("invoices", "1", "ok", "info", event.body)
+
+        async def forward():
+            async for event in invoices:
+                await bus.emit("mails", "1", "ok", "info", event.body)
+
+        bus = Bus()
+        invoices = bus.subscribe(Binding(app_name="invoices"))
+        bus.bind(Binding(app_name="orders"), order)
+        bus.bind(Binding(app_name="mails"), lambda event: seen.append(event.body["n"]))
+        forwarding = asyncio.create_task(forward())
+        for n in range(3):
+            await bus.emit("orders", "1", "ok", "info", {"n": n})
+        assert await bus.drain() == {}
+        await forwarding
+        assert seen == [0, 1, 2]
+        assert is_balanced(bus.statistics())
+
+    run(scenario)
+
+
+async def test_who_emits_from_elsewhere_is_refused_while_it_drains(bus, emit):
+    gate = asyncio.Event()
+    bus.bind(ALL, lambda event: gate.wait())
+    await emit(1)
+    draining = asyncio.create_task(bus.drain())
+    await ticks()
+    for use in (
+        bus.subscribe,
+        lambda: bus.bind(ALL, print),
+        lambda: bus.emit_nowait(*ARGS),
+        lambda: bus.emit_threadsafe(*ARGS),
+    ):
+        with pytest.raises(BusClosedError, match="drains"):
+            use()
+    gate.set()
+
+    assert await draining == {}
+
+
+async def test_settled_waits_for_what_is_queued_and_what_follows_and_stays_open(bus, emit):
+    seen = []
+
+    async def first(event):
+        await asyncio.sleep(0)
+        await emit(event.body["n"] + 1, "second")
+
+    bus.bind(Binding(app_name="first"), first)
+    bus.bind(Binding(app_name="second"), lambda event: seen.append(event.body["n"]))
+    await emit(1, "first")
+    assert await bus.settled() == {}
+    await emit(2, "first")
+    assert await bus.settled() == {}
+
+    assert seen == [2, 3]
+
+
+def test_settled_tells_what_its_time_did_not_suffice_for():
+    async def scenario():
+        async with Bus() as bus:
+            gate = asyncio.Event()
+            bus.bind(ALL, lambda event: gate.wait(), name="slow")
+            idle = bus.subscribe(name="idle")
+            await bus.emit(*ARGS)
+            await bus.emit(*ARGS)
+            assert await bus.settled(timeout=1) == {"slow": 2, "idle": 2}
+            gate.set()
+            assert take_ready(idle) == [1, 1]
+            assert await bus.settled() == {}
+
+    run(scenario)
+
+
+async def test_a_callback_may_wait_until_the_bus_is_settled(bus, emit):
+    seen = []
+
+    async def waits(event):
+        if event.body["n"] == 0:
+            seen.append(await bus.settled(timeout=5))
+
+    bus.bind(ALL, waits)
+    bus.bind(ALL, lambda event: seen.append(event.body["n"]))
+    await emit(0)
+    await bus.settled()
+    await ticks()
+
+    assert seen == [0, {}]
+
+
+def test_an_end_that_leaves_events_undone_says_so_once(caplog):
+    async def scenario():
+        async with Bus(node="n") as bus:
+            bus.subscribe(name="unread")
+            kept = bus.subscribe(name="forgotten")
+            for _ in range(3):
+                await bus.emit(*ARGS)
+            assert kept
+
+    with caplog.at_level(logging.INFO, "edr"):
+        run(scenario)
+    drains, ended = [line for line in caplog.messages if "forgotten" in line]
+    assert (
+        drains == "<Bus 'n' open, 1 subscription(s)> drains, with events left undone: 'forgotten' 3"
+    )
+    assert "'forgotten' 3" in ended
+
+
+async def test_aclose_lets_go_of_the_loop_between_slices():
+    bus = Bus()
+    held = [bus.subscribe() for _ in range(2000)]
+    closing = asyncio.create_task(bus.aclose())
+    turns = 0
+    while not closing.done():
+        await asyncio.sleep(0)
+        turns += 1
+
+    assert turns >= 4
+    assert held
+    assert bus.statistics().subscriptions == 0
