@@ -76,7 +76,7 @@ class _Signals:
 async def _run(main: Coroutine[Any, Any, T], drain_timeout: float | None) -> T:
     task = asyncio.current_task()
     assert task is not None
-    signals, left = _Signals(), {}
+    signals, all_done = _Signals(), True
     with signals.cancelling(task):
         try:
             try:
@@ -84,8 +84,9 @@ async def _run(main: Coroutine[Any, Any, T], drain_timeout: float | None) -> T:
             finally:
                 bus = existing_default_bus()
                 if bus is not None:
+                    all_done = False
                     try:
-                        left = await bus.drain(drain_timeout)
+                        all_done = not await bus.drain(drain_timeout)
                     finally:
                         await bus.aclose()
         except asyncio.CancelledError:
@@ -94,4 +95,4 @@ async def _run(main: Coroutine[Any, Any, T], drain_timeout: float | None) -> T:
             task.uncancel()
     if signals.first is signal.SIGINT:
         raise KeyboardInterrupt
-    raise SystemExit(EX_TEMPFAIL if left else 0)
+    raise SystemExit(0 if all_done else EX_TEMPFAIL)

@@ -1,6 +1,7 @@
 """The accounts above an account: the tree, the cache, and resolvers that misbehave."""
 
 import asyncio
+import sys
 
 import pytest
 from hypothesis import given
@@ -9,6 +10,7 @@ from support.consuming import take_ready, ticks
 from support.shuffled_loop import run
 
 from edr import AccountTree, Binding, Bus, InvalidEvent
+from edr.bus import accounts
 
 UNDER_ROOT = Binding(account_id="root", include_descendants=True)
 
@@ -258,3 +260,126 @@ async def test_a_wrong_account_is_refused_before_the_resolver_is_asked(account_i
             assert caught.value.path == "account_id"
 
     assert resolver.asked == []
+
+
+class Remembers:
+    """Answers each look-up after some turns of the loop, or as told."""
+
+    def __init__(self, answer):
+        self.answer = answer
+        self.at_once = self.most_at_once = 0
+
+    async def ancestors(self, account_id):
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        try:
+            await ticks(3)
+            return await self.answer(account_id)
+        finally:
+            self.at_once -= 1
+
+
+async def root(account_id):
+    return ["root"]
+
+
+@pytest.mark.parametrize("size", [0, 1, 10])
+async def test_who_waited_has_the_answer_whatever_the_cache_can_hold(size):
+    async with Bus(accounts=Remembers(root), accounts_cache=size) as bus:
+        above = bus.subscribe(UNDER_ROOT)
+        await asyncio.gather(*(emit_to(bus)(n, account_id=f"a{n}") for n in range(20)))
+
+        assert sorted(take_ready(above)) == list(range(20))
+        assert bus.statistics().account_failures == 0
+
+
+async def test_a_resolver_that_cancels_itself_is_counted():
+    async def cancels(account_id):
+        raise asyncio.CancelledError
+
+    async with Bus(accounts=Remembers(cancels)) as bus:
+        everything = bus.subscribe()
+        assert await emit_to(bus)(1) == 1
+
+        assert take_ready(everything) == [1]
+        assert bus.statistics().account_failures == 1
+
+
+async def test_emits_that_cannot_wait_begin_a_bounded_number_of_look_ups(monkeypatch):
+    monkeypatch.setattr(accounts, "MAX_LOOKUPS", 10)
+    resolver = Remembers(lambda account_id: asyncio.Event().wait())
+    bus = Bus(accounts=resolver)
+    for n in range(100):
+        bus.emit_nowait("app", "1", "ok", "info", {"n": n}, f"a{n}")
+    await ticks()
+
+    assert resolver.at_once == 10
+    assert bus.statistics().account_failures == 100
+    await bus.aclose()
+
+
+def test_a_look_up_that_nobody_waits_for_ends_too():
+    async def scenario():
+        resolver = Remembers(lambda account_id: asyncio.Event().wait())
+        async with Bus(accounts=resolver, accounts_timeout=1) as bus:
+            bus.emit_nowait("app", "1", "ok", "info", {}, "shop")
+            await asyncio.sleep(2)
+            assert resolver.at_once == 0
+            assert bus.statistics().account_failures == 2
+
+    run(scenario)
+
+
+def test_a_loop_that_is_busy_is_not_taken_for_a_resolver_that_is_silent():
+    async def scenario():
+        loop = asyncio.get_running_loop()
+
+        async def busy(account_id):
+            for _ in range(4):
+                await asyncio.sleep(0)
+                loop.now += 0.9  # as if other tasks had held the loop for so long
+            return ["root"]
+
+        async with Bus(accounts=Remembers(busy), accounts_timeout=1) as bus:
+            above = bus.subscribe(UNDER_ROOT)
+            await emit_to(bus)(1)
+            assert take_ready(above) == [1]
+            assert bus.statistics().account_failures == 0
+
+    run(scenario)
+
+
+async def test_look_ups_for_events_of_threads_go_on_at_once():
+    resolver = Remembers(root)
+    async with Bus(accounts=resolver) as bus:
+        bus.enter()
+        above = bus.subscribe(UNDER_ROOT)
+        for n in range(20):
+            bus.emit_threadsafe("app", "1", "ok", "info", {"n": n}, f"a{n}")
+        await ticks(30)
+
+        assert resolver.most_at_once == 20
+        assert take_ready(above) == list(range(20))
+
+
+def test_an_answer_without_a_wait_serves_under_eager_tasks():
+    async def scenario():
+        asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
+        async with Bus(accounts=AsyncResolver(["root"]), accounts_ttl=1e-9) as bus:
+            above = bus.subscribe(UNDER_ROOT)
+            for n in range(3):
+                await emit_to(bus)(n)
+            assert take_ready(above) == [0, 1, 2]
+
+    if sys.version_info < (3, 12):
+        pytest.skip("eager tasks are 3.12's")
+    asyncio.run(scenario())
+
+
+async def test_a_lone_surrogate_in_an_answer_is_a_failure():
+    async with Bus(accounts=Resolver(["ro\ud800ot"])) as bus:
+        everything = bus.subscribe()
+        await emit_to(bus)(1)
+
+        assert take_ready(everything) == [1]
+        assert bus.statistics().account_failures == 1

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import os
 import threading
 
 import pytest
@@ -160,3 +161,140 @@ async def test_two_buses_know_nothing_of_each_other(bus):
 
     assert take_ready(here) == [1]
     assert take_ready(there) == []
+
+
+def test_a_bare_on_serves_the_default_binding():
+    seen = []
+
+    async def main():
+        @edr.on
+        def bare(event):
+            seen.append(event.body["n"])
+
+        @edr.default_bus().on
+        def of_the_bus(event):
+            seen.append(event.body["n"])
+
+        await edr.emit(*ARGS)
+        await edr.default_bus().drain()
+        return bare
+
+    bare = asyncio.run(main())
+
+    assert seen == [1, 1]
+    assert bare.__name__ == "bare"
+    with pytest.raises(edr.InvalidBinding):
+        edr.on("app")
+
+
+def test_a_callback_bound_in_a_thread_serves_the_loops_that_run_already():
+    seen = []
+
+    async def main():
+        edr.default_bus()
+        handle = await asyncio.to_thread(edr.bind, edr.Binding(), seen.append)
+        await asyncio.sleep(0)
+        await edr.emit(*ARGS)
+        await edr.default_bus().drain()
+        handle.unbind()
+
+    asyncio.run(main())
+
+    assert len(seen) == 1
+
+
+def test_loops_that_ended_leave_no_bus_behind():
+    async def use():
+        await edr.emit(*ARGS)
+        await edr.default_bus().settled()
+
+    handle = edr.bind(edr.Binding(), lambda event: None)
+    for _ in range(20):
+        asyncio.run(use())
+    gc.collect()
+    kept = [each for each in gc.get_objects() if type(each).__name__ == "_DefaultBus"]
+    handle.unbind()
+
+    assert kept == []
+
+
+def test_unbinding_after_the_loop_is_closed_is_no_error(caplog):
+    bus = edr.Bus()
+
+    async def use():
+        handle = bus.bind(edr.Binding(), print)
+        bus.enter()
+        return handle
+
+    loop = asyncio.new_event_loop()
+    handle = loop.run_until_complete(use())
+    loop.close()
+    handle.unbind()
+
+    assert bus.statistics().subscriptions == 0
+
+
+def test_a_default_bus_that_was_drained_is_replaced_at_the_next_use():
+    async def main():
+        first = edr.default_bus()
+        await first.drain()
+        return first is not edr.default_bus()
+
+    assert asyncio.run(main())
+
+
+def test_the_default_bus_can_be_configured_before_its_first_use():
+    async def use():
+        return edr.default_bus().node
+
+    async def too_late():
+        edr.default_bus()
+        edr.configure(node="late")
+
+    try:
+        edr.configure(node="configured")
+        assert asyncio.run(use()) == "configured"
+        with pytest.raises(RuntimeError, match="in use already"):
+            asyncio.run(too_late())
+        with pytest.raises(ValueError, match="stall_after"):
+            edr.configure(stall_after=0)
+        with pytest.raises(TypeError):
+            edr.configure(stall_afer=1)
+        assert asyncio.run(use()) == "configured"
+    finally:
+        edr.configure()
+
+
+async def test_ending_from_another_thread_names_the_call_to_use_instead(bus):
+    subscription, handle = bus.subscribe(), bus.bind(edr.Binding(), print)
+    for call, name in ((subscription.close, "subscription.close"), (handle.unbind, "unbind")):
+        with pytest.raises(WrongLoopError, match=name):
+            await asyncio.to_thread(call)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+async def test_a_thread_of_a_forked_child_does_not_take_the_parents_bus_for_a_second_one():
+    edr.default_bus()
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        outcome = b"?"
+        try:
+            asyncio.events._set_running_loop(None)
+
+            async def main():
+                edr.default_bus()
+                future = await asyncio.to_thread(edr.emit_threadsafe, *ARGS)
+                return await asyncio.wrap_future(future)
+
+            outcome = str(asyncio.run(main())).encode()
+        except BaseException as exc:
+            outcome = repr(exc).encode()
+        finally:
+            os.write(writer, outcome)
+            os._exit(0)
+    os.close(writer)
+    os.waitpid(child, 0)
+    with os.fdopen(reader, "rb") as file:
+        assert file.read() == b"0"

@@ -1,0 +1,138 @@
+"""How programs end: with ``run`` they lose nothing, and without it they say what they lost."""
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+START = """
+import asyncio, os, signal, edr
+
+@edr.on
+async def handle(event):
+    await asyncio.sleep(0)
+    print(event.body["n"], flush=True)
+
+async def emit(count):
+    for n in range(count):
+        await edr.emit("app", "1", "ok", "info", {"n": n})
+"""
+
+
+def run_program(program):
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-X", "dev", "-c", START + program],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+
+
+def test_a_program_that_ends_with_events_undone_says_so_in_one_line():
+    done = run_program("asyncio.run(emit(100))")
+
+    assert done.returncode == 0
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert "events left undone: 'handle' 100" in done.stderr
+    assert "edr.run(main())" in done.stderr
+
+
+def test_run_handles_all_that_is_queued_before_it_returns():
+    done = run_program("edr.run(emit(100))")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.split() == [str(n) for n in range(100)]
+
+
+def test_run_returns_what_main_returns_and_raises_what_it_raises():
+    done = run_program("""
+async def main():
+    await emit(1)
+    return 7
+async def fails():
+    await emit(1)
+    raise ValueError("main's own")
+print(edr.run(main()))
+try:
+    edr.run(fails())
+except ValueError as exc:
+    print(exc)
+""")
+
+    assert done.stdout.split("\n") == ["0", "7", "0", "main's own", ""]
+    assert done.stderr == ""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, -signal.SIGINT)]
+)
+def test_a_signal_cancels_main_and_what_is_queued_is_handled(number, status):
+    done = run_program(f"""
+async def main():
+    await emit(3)
+    try:
+        os.kill(os.getpid(), {number:d})
+        await asyncio.sleep(60)
+    except asyncio.CancelledError:
+        print("cancelled")
+        raise
+edr.run(main())
+""")
+
+    assert done.returncode == status
+    assert sorted(done.stdout.split()) == ["0", "1", "2", "cancelled"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
+def test_a_deadline_or_a_second_signal_ends_it_and_the_status_says_what_was_lost():
+    done = run_program("""
+@edr.on(edr.Binding(app_name="stuck"), name="stuck")
+async def hangs(event):
+    os.kill(os.getpid(), signal.SIGTERM)
+    await asyncio.sleep(60)
+async def main():
+    await edr.emit("stuck", "1", "ok", "info", {"n": 0})
+    await asyncio.sleep(60)
+edr.run(main(), drain_timeout=0.05)
+""")
+
+    assert done.returncode == 75
+    assert "events left undone: 'stuck' 1" in done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
+def test_a_second_signal_ends_at_once():
+    done = run_program("""
+@edr.on(edr.Binding(app_name="stuck"), name="stuck")
+async def hangs(event):
+    asyncio.get_running_loop().call_later(0.05, os.kill, os.getpid(), signal.SIGTERM)
+    os.kill(os.getpid(), signal.SIGTERM)
+    await asyncio.sleep(60)
+async def main():
+    await edr.emit("stuck", "1", "ok", "info", {"n": 0})
+    await asyncio.sleep(60)
+edr.run(main(), drain_timeout=None)
+""")
+
+    assert "events left undone: 'stuck' 1" in done.stderr
+    assert done.returncode == 75
+
+
+def test_events_undone_are_told_at_exit_where_the_loop_was_just_closed():
+    done = run_program("""
+loop = asyncio.new_event_loop()
+bus = edr.Bus(node="mine")
+kept = bus.subscribe(name="kept")
+async def use():
+    await bus.emit("app", "1", "ok", "info", {})
+loop.run_until_complete(use())
+loop.close()
+""")
+
+    assert done.returncode == 0
+    assert "the event loop of <Bus 'mine'" in done.stderr
+    assert "events left undone: 'kept' 1" in done.stderr

@@ -1,0 +1,199 @@
+"""What a callback raises, and where it runs."""
+
+import asyncio
+import contextvars
+import threading
+
+import pytest
+from support.consuming import ticks
+
+import edr
+from edr import Binding, Bus
+
+ALL = Binding()
+REQUEST = contextvars.ContextVar("request", default=None)
+
+
+class Failed(BaseException):
+    """What a test framework raises for an assertion of its own."""
+
+
+@pytest.mark.parametrize(
+    "fault", [Failed("no"), BaseExceptionGroup("several", [Failed("a")]), GeneratorExit()]
+)
+async def test_what_is_no_exception_is_counted_and_told_too(bus, emit, caplog, fault):
+    seen, errors = [], []
+
+    def fails(event):
+        seen.append(event.body["n"])
+        if event.body["n"] == 0:
+            raise fault
+
+    handle = bus.bind(ALL, fails, on_error=lambda exc, event: errors.append(exc))
+    await emit(0)
+    await emit(1)
+    await bus.settled()
+
+    assert (seen, errors) == ([0, 1], [fault])
+    assert handle.statistics().failed == bus.statistics().callback_errors == 1
+    assert "failed on event" in caplog.text
+
+
+async def test_each_kind_of_failure_has_its_line(bus, emit, caplog):
+    faults = [ValueError("a"), ValueError("b"), KeyError("c"), ValueError("d")]
+
+    def fails(event):
+        raise faults[event.body["n"]]
+
+    handle = bus.bind(ALL, fails, name="fails")
+    for n in range(4):
+        await emit(n)
+    await bus.settled()
+
+    assert [record.exc_info[0] for record in caplog.records] == [ValueError, KeyError]
+    assert handle.statistics().failed == 4
+
+
+async def test_statistics_tell_what_became_of_delivered_events(bus, emit):
+    gate = asyncio.Event()
+
+    async def callback(event):
+        if event.body["n"] < 2:
+            raise OSError
+        await gate.wait()
+
+    handle = bus.bind(ALL, callback, retries=2, backoff=0)
+    for n in range(4):
+        await emit(n)
+    await ticks(50)
+
+    statistics = handle.statistics()
+    assert (statistics.failed, statistics.retried, statistics.in_flight) == (2, 4, 1)
+    assert (statistics.delivered, statistics.pending) == (3, 1)
+    gate.set()
+
+
+async def test_errors_after_unbind_are_in_the_count_of_the_bus(bus, emit):
+    async def unbinds_and_fails(event):
+        handle.unbind()
+        raise OSError
+
+    handle = bus.bind(ALL, unbinds_and_fails)
+    await emit(1)
+    await ticks()
+
+    assert bus.statistics().callback_errors == 1
+
+
+async def test_callbacks_do_not_run_in_the_context_of_who_bound_or_emitted(bus, emit):
+    seen = []
+    REQUEST.set("the one that bound")
+    bus.bind(ALL, lambda event: seen.append(REQUEST.get()))
+    await emit(1)
+    await bus.settled()
+
+    assert seen == [None]
+
+
+async def test_a_callback_its_tasks_and_its_threads_know_the_current_event(bus, emit):
+    seen = []
+
+    def note():
+        seen.append((edr.current_event().body["n"], threading.current_thread().name))
+
+    async def callback(event):
+        note()
+        await asyncio.create_task(asyncio.to_thread(note))
+
+    bus.bind(ALL, callback)
+    await emit(1)
+    await emit(2)
+    await bus.settled()
+
+    assert [n for n, _ in seen] == [1, 1, 2, 2]
+    assert edr.current_event() is None
+
+
+async def test_a_call_that_makes_something_else_of_its_cancellation_ends_too(bus, emit):
+    async def stubborn(event):
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise OSError from None
+
+    bus.bind(ALL, stubborn)
+    await emit(1)
+    await emit(2)
+    await ticks()
+    await bus.aclose()
+
+    assert bus.statistics().callback_errors == 1
+
+
+async def test_callbacks_cancelled_from_outside_leave_a_line(bus, emit, caplog):
+    bus.bind(ALL, lambda event: asyncio.Event().wait(), name="hangs")
+    for n in range(3):
+        await emit(n)
+    await ticks()
+    for task in asyncio.all_tasks():
+        if task.get_name() == "edr:hangs":
+            task.cancel()
+    await ticks()
+
+    assert "were cancelled" in caplog.text
+    assert "with events left undone: 'hangs' 3" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"concurrency": 2.0}, "concurrency is a whole number, not 2.0"),
+        ({"retries": 2.0}, "retries is a whole number, not 2.0"),
+        ({"retries": True}, "retries is a whole number, not True"),
+        ({"capacity": 2.5}, "capacity is a whole number, not 2.5"),
+        ({"timeout": float("nan")}, "timeout must be more than 0 seconds, not nan"),
+        ({"timeout": "5"}, "timeout is a number of seconds, not '5'"),
+        ({"backoff": float("inf")}, "backoff must be finite, not inf"),
+        ({"overflow": "bloc"}, "overflow is one of block, drop_oldest, drop_newest, close; not"),
+        ({"on_error": "print"}, "on_error must be callable, not 'print'"),
+    ],
+)
+async def test_a_wrong_option_is_refused_where_it_is_given(bus, options, message):
+    with pytest.raises((ValueError, TypeError)) as caught:
+        bus.bind(ALL, print, **options)
+
+    assert message in str(caught.value)
+    assert bus.statistics().subscriptions == 0
+
+
+async def test_what_a_call_would_not_run_is_no_callback(bus):
+    async def generates(event):
+        yield event
+
+    async def awaited(exc, event):
+        pass
+
+    with pytest.raises(TypeError, match="is a generator, and a call of it runs nothing"):
+        bus.bind(ALL, generates)
+    with pytest.raises(TypeError, match="on_error is called, not awaited"):
+        bus.bind(ALL, print, on_error=awaited)
+    with pytest.raises(TypeError, match="on_error is called, not awaited"):
+        Bus(on_error=awaited)
+    assert bus.statistics().subscriptions == 0
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"stall_after": float("nan")},
+        {"accounts_timeout": float("inf")},
+        {"accounts_ttl": None},
+        {"accounts_cache": -1},
+        {"accounts_cache": 1.5},
+        {"accounts": object()},
+        {"accounts": {"child": "parent"}},
+    ],
+)
+def test_wrong_options_of_a_bus_are_refused(options):
+    with pytest.raises((ValueError, TypeError)):
+        Bus(**options)
