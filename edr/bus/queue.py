@@ -549,6 +549,24 @@ class BoundedQueue:
         self._granted -= self.credit - credit
         self.credit = credit
 
+    def put_back(self, item: Event | Gap) -> None:
+        """Make ``item``, that was taken, the next one to be taken; drop it if nobody will."""
+        self._revoke()
+        if self.closed:
+            self.shared.totals.pending += not isinstance(item, Gap)
+        if self.closed and self.consumer is None:
+            self._count_drop(CLOSED)
+            return
+        if self.items is None:
+            self.items = deque()
+            self.append = self.items.append
+        self.items.appendleft(item)
+        if isinstance(item, Gap):
+            self._markers += 1
+        self._peak = max(self._peak, self.pending)
+        self.watch = True
+        self._wake_one()
+
     def note_consumer(self) -> asyncio.Task[Any] | None:
         """Take note that the current task takes from now on, and return it."""
         task = current_task(self.loop)
@@ -568,17 +586,23 @@ class BoundedQueue:
             self._sharers = [each for each in self._sharers if _is_alive(each, but=task)] or None
         return not self._sharers
 
-    def start_waiting(self) -> asyncio.Future[None]:
-        """Return a future that is done when there may be something to take, or it is closed.
+    def start_waiting(self, count: int = 1) -> asyncio.Future[None]:
+        """Return a future that is done when so many may be queued, or it is closed.
 
-        Whoever is cancelled while awaiting it calls ``stop_waiting``.
+        Whoever gives up awaiting it calls ``stop_waiting``.
         """
         loop = asyncio.get_running_loop()
         if self.loop is not loop:
             raise WrongLoopError(f"subscription {self.name!r} belongs to another event loop")
         self._revoke()
-        self.items = None  # the deque takes as much memory as all the rest of an idle queue
-        self.append = _no_deque_yet
+        if not self.items:
+            self.items = None  # the deque takes as much memory as all the rest of an idle queue
+            self.append = _no_deque_yet
+        elif self._idle is None or not self._idle:
+            # Credit for all but the last of them: only that one comes through offer, and wakes.
+            self.credit = max(0, min(count, self.capacity) - self._queued() - 1)
+            self._granted += self.credit
+            self._climbing = self.watch = True
         waiter: asyncio.Future[None] = loop.create_future()
         if self._idle is None:
             self._idle = []

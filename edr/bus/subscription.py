@@ -9,10 +9,13 @@ that: its clean-up waits for the loop's hooks, and a cancelled ``anext`` would e
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
+from edr.bus.options import seconds, whole_number
 from edr.bus.queue import BoundedQueue, current_task
 from edr.bus.statistics import SubscriptionStatistics, stable
 from edr.errors import BusClosedError
@@ -82,16 +85,11 @@ class Subscription:
         queue = self._queue
         # On the hot path the task is one that took before, so loop and consumer are known.
         if not queue.items or self._consumer is not current_task(queue.loop):
-            if queue.loop is None:
-                queue.loop = asyncio.get_running_loop() if queue.closed else self._bus.enter()
-            self._consumer = queue.note_consumer()
+            self._begin_to_take()
         elif not queue.watch:
             return queue.items.popleft()  # type: ignore[return-value]
         while not queue.items:
-            if queue.error is not None:
-                raise queue.error.with_traceback(None)  # it may be raised many times
-            if queue.closed:
-                raise StopAsyncIteration
+            self._raise_if_over()
             waiter = queue.start_waiting()
             try:
                 await waiter
@@ -103,6 +101,90 @@ class Subscription:
                 raise
         # A Gap is returned to those alone who asked for gaps; typing it would burden all others.
         return queue.take()  # type: ignore[return-value]
+
+    def _begin_to_take(self) -> None:
+        queue = self._queue
+        if queue.loop is None:
+            queue.loop = asyncio.get_running_loop() if queue.closed else self._bus.enter()
+        self._consumer = queue.note_consumer()
+
+    def _raise_if_over(self) -> None:
+        if self._queue.error is not None:
+            raise self._queue.error.with_traceback(None)  # it may be raised many times
+        if self._queue.closed:
+            raise StopAsyncIteration
+
+    def take(self, limit: int | None = None) -> list[Event]:
+        """Take what is queued, without waiting: an empty list if nothing is.
+
+        Args:
+            limit: how many at the most; ``None`` for all.
+
+        Raises:
+            SubscriptionOverflow: the CLOSE policy ended it, and all it held was taken.
+            WrongLoopError: the bus belongs to another event loop.
+        """
+        if limit is not None:
+            whole_number("limit", limit, at_least=1)
+        queue = self._queue
+        self._begin_to_take()
+        taken: list[Any] = []
+        while queue.items and (limit is None or len(taken) < limit):
+            taken.append(queue.take())
+        if not taken and queue.error is not None:
+            raise queue.error.with_traceback(None)
+        return taken
+
+    def batches(self, size: int, *, within: float = 0.0) -> Batches:
+        """Iterate over batches of events: for sinks, to which each call is dear.
+
+        A batch holds 1 to ``size`` events, in their order: ``size`` of them as soon as so many are
+        queued (or ``capacity``, if that is less), and what there is ``within`` seconds after its
+        first. They stay queued until the batch is complete, so a cancelled call has taken nothing,
+        and the bound and the counts hold.
+
+        Args:
+            size: events in a batch at the most.
+            within: seconds to wait for further ones; 0 takes what is there.
+        """
+        whole_number("size", size, at_least=1)
+        return Batches(self, size, seconds("within", within, zero=True))
+
+    async def ready(self, count: int = 1, *, within: float = 0.0) -> None:
+        """Wait until an event is queued, and then for ``count`` of them, ``within`` seconds.
+
+        Cancellation: safe; nothing is taken.
+
+        Raises:
+            StopAsyncIteration, SubscriptionOverflow: as ``__anext__``.
+        """
+        queue = self._queue
+        self._begin_to_take()
+        while not queue.items:
+            self._raise_if_over()
+            await self._wait(1, None)
+        if within and queue.pending < min(count, queue.capacity) and not queue.closed:
+            await self._wait(count, within)
+
+    async def _wait(self, count: int, timeout: float | None) -> None:
+        waiter = self._queue.start_waiting(count)
+        try:
+            await asyncio.wait({waiter}, timeout=timeout)
+        finally:
+            self._queue.stop_waiting(waiter)
+
+    @contextmanager
+    def returning(self, event: Event) -> Iterator[None]:
+        """Put ``event`` back, to be the next one, if what is done with it here fails.
+
+        ``with events.returning(event): await handle(event)`` in the loop over ``events``: at
+        least once, as long as the process lives. Also when it is cancelled.
+        """
+        try:
+            yield
+        except BaseException:
+            self._queue.put_back(event)
+            raise
 
     async def __aenter__(self) -> Self:
         return self
@@ -165,6 +247,28 @@ class Subscription:
         queue: BoundedQueue | None = getattr(self, "_queue", None)
         if queue is not None and (queue.pending or not queue.closed):
             queue.shared.abandon(queue)
+
+
+class Batches:
+    """The batches of a subscription, to iterate over. Made by ``Subscription.batches``."""
+
+    __slots__ = ("_size", "_subscription", "_within")
+
+    def __init__(self, subscription: Subscription, size: int, within: float) -> None:
+        self._subscription = subscription
+        self._size = size
+        self._within = within
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> list[Event]:
+        """Return the next batch. Cancellation: safe; a cancelled call has taken nothing."""
+        while True:
+            await self._subscription.ready(self._size, within=self._within)
+            batch = self._subscription.take(self._size)
+            if batch:  # else another task that shares the subscription was faster
+                return batch
 
 
 def queue_of(subscription: Subscription) -> BoundedQueue:

@@ -1,11 +1,14 @@
 """One subscription: taking, waiting, cancelling, ending."""
 
 import asyncio
+import contextlib
 import gc
+import random
 from dataclasses import replace
 
 import pytest
 from support.consuming import is_balanced, take_ready, ticks
+from support.shuffled_loop import run
 
 import edr
 from edr import Binding, Bus, InvalidBinding
@@ -331,3 +334,117 @@ async def test_a_rebind_that_is_refused_changes_nothing(bus, emit):
 
     assert take_ready(subscription) == [1]
     assert subscription.bindings == ()
+
+
+async def test_take_gives_what_is_queued_without_waiting(bus, emit):
+    subscription = bus.subscribe(overflow="close", capacity=3)
+    assert subscription.take() == []
+    for n in range(3):
+        await emit(n)
+    first, rest = subscription.take(2), subscription.take()
+    for n in range(4):
+        await emit(n)
+
+    assert [event.body["n"] for event in first + rest] == [0, 1, 2]
+    assert len(subscription.take()) == 3
+    with pytest.raises(edr.SubscriptionOverflow):
+        subscription.take()
+    for wrong in (0, 2.0, "a"):
+        with pytest.raises((ValueError, TypeError), match="limit"):
+            subscription.take(wrong)
+
+
+def numbers(batch):
+    return [event.body["n"] for event in batch]
+
+
+def test_a_batch_is_complete_or_as_old_as_it_may_be():
+    async def scenario():
+        async with Bus() as bus:
+            subscription, batches = bus.subscribe(), []
+            loop = asyncio.get_running_loop()
+
+            async def consume():
+                async for batch in subscription.batches(3, within=1):
+                    batches.append((loop.time(), numbers(batch)))
+
+            consumer = asyncio.create_task(consume())
+            for n in range(8):
+                await bus.emit("app", "1", "ok", "info", {"n": n})
+                await asyncio.sleep(0.25 if n < 6 else 0.75)
+            subscription.close()
+            await consumer
+            assert batches == [(0.5, [0, 1, 2]), (1.25, [3, 4, 5]), (2.5, [6, 7])]
+            assert subscription.statistics().delivered == 8
+
+    run(scenario)
+
+
+def test_a_cancelled_batch_has_taken_nothing_and_the_bound_holds():
+    async def scenario():
+        async with Bus() as bus:
+            subscription = bus.subscribe(capacity=4)
+            batches = subscription.batches(10, within=5)
+            for n in range(2):
+                await bus.emit("app", "1", "ok", "info", {"n": n})
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(1):
+                    await anext(batches)
+            assert subscription.statistics().pending == 2
+            taking = asyncio.create_task(anext(batches))
+            for n in range(2, 4):
+                await bus.emit("app", "1", "ok", "info", {"n": n})
+            assert numbers(await taking) == [0, 1, 2, 3]
+            assert asyncio.get_running_loop().time() == 1
+            assert is_balanced(subscription.statistics())
+            assert subscription.statistics().peak_pending == 4
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_batches_lose_and_double_nothing_whatever_the_order(seed):
+    async def scenario():
+        rng, seen = random.Random(seed), []
+
+        async def consume():
+            async for batch in subscription.batches(rng.randint(1, 5), within=rng.choice([0, 1])):
+                assert len(batch) >= 1
+                seen.extend(numbers(batch))
+                await asyncio.sleep(rng.choice([0, 0, 0.5]))
+
+        async with Bus() as bus:
+            subscription = bus.subscribe(capacity=rng.randint(1, 4))
+            consumers = [asyncio.create_task(consume()) for _ in range(rng.randint(1, 2))]
+            for n in range(30):
+                await bus.emit("app", "1", "ok", "info", {"n": n})
+                assert subscription.statistics().pending <= 5
+                if rng.random() < 0.3:
+                    await asyncio.sleep(rng.choice([0, 0.5, 2]))
+        await asyncio.gather(*consumers)
+        assert sorted(seen) == list(range(30))
+        assert is_balanced(subscription.statistics())
+
+    run(scenario, seed)
+
+
+async def test_an_event_whose_handling_fails_is_the_next_one_again(bus, emit):
+    subscription, seen = bus.subscribe(capacity=2), []
+    await emit(1)
+    await emit(2)
+    for tries in range(3):
+        event = await anext(subscription)
+        with contextlib.suppress(OSError), subscription.returning(event):
+            seen.append(event.body["n"])
+            if tries == 0:
+                raise OSError
+    assert seen == [1, 1, 2]
+    assert is_balanced(subscription.statistics())
+    assert subscription.statistics().delivered == 2
+
+    subscription.close()
+    await bus.aclose()
+    with contextlib.suppress(OSError), subscription.returning(event):
+        raise OSError
+    assert is_balanced(subscription.statistics())
+    assert bus.statistics().pending == subscription.statistics().pending
