@@ -17,22 +17,32 @@ from edr.bus.default import (
     configure,
     default_bus,
     emit,
+    emit_anywhere,
     emit_nowait,
     emit_threadsafe,
     on,
     publish,
+    publish_anywhere,
+    publish_nowait,
+    publish_threadsafe,
     subscribe,
 )
-from edr.bus.emitter import Emitter
+from edr.bus.emitter import Emitter, context
 from edr.bus.overflow import DropReason, Gap, Overflow
 from edr.bus.run import run
 from edr.bus.runner import current_event
-from edr.bus.statistics import BusStatistics, SubscriptionStatistics
-from edr.bus.subscription import Subscription
+from edr.bus.statistics import (
+    BusStatistics,
+    SubscriptionInfo,
+    SubscriptionStatistics,
+    Verdict,
+)
+from edr.bus.subscription import Batches, Subscription
 
 __all__ = [
     "AccountResolver",
     "AccountTree",
+    "Batches",
     "Bus",
     "BusStatistics",
     "DropReason",
@@ -42,16 +52,23 @@ __all__ = [
     "ImportTimeHandle",
     "Overflow",
     "Subscription",
+    "SubscriptionInfo",
     "SubscriptionStatistics",
+    "Verdict",
     "bind",
     "configure",
+    "context",
     "current_event",
     "default_bus",
     "emit",
+    "emit_anywhere",
     "emit_nowait",
     "emit_threadsafe",
     "on",
     "publish",
+    "publish_anywhere",
+    "publish_nowait",
+    "publish_threadsafe",
     "run",
     "subscribe",
 ]

@@ -32,11 +32,11 @@ from datetime import UTC, datetime
 from math import inf
 from threading import get_ident
 from types import TracebackType
-from typing import Any, Self, TypeVar, overload
+from typing import Any, Self, TypeVar, Unpack, overload
 
 from edr.bus.accounts import AccountCache, AccountResolver
 from edr.bus.backpressure import settle
-from edr.bus.callbacks import Handle, Handles, is_callback
+from edr.bus.callbacks import Handle, Handles, OnOptions, bindings_of, decorator
 from edr.bus.inbox import ThreadInbox
 from edr.bus.interest import InterestWatch, OnInterest
 from edr.bus.log import RateLimitedLog
@@ -56,12 +56,13 @@ from edr.bus.runner import (
     is_inside,
     waiting_inside,
 )
-from edr.bus.statistics import BusStatistics
+from edr.bus.statistics import BusStatistics, SubscriptionInfo, Verdict
 from edr.bus.subscription import Subscription, queue_of
 from edr.bus.template import Draft, Template, TemplateKey, checked_account
 from edr.errors import BusClosedError, InvalidEvent, WrongLoopError, kind_of
 from edr.records import (
     Binding,
+    BindingFields,
     Event,
     FrozenDict,
     Severity,
@@ -143,6 +144,7 @@ class Bus(LoopBound):
         self._left: Counter[str] = Counter()
 
         self._emits = 0
+        self._refused = 0
         self._callback_errors = 0
         self._account_failures = 0
         self._accounts: AccountCache | None = None
@@ -300,33 +302,87 @@ class Bus(LoopBound):
             BusClosedError: the bus was closed, or its loop was.
             WrongLoopError: no loop has used the bus yet, or this is a fork of its process.
         """
-        if account_id is not None:
-            account_id = checked_account(account_id)
-        draft = self._draft((app_name, app_version, severity, verbosity), account_id, body, None)
+        draft = self._draft_of(app_name, app_version, severity, verbosity, body, account_id)
+        return self._hand_over(draft)
+
+    def emit_anywhere(
+        self,
+        app_name: str,
+        app_version: str,
+        severity: Severity | str,
+        verbosity: Verbosity | str,
+        body: Mapping[str, Any],
+        account_id: str | None = None,
+    ) -> bool:
+        """Emit from any thread, the loop's too, and never wait: for log handlers and their like.
+
+        On the loop's thread this is ``emit_nowait``; elsewhere the event is checked, copied and
+        stamped here and handed over, unless 1,024 events of threads are on their way already, or
+        the bus is over. What is refused so is counted, in ``statistics().refused``, and logged.
+
+        Returns:
+            Whether the event is on its way; what becomes of it then is in the counts.
+
+        Raises:
+            InvalidEvent: as ``emit``.
+            WrongLoopError: no loop has used the bus yet, or this is a fork of its process.
+        """
+        if get_ident() == self._thread:
+            self.emit_nowait(app_name, app_version, severity, verbosity, body, account_id)
+            return True
+        draft = self._draft_of(app_name, app_version, severity, verbosity, body, account_id)
+        return self._hand_over_nowait(draft)
+
+    def publish_threadsafe(self, event: Event) -> Future[int]:
+        """Emit an event that exists already from any thread, as ``emit_threadsafe`` does."""
+        return self._hand_over(_checked_event(event))
+
+    def publish_anywhere(self, event: Event) -> bool:
+        """Emit an event that exists already from any thread, as ``emit_anywhere`` does."""
+        if get_ident() == self._thread:
+            self.publish_nowait(event)
+            return True
+        return self._hand_over_nowait(_checked_event(event))
+
+    def _hand_over(self, draft: Draft | Event) -> Future[int]:
         self._check_inflow()
+        return self._inbox.put(draft, self._known_loop(), wait=get_ident() != self._thread)
+
+    def _hand_over_nowait(self, draft: Draft | Event) -> bool:
+        loop = self._known_loop()
+        drains = self._drain is not None and not is_inside(self)
+        if self._closed or drains or not self._inbox.put_nowait(draft, loop):
+            self._refused += 1
+            self._log.log(
+                logging.WARNING,
+                "refused",
+                "%r refused an event of another thread: %s",
+                self,
+                "it is over" if self._closed or drains else "too many are on their way",
+            )
+            return False
+        return True
+
+    def _known_loop(self) -> asyncio.AbstractEventLoop:
+        if self._pid != os.getpid():
+            self._check_open()
         if self._loop is None:
             raise WrongLoopError(
                 f"no event loop has used {self!r} yet; in the one that shall, call its enter()"
             )
-        return self._inbox.put(draft, self._loop, wait=get_ident() != self._thread)
+        loop: asyncio.AbstractEventLoop = self._loop
+        return loop
 
     def _wanted_by(self, event: Event, besides: Subscription | None) -> tuple[BoundedQueue, ...]:
         if get_ident() != self._thread or current_task(self._loop) is None:
             self._enter_to_emit()
-        try:
-            fields = event.__dict__
-            key = (
-                fields["app_name"],
-                fields["app_version"],
-                fields["severity"],
-                fields["verbosity"],
-            )
-            body = fields["body"]
-        except (AttributeError, KeyError):
-            body = None
-        if type(body) is not FrozenDict:
-            # Pydantic's model_construct checks nothing.
-            raise InvalidEvent(f"publish takes an edr.Event that was validated, not {event!r}")
+        fields = _checked_event(event).__dict__
+        key = (
+            fields["app_name"],
+            fields["app_version"],
+            fields["severity"],
+            fields["verbosity"],
+        )
         try:
             route = self._known_routes[key]
         except (KeyError, TypeError):
@@ -335,12 +391,25 @@ class Bus(LoopBound):
             route = self._routes.find(key)
         queues = route.queues
         if not queues and not route.unwanted:
-            queues = route.wanting(fields["account_id"], fields["account_tree"], body)
+            queues = route.wanting(fields["account_id"], fields["account_tree"], fields["body"])
         self._emits += 1
         if besides is None:
             return queues
         source = queue_of(besides)
         return tuple([queue for queue in queues if queue is not source])
+
+    def _draft_of(
+        self,
+        app_name: str,
+        app_version: str,
+        severity: Severity | str,
+        verbosity: Verbosity | str,
+        body: Mapping[str, Any],
+        account_id: str | None,
+    ) -> Draft:
+        if account_id is not None:
+            account_id = checked_account(account_id)
+        return self._draft((app_name, app_version, severity, verbosity), account_id, body, None)
 
     def _draft(
         self,
@@ -356,17 +425,21 @@ class Bus(LoopBound):
             raise _no_object(body)
         return Draft(key, account_id, snapshot(body), timestamp, last_number)
 
-    def _prepare(self, draft: Draft) -> None:
+    def _prepare(self, draft: Draft | Event) -> None:
         """Begin what ``_offer`` will wait for."""
-        if self._accounts is not None and draft.account_id is not None:
-            self._accounts.prepare(draft.account_id)
+        if self._accounts is None or draft.account_id is None or isinstance(draft, Event):
+            return
+        self._accounts.prepare(draft.account_id)
 
-    async def _offer(self, draft: Draft) -> tuple[int, list[Ticket]]:
+    async def _offer(self, draft: Draft | Event) -> tuple[int, list[Ticket]]:
         """Find the accounts above, match, and put.
 
         The event goes to those who were subscribed when its emit was called: not to one who
         comes while the accounts are looked up.
         """
+        tickets: list[Ticket] = []
+        if isinstance(draft, Event):
+            return put_all(self._wanted_by(draft, None), draft, tickets), tickets
         account_id = draft.account_id
         account_tree: tuple[str, ...] = ()
         if self._accounts is not None and account_id is not None:
@@ -380,7 +453,6 @@ class Bus(LoopBound):
         if not queues:
             return 0, []
         event = route.stamp(draft.body, draft.timestamp, account_id, account_tree)
-        tickets: list[Ticket] = []
         return put_all(queues, event, tickets), tickets
 
     # Subscribe
@@ -392,8 +464,11 @@ class Bus(LoopBound):
         overflow: Overflow | str = Overflow.BLOCK,
         name: str | None = None,
         gaps: bool = False,
+        **wanted: Unpack[BindingFields],
     ) -> Subscription:
         """Subscribe to what any of ``bindings`` matches; without one, to the default binding.
+
+        The fields of one binding may be given as keywords: ``subscribe(severity="warning")``.
 
         The subscription is registered when this returns: what is emitted after it is seen. An
         event that several of its bindings match comes once.
@@ -404,6 +479,7 @@ class Bus(LoopBound):
             overflow: what happens to an event that finds ``capacity`` queued.
             name: stands in warnings and statistics.
             gaps: put a ``Gap`` into the stream where events were dropped.
+            wanted: the fields of one more binding.
 
         Raises:
             InvalidBinding: something is no binding.
@@ -411,10 +487,10 @@ class Bus(LoopBound):
         """
         whole_number("capacity", capacity, at_least=1)
         policy = choice("overflow", overflow, Overflow)
-        wanted = checked_bindings(bindings or (Binding(),))
+        checked = bindings_of(bindings, wanted)
         self.check_usable()
         self._check_inflow()
-        queue = self._registry.add(wanted, capacity, policy, name, gaps=gaps)
+        queue = self._registry.add(checked, capacity, policy, name, gaps=gaps)
         return Subscription(self, queue)
 
     def watch_interest(
@@ -521,22 +597,15 @@ class Bus(LoopBound):
     @overload
     def on(self, callback: F, /) -> F: ...
     @overload
-    def on(self, *bindings: Binding, **options: Any) -> Callable[[F], F]: ...
+    def on(self, *bindings: Binding, **options: Unpack[OnOptions]) -> Callable[[F], F]: ...
     def on(self, *bindings: Any, **options: Any) -> Any:
         """Decorate a callback: ``bind`` it, with the same options, and return it unchanged.
 
-        Without a binding, with parentheses or without, it serves the default one.
+        The fields of one binding may be given as keywords, beside the options:
+        ``@bus.on(app_name="billing", retries=2)``. Without a binding, with parentheses or
+        without, it serves the default one.
         """
-        if len(bindings) == 1 and not options and is_callback(bindings[0]):
-            self.bind(Binding(), bindings[0])
-            return bindings[0]
-
-        def decorate(callback: F) -> F:
-            self.bind(bindings or Binding(), callback, **options)
-            return callback
-
-        checked_bindings(bindings or (Binding(),))
-        return decorate
+        return decorator(self.bind, bindings, options)
 
     def callback_failed(self) -> None:
         """Hear that a callback failed on an event; its runner calls this."""
@@ -568,7 +637,20 @@ class Bus(LoopBound):
         task.add_done_callback(self._tasks.discard)
         return task
 
-    # Statistics and the end
+    # What is going on
+
+    def subscriptions(self) -> tuple[SubscriptionInfo, ...]:
+        """Return what is subscribed and bound, in the order in which it came. From any thread."""
+        works = {runner.queue: runner for runner in self._handles}
+        return tuple([self._registry.info_of(queue, works.get(queue)) for queue in self._registry])
+
+    def explain(self, event: Event) -> tuple[Verdict, ...]:
+        """Tell of each subscription whether it wants ``event``, and if not, why. From any thread.
+
+        It asks ``Binding.explain``, not the index, so it takes microseconds for each.
+        """
+        _checked_event(event)
+        return tuple([self._registry.verdict_of(queue, event) for queue in self._registry])
 
     def statistics(self) -> BusStatistics:
         """Return the counts of this moment, as a frozen snapshot.
@@ -588,6 +670,7 @@ class Bus(LoopBound):
             pending=sums.pending,
             stalled=sums.stalled,
             callback_errors=self._callback_errors,
+            refused=self._refused,
             account_failures=self._account_failures,
         )
 
@@ -758,6 +841,17 @@ class Bus(LoopBound):
                 await self.drain()
         finally:
             await self.aclose()
+
+
+def _checked_event(event: Event) -> Event:
+    """Return ``event`` if it was validated; pydantic's model_construct checks nothing."""
+    try:
+        body = event.__dict__["body"]
+    except (AttributeError, KeyError):
+        body = None
+    if type(body) is not FrozenDict:
+        raise InvalidEvent(f"publish takes an edr.Event that was validated, not {event!r}")
+    return event
 
 
 def _no_object(body: object) -> InvalidEvent:

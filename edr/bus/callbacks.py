@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
-from typing import Any
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from typing import Any, TypedDict, TypeVar
 
-from edr.bus.runner import Callback, CallbackRunner
+from edr.bus.overflow import Overflow
+from edr.bus.runner import Callback, CallbackRunner, OnError
 from edr.bus.statistics import SubscriptionStatistics
-from edr.records import Binding
+from edr.records import Binding, BindingFields, checked_bindings
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Handle:
@@ -100,8 +103,48 @@ class Handles:
             del self._alike[_key_of(handle)]
 
 
-def is_callback(value: object) -> bool:
-    """Tell whether a decorator was written without parentheses, and this is what it decorates."""
+class BindOptions(TypedDict, total=False):
+    """The options of ``bind``."""
+
+    name: str | None
+    capacity: int
+    overflow: Overflow | str
+    concurrency: int
+    timeout: float | None
+    retries: int
+    backoff: float
+    on_error: OnError | None
+
+
+class OnOptions(BindOptions, BindingFields, total=False):
+    """What ``on`` takes: the options of ``bind``, and the fields of one binding."""
+
+    payload: Any
+
+
+def bindings_of(bindings: Iterable[Any], fields: BindingFields) -> tuple[Binding, ...]:
+    """Return the bindings that were given, and the one whose fields were; or the default one."""
+    if fields:
+        bindings = (*bindings, Binding(**fields))
+    return checked_bindings(tuple(bindings) or (Binding(),))
+
+
+def decorator(bind: Callable[..., Any], bindings: tuple[Any, ...], options: dict[str, Any]) -> Any:
+    """Return what ``on`` returns: a decorator, or what it was written on without parentheses."""
+    if len(bindings) == 1 and not options and _is_decorated(bindings[0]):
+        bind(Binding(), bindings[0])
+        return bindings[0]
+    fields: Any = {name: options.pop(name) for name in Binding.model_fields if name in options}
+    wanted = bindings_of(bindings, fields)
+
+    def decorate(callback: F) -> F:
+        bind(wanted, callback, **options)
+        return callback
+
+    return decorate
+
+
+def _is_decorated(value: object) -> bool:
     return callable(value) and not isinstance(value, Binding)
 
 

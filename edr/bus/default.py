@@ -7,16 +7,16 @@ import concurrent.futures
 import weakref
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import suppress
-from typing import Any, TypeVar, overload
+from typing import Any, TypeVar, Unpack, overload
 
 from edr.bus.bus import Bus
-from edr.bus.callbacks import Handle, is_callback, is_same
+from edr.bus.callbacks import BindOptions, Handle, OnOptions, decorator, is_same
 from edr.bus.loop_bound import is_loop_running
 from edr.bus.overflow import Overflow
 from edr.bus.runner import NO_PAYLOAD, Callback
 from edr.bus.subscription import Subscription
 from edr.errors import WrongLoopError
-from edr.records import Binding, Event, Severity, Verbosity, checked_bindings
+from edr.records import Binding, BindingFields, Event, Severity, Verbosity
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -185,16 +185,46 @@ def _bus_for_thread() -> Bus:
         ) from None
 
 
+def emit_anywhere(
+    app_name: str,
+    app_version: str,
+    severity: Severity | str,
+    verbosity: Verbosity | str,
+    body: Mapping[str, Any],
+    account_id: str | None = None,
+) -> bool:
+    """``Bus.emit_anywhere`` on the default bus, found as by ``emit_threadsafe``."""
+    return _bus_for_thread().emit_anywhere(
+        app_name, app_version, severity, verbosity, body, account_id
+    )
+
+
+def publish_nowait(event: Event) -> int:
+    """``Bus.publish_nowait`` on the default bus."""
+    return default_bus().publish_nowait(event)
+
+
+def publish_threadsafe(event: Event) -> concurrent.futures.Future[int]:
+    """``Bus.publish_threadsafe`` on the default bus, found as by ``emit_threadsafe``."""
+    return _bus_for_thread().publish_threadsafe(event)
+
+
+def publish_anywhere(event: Event) -> bool:
+    """``Bus.publish_anywhere`` on the default bus, found as by ``emit_threadsafe``."""
+    return _bus_for_thread().publish_anywhere(event)
+
+
 def subscribe(
     *bindings: Binding,
     capacity: int = 1024,
     overflow: Overflow | str = Overflow.BLOCK,
     name: str | None = None,
     gaps: bool = False,
+    **wanted: Unpack[BindingFields],
 ) -> Subscription:
     """``Bus.subscribe`` on the default bus."""
     return default_bus().subscribe(
-        *bindings, capacity=capacity, overflow=overflow, name=name, gaps=gaps
+        *bindings, capacity=capacity, overflow=overflow, name=name, gaps=gaps, **wanted
     )
 
 
@@ -202,7 +232,7 @@ def bind(
     bindings: Binding | Iterable[Binding],
     callback: Callback,
     payload: Any = NO_PAYLOAD,
-    **options: Any,
+    **options: Unpack[BindOptions],
 ) -> Handle | ImportTimeHandle:
     """``Bus.bind`` on the default bus; without a running loop, on that of each loop to come."""
     if is_loop_running():
@@ -212,7 +242,7 @@ def bind(
         if handle.is_of(wanted, callback, payload):
             return handle
     Bus().bind(wanted, callback, payload, **options)  # a wrong argument is refused here and now
-    handle = ImportTimeHandle(wanted, callback, payload, options)
+    handle = ImportTimeHandle(wanted, callback, payload, dict(options))
     _bound_at_import.append(handle)
     for loop, bus in list(_buses.items()):  # of other threads, or of a loop that pauses
         if not bus.is_over:
@@ -224,19 +254,12 @@ def bind(
 @overload
 def on(callback: F, /) -> F: ...
 @overload
-def on(*bindings: Binding, **options: Any) -> Callable[[F], F]: ...
+def on(*bindings: Binding, **options: Unpack[OnOptions]) -> Callable[[F], F]: ...
 def on(*bindings: Any, **options: Any) -> Any:
     """Decorate a callback: ``bind`` it, with the same options, and return it unchanged.
 
-    Without a binding, with parentheses or without, it serves the default one.
+    The fields of one binding may be given as keywords, beside the options:
+    ``@edr.on(app_name="billing", retries=2)``. Without a binding, with parentheses or without, it
+    serves the default one.
     """
-    if len(bindings) == 1 and not options and is_callback(bindings[0]):
-        bind(Binding(), bindings[0])
-        return bindings[0]
-
-    def decorate(callback: F) -> F:
-        bind(bindings or Binding(), callback, **options)
-        return callback
-
-    checked_bindings(bindings or (Binding(),))
-    return decorate
+    return decorator(bind, bindings, options)

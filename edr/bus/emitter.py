@@ -1,14 +1,46 @@
-"""``Emitter``: to emit what a logger is to logging. Who you are is said once."""
+"""``Emitter``: to emit what a logger is to logging. Who you are is said once.
+
+``context`` says what holds for a while, a request or a job: every emitter adds it to the events
+that are emitted there, in tasks and threads that begin there too. What is said nearest to the
+event wins: its own body, then the emitter's fields, then the context.
+"""
 
 from __future__ import annotations
 
 import concurrent.futures
-from collections.abc import Coroutine, Mapping
-from typing import Any
+from collections.abc import Coroutine, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, NamedTuple, Self
 
 from edr.bus import default
 from edr.bus.bus import Bus
 from edr.records import Severity, Verbosity
+
+
+class _Context(NamedTuple):
+    account_id: str | None
+    fields: Mapping[str, Any]
+
+
+_context: ContextVar[_Context] = ContextVar("context", default=_Context(None, {}))  # noqa: B039 - never changed
+
+
+@contextmanager
+def context(account_id: str | None = None, /, **fields: Any) -> Iterator[None]:
+    """Let what emitters emit within this have these fields in its body, and this account.
+
+    ``with edr.context("acme", request_id="r1"):`` Contexts may be nested; the inner one wins. An
+    account that an emitter or its call names wins over it.
+    """
+    outer = _context.get()
+    token = _context.set(
+        _Context(outer.account_id if account_id is None else account_id, {**outer.fields, **fields})
+    )
+    try:
+        yield
+    finally:
+        _context.reset(token)
 
 
 class Emitter:
@@ -18,12 +50,13 @@ class Emitter:
         app_name: the service.
         app_version: its version.
         account_id: the account of events that name none themselves.
-        bus: where to; by default the default bus of the loop that emits.
+        bus: where to; by default the default bus of the loop that emits. It may be set later.
+        fields: what every body has that does not say otherwise.
 
     Its methods promise and raise what those of ``Bus`` do.
     """
 
-    __slots__ = ("_bus", "account_id", "app_name", "app_version")
+    __slots__ = ("account_id", "app_name", "app_version", "bus", "fields")
 
     def __init__(
         self,
@@ -32,14 +65,26 @@ class Emitter:
         account_id: str | None = None,
         *,
         bus: Bus | None = None,
+        fields: Mapping[str, Any] | None = None,
     ) -> None:
         self.app_name = app_name
         self.app_version = app_version
         self.account_id = account_id
-        self._bus = bus
+        self.bus = bus
+        self.fields: Mapping[str, Any] = dict(fields or {})
 
     def __repr__(self) -> str:
         return f"Emitter({self.app_name!r}, {self.app_version!r}, {self.account_id!r})"
+
+    def bind(self, account_id: str | None = None, /, **fields: Any) -> Self:
+        """Return an emitter like this one whose bodies have these fields too, and this account."""
+        return type(self)(
+            self.app_name,
+            self.app_version,
+            self.account_id if account_id is None else account_id,
+            bus=self.bus,
+            fields={**self.fields, **fields},
+        )
 
     def emit(
         self,
@@ -49,14 +94,7 @@ class Emitter:
         account_id: str | None = None,
     ) -> Coroutine[Any, Any, int]:
         """``Bus.emit``; to be awaited."""
-        return (self._bus or default).emit(
-            self.app_name,
-            self.app_version,
-            severity,
-            verbosity,
-            body,
-            self.account_id if account_id is None else account_id,
-        )
+        return (self.bus or default).emit(*self._values(severity, verbosity, body, account_id))
 
     def emit_nowait(
         self,
@@ -66,13 +104,8 @@ class Emitter:
         account_id: str | None = None,
     ) -> int:
         """``Bus.emit_nowait``."""
-        return (self._bus or default).emit_nowait(
-            self.app_name,
-            self.app_version,
-            severity,
-            verbosity,
-            body,
-            self.account_id if account_id is None else account_id,
+        return (self.bus or default).emit_nowait(
+            *self._values(severity, verbosity, body, account_id)
         )
 
     def emit_threadsafe(
@@ -83,11 +116,63 @@ class Emitter:
         account_id: str | None = None,
     ) -> concurrent.futures.Future[int]:
         """``Bus.emit_threadsafe``."""
-        return (self._bus or default).emit_threadsafe(
-            self.app_name,
-            self.app_version,
-            severity,
-            verbosity,
-            body,
-            self.account_id if account_id is None else account_id,
+        return (self.bus or default).emit_threadsafe(
+            *self._values(severity, verbosity, body, account_id)
         )
+
+    def emit_anywhere(
+        self,
+        severity: Severity | str,
+        verbosity: Verbosity | str,
+        body: Mapping[str, Any],
+        account_id: str | None = None,
+    ) -> bool:
+        """``Bus.emit_anywhere``."""
+        return (self.bus or default).emit_anywhere(
+            *self._values(severity, verbosity, body, account_id)
+        )
+
+    def ok(
+        self,
+        body: Mapping[str, Any],
+        *,
+        verbosity: Verbosity | str = Verbosity.INFO,
+        account_id: str | None = None,
+    ) -> Coroutine[Any, Any, int]:
+        """``emit`` of severity ok; to be awaited."""
+        return self.emit(Severity.OK, verbosity, body, account_id)
+
+    def warning(
+        self,
+        body: Mapping[str, Any],
+        *,
+        verbosity: Verbosity | str = Verbosity.WARN,
+        account_id: str | None = None,
+    ) -> Coroutine[Any, Any, int]:
+        """``emit`` of severity warning; to be awaited."""
+        return self.emit(Severity.WARNING, verbosity, body, account_id)
+
+    def critical(
+        self,
+        body: Mapping[str, Any],
+        *,
+        verbosity: Verbosity | str = Verbosity.ERROR,
+        account_id: str | None = None,
+    ) -> Coroutine[Any, Any, int]:
+        """``emit`` of severity critical; to be awaited."""
+        return self.emit(Severity.CRITICAL, verbosity, body, account_id)
+
+    def _values(
+        self,
+        severity: Severity | str,
+        verbosity: Verbosity | str,
+        body: Mapping[str, Any],
+        account_id: str | None,
+    ) -> tuple[str, str, Severity | str, Verbosity | str, Mapping[str, Any], str | None]:
+        around = _context.get()
+        if (around.fields or self.fields) and isinstance(body, Mapping):
+            body = {**around.fields, **self.fields, **body}
+        for known in (self.account_id, around.account_id):
+            if account_id is None:
+                account_id = known
+        return self.app_name, self.app_version, severity, verbosity, body, account_id

@@ -26,6 +26,7 @@ from edr.bus.backpressure import settle
 from edr.bus.queue import Ticket
 from edr.bus.template import Draft
 from edr.errors import BusClosedError, WrongLoopError
+from edr.records import Event
 
 MAX_ON_THE_WAY = 1024
 """Events of other threads that may be unsettled at a time; then a thread waits. As many as a queue
@@ -39,8 +40,10 @@ PATIENCE = 5.0
 """Seconds for which a thread waits for a loop that does not run: it may be run again."""
 
 
-Offer: TypeAlias = Callable[[Draft], Awaitable[tuple[int, list[Ticket]]]]
-"""Puts a draft; returns how many queues admitted it, and the tickets to settle."""
+Offer: TypeAlias = Callable[[Draft | Event], Awaitable[tuple[int, list[Ticket]]]]
+"""Puts a draft, or an event that exists already.
+
+Returns how many queues admitted it, and the tickets to settle."""
 
 
 class ThreadInbox:
@@ -55,19 +58,21 @@ class ThreadInbox:
     def __init__(
         self,
         offer: Offer,
-        prepare: Callable[[Draft], object],
+        prepare: Callable[[Draft | Event], object],
         spawn: Callable[[Coroutine[object, object, None]], asyncio.Task[None]],
     ) -> None:
         self._offer = offer
         self._prepare = prepare
         self._spawn = spawn
-        self._drafts: deque[tuple[Draft, Future[int]]] = deque()
+        self._drafts: deque[tuple[Draft | Event, Future[int]]] = deque()
         self._slots: queue.SimpleQueue[None] | None = None
         self._pump: asyncio.Task[None] | None = None
         self._settling: set[asyncio.Task[None]] = set()
         self._closed = False
 
-    def put(self, draft: Draft, loop: asyncio.AbstractEventLoop, *, wait: bool) -> Future[int]:
+    def put(
+        self, draft: Draft | Event, loop: asyncio.AbstractEventLoop, *, wait: bool
+    ) -> Future[int]:
         """Hand ``draft`` over and wake the loop; from any thread.
 
         Args:
@@ -95,7 +100,7 @@ class ThreadInbox:
             self.close()
         return future
 
-    def put_nowait(self, draft: Draft, loop: asyncio.AbstractEventLoop) -> bool:
+    def put_nowait(self, draft: Draft | Event, loop: asyncio.AbstractEventLoop) -> bool:
         """Hand ``draft`` over unless too many are on their way, or the loop is no more."""
         if len(self._drafts) + len(self._settling) >= MAX_ON_THE_WAY:
             return False

@@ -20,8 +20,9 @@ from edr.bus.losses import LossLog
 from edr.bus.overflow import Overflow
 from edr.bus.queue import BoundedQueue
 from edr.bus.routes import Routes
-from edr.bus.statistics import Totals, stable
-from edr.records import Binding
+from edr.bus.statistics import SubscriptionInfo, Totals, Verdict, stable
+from edr.bus.subscription import Work, statistics_of
+from edr.records import Binding, Event
 
 SLICE = 500
 """Queues that are closed in one go. Each takes some 10 µs, so the loop is held for 5 ms."""
@@ -57,6 +58,7 @@ class Registry:
         self._wake = wake
         self._abandoned: deque[BoundedQueue] = deque()
         self._release_is_due = False
+        self._names = Names()
         self._last_number = 0
         self._version = 0
 
@@ -82,7 +84,8 @@ class Registry:
     ) -> BoundedQueue:
         """Make a queue, and register it for ``bindings``."""
         self._last_number += 1
-        queue = BoundedQueue(self, self._last_number, capacity, overflow, name, gaps=gaps)
+        unique = self._names.take(name) if name else None
+        queue = BoundedQueue(self, self._last_number, capacity, overflow, unique, gaps=gaps)
         self._routes.add(queue, bindings)
         return queue
 
@@ -93,6 +96,22 @@ class Registry:
     def bindings_of(self, queue: BoundedQueue) -> tuple[Binding, ...]:
         """Return what ``queue`` is offered; nothing once it is closed."""
         return self._routes.bindings_of(queue)
+
+    def info_of(self, queue: BoundedQueue, work: Work | None) -> SubscriptionInfo:
+        """Tell of ``queue`` what there is to tell. From any thread."""
+        return SubscriptionInfo(
+            name=queue.name,
+            bindings=self.bindings_of(queue),
+            capacity=queue.capacity,
+            overflow=queue.overflow,
+            statistics=statistics_of(queue, work),
+        )
+
+    def verdict_of(self, queue: BoundedQueue, event: Event) -> Verdict:
+        """Tell whether ``queue`` is offered ``event``, and if not, why."""
+        reasons = [binding.explain(event) for binding in self.bindings_of(queue)]
+        nearest = min(reasons, key=len, default=())
+        return Verdict(queue.name, wanted=bool(reasons) and not nearest, why_not=nearest)
 
     def watch_interest(self, on_change: OnInterest, besides: BoundedQueue | None) -> InterestWatch:
         """Tell ``on_change`` of what the queues want, but for ``besides``."""
@@ -112,6 +131,7 @@ class Registry:
         """Hear that ``queue`` admits nothing more."""
         self._version += 1
         self._routes.remove(queue)
+        self._names.give_back(queue.name)
         self.losses.closed(queue)
 
     # Those that nobody consumes any more
@@ -168,3 +188,26 @@ class Registry:
         self._version += 1
         for queue in [queue for queue in self.active if not queue.to_take]:
             queue.fold()
+
+
+class Names:
+    """Makes the names of what lives at a time unique: the second ``audit`` is ``audit #2``."""
+
+    def __init__(self) -> None:
+        # Name -> how many live that were given it, and the last number.
+        self._given: dict[str, tuple[int, int]] = {}
+
+    def take(self, name: str) -> str:
+        """Return ``name``, with a number if another one has it."""
+        living, last = self._given.get(name, (0, 0))
+        self._given[name] = (living + 1, last + 1)
+        return name if not last else f"{name} #{last + 1}"
+
+    def give_back(self, name: str) -> None:
+        """Take note that one that had ``name`` lives no more."""
+        given = name if name in self._given else name.rpartition(" #")[0]
+        living, last = self._given.get(given, (0, 0))
+        if living > 1:
+            self._given[given] = (living - 1, last)
+        else:
+            self._given.pop(given, None)

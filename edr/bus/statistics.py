@@ -5,6 +5,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from edr.bus.overflow import Overflow
+from edr.records import Binding, Mismatch
+
 
 @dataclass(frozen=True, slots=True)
 class SubscriptionStatistics:
@@ -48,8 +51,37 @@ class BusStatistics:
     """How many subscriptions are stalled now."""
     callback_errors: int
     """Events on which a callback failed, after its last retry."""
+    refused: int
+    """Events of other threads that ``emit_anywhere`` and ``publish_anywhere`` did not take."""
     account_failures: int
     """Look-ups of an account's ancestors that failed; their events had an empty tree."""
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriptionInfo:
+    """One subscription, or one bound callback, of a bus at one moment."""
+
+    name: str
+    bindings: tuple[Binding, ...]
+    """What it is offered, in the fewest bindings that say it."""
+    capacity: int
+    overflow: Overflow
+    statistics: SubscriptionStatistics
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether one subscription wants an event. As text it is one line for people."""
+
+    name: str
+    wanted: bool
+    why_not: tuple[Mismatch, ...]
+    """What disagrees, with the binding of it that comes nearest; empty if it is wanted."""
+
+    def __str__(self) -> str:
+        if self.wanted:
+            return f"\N{CHECK MARK} {self.name}"
+        return f"\N{BALLOT X} {self.name}: {'; '.join(map(str, self.why_not))}"
 
 
 @dataclass(slots=True)

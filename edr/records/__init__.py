@@ -11,6 +11,7 @@ binding means, and every index agrees with it always.
 
 from edr.records.binding import (
     Binding,
+    BindingFields,
     bindings_from_json,
     bindings_to_json,
     checked_bindings,
@@ -24,6 +25,7 @@ from edr.records.trie import Branch, Spot, SubscriptionTrie, bindings_at, spots_
 
 __all__ = [
     "Binding",
+    "BindingFields",
     "BindingIndex",
     "Branch",
     "Event",

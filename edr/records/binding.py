@@ -5,7 +5,7 @@ that the trie is tested against: when the two disagree, the trie is wrong.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, TypedDict, TypeVar, cast
 
 import orjson
 from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, WithJsonSchema
@@ -84,6 +84,19 @@ _SEVERITY_SCHEMA = _one_or_many({"type": "string", "enum": list(Severity)})
 _VERBOSITY_SCHEMA = _one_or_many({"type": "string", "enum": list(Verbosity)})
 
 
+class BindingFields(TypedDict, total=False):
+    """The fields of a binding, as keywords of the functions that make one of them."""
+
+    account_id: str | Sequence[str]
+    include_descendants: bool
+    app_name: str | Sequence[str]
+    severity: Severity | str | Sequence[Severity | str]
+    exact_severity: bool
+    verbosity: Verbosity | str | Sequence[Verbosity | str]
+    exact_verbosity: bool
+    body: Pattern | Mapping[str, Any] | None
+
+
 class Binding(FrozenModel):
     """Which events a subscription wants; all fields must agree.
 
@@ -133,6 +146,11 @@ class Binding(FrozenModel):
             exact_verbosity: bool = False,
             body: Pattern | Mapping[str, Any] | None = None,
         ) -> None: ...
+
+    @classmethod
+    def everything(cls) -> Self:
+        """Return the binding that every event matches, of whatever verbosity."""
+        return cls(verbosity=Verbosity.TRACE)
 
     def matches(self, event: Event) -> bool:
         """Tell whether ``event`` is wanted."""

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 from support.consuming import take_ready
 
-from edr import Binding, Bus, Event, InvalidEvent, Severity, Verbosity
+from edr import Binding, Bus, Event, InvalidBinding, InvalidEvent, Severity, Verbosity
 from edr.bus.routes import MAX_ROUTES
 
 
@@ -186,3 +186,79 @@ async def test_subscriptions_that_come_and_go_leave_nothing_behind(bus):
 
     assert bus._routes.queues == {}
     assert not bus._routes._spots
+
+
+async def test_what_is_subscribed_is_listed_with_all_there_is_to_say(bus, emit):
+    first = bus.subscribe(Binding(app_name="a"), name="audit", capacity=5, overflow="drop_oldest")
+    second = bus.subscribe(Binding(app_name="b"), name="audit")
+    bus.bind(Binding(severity="critical"), print, name="pager")
+    await emit(1, "a")
+    listed = bus.subscriptions()
+
+    assert [each.name for each in listed] == ["audit", "audit #2", "pager"]
+    assert [each.bindings for each in listed] == [
+        (Binding(app_name="a"),),
+        (Binding(app_name="b"),),
+        (Binding(severity="critical"),),
+    ]
+    assert (listed[0].capacity, listed[0].overflow) == (5, "drop_oldest")
+    assert listed[0].statistics.pending == 1
+    assert await asyncio.to_thread(bus.subscriptions) is not None
+    first.close()
+    third = bus.subscribe(name="audit")
+    assert (second.name, third.name) == ("audit #2", "audit #3")
+
+
+async def test_a_name_is_free_again_when_all_who_had_it_are_gone(bus):
+    for _ in range(3):
+        subscription = bus.subscribe(name="a #2")
+        assert subscription.name == "a #2"
+        await subscription.aclose()
+    assert bus.subscribe(name="a").name == "a"
+
+
+async def test_explain_says_of_each_subscription_why_not(bus, make_event):
+    bus.subscribe(
+        Binding(severity="critical"), Binding(app_name="b", severity="ok", account_id="x"), name="a"
+    )
+    bus.subscribe(name="everything")
+    bus.subscribe(Binding(body={"queue": {"id": ["q9"]}}), name="wallboard")
+    verdicts = bus.explain(make_event(severity="warning", body={"queue": {"id": "q7"}}))
+
+    assert [verdict.wanted for verdict in verdicts] == [False, True, False]
+    assert list(map(str, verdicts)) == [
+        '✗ a: severity: wanted ["critical"], found "warning"',
+        "✓ everything",
+        '✗ wallboard: body.queue.id: wanted ["q9"], found "q7"',
+    ]
+    with pytest.raises(InvalidEvent):
+        bus.explain({})
+
+
+async def test_the_fields_of_a_binding_may_be_keywords(bus, emit):
+    seen = []
+    warnings = bus.subscribe(severity="warning", name="w", capacity=3)
+    either = bus.subscribe(Binding(app_name="a"), app_name="b")
+
+    @bus.on(app_name="a", severity="critical", retries=2)
+    def critical(event):
+        seen.append(event.body["n"])
+
+    await emit(1, "a", "critical")
+    await emit(2, "b")
+    await bus.settled(timeout=0)
+    await asyncio.sleep(0)
+
+    assert (take_ready(warnings), take_ready(either), seen) == ([1], [1, 2], [1])
+    for wrong in ({"severty": "warning"}, {"severity": "warn"}):
+        with pytest.raises(InvalidBinding):
+            bus.subscribe(**wrong)
+    with pytest.raises(InvalidBinding):
+        bus.on(severity="warn")
+
+
+async def test_everything_is_what_everything_matches(bus, emit):
+    everything = bus.subscribe(Binding.everything())
+    await emit(1, verbosity="trace")
+
+    assert take_ready(everything) == [1]

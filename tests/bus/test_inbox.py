@@ -8,7 +8,7 @@ import threading
 import time
 
 import pytest
-from support.consuming import ticks
+from support.consuming import take_ready, ticks
 
 import edr
 from edr.bus import inbox
@@ -168,3 +168,47 @@ def test_the_end_of_the_loop_frees_who_waits_for_an_event():
     assert future.done()
     with pytest.raises(edr.BusClosedError):
         bus.emit_threadsafe(*ARGS)
+
+
+async def test_emit_anywhere_takes_events_of_any_thread_and_never_waits(bus, make_event):
+    seen = bus.subscribe()
+    assert bus.emit_anywhere(*ARGS)
+    assert await asyncio.to_thread(bus.emit_anywhere, *ARGS)
+    assert bus.publish_anywhere(make_event(body={"n": 2}))
+    assert await asyncio.to_thread(bus.publish_anywhere, make_event(body={"n": 3}))
+    future = await asyncio.to_thread(bus.publish_threadsafe, make_event(body={"n": 4}))
+    await ticks()
+
+    assert future.result(0) == 1
+    assert take_ready(seen) == [1, 1, 2, 3, 4]
+    assert bus.statistics().refused == 0
+
+
+async def test_what_is_refused_is_counted_and_said(bus, monkeypatch, caplog):
+    bus.enter()
+    monkeypatch.setattr(inbox, "MAX_ON_THE_WAY", 3)
+    outcomes = []
+    thread = threading.Thread(
+        target=lambda: outcomes.extend(bus.emit_anywhere(*ARGS) for _ in range(5))
+    )
+    thread.start()
+    thread.join()  # the loop is held, so nothing is taken out meanwhile
+
+    assert outcomes == [True, True, True, False, False]
+    assert bus.statistics().refused == 2
+    assert "refused an event of another thread: too many are on their way" in caplog.text
+    await bus.aclose()
+    assert not await asyncio.to_thread(bus.emit_anywhere, *ARGS)
+    assert bus.statistics().refused == 3
+
+
+def test_before_any_loop_there_is_nowhere_to_emit_to(make_event):
+    bus = edr.Bus()
+    for emit in (bus.emit_anywhere, bus.emit_threadsafe):
+        with pytest.raises(edr.WrongLoopError, match="no event loop has used"):
+            emit(*ARGS)
+    for publish in (bus.publish_anywhere, bus.publish_threadsafe):
+        with pytest.raises(edr.InvalidEvent):
+            publish({"no": "event"})
+        with pytest.raises(edr.WrongLoopError, match="no event loop has used"):
+            publish(make_event())
