@@ -9,9 +9,11 @@ look-up or two in what the trie has left open, and only what was found there is 
 Rejected: one memo of all six values. Ten thousand accounts that come round fall out of any memo
 before they come again, and each then paid for the checks and the whole match: 15 times the cost.
 
-**Stale.** A subscription that comes or goes makes the routes stale that it bears upon; each is
-matched anew when it is used again. The checks are never done twice, and a route that is stale
-already costs a change nothing: so a change costs at most what the emits since the last one paid.
+**Stale.** What comes or goes at an account leaves the routes as they are: they look at the accounts
+that are there, and only what they remember of accounts is asked anew. A subscription for every
+account makes the routes stale that it bears upon; each is matched anew when it is used again. The
+checks are never done twice, and a route that is stale already costs a change nothing: so a change
+costs at most what the emits since the last one paid.
 
 Cost: an emit to nobody makes one look-up here, or three where accounts are bound to.
 """
@@ -27,6 +29,7 @@ from edr.bus.template import Template, TemplateKey
 from edr.records import (
     Binding,
     Branch,
+    Change,
     Event,
     Found,
     Place,
@@ -71,6 +74,7 @@ class Route:
 
     __slots__ = (
         "_answers",
+        "_answers_at",
         "_branch",
         "_everyone",
         "_older",
@@ -86,6 +90,7 @@ class Route:
         self.template = template
         self.stamp = template.stamp
         self._routes = routes
+        self._answers_at = 0
         # Who wants the events of an account, with the tree for which that was found.
         self._answers: dict[str, tuple[tuple[str, ...], Found[BoundedQueue]]] = {}
         self._older = self._answers
@@ -107,6 +112,11 @@ class Route:
         if self._answers or self._older:
             self._answers = self._older = {}
 
+    def ask_for_account(self) -> None:
+        """Take note that accounts matter now."""
+        self.queues = ()
+        self.unwanted = False
+
     def forget_older(self) -> None:
         """Forget the answers that were not used for long."""
         self._older, self._answers = self._answers, {}
@@ -121,27 +131,27 @@ class Route:
         """
         branch = self._branch
         if branch is None:
-            branch = self._renew()
+            branch = self._branch = self._routes.branch(self)
+            self._everyone = found_among(branch.everyone)
         answer = self._everyone
-        if account_id is not None and branch.asks_for_account:
-            answer = self._of_account(branch, account_id, account_tree)
+        if branch.asks_for_account:
+            if account_id is not None:
+                answer = self._of_account(branch, account_id, account_tree)
+        elif not answer.by_body:
+            self.queues = answer.always
+            self.unwanted = not answer.always and not self._routes.debug
         if answer.by_body:
             return tuple(answer.wanting(snapshot(body)))
         if self._routes.debug:
             snapshot(body)
         return answer.always
 
-    def _renew(self) -> Branch[Any]:
-        branch = self._branch = self._routes.branch(self)
-        everyone = self._everyone = found_among(branch.everyone)
-        if not branch.asks_for_account and not everyone.by_body:
-            self.queues = everyone.always
-            self.unwanted = not everyone.always and not self._routes.debug
-        return branch
-
     def _of_account(
         self, branch: Branch[Any], account_id: str, account_tree: tuple[str, ...]
     ) -> Found[BoundedQueue]:
+        if self._answers_at != branch.changes:
+            self._answers_at = branch.changes
+            self._answers = self._older = {}
         known = self._answers.get(account_id) or self._older.get(account_id)
         if known is not None and known[0] == account_tree:
             return known[1]
@@ -224,13 +234,11 @@ class Routes:
 
     def _store(self, value: Any, places: Iterable[Place]) -> None:
         for place in places:
-            if self._spots.add(place, value):
-                self._forget(place[0])
+            self._changed(place[0], self._spots.add(place, value))
 
     def _take_out(self, value: Any, places: Iterable[Place]) -> None:
         for place in places:
-            if self._spots.remove(place, value):
-                self._forget(place[0])
+            self._changed(place[0], self._spots.remove(place, value))
 
     # What an event finds
 
@@ -274,6 +282,16 @@ class Routes:
             for routes in self._fresh_of_cell.values():
                 for route in routes:
                     route.forget_older()
+
+    def _changed(self, spot: Spot, change: Change) -> None:
+        if change is Change.BRANCH:
+            self._forget(spot)
+        elif change is Change.FIRST_ACCOUNT:
+            fresh = self._fresh_of_app
+            apps = fresh.values() if spot.app_name is None else [fresh.get(spot.app_name, {})]
+            for routes in apps:
+                for route in routes:
+                    route.ask_for_account()
 
     def _forget(self, spot: Spot) -> None:
         """Make stale what a change at ``spot`` bears upon."""

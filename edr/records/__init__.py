@@ -21,13 +21,14 @@ from edr.records.event import Event, default_node
 from edr.records.index import BindingIndex, Found, Place, SpotIndex, found_among, places_of
 from edr.records.levels import Severity, Verbosity
 from edr.records.pattern import Mismatch, Pattern, PatternIndex
-from edr.records.trie import Branch, Spot, SubscriptionTrie, bindings_at, spots_of
+from edr.records.trie import Branch, Change, Spot, SubscriptionTrie, bindings_at, spots_of
 
 __all__ = [
     "Binding",
     "BindingFields",
     "BindingIndex",
     "Branch",
+    "Change",
     "Event",
     "Found",
     "FrozenDict",

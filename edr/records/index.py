@@ -22,7 +22,7 @@ from edr.records.binding import Binding, checked_bindings
 from edr.records.event import Event
 from edr.records.levels import Severity, Verbosity
 from edr.records.pattern import Pattern, PatternIndex
-from edr.records.trie import Branch, Spot, SubscriptionTrie, spots_of
+from edr.records.trie import Branch, Change, Spot, SubscriptionTrie, spots_of
 
 T = TypeVar("T", bound=Hashable)
 
@@ -83,46 +83,42 @@ class SpotIndex(Generic[T]):
     def __bool__(self) -> bool:
         return bool(self._trie)
 
-    def add(self, place: Place, value: T) -> bool:
+    def add(self, place: Place, value: T) -> Change:
         """Store ``value`` at ``place``; storing it again changes nothing.
 
         Returns:
-            Whether what ``find`` gave before may be stale: not so for one more pattern where
-            there are some, as their index is the same.
+            What it bears upon; nothing for one more pattern where there are some, as their index
+            is the same.
         """
         spot, pattern = place
         if pattern is None:
-            self._trie.add(spot, value)
-            return True
+            return self._trie.add(spot, value)
         here = self._patterns.get(spot)
-        is_new = here is None
-        if here is None:
-            here = self._patterns[spot] = _PatternsHere()
-            self._trie.add(spot, here)
+        if here is not None:
+            here.add(pattern, value)
+            return Change.NOTHING
+        here = _PatternsHere()
         here.add(pattern, value)
-        return is_new
+        self._patterns[spot] = here
+        return self._trie.add(spot, here)
 
-    def remove(self, place: Place, value: T) -> bool:
+    def remove(self, place: Place, value: T) -> Change:
         """Undo ``add``, and prune what is empty then.
-
-        Returns:
-            Whether what ``find`` gave before may be stale.
 
         Raises:
             KeyError: it has a body pattern and is not there; nothing has changed.
         """
         spot, pattern = place
         if pattern is None:
-            self._trie.remove(spot, value)
-            return True
+            return self._trie.remove(spot, value)
         here = self._patterns[spot]
         here.remove(pattern, value)
         if here:
-            return False
-        self._trie.remove(spot, self._patterns.pop(spot))
+            return Change.NOTHING
+        change = self._trie.remove(spot, self._patterns.pop(spot))
         if not self._patterns:
             self._patterns = {}  # a new one gives back the table of its largest days
-        return True
+        return change
 
     def find(
         self,

@@ -34,6 +34,7 @@ The trie is pure: it knows no event loop, and any hashable value can stand for a
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
+from enum import IntEnum
 from functools import lru_cache
 from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
@@ -133,6 +134,19 @@ def _cells(severities: tuple[Severity, ...], verbosities: tuple[Verbosity, ...])
     return sum(_CELL[severity, verbosity] for severity in severities for verbosity in verbosities)
 
 
+class Change(IntEnum):
+    """What a change in the trie bears upon, of what a ``Branch`` told before."""
+
+    NOTHING = 0
+    """It may go on to be used as it is."""
+    ACCOUNT = 1
+    """What it told of some account may be stale."""
+    FIRST_ACCOUNT = 2
+    """The same, and where it told that accounts do not matter, they do now."""
+    BRANCH = 3
+    """It is stale: ask for another one."""
+
+
 class _Bucket(Generic[T]):
     """The values at one spot: what is bound to one set of cells, of one account and app."""
 
@@ -146,9 +160,11 @@ class _Bucket(Generic[T]):
 class _App(Generic[T]):
     """What is bound to one app, by account."""
 
-    __slots__ = ("below", "everyone", "own")
+    __slots__ = ("below", "changes", "everyone", "own")
 
     def __init__(self) -> None:
+        self.changes = 0
+        """Counts what came and went of what is bound to accounts."""
         self.everyone: _Buckets[T] = ()
         # Most apps use one of the three; an empty dict for each of these would double the node.
         self.own: dict[str, _Buckets[T]] | None = None
@@ -156,6 +172,9 @@ class _App(Generic[T]):
 
     def is_empty(self) -> bool:
         return not (self.everyone or self.own or self.below)
+
+    def asks_for_account(self) -> bool:
+        return self.own is not None or self.below is not None
 
     def buckets(self, spot: Spot) -> _Buckets[T]:
         if spot.account_id is None:
@@ -184,42 +203,45 @@ class Branch(Generic[T]):
 
     Many events share an app and levels, and their accounts may be without number. So whoever
     matches event after event asks for the branch once, and for each account makes a look-up or
-    two in it. A branch is good until something is added or removed under its app, or any app.
+    two in it. What is bound to accounts may come and go meanwhile: the branch looks at what is
+    there. It is good until something that any account shares changes (``Change.BRANCH``).
     """
 
-    __slots__ = ("_below", "_own", "cell", "everyone")
+    __slots__ = ("_any_app", "_app", "cell", "everyone")
 
-    def __init__(self, cell: int, apps: Iterable[_App[T]]) -> None:
+    def __init__(self, cell: int, app: _App[T], any_app: _App[T]) -> None:
         self.cell = cell
         """The bit of the event's levels: a spot bears upon it if its ``cells`` have it."""
+        self._app = app
+        self._any_app = any_app
         self.everyone: list[T] = []
         """What is bound to any account."""
-        self._own: list[dict[str, _Buckets[T]]] = []
-        self._below: list[dict[str, _Buckets[T]]] = []
-        for app in apps:
-            self._collect(app.everyone, self.everyone)
-            if app.own is not None:
-                self._own.append(app.own)
-            if app.below is not None:
-                self._below.append(app.below)
+        self._collect(app.everyone, self.everyone)
+        self._collect(any_app.everyone, self.everyone)
 
     @property
     def asks_for_account(self) -> bool:
-        """Whether anything here is bound to an account."""
-        return bool(self._own or self._below)
+        """Whether anything here is bound to an account, now."""
+        return self._app.asks_for_account() or self._any_app.asks_for_account()
+
+    @property
+    def changes(self) -> int:
+        """Another number than before when what ``of_account`` gave may be stale."""
+        return self._app.changes + self._any_app.changes
 
     def of_account(self, account_id: str | None, account_tree: tuple[str, ...]) -> list[T]:
         """Return what is bound to the account, or to one above it; maybe more than once each."""
         found: list[T] = []
-        for accounts in self._own:
-            if account_id in accounts:
-                self._collect(accounts[account_id], found)
-        for accounts in self._below:
-            if account_id in accounts:
-                self._collect(accounts[account_id], found)
-            for above in account_tree:
-                if above in accounts:
-                    self._collect(accounts[above], found)
+        for app in (self._app, self._any_app):
+            own, below = app.own, app.below
+            if own is not None and account_id in own:
+                self._collect(own[account_id], found)
+            if below is not None:
+                if account_id in below:
+                    self._collect(below[account_id], found)
+                for above in account_tree:
+                    if above in below:
+                        self._collect(below[above], found)
         return found
 
     def _collect(self, buckets: _Buckets[T], found: list[T]) -> None:
@@ -231,21 +253,25 @@ class Branch(Generic[T]):
 class SubscriptionTrie(Generic[T]):
     """Values stored under bindings, and found by the fields of an event."""
 
-    __slots__ = ("_any_app", "_apps")
+    __slots__ = ("_any_app", "_apps", "_no_app")
 
     def __init__(self) -> None:
         self._apps: dict[str, _App[T]] = {}
         self._any_app: _App[T] = _App()
+        self._no_app: _App[T] = _App()
 
     def __bool__(self) -> bool:
         return bool(self._apps) or not self._any_app.is_empty()
 
-    def add(self, spot: Spot, value: T) -> None:
+    def add(self, spot: Spot, value: T) -> Change:
         """Store ``value`` at ``spot``; storing it again changes nothing."""
         if spot.app_name is None:
-            app = self._any_app
+            app, is_new = self._any_app, False
         else:
-            app = self._apps.get(spot.app_name) or self._apps.setdefault(spot.app_name, _App())
+            known = self._apps.get(spot.app_name)
+            is_new = known is None
+            app = known or self._apps.setdefault(spot.app_name, _App())
+        asked = app.asks_for_account()
         buckets = app.buckets(spot)
         for bucket in buckets:
             if bucket.cells == spot.cells:
@@ -254,22 +280,29 @@ class SubscriptionTrie(Generic[T]):
             bucket = _Bucket(spot.cells)
             app.set_buckets(spot, (*buckets, bucket))
         bucket.values = _with(bucket.values, value)
+        if spot.account_id is None or is_new:
+            return Change.BRANCH
+        app.changes += 1
+        return Change.ACCOUNT if asked else Change.FIRST_ACCOUNT
 
-    def remove(self, spot: Spot, value: T) -> None:
+    def remove(self, spot: Spot, value: T) -> Change:
         """Undo ``add`` and prune what is empty then; what is not there changes nothing."""
         app = self._any_app if spot.app_name is None else self._apps.get(spot.app_name)
         if app is None:
-            return
+            return Change.NOTHING
         buckets = app.buckets(spot)
         for bucket in buckets:
             if bucket.cells == spot.cells:
                 bucket.values = _without(bucket.values, value)
                 if not bucket.values:
                     app.set_buckets(spot, tuple(other for other in buckets if other is not bucket))
+        app.changes += 1
         if spot.app_name is not None and app.is_empty():
             del self._apps[spot.app_name]
             if not self._apps:
                 self._apps = {}  # a new one gives back the table of its largest days
+            return Change.BRANCH
+        return Change.BRANCH if spot.account_id is None else Change.ACCOUNT
 
     def match(
         self,
@@ -289,9 +322,8 @@ class SubscriptionTrie(Generic[T]):
 
     def branch(self, app_name: str, severity: Severity, verbosity: Verbosity) -> Branch[T]:
         """Return what events of this app and these levels have in common."""
-        app = self._apps.get(app_name)
-        apps = (self._any_app,) if app is None else (app, self._any_app)
-        return Branch(_CELL[severity, verbosity], apps)
+        app = self._apps.get(app_name) or self._no_app
+        return Branch(_CELL[severity, verbosity], app, self._any_app)
 
 
 def _with(values: _Values[T], value: T) -> _Values[T]:
