@@ -25,8 +25,11 @@ QUESTIONS = (
     "publish",
     "nobody",
     "growth",
+    "keys",
     "subscribe",
+    "observers",
     "memory",
+    "holds",
     "event",
     "latency",
     "replay",
@@ -55,8 +58,11 @@ def main() -> int:
     began = perf_counter()
     tables = {}
     for question in arguments.only:
+        asked = perf_counter()
         tables[question] = _ask(question, quick=arguments.quick)
-        print(tables[question].as_text(), end="\n\n", flush=True)
+        print(
+            tables[question].as_text(), f"({perf_counter() - asked:.0f} s)\n", sep="\n", flush=True
+        )
     took = perf_counter() - began
     print(f"{machine()}\n{took:.0f} s{', quick: smaller sizes, more noise' * arguments.quick}")
 

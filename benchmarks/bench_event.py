@@ -23,8 +23,8 @@ from benchmarks.samples import (
 )
 from benchmarks.table import Row, Table
 from edr import Event
-from edr.records.body import snapshot
-from edr.records.event import Template
+from edr.bus.template import Template
+from edr.records import snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ def _unchecked() -> Unchecked:
 
 
 async def _rows(settings: Settings) -> list[Row]:
-    template = Template((APP, VERSION, "ok", "info", None, ()), "pbx-3:4711")
+    template = Template((APP, VERSION, "ok", "info"), "pbx-3:4711")
     rows: list[Row] = []
     bodies = (("small", SMALL_BODY), ("call", BODY), ("2 KB", LARGE_BODY))
     for name, body in bodies:
@@ -71,7 +71,7 @@ async def _rows(settings: Settings) -> list[Row]:
         )
         ours = _case(
             f"edr in emit, {name} body",
-            lambda body=body: template.stamp(snapshot(body), now()),
+            lambda body=body: template.stamp(body, now(), None, ()),
             "checks the body, which is an immutable copy; the rest was checked with the route",
             ours=True,
         )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import AsyncExitStack
 
-from benchmarks.harness import Settings, main, measure, run_async
+from benchmarks.harness import Case, Settings, main, measure, run_async
 from benchmarks.peers import (
+    BURST,
     Abxbus,
     AnyioStreams,
     BlinkerOpen,
@@ -42,6 +44,42 @@ PEERS: tuple[type[Peer], ...] = (
     Abxbus,
 )
 LIMITS = {EdrEmit: 0.35, EdrPublish: 0.35}
+COLD_LIMITS = {EdrEmit: 0.42, EdrPublish: 0.42}
+
+
+class _Cold:
+    """A peer whose inboxes are made anew for each sample, and have held nothing yet."""
+
+    def __init__(self, kind: type[Peer]) -> None:
+        self._kind = kind
+        self._messages = ready(kind())
+
+    async def start(self, _n: int) -> None:
+        self._it = self._kind()
+        await self._it.start()
+        await self._it.subscribe([APP] * FAN)
+        await asyncio.sleep(0)  # the consumers come to wait
+
+    async def run(self, n: int) -> None:
+        await self._it.send(self._messages(n))
+        await self._it.settle()
+
+    async def aclose(self) -> None:
+        await self._it.aclose()
+
+    def case(self) -> Case:
+        return Case(
+            f"{self._kind.name}; cold",
+            self.run,
+            "one burst into new queues",
+            before=self.start,
+            after=self.aclose,
+            per=FAN,
+            step=BURST,
+            most=BURST,
+            limit=COLD_LIMITS.get(self._kind),
+            ours=self._kind.ours,
+        )
 
 
 async def _rows(settings: Settings) -> list[Row]:
@@ -56,13 +94,16 @@ async def _rows(settings: Settings) -> list[Row]:
             if isinstance(it, (QueueLoop, EdrPublish, DequeFloor))
         ]
         rows += await measure(single, settings)
+    cold = [_Cold(kind).case() for kind in (QueueLoop, EdrEmit, EdrPublish, DequeFloor)]
+    rows += await measure(cold, settings)
     return rows + missing(PEERS)
 
 
 NOTES = """\
 From the call of the sender until every consumer has taken the event. In bursts of 500, which fit
 every queue; *one by one*, each consumer waits and must be woken for each event, which is mostly
-the loop's own cost. edr's emit builds and checks each event; the others get one that exists."""
+the loop's own cost; *cold*, each queue sees its first events. edr's emit builds and checks each
+event; the others get one that exists."""
 
 
 def run(settings: Settings) -> Table:

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import importlib.util
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import repeat
 from typing import Any
 
@@ -24,10 +25,11 @@ from benchmarks.peers import (
     missing,
 )
 from benchmarks.population import cycled
-from benchmarks.samples import APP, SMALL_BODY, VERSION
+from benchmarks.samples import APP, SMALL_BODY, VERSION, event_of
 from benchmarks.table import Row, Table, not_installed
 
 LIMIT = 1024
+USED_LIMIT = 1280
 LEFT_SHARE = 0.05
 """The share of its greatest growth that a process may keep: an allocator cannot give back a page
 of which a corner is in use."""
@@ -63,6 +65,29 @@ async def _idle_bytes(peer: type[Peer], size: int) -> float:
     return (resident() - before) / size
 
 
+async def _used_bytes(size: int) -> float:
+    """Let each subscription have one event, and its consumer wait for the next, and give up."""
+    bus = edr.Bus()
+    bus.enter()
+    event = event_of()
+    await _use(bus.subscribe(edr.Binding(app_name=APP)), bus, event)
+    before = resident()
+    held = []
+    for i in range(size):
+        held.append(bus.subscribe(edr.Binding(app_name=f"app-{i}")))
+        await _use(held[-1], bus, event.model_copy(update={"app_name": f"app-{i}"}))
+    return (resident() - before) / size
+
+
+async def _use(subscription: edr.Subscription, bus: edr.Bus, event: edr.Event) -> None:
+    await bus.publish(event)
+    await anext(subscription)
+    waiting = subscription.__anext__()
+    waiting.send(None)  # as a task does, whose memory would be in the figure
+    with suppress(asyncio.CancelledError):
+        waiting.throw(asyncio.CancelledError)
+
+
 async def _come_and_go(count: int) -> tuple[int, int, int]:
     bus = edr.Bus()
     bindings = [edr.Binding(app_name=f"app-{i}") for i in range(1_000)]
@@ -96,7 +121,8 @@ async def _dropped(count: int) -> tuple[int, int, int]:
     held = [bus.subscribe(edr.Binding(app_name=f"app-{i}")) for i in range(count)]
     peak = resident()
     del held
-    await asyncio.sleep(0)  # the loop is told of what the garbage collector took
+    while " 0 subscription" not in repr(bus):  # noqa: ASYNC110 - it lets go of them in slices
+        await asyncio.sleep(0)
     return before, peak, resident()
 
 
@@ -140,10 +166,17 @@ LEAKS: dict[str, Callable[[int], Any]] = {
 
 
 def _idle_in_process(peer: type[Peer], size: int) -> float:
+    gc.disable()  # it would visit what stays, again and again; ``resident`` collects
     return asyncio.run(_idle_bytes(peer, size))
 
 
+def _used_in_process(size: int) -> float:
+    gc.disable()
+    return asyncio.run(_used_bytes(size))
+
+
 def _leak_in_process(name: str, count: int) -> tuple[int, int, int]:
+    gc.disable()
     return asyncio.run(LEAKS[name](count))
 
 
@@ -156,6 +189,18 @@ def _idle_row(peer: type[Peer], size: int) -> Row:
         limit=LIMIT if peer.ours else None,
         at=size,
         ours=peer.ours,
+    )
+
+
+def _used_row(size: int) -> Row:
+    return Row(
+        "edr, used and empty",
+        value=in_subprocess(_used_in_process, size),
+        unit="B",
+        does="it had an event, and its consumer waited for the next",
+        limit=USED_LIMIT,
+        at=size,
+        ours=True,
     )
 
 
@@ -178,6 +223,7 @@ def run(settings: Settings) -> Table:
         return Table(question, [not_installed("psutil")])
     share = 20 if settings.quick else 1
     rows = [_idle_row(peer, size // share) for peer, size in IDLE.items() if is_installed(peer)]
+    rows.insert(1, _used_row(IDLE[EdrPublish] // share))
     rows += [_leak_row(name, 1_000_000 // share) for name in LEAKS]
     notes = "Resident size, each row in a process of its own."
     return Table(question, rows + missing(IDLE), per="subscription, or left", notes=notes)

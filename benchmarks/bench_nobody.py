@@ -24,7 +24,7 @@ from benchmarks.peers import (
 from benchmarks.samples import APP, BODY, VERSION
 from benchmarks.table import Row, Table
 
-LIMIT = 5
+LIMIT = 4.5
 PEERS: tuple[type[Peer], ...] = (DequeFloor, Blinker, Pyee, Litestar, Broadcaster, Abxbus)
 
 

@@ -30,7 +30,7 @@ from benchmarks.peers import (
 from benchmarks.samples import APP, event_of
 from benchmarks.table import Row, Table
 
-LIMIT = 1.0
+LIMIT = 0.6
 PEERS: tuple[type[Peer], ...] = (
     BlinkerOpen,
     EdrPublish,

@@ -38,7 +38,7 @@ class Settings:
 
     @property
     def rounds(self) -> int:
-        return 7 if self.quick else 19
+        return 7 if self.quick else 15
 
     @property
     def seconds(self) -> float:

@@ -24,6 +24,9 @@ CAPACITY = 1024
 BURST = 500
 """Messages that are sent before the consumers get their turn; fits every queue."""
 
+STALL_AFTER = 0.05
+"""Seconds for which edr's emits wait for an observer that is dead, before it is measured."""
+
 
 class Peer:
     """Somebody who brings messages from senders to subscribers.
@@ -98,13 +101,13 @@ class EdrPublish(Peer):
 
     def __init__(self) -> None:
         super().__init__()
-        self._bus = edr.Bus(node="pbx-3:4711")
+        self.bus = edr.Bus(node="pbx-3:4711", stall_after=STALL_AFTER)
 
     async def add(self, topic: str) -> edr.Subscription:
-        return self._bus.subscribe(edr.Binding(app_name=topic), capacity=CAPACITY)
+        return self.bus.subscribe(edr.Binding(app_name=topic), capacity=CAPACITY)
 
     async def send(self, messages: Iterable[Message]) -> None:
-        publish = self._bus.publish
+        publish = self.bus.publish
         for _, event in messages:
             await publish(event)
 
@@ -114,7 +117,7 @@ class EdrPublish(Peer):
 
     async def aclose(self) -> None:
         await super().aclose()
-        await self._bus.aclose()
+        await self.bus.aclose()
 
 
 class EdrEmit(EdrPublish):
@@ -125,7 +128,7 @@ class EdrEmit(EdrPublish):
         return BODY
 
     async def send(self, messages: Iterable[Message]) -> None:
-        emit = self._bus.emit
+        emit = self.bus.emit
         for topic, body in messages:
             await emit(topic, VERSION, "ok", "info", body)
 

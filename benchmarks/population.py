@@ -13,7 +13,7 @@ from typing import Any
 
 import edr
 from benchmarks.harness import no_collection
-from edr.records.trie import SubscriptionTrie, spots_of
+from edr.records import SubscriptionTrie, spots_of
 
 HOT = 10
 """Keys in turn when they are hot; as many as the smallest population has."""
