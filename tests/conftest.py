@@ -4,8 +4,35 @@ import asyncio
 import os
 
 import pytest
+from hypothesis import HealthCheck, Phase, settings
 
 import edr
+
+QUICK = "not slow"
+LONG = 600.0
+"""Seconds that a slow test may take: what it takes on a quiet machine, twenty times over."""
+
+# A deadline says that a machine is busy, not that something is broken. And no explain phase: it
+# runs a failing example hundreds of times more, longer than a test may take.
+for name, examples in (("whole", 100), ("quick", 25)):
+    settings.register_profile(
+        name,
+        max_examples=examples,
+        deadline=None,
+        phases=set(Phase) - {Phase.explain},
+        suppress_health_check=[HealthCheck.too_slow],
+        print_blob=True,
+    )
+
+
+def pytest_configure(config):
+    settings.load_profile("quick" if config.option.markexpr == QUICK else "whole")
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(LONG))
 
 
 def pytest_asyncio_loop_factories(config, item):

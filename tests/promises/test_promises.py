@@ -620,7 +620,7 @@ def make_event(app, number):
     )
 
 
-@pytest.mark.seeds
+@pytest.mark.slow
 def test_all_promises_hold_whatever_happens_in_whatever_order():
     async def scenario(rng):
         await World(rng).play()

@@ -451,7 +451,7 @@ class BusMachine(RuleBasedStateMachine):
             self.loop.close()
 
 
-@pytest.mark.seeds
+@pytest.mark.slow
 def test_any_mix_of_operations_agrees_with_plain_lists():
     logging.getLogger("edr").setLevel(logging.CRITICAL)
     try:

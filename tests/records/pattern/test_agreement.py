@@ -8,10 +8,27 @@ from support import naive_pattern as naive
 from support.pattern_remains import assert_nothing_remains
 from support.pattern_strategies import bodies, patterns
 
+from edr import InvalidBinding
 from edr.records.pattern.index import PatternIndex
 from edr.records.pattern.language import Pattern
 
-SETTINGS = settings(max_examples=500, deadline=None, suppress_health_check=list(HealthCheck))
+SETTINGS = settings(
+    max_examples=5 * settings.default.max_examples, suppress_health_check=list(HealthCheck)
+)
+
+
+def is_within_limits(document):
+    """Several small pieces may be more than a pattern may have: no fault of its language."""
+    try:
+        Pattern(document)
+    except InvalidBinding as refusal:
+        if "MAX_" in str(refusal):
+            return False
+        raise
+    return True
+
+
+parsed = patterns.filter(is_within_limits).map(Pattern)
 
 
 def test_an_index_of_many_says_what_each_pattern_says_alone():
@@ -19,9 +36,7 @@ def test_an_index_of_many_says_what_each_pattern_says_alone():
 
     @SETTINGS
     @given(
-        steps=st.lists(
-            st.tuples(patterns.map(Pattern), st.integers(0, 3)), min_size=1, max_size=12
-        ),
+        steps=st.lists(st.tuples(parsed, st.integers(0, 3)), min_size=1, max_size=12),
         removals=st.dictionaries(st.integers(0, 11), st.integers(0, 11), max_size=6),
         events=st.lists(bodies, min_size=1, max_size=4),
     )
@@ -52,7 +67,7 @@ def test_an_index_of_many_says_what_each_pattern_says_alone():
 
 
 @SETTINGS
-@given(pattern=patterns.map(Pattern), body=bodies)
+@given(pattern=parsed, body=bodies)
 def test_an_index_of_one_and_explain_say_what_the_pattern_says(pattern, body):
     index: PatternIndex[str] = PatternIndex()
     index.add(pattern, "it")
