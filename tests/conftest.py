@@ -6,6 +6,9 @@ import os
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
+# Before it is imported: what it asserts shall be told as in a test.
+pytest.register_assert_rewrite("promises")
+
 import edr
 
 QUICK = "not slow"

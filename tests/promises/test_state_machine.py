@@ -1,4 +1,4 @@
-"""All operations on one bus, mixed by Hypothesis, beside a model of plain lists.
+"""All operations on one bus, mixed by Hypothesis, beside a model of plain lists for each queue.
 
 After each rule the loop runs until it is idle, in virtual time, so the model need not know in
 which order things become ready (``test_promises`` is about that): it says what has come of all
@@ -10,10 +10,9 @@ import gc
 import logging
 import math
 from collections import Counter
-from itertools import groupby
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
@@ -26,14 +25,12 @@ from hypothesis.stateful import (
 )
 from support.shuffled_loop import ShuffledLoop
 
-from edr import Binding, Bus, Event, Gap, Overflow, SubscriptionOverflow
-from edr.bus.subscription import statistics_of
+from edr import Binding, Bus, Event, Overflow, SubscriptionOverflow
+from edr.bus.subscription import queue_of
+from promises.model import Emission, QueueModel
 
 STALL_AFTER = 4.5
 """Seconds. All times of the rules are whole ones, so none falls on the moment of a stall."""
-
-MISSED = "missed"
-"""Stands in a model's queue for each event that was dropped there."""
 
 # Most want most events, since queues that never fill have little to show.
 bindings = st.just([]) | st.lists(
@@ -60,139 +57,6 @@ options = st.fixed_dictionaries(
         "overflow": st.sampled_from([Overflow.BLOCK, Overflow.BLOCK, *Overflow]),
     }
 )
-
-
-class Emission:
-    """A model of one emit: who took its event, and who is still waited for."""
-
-    def __init__(self, number):
-        self.number = number
-        self.taken = 0
-        self.waits_for = []
-        self.task = None
-
-
-class Model:
-    """What one subscription should be, in plain lists."""
-
-    def __init__(self, queue, bindings, capacity, overflow, *, gaps, is_callback):
-        self.queue = queue  # edr's, to compare with
-        self.bindings = bindings or [Binding()]
-        self.capacity = capacity
-        self.overflow = overflow
-        self.gaps = gaps
-        self.queued = []
-        """Numbers of events, and MISSED."""
-        self.line = []
-        """Emissions that wait for room, and MISSED."""
-        self.offered = self.peak = 0
-        self.dropped = Counter()
-        self.received = []
-        self.takers = math.inf if is_callback else 0
-        """Tasks that wait for one item each; a callback always waits for more."""
-        self.stalled = self.closed = False
-        self.waited_since = 0.0
-        self.ended = 0
-        """How many takers were told of the end."""
-        self.overflowed_by = None
-        self.is_let_go = False
-
-        self.is_callback = is_callback
-        self.actually_received = []
-        self.actual_ends = []
-
-    @property
-    def room(self):
-        return self.capacity - sum(entry is not MISSED for entry in self.queued)
-
-    @property
-    def waiting(self):
-        return [entry for entry in self.line if entry is not MISSED]
-
-    @property
-    def pending(self):
-        return self.capacity - self.room + len(self.waiting)
-
-    def offer(self, emission, now, *, may_wait):
-        self.offered += 1
-        self.peak = max(self.peak, self.pending + 1)
-        if self.room and not self.line:
-            self.queued.append(emission.number)
-            emission.taken += 1
-        elif self.overflow is Overflow.BLOCK and may_wait and not self.stalled:
-            if not self.waiting:
-                self.waited_since = now
-            self.line.append(emission)
-            emission.waits_for.append(self)
-        elif self.overflow is Overflow.BLOCK:
-            self.dropped["stalled" if self.stalled else "would_block"] += 1
-            self.line.append(MISSED)
-        elif self.overflow is Overflow.DROP_OLDEST:
-            self.dropped["overflow"] += 1
-            oldest = next(i for i, entry in enumerate(self.queued) if entry is not MISSED)
-            self.queued[oldest] = MISSED
-            self.queued.append(emission.number)
-            emission.taken += 1
-        else:
-            self.dropped["overflow"] += 1
-            self.line.append(MISSED)
-            if self.overflow is Overflow.CLOSE:
-                self.closed = True
-                self.overflowed_by = 1
-        self.admit()
-
-    def admit(self):
-        while self.line and (self.line[0] is MISSED or self.room):
-            entry = self.line.pop(0)
-            if entry is not MISSED:
-                entry.taken += 1
-                entry.waits_for.remove(self)
-                entry = entry.number
-            self.queued.append(entry)
-
-    def refuse(self, emission, reason):
-        """Drop the event of an emission that waits."""
-        self.line[self.line.index(emission)] = MISSED
-        emission.waits_for.remove(self)
-        self.dropped[reason] += 1
-        self.admit()
-
-    def settle(self, now):
-        """Let the takers take, one after the other; those that find nothing go on waiting."""
-        while self.takers:
-            if not self.gaps:
-                self.queued = [entry for entry in self.queued if entry is not MISSED]
-            if not self.queued:
-                break
-            if self.waiting:
-                self.waited_since = now
-            if self.queued[0] is MISSED:
-                run = len(list(next(groupby(self.queued))[1]))
-                self.received.append(Gap(run))
-                del self.queued[:run]
-            else:
-                self.received.append(self.queued.pop(0))
-                self.stalled = False
-            self.takers -= 1
-            self.admit()
-        if self.closed and not self.queued:
-            self.ended += self.takers
-            self.takers = 0
-
-    def pass_time(self, now):
-        if self.waiting and now >= self.waited_since + STALL_AFTER:
-            self.stalled = True
-            for emission in self.waiting:
-                self.refuse(emission, "stalled")
-
-    def discard(self):
-        self.closed = True
-        if self.pending:
-            self.dropped["closed"] += self.pending
-        for emission in self.waiting:
-            emission.waits_for.remove(self)
-        self.queued = []
-        self.line = []
 
 
 class BusMachine(RuleBasedStateMachine):
@@ -234,24 +98,25 @@ class BusMachine(RuleBasedStateMachine):
     @rule(target=subscriptions, bindings=bindings, options=options, gaps=st.booleans())
     def subscribe(self, bindings, options, gaps):
         subscription = self.call(self.bus.subscribe, *bindings, **options, gaps=gaps)
-        model = self.add_model(subscription, bindings, options, gaps=gaps)
+        model = self.add_model(queue_of(subscription), bindings, options, gaps=gaps)
         # In a list, so that the machine can let it go though Hypothesis keeps what is here.
         return [subscription], model
 
-    def add_model(self, subscription, bindings, options, *, gaps=False, is_callback=False):
-        model = Model(subscription._queue, bindings, **options, gaps=gaps, is_callback=is_callback)
+    def add_model(self, queue, bindings, options, **more):
+        model = QueueModel(queue, bindings, stall_after=STALL_AFTER, **options, **more)
+        model.actual_ends = []
         self.models.append(model)
         return model
 
     @rule(target=handles, bindings=bindings, options=options, fails=st.booleans())
     def bind(self, bindings, options, fails):
         def callback(event):
-            model.actually_received.append(event.body["n"])
+            model.receive(event)
             if fails:
                 raise ValueError
 
         handle = self.call(self.bus.bind, bindings or Binding(), callback, **options)
-        model = self.add_model(handle._runner._subscription, bindings, options, is_callback=True)
+        model = self.add_model(handle._runner.queue, bindings, options, takers=math.inf)
         model.fails = fails
         self.run_until_idle()
         return handle, model
@@ -353,7 +218,7 @@ class BusMachine(RuleBasedStateMachine):
         except (StopAsyncIteration, SubscriptionOverflow) as end:
             model.actual_ends.append(getattr(end, "missed", None))
         else:
-            model.actually_received.append(item if isinstance(item, Gap) else item.body["n"])
+            model.receive(item)
         return False
 
     @rule(held=subscriptions, count=st.integers(1, 3))
@@ -393,17 +258,7 @@ class BusMachine(RuleBasedStateMachine):
     @invariant()
     def each_subscription_is_as_the_model_says(self):
         for model in self.models:
-            counts = statistics_of(model.queue)
-            assert (
-                counts.offered == counts.delivered + sum(counts.dropped.values()) + counts.pending
-            )
-            assert counts.offered == model.offered
-            assert counts.dropped == model.dropped
-            assert counts.pending == model.pending
-            assert counts.peak_pending == model.peak
-            assert counts.stalled == model.stalled
-            assert model.queue.closed == model.closed
-            assert model.actually_received == model.received
+            model.check()
             if not model.is_callback:
                 assert model.actual_ends == [model.overflowed_by] * model.ended
                 assert model.takers == sum(one is model for one, _ in self.takers)
@@ -421,12 +276,12 @@ class BusMachine(RuleBasedStateMachine):
         counts = self.call(self.bus.statistics)
         assert counts.emits == self.emits
         assert counts.subscriptions == sum(not model.closed for model in self.models)
-        assert counts.offered == sum(model.offered for model in self.models)
+        assert counts.offered == sum(len(model.accepted) for model in self.models)
         assert counts.pending == sum(model.pending for model in self.models)
         assert counts.dropped == sum((model.dropped for model in self.models), Counter())
         assert counts.delivered == counts.offered - sum(counts.dropped.values()) - counts.pending
         assert counts.stalled == sum(m.stalled and not m.closed for m in self.models)
-        failures = (len(m.received) for m in self.models if m.is_callback and m.fails)
+        failures = (len(m.foretold) for m in self.models if m.is_callback and m.fails)
         assert counts.callback_errors == sum(failures)
 
     def teardown(self):
@@ -460,10 +315,7 @@ def test_any_mix_of_operations_agrees_with_plain_lists():
             settings=settings(
                 max_examples=500,
                 stateful_step_count=40,
-                deadline=None,
                 report_multiple_bugs=False,
-                phases=set(Phase) - {Phase.explain},
-                suppress_health_check=[HealthCheck.too_slow],
             ),
         )
     finally:
