@@ -1,4 +1,8 @@
-"""What every test has: a bus, a leak check, and the event loop that EDR_LOOP names."""
+"""What every test has: a bus, a leak check, and the event loop that the environment names.
+
+``EDR_LOOP=uvloop`` runs the suite on uvloop, ``EDR_EAGER=1`` under the eager task factory, which
+Python has from 3.12 on.
+"""
 
 import asyncio
 import os
@@ -6,8 +10,10 @@ import os
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
-# Before it is imported: what it asserts shall be told as in a test.
-pytest.register_assert_rewrite("promises")
+# Before they are imported: what they assert shall be told as in a test.
+pytest.register_assert_rewrite("promises", "support")
+
+from support.shuffled_loop import set_task_factory
 
 import edr
 
@@ -42,8 +48,8 @@ def pytest_asyncio_loop_factories(config, item):
     if os.environ.get("EDR_LOOP") == "uvloop":
         import uvloop
 
-        return {"uvloop": uvloop.new_event_loop}
-    return {"asyncio": asyncio.new_event_loop}
+        return {"uvloop": lambda: set_task_factory(uvloop.new_event_loop())}
+    return {"asyncio": lambda: set_task_factory(asyncio.new_event_loop())}
 
 
 @pytest.fixture(autouse=True)

@@ -18,6 +18,7 @@ wait for the next timer), and ``_process_events`` (which it calls between waitin
 
 import asyncio
 import heapq
+import os
 import random
 import selectors
 
@@ -55,6 +56,7 @@ class ShuffledLoop(asyncio.SelectorEventLoop):
         self.now = 0.0
         self.threads_at_work = 0
         self._random = None if seed is None else random.Random(seed)
+        set_task_factory(self)
 
     def time(self):
         return self.now
@@ -85,6 +87,13 @@ class ShuffledLoop(asyncio.SelectorEventLoop):
             await super().shutdown_default_executor(*args)
         finally:
             self.threads_at_work -= 1
+
+
+def set_task_factory(loop):
+    """Have ``loop`` begin each task at once where ``EDR_EAGER`` asks for it."""
+    if os.environ.get("EDR_EAGER"):
+        loop.set_task_factory(asyncio.eager_task_factory)
+    return loop
 
 
 def run(coro_fn, seed=None, *, debug=False):
