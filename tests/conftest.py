@@ -1,7 +1,7 @@
 """What every test has: a bus, a leak check, and the event loop that the environment names.
 
 ``EDR_LOOP=uvloop`` runs the suite on uvloop, ``EDR_EAGER=1`` under the eager task factory, which
-Python has from 3.12 on.
+Python has from 3.12 on. ``EDR_REQUIRE`` is for tests that need a server: see ``support.servers``.
 """
 
 import asyncio
@@ -13,6 +13,13 @@ from hypothesis import HealthCheck, Phase, settings
 # Before they are imported: what they assert shall be told as in a test.
 pytest.register_assert_rewrite("promises", "support")
 
+from support.servers import (  # noqa: F401 - fixtures and hooks
+    nats_url,
+    pytest_make_collect_report,
+    pytest_runtest_makereport,
+    pytest_terminal_summary,
+    rabbitmq_url,
+)
 from support.shuffled_loop import set_task_factory
 
 import edr
