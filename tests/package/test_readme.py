@@ -1,4 +1,4 @@
-"""Every snippet of the README runs, and prints what the README shows."""
+"""Every program in the README and in docs/ runs, and prints what the page shows."""
 
 import re
 import shlex
@@ -8,47 +8,86 @@ from pathlib import Path
 
 import pytest
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 LOSS = r"^(subscription '.*' lost an event|events were lost since the last line)"
-PROGRAMS = re.findall(r"```python\n(.*?)```\n\n```text\n(.*?)```", README, re.DOTALL)
+PAGES = {
+    path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
+    for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+}
 
 
-def test_every_snippet_has_its_output():
-    assert len(PROGRAMS) == README.count("```python") >= 5
+def programs_of(page):
+    return re.findall(r"```python\n(.*?)```\n\n```text\n(.*?)```", PAGES[page], re.DOTALL)
+
+
+PROGRAMS = [
+    pytest.param(*each, id=f"{page}-{n}")
+    for page in PAGES
+    for n, each in enumerate(programs_of(page), 1)
+]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_program_has_its_output(page):
+    assert len(programs_of(page)) == PAGES[page].count("```python")
+
+
+def test_the_readme_has_programs():
+    assert README.count("```python") >= 3
 
 
 @pytest.mark.parametrize(("program", "output"), PROGRAMS)
-def test_a_snippet_prints_what_the_readme_shows(program, output, tmp_path):
+def test_a_program_prints_what_the_page_shows(program, output, tmp_path):
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", program],
         capture_output=True,
         text=True,
         check=False,
         cwd=tmp_path,
-        timeout=30,
+        timeout=100,
     )
 
     assert done.stdout == output
-    # What a program loses on purpose is said on stderr; the README shows what it prints.
+    # What a program loses on purpose is said on stderr; the page shows what it prints.
     said = [line for line in done.stderr.splitlines() if not re.search(LOSS, line)]
     assert not said
 
 
 def test_the_commands_name_files_and_extras_that_exist():
-    commands = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
-    pyproject = (Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8")
-    words = [word for command in commands for word in shlex.split(command)]
-    scripts = [word for word in words if word.startswith(("examples/", "benchmarks/"))]
-    extras = {extra for word in words for extra in re.findall(r"\[(\w+)\]", word)}
+    contributing = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    commands = re.findall(r"```sh\n(.*?)```", README + contributing, re.DOTALL)
+    pyproject = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    words = [word for command in commands for word in shlex.split(command, comments=True)]
+    scripts = [word for word in words if word.startswith(("examples/", ".ci/"))]
+    modules = [word for word in words if word.startswith("benchmarks.")]
+    extras = {
+        each
+        for word in words
+        for found in re.findall(r"\[([\w,]+)\]", word)
+        for each in found.split(",")
+    }
 
-    assert len(commands) >= 3
+    assert len(commands) >= 5
     assert scripts
-    assert all((Path(__file__).parents[2] / script).exists() for script in scripts)
+    assert modules
+    assert all((ROOT / script).exists() for script in scripts)
+    assert all((ROOT / f"{module.replace('.', '/')}.py").exists() for module in modules)
     assert all(re.search(rf"^{extra} = \[", pyproject, re.MULTILINE) for extra in extras)
 
 
+@pytest.mark.parametrize("page", [*PAGES, "CONTRIBUTING.md", "CHANGELOG.md"])
+def test_the_links_of_a_page_lead_somewhere(page):
+    folder = (ROOT / page).parent
+    text = (ROOT / page).read_text(encoding="utf-8")
+    links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", text)
+
+    for link in links:
+        assert link.startswith("https://") or (folder / link).exists(), link
+
+
 def test_the_ci_calls_the_test_command_of_the_readme():
-    script = (Path(__file__).parents[2] / ".ci" / "run").read_text(encoding="utf-8")
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
 
     assert "python -m pytest" in script
     assert ".venv/bin/python -m pytest" in README
