@@ -184,7 +184,7 @@ async def test_subscriptions_that_come_and_go_leave_nothing_behind(bus):
     for n in range(100):
         bus.subscribe(Binding(app_name=f"app{n}", account_id=[f"a{n}", "b"])).close()
 
-    assert bus._routes.queues == {}
+    assert " 0 subscription" in repr(bus)
     assert not bus._routes._spots
 
 
