@@ -32,6 +32,7 @@ class LoopBound:
     def __init__(self) -> None:
         self._loop: Any = None
         self._thread = 0
+        self._home = 0  # the thread of the loop, also when it is over
         self._closed = False
         self._pid = os.getpid()
         self._end_watch: AsyncGenerator[None] | None = None
@@ -61,7 +62,7 @@ class LoopBound:
         self._check_open()
         if self._loop is None:
             self._loop = loop
-            self._thread = get_ident()
+            self._thread = self._home = get_ident()
             self._watch_end()
             self._entered(loop)
         return loop

@@ -14,6 +14,8 @@ import asyncio
 import logging
 from collections.abc import Hashable, Iterable, Mapping
 from contextlib import suppress
+from heapq import nlargest
+from itertools import islice
 from typing import TypeVar
 
 from edr.bus.log import logger
@@ -30,6 +32,10 @@ a thousand subscriptions lose events is one fault; the summary names the rest.""
 
 MOST_NAMES = 10
 """Subscriptions that a summary names, those that lost most first."""
+
+
+MOST_RANKED = 100_000
+"""Subscriptions among which those are sought: ranking a million would hold the loop."""
 
 
 class LossLog:
@@ -129,11 +135,11 @@ class LossLog:
 
 def _ranked(sums: Mapping[T, int], texts: Mapping[T, str] | None = None) -> str:
     """Name those with the largest sums first, and the last ones together."""
-    ranked = sorted(sums, key=lambda each: -sums[each])
-    first, rest = ranked[:MOST_NAMES], ranked[MOST_NAMES:]
+    first = nlargest(MOST_NAMES, islice(sums, MOST_RANKED), key=sums.__getitem__)
     told = [texts[each] if texts else f"{each!r} {sums[each]}" for each in first]
-    if rest:
-        told.append(f"{len(rest)} other subscriptions {sum(sums[each] for each in rest)}")
+    if len(first) < len(sums):
+        rest = sum(sums.values()) - sum(sums[each] for each in first)
+        told.append(f"{len(sums) - len(first)} other subscriptions {rest}")
     return "; ".join(told)
 
 

@@ -35,7 +35,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import weakref
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -726,6 +726,35 @@ def put_all(queues: Sequence[BoundedQueue], event: Event, tickets: list[Ticket])
                 if outcome:
                     tickets.append(outcome)
     return len(queues) - hard
+
+
+class Sums(NamedTuple):
+    """What several queues counted, as far as the totals do not have it."""
+
+    offered: int
+    dropped: Counter[str]
+    pending: int
+    stalled: int
+
+
+def add_up(queues: Iterable[BoundedQueue]) -> Sums:
+    """Sum up what ``unfolded`` gives for each, in a sixth of the time; on the loop's thread.
+
+    A million queues may have been used since they were last asked, and the loop waits for this.
+    """
+    offered = pending = stalled = 0
+    dropped: Counter[str] = Counter()
+    for queue in queues:
+        offered += queue._granted - queue.credit - queue._folded
+        items = queue.items
+        if items:
+            pending += len(items) - queue._markers
+        if queue._in_line:
+            pending += queue._in_line
+        if queue._dropped:
+            dropped.update(queue.unfolded()[1])
+            stalled += queue.stalled
+    return Sums(offered, dropped, pending, stalled)
 
 
 def _wake(waiter: asyncio.Future[None]) -> bool:

@@ -10,7 +10,6 @@ Visiting a million queues takes longer than the loop may be held, so they are vi
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import AsyncIterator, Iterable
 
 from edr.bus.callbacks import Handles
@@ -62,30 +61,43 @@ async def _wait(
 
 def left_in(registry: Registry, handles: Handles) -> dict[str, int]:
     """Return what is queued, or in the hands of a callback: names -> events."""
+    left, queues = _left_with(handles, registry)
+    for queue in queues:
+        if pending := queue.pending:
+            left[queue.name] = pending
+    return left
+
+
+async def left_in_slices(registry: Registry, handles: Handles) -> dict[str, int]:
+    """Return the same, and do not hold the loop for it."""
+    left, queues = _left_with(handles, registry)
+    async for queue in _in_slices(queues, LOOK):
+        if pending := queue.pending:
+            left[queue.name] = pending
+    return left
+
+
+def _left_with(handles: Handles, registry: Registry) -> tuple[dict[str, int], list[BoundedQueue]]:
+    """Return what callbacks leave, and the queues that are still to be asked."""
     runners = list(handles)
     bound = {runner.queue for runner in runners}
-    left: Counter[str] = Counter()
-    for runner in runners:
-        left[runner.name] += runner.undone
-    for queue in list(registry.active):
-        if queue not in bound:
-            left[queue.name] += queue.pending
-    return dict(+left)
+    left = {runner.name: runner.undone for runner in runners if runner.undone > 0}
+    queues = list(registry.active)
+    return left, [queue for queue in queues if queue not in bound] if bound else queues
 
 
 async def discard_all(registry: Registry) -> None:
     """Close every queue, and drop and count what it holds. Complete even if it is cancelled."""
-    queues = list(registry)
+    queues = iter(list(registry))
     try:
         async for queue in _in_slices(queues, SLICE):
             queue.discard()
     finally:
         for queue in queues:
-            if not queue.closed:
-                queue.discard()
+            queue.discard()
 
 
-async def _in_slices(queues: list[BoundedQueue], size: int) -> AsyncIterator[BoundedQueue]:
+async def _in_slices(queues: Iterable[BoundedQueue], size: int) -> AsyncIterator[BoundedQueue]:
     for position, queue in enumerate(queues, 1):
         yield queue
         if not position % size:
