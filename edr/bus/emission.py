@@ -1,0 +1,383 @@
+"""``Emission``: how events come onto a bus, from its loop and from other threads.
+
+The problem: an emit must reach exactly the subscriptions that want it, wait only where their
+policy says so, and cost next to nothing when nobody wants it.
+
+An emit is synchronous up to the point where every queue has the event, or a ticket in its line;
+so the order of emits is the order in every queue, and the subscriptions that get an event are
+those of one moment. Only then does it wait, for the full ones.
+
+``emit`` and ``emit_nowait`` share their lines, not a method: it would cost an emit to nobody a
+fifth of its time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Mapping
+from concurrent.futures import Future
+from datetime import UTC, datetime
+from threading import get_ident
+from typing import Any
+
+from edr.bus.accounts import AccountCache, AccountResolver
+from edr.bus.backpressure import settle
+from edr.bus.ending import Ending
+from edr.bus.inbox import ThreadInbox
+from edr.bus.queue import BoundedQueue, Ticket, current_task, put_all
+from edr.bus.runner import is_inside
+from edr.bus.subscription import Subscription, queue_of
+from edr.bus.template import Draft, Template, TemplateKey, checked_account
+from edr.errors import InvalidEvent, WrongLoopError, kind_of
+from edr.records import Event, FrozenDict, Severity, Verbosity, snapshot
+
+# Bound once: emit would look the class up, and its method, each time.
+_now = datetime.now
+
+
+class Emission(Ending):
+    """What a bus does with an event that is emitted."""
+
+    def __init__(
+        self,
+        node: str,
+        stall_after: float,
+        accounts: AccountResolver | None,
+        accounts_timeout: float,
+        accounts_ttl: float,
+        accounts_cache: int,
+        *,
+        debug: bool,
+    ) -> None:
+        super().__init__(node, stall_after, debug=debug)
+        self._known_routes = self._routes.known
+        self._emits = 0
+        self._refused = 0
+        self._account_failures = 0
+        self._accounts: AccountCache | None = None
+        if accounts is not None:
+            self._accounts = AccountCache(
+                accounts,
+                timeout=accounts_timeout,
+                ttl=accounts_ttl,
+                size=accounts_cache,
+                on_failure=self._account_failed,
+                spawn=self._spawn,
+            )
+        self._inbox = ThreadInbox(self._offer, self._prepare, self._spawn)
+
+    async def emit(
+        self,
+        app_name: str,
+        app_version: str,
+        severity: Severity | str,
+        verbosity: Verbosity | str,
+        body: Mapping[str, Any],
+        account_id: str | None = None,
+    ) -> int:
+        """Emit an event to every subscription that wants it.
+
+        Returns the number of subscriptions that took it into their queues. Queued is not
+        handled: the subscribers run later, in their own tasks, and may still fail on it.
+
+        Order: the emits of a task arrive in their order. Waiting: only for full queues, see
+        ``Overflow``; never for a subscriber's code. Cancellation: subscriptions with room have
+        the event; those still waited for have dropped it, counted as ``cancelled``.
+
+        Raises:
+            InvalidEvent: a name, a level or the body is wrong; it reached nobody.
+            BusClosedError, WrongLoopError: the bus cannot be used here; it reached nobody.
+            WouldDeadlock: it would wait for the task that it runs in.
+        """
+        if get_ident() != self._thread or current_task(self._loop) is None:
+            self._enter_to_emit()
+        account_tree: tuple[str, ...] = ()
+        if account_id is not None:
+            if type(account_id) is not str or not account_id or not account_id.isascii():
+                account_id = checked_account(account_id)
+            if self._accounts is not None:
+                known = self._accounts.known(account_id)
+                if known is None:
+                    key = (app_name, app_version, severity, verbosity)
+                    draft = self._draft(key, account_id, body, self._registry.last_number)
+                    admitted, tickets = await self._offer(draft)
+                    return admitted + await settle(tickets)
+                account_tree = known
+        try:
+            route = self._known_routes[app_name, app_version, severity, verbosity]
+        except (KeyError, TypeError):
+            route = None
+        if route is None:
+            route = self._routes.find((app_name, app_version, severity, verbosity))
+        if type(body) is not dict and not isinstance(body, Mapping):
+            raise _no_object(body)
+        queues = route.queues
+        if not queues and (
+            route.unwanted or not (queues := route.wanting(account_id, account_tree, body))
+        ):
+            self._emits += 1
+            return 0
+        event = route.stamp(body, _now(UTC), account_id, account_tree)
+        self._emits += 1
+        tickets = []
+        admitted = put_all(queues, event, tickets)
+        return admitted + await settle(tickets) if tickets else admitted
+
+    async def publish(self, event: Event, *, besides: Subscription | None = None) -> int:
+        """Emit an event that exists already, as it is: from a file, a broker, another bus.
+
+        Args:
+            event: the event.
+            besides: a subscription that does not get it, because it came from there.
+
+        Returns, waits and raises as ``emit`` does.
+        """
+        queues = self._wanted_by(event, besides)
+        tickets: list[Ticket] = []
+        admitted = put_all(queues, event, tickets)
+        return admitted + await settle(tickets) if tickets else admitted
+
+    def publish_nowait(self, event: Event, *, besides: Subscription | None = None) -> int:
+        """Emit an event that exists already, without waiting, as ``emit_nowait`` does."""
+        return sum([queue.offer_nowait(event) for queue in self._wanted_by(event, besides)])
+
+    def emit_nowait(
+        self,
+        app_name: str,
+        app_version: str,
+        severity: Severity | str,
+        verbosity: Verbosity | str,
+        body: Mapping[str, Any],
+        account_id: str | None = None,
+    ) -> int:
+        """Emit without waiting, for plain functions on the loop's thread.
+
+        As ``emit``, but a policy drops at once, and a full queue under BLOCK drops the event,
+        counted as ``would_block``. An account whose ancestors must be waited for has none.
+        """
+        if get_ident() != self._thread or current_task(self._loop) is None:
+            self._enter_to_emit()
+        account_tree: tuple[str, ...] = ()
+        if account_id is not None:
+            if type(account_id) is not str or not account_id or not account_id.isascii():
+                account_id = checked_account(account_id)
+            if self._accounts is not None:
+                account_tree = self._accounts.known_or_empty(account_id)
+        try:
+            route = self._known_routes[app_name, app_version, severity, verbosity]
+        except (KeyError, TypeError):
+            route = None
+        if route is None:
+            route = self._routes.find((app_name, app_version, severity, verbosity))
+        if type(body) is not dict and not isinstance(body, Mapping):
+            raise _no_object(body)
+        queues = route.queues
+        if not queues and (
+            route.unwanted or not (queues := route.wanting(account_id, account_tree, body))
+        ):
+            self._emits += 1
+            return 0
+        event = route.stamp(body, _now(UTC), account_id, account_tree)
+        self._emits += 1
+        return sum([queue.offer_nowait(event) for queue in queues])
+
+    def emit_threadsafe(
+        self,
+        app_name: str,
+        app_version: str,
+        severity: Severity | str,
+        verbosity: Verbosity | str,
+        body: Mapping[str, Any],
+        account_id: str | None = None,
+    ) -> Future[int]:
+        """Emit from any thread; the loop is woken at once.
+
+        The event is checked, copied and stamped here and now, so ``InvalidEvent`` is raised
+        here. The returned future gives what ``emit`` returns, once every queue has taken or
+        dropped it. The events of a thread keep their order. This waits only while 1,024 events of
+        other threads are on their way, and never on the loop's own thread.
+
+        Raises:
+            InvalidEvent: as ``emit``.
+            BusClosedError: the bus was closed, or its loop was.
+            WrongLoopError: no loop has used the bus yet, or this is a fork of its process.
+        """
+        draft = self._draft_of(app_name, app_version, severity, verbosity, body, account_id)
+        return self._hand_over(draft)
+
+    def emit_anywhere(
+        self,
+        app_name: str,
+        app_version: str,
+        severity: Severity | str,
+        verbosity: Verbosity | str,
+        body: Mapping[str, Any],
+        account_id: str | None = None,
+    ) -> bool:
+        """Emit from any thread, the loop's too, and never wait: for log handlers and their like.
+
+        On the loop's thread this is ``emit_nowait``; elsewhere the event is checked, copied and
+        stamped here and handed over, unless 1,024 events of threads are on their way already, or
+        the bus is over. What is refused so is counted, in ``statistics().refused``, and logged.
+
+        Returns:
+            Whether the event is on its way; what becomes of it then is in the counts.
+
+        Raises:
+            InvalidEvent: as ``emit``.
+            WrongLoopError: no loop has used the bus yet, or this is a fork of its process.
+        """
+        if get_ident() == self._thread:
+            self.emit_nowait(app_name, app_version, severity, verbosity, body, account_id)
+            return True
+        draft = self._draft_of(app_name, app_version, severity, verbosity, body, account_id)
+        return self._hand_over_nowait(draft)
+
+    def publish_threadsafe(self, event: Event) -> Future[int]:
+        """Emit an event that exists already from any thread, as ``emit_threadsafe`` does."""
+        return self._hand_over(checked_event(event))
+
+    def publish_anywhere(self, event: Event) -> bool:
+        """Emit an event that exists already from any thread, as ``emit_anywhere`` does."""
+        if get_ident() == self._thread:
+            self.publish_nowait(event)
+            return True
+        return self._hand_over_nowait(checked_event(event))
+
+    def _hand_over(self, draft: Draft | Event) -> Future[int]:
+        self._check_inflow()
+        return self._inbox.put(draft, self._known_loop(), wait=get_ident() != self._thread)
+
+    def _hand_over_nowait(self, draft: Draft | Event) -> bool:
+        loop = self._known_loop()
+        drains = self._drain is not None and not is_inside(self)
+        if self._closed or drains or not self._inbox.put_nowait(draft, loop):
+            self._refused += 1
+            self._log.log(
+                logging.WARNING,
+                "refused",
+                "%r refused an event of another thread: %s",
+                self,
+                "it is over" if self._closed or drains else "too many are on their way",
+            )
+            return False
+        return True
+
+    def _known_loop(self) -> asyncio.AbstractEventLoop:
+        if self._pid != os.getpid():
+            self._check_open()
+        if self._loop is None:
+            raise WrongLoopError(
+                f"no event loop has used {self!r} yet; in the one that shall, call its enter()"
+            )
+        loop: asyncio.AbstractEventLoop = self._loop
+        return loop
+
+    def _wanted_by(self, event: Event, besides: Subscription | None) -> tuple[BoundedQueue, ...]:
+        if get_ident() != self._thread or current_task(self._loop) is None:
+            self._enter_to_emit()
+        fields = checked_event(event).__dict__
+        key = (
+            fields["app_name"],
+            fields["app_version"],
+            fields["severity"],
+            fields["verbosity"],
+        )
+        try:
+            route = self._known_routes[key]
+        except (KeyError, TypeError):
+            route = None
+        if route is None:
+            route = self._routes.find(key)
+        queues = route.queues
+        if not queues and not route.unwanted:
+            queues = route.wanting(fields["account_id"], fields["account_tree"], fields["body"])
+        self._emits += 1
+        if besides is None:
+            return queues
+        source = queue_of(besides)
+        return tuple([queue for queue in queues if queue is not source])
+
+    def _draft_of(
+        self,
+        app_name: str,
+        app_version: str,
+        severity: Severity | str,
+        verbosity: Verbosity | str,
+        body: Mapping[str, Any],
+        account_id: str | None,
+    ) -> Draft:
+        if account_id is not None:
+            account_id = checked_account(account_id)
+        return self._draft((app_name, app_version, severity, verbosity), account_id, body, None)
+
+    def _draft(
+        self,
+        key: TemplateKey,
+        account_id: str | None,
+        body: Mapping[str, Any],
+        last_number: int | None,
+    ) -> Draft:
+        """Check and stamp an event that must wait for the accounts above it."""
+        timestamp = _now(UTC)
+        Template(key, self.node)
+        if not isinstance(body, Mapping):
+            raise _no_object(body)
+        return Draft(key, account_id, snapshot(body), timestamp, last_number)
+
+    def _prepare(self, draft: Draft | Event) -> None:
+        """Begin what ``_offer`` will wait for."""
+        if self._accounts is None or draft.account_id is None or isinstance(draft, Event):
+            return
+        self._accounts.prepare(draft.account_id)
+
+    async def _offer(self, draft: Draft | Event) -> tuple[int, list[Ticket]]:
+        """Find the accounts above, match, and put.
+
+        The event goes to those who were subscribed when its emit was called: not to one who
+        comes while the accounts are looked up.
+        """
+        tickets: list[Ticket] = []
+        if isinstance(draft, Event):
+            return put_all(self._wanted_by(draft, None), draft, tickets), tickets
+        account_id = draft.account_id
+        account_tree: tuple[str, ...] = ()
+        if self._accounts is not None and account_id is not None:
+            account_tree = await self._accounts.ancestors(account_id)
+        self._check_open()
+        route = self._routes.find(draft.template)
+        queues = route.queues or route.wanting(account_id, account_tree, draft.body)
+        if draft.last_number is not None:
+            queues = tuple([queue for queue in queues if queue.number <= draft.last_number])
+        self._emits += 1
+        if not queues:
+            return 0, []
+        event = route.stamp(draft.body, draft.timestamp, account_id, account_tree)
+        return put_all(queues, event, tickets), tickets
+
+    def _account_failed(self, account_id: str, exc: BaseException) -> None:
+        self._account_failures += 1
+        self._log.log(
+            logging.WARNING,
+            "accounts",
+            "the ancestors of account %r could not be found (%r); its events go out without",
+            account_id,
+            exc,
+        )
+
+
+def checked_event(event: Event) -> Event:
+    """Return ``event`` if it was validated; pydantic's model_construct checks nothing."""
+    try:
+        body = event.__dict__["body"]
+    except (AttributeError, KeyError):
+        body = None
+    if type(body) is not FrozenDict:
+        raise InvalidEvent(f"publish takes an edr.Event that was validated, not {event!r}")
+    return event
+
+
+def _no_object(body: object) -> InvalidEvent:
+    return InvalidEvent(f"a body is a JSON object, not {kind_of(body)}", "body")
