@@ -209,7 +209,16 @@ class Bus(Emission):
             overflow=overflow,
             name=name or getattr(callback, "__qualname__", None) or repr(callback),
         )
-        runner = CallbackRunner(self, callback, payload, options, subscription, self._log)
+        runner = CallbackRunner(
+            self,
+            callback,
+            payload,
+            options,
+            subscription,
+            self._log,
+            self._callback_failed,
+            self._runner_ended,
+        )
         if self._loop is not None:
             runner.start(self._loop)
         return self._handles.add(wanted, runner)

@@ -242,12 +242,10 @@ class Ending(LoopBound):
             for queue in list(self._registry.active)
         )
 
-    def callback_failed(self) -> None:
-        """Hear that a callback failed on an event; its runner calls this."""
+    def _callback_failed(self) -> None:
         self._callback_errors += 1
 
-    def runner_ended(self, runner: CallbackRunner, undone: int) -> None:
-        """Hear that a runner is no more, and what it leaves undone; it calls this."""
+    def _runner_ended(self, runner: CallbackRunner, undone: int) -> None:
         self._handles.remove(runner)
         if undone:
             self._left[runner.name] += undone

@@ -19,9 +19,10 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import Context, ContextVar
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from edr.bus.log import RateLimitedLog
+from edr.bus.loop_bound import LoopBound
 from edr.bus.options import function, plain_function, seconds, whole_number
 from edr.bus.overflow import Gap
 from edr.bus.queue import BoundedQueue
@@ -72,22 +73,6 @@ class CallbackOptions:
             plain_function("on_error", self.on_error)
 
 
-class RunnerBus(Protocol):
-    """The bus, as a runner sees it."""
-
-    def check_thread(self, call: str) -> None:
-        """Raise if the loop runs in another thread."""
-        ...
-
-    def callback_failed(self) -> None:
-        """Hear that a callback failed on an event, after its last retry."""
-        ...
-
-    def runner_ended(self, runner: CallbackRunner, undone: int) -> None:
-        """Hear that a runner is no more, and how many events it leaves against its will."""
-        ...
-
-
 class _Worker(asyncio.Task[None]):
     """A task that knows whether it was cancelled by its own code.
 
@@ -104,16 +89,30 @@ class _Worker(asyncio.Task[None]):
 
 
 class CallbackRunner:
-    """The tasks of one bound callback."""
+    """The tasks of one bound callback.
+
+    Args:
+        bus: whose tasks they are.
+        callback: what they call.
+        payload: its second argument, if not ``NO_PAYLOAD``.
+        options: how they call it.
+        subscription: where they take events from.
+        log: where failures are told.
+        on_failure: called when the callback failed on an event, after its last retry.
+        on_end: called when there are no more of them, with how many events they leave undone
+            against their will.
+    """
 
     def __init__(
         self,
-        bus: RunnerBus,
+        bus: LoopBound,
         callback: Callback,
         payload: Any,
         options: CallbackOptions,
         subscription: Subscription,
         log: RateLimitedLog,
+        on_failure: Callable[[], object],
+        on_end: Callable[[CallbackRunner, int], object],
     ) -> None:
         function("a callback", callback)
         self.bus = bus
@@ -128,6 +127,8 @@ class CallbackRunner:
         self._options = options
         self._subscription = subscription
         self._log = log
+        self._on_failure = on_failure
+        self._on_end = on_end
         self._workers: list[_Worker] = []
         self._inside: list[_Worker] = []
         self._interrupted = 0
@@ -173,7 +174,7 @@ class CallbackRunner:
         """End it now: drop what is queued, and cancel its calls, but for the one that asks."""
         self.queue.discard()
         self.cancel()
-        self.bus.runner_ended(self, 0)
+        self._on_end(self, 0)
 
     def cancel(self) -> list[asyncio.Task[None]]:
         """Cancel its calls, and return the tasks that will end.
@@ -245,7 +246,7 @@ class CallbackRunner:
 
     def _failed(self, exc: BaseException, event: Event) -> None:
         self.failed += 1
-        self.bus.callback_failed()
+        self._on_failure()
         self._log.log(
             logging.ERROR,
             f"callback {self.name} {type(exc).__name__}",
@@ -278,7 +279,7 @@ class CallbackRunner:
         if not self.workers():
             undone = self.queue.pending + self._interrupted
             self.queue.discard()
-            self.bus.runner_ended(self, 0 if self._stopped else undone)
+            self._on_end(self, 0 if self._stopped else undone)
         self.tell_if_quiet()
 
     # Whether it has anything to do
@@ -337,13 +338,13 @@ def current_event() -> Event | None:
     return None if handling is None else handling.event
 
 
-def is_inside(bus: RunnerBus) -> bool:
+def is_inside(bus: LoopBound) -> bool:
     """Tell whether this is called in a callback of ``bus``, or in what that has begun."""
     handling = _handling.get()
     return handling is not None and handling.runner.bus is bus
 
 
-def waiting_inside(bus: RunnerBus) -> AbstractContextManager[None]:
+def waiting_inside(bus: LoopBound) -> AbstractContextManager[None]:
     """Let ``bus`` not wait for the callback that waits for it, if one does."""
     handling = _handling.get()
     if handling is None or handling.runner.bus is not bus or handling.worker.done():
