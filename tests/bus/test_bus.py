@@ -1,10 +1,11 @@
 """Emit and publish: what they check, whom they reach, what they count."""
 
 import asyncio
+import threading
 from datetime import UTC, datetime
 
 import pytest
-from support.consuming import take_ready
+from support.consuming import is_balanced, take_ready
 
 from edr import Binding, Bus, Event, InvalidBinding, InvalidEvent, Severity, Verbosity
 from edr.bus.routes import MAX_ROUTES
@@ -262,3 +263,31 @@ async def test_everything_is_what_everything_matches(bus, emit):
     await emit(1, verbosity="trace")
 
     assert take_ready(everything) == [1]
+
+
+async def test_statistics_of_any_thread_add_up_while_everything_changes(bus, emit):
+    over, wrong, seen = threading.Event(), [], [0]
+
+    def watch():
+        while not over.is_set():
+            seen[0] += 1
+            for each in (bus.statistics(), *[info.statistics for info in bus.subscriptions()]):
+                if not is_balanced(each) or each.delivered < 0 or each.pending < 0:
+                    wrong.append(each)
+
+    watcher = asyncio.create_task(asyncio.to_thread(watch))
+    held = [bus.subscribe(capacity=3, overflow=policy) for policy in ("drop_oldest", "block")]
+    for n in range(2000):
+        if n % 10 == 0:
+            held.append(bus.subscribe(capacity=2, overflow="drop_newest"))
+            await held.pop(2 if len(held) > 5 else -1).aclose()
+        await emit(n)
+        for subscription in held:
+            subscription.take(2)
+        if n % 100 == 0:
+            await asyncio.sleep(0.001)  # real time: the other thread wants its turn
+    over.set()
+    await watcher
+
+    assert seen[0] > 10
+    assert wrong == []

@@ -199,3 +199,12 @@ def test_a_copy_with_changes_is_validated(make_event):
     assert type(event.model_copy(update={"body": {"a": [1]}}).body) is FrozenDict
     with pytest.raises(InvalidEvent, match="body.a: nan"):
         event.model_copy(update={"body": {"a": float("nan")}})
+
+
+def test_what_a_dump_leaves_out_of_the_body_is_left_out(make_event):
+    event = make_event(body={"secret": "s", "open": {"secret": "t", "n": 1}})
+
+    excluded = {"body": {"secret": True, "open": {"secret"}}}
+    assert event.model_dump(exclude=excluded)["body"] == {"open": {"n": 1}}
+    assert "secret" not in event.model_dump_json(exclude=excluded)
+    assert event.model_dump(include={"body": {"secret"}}) == {"body": {"secret": "s"}}
