@@ -1,7 +1,7 @@
 """Ask every question, each in a process of its own, and write down the answers.
 
-python -m benchmarks                    all of it, some minutes; writes RESULTS.md, growth.svg
-python -m benchmarks --quick            smaller sizes, under a minute; writes nothing
+python -m benchmarks                    all of it, ten minutes; writes RESULTS.md, growth.svg
+python -m benchmarks --quick            smaller sizes, a minute or two; writes nothing
 python -m benchmarks --save FILE        the figures as JSON
 python -m benchmarks --compare FILE     what got slower since that run; exit code 1 if any did
 """

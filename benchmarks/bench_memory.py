@@ -30,6 +30,9 @@ from benchmarks.table import Row, Table, not_installed
 
 LIMIT = 1024
 USED_LIMIT = 1280
+REMEMBERED = 20_000
+"""Keys: more than a bus remembers."""
+
 LEFT_SHARE = 0.05
 """The share of its greatest growth that a process may keep: an allocator cannot give back a page
 of which a corner is in use."""
@@ -71,6 +74,8 @@ async def _used_bytes(size: int) -> float:
     bus.enter()
     event = event_of()
     await _use(bus.subscribe(edr.Binding(app_name=APP)), bus, event)
+    for i in range(REMEMBERED):  # what the bus remembers of keys is no subscription's
+        await bus.publish(event.model_copy(update={"app_name": f"other-{i}"}))
     before = resident()
     held = []
     for i in range(size):
