@@ -49,6 +49,10 @@ MAX_ANSWERS = 32_768
 """Answers for accounts that are remembered, twice over: some 10 MB."""
 
 
+ALL_CELLS = -1
+"""Has the bit of every cell."""
+
+
 class Tap(Protocol):
     """Takes events as they are emitted, beside the subscriptions, and is none: the journal's.
 
@@ -284,8 +288,10 @@ class Routes:
                     route.forget_older()
 
     def _changed(self, spot: Spot, change: Change) -> None:
-        if change is Change.BRANCH:
-            self._forget(spot)
+        if change is Change.APP:
+            self._forget(spot.app_name, ALL_CELLS)
+        elif change is Change.BRANCH:
+            self._forget(spot.app_name, spot.cells)
         elif change is Change.FIRST_ACCOUNT:
             fresh = self._fresh_of_app
             apps = fresh.values() if spot.app_name is None else [fresh.get(spot.app_name, {})]
@@ -293,22 +299,22 @@ class Routes:
                 for route in routes:
                     route.ask_for_account()
 
-    def _forget(self, spot: Spot) -> None:
-        """Make stale what a change at ``spot`` bears upon."""
-        if spot.app_name is None:
-            for cell in [cell for cell in self._fresh_of_cell if cell & spot.cells]:
+    def _forget(self, app_name: str | None, cells: int) -> None:
+        """Make stale the routes of an app, or of any, whose levels are among ``cells``."""
+        if app_name is None:
+            for cell in [cell for cell in self._fresh_of_cell if cell & cells]:
                 for route in self._fresh_of_cell.pop(cell):
                     route.forget()
                     del self._fresh_of_app[route.template.app_name][route]
             return
-        routes = self._fresh_of_app.get(spot.app_name)
+        routes = self._fresh_of_app.get(app_name)
         if routes:
-            for route in [route for route in routes if route.cell & spot.cells]:
+            for route in [route for route in routes if route.cell & cells]:
                 route.forget()
                 del routes[route]
                 del self._fresh_of_cell[route.cell][route]
             if not routes:
-                del self._fresh_of_app[spot.app_name]
+                del self._fresh_of_app[app_name]
 
     # Interest
 

@@ -144,7 +144,9 @@ class Change(IntEnum):
     FIRST_ACCOUNT = 2
     """The same, and where it told that accounts do not matter, they do now."""
     BRANCH = 3
-    """It is stale: ask for another one."""
+    """It is stale, if its levels are among those of the spot: ask for another one."""
+    APP = 4
+    """It is stale, whatever its levels: its app has come or gone."""
 
 
 class _Bucket(Generic[T]):
@@ -204,7 +206,7 @@ class Branch(Generic[T]):
     Many events share an app and levels, and their accounts may be without number. So whoever
     matches event after event asks for the branch once, and for each account makes a look-up or
     two in it. What is bound to accounts may come and go meanwhile: the branch looks at what is
-    there. It is good until something that any account shares changes (``Change.BRANCH``).
+    there. It is good until something that all accounts share changes, or its app comes or goes.
     """
 
     __slots__ = ("_any_app", "_app", "cell", "everyone")
@@ -280,7 +282,9 @@ class SubscriptionTrie(Generic[T]):
             bucket = _Bucket(spot.cells)
             app.set_buckets(spot, (*buckets, bucket))
         bucket.values = _with(bucket.values, value)
-        if spot.account_id is None or is_new:
+        if is_new:
+            return Change.APP
+        if spot.account_id is None:
             return Change.BRANCH
         app.changes += 1
         return Change.ACCOUNT if asked else Change.FIRST_ACCOUNT
@@ -301,7 +305,7 @@ class SubscriptionTrie(Generic[T]):
             del self._apps[spot.app_name]
             if not self._apps:
                 self._apps = {}  # a new one gives back the table of its largest days
-            return Change.BRANCH
+            return Change.APP
         return Change.BRANCH if spot.account_id is None else Change.ACCOUNT
 
     def match(

@@ -271,3 +271,17 @@ async def test_a_tap_stands_in_the_route_and_is_not_counted(bus, emit):
     assert await emit(5, severity="warning") == 1
     assert len(tap.events) == 3
     assert bus.statistics().subscriptions == 1
+
+
+async def test_an_app_that_comes_with_other_levels_is_seen_by_the_routes_that_knew_none(bus, emit):
+    everything = bus.subscribe()
+    await emit(1, "a")
+    warnings = bus.subscribe(Binding(app_name="a", severity="warning"))
+    one = bus.subscribe(Binding(app_name="a", account_id="x"))
+    await emit(2, "a", account_id="x")
+    warnings.close()
+    one.close()
+    two = bus.subscribe(Binding(app_name="a", account_id="x"))
+    await emit(3, "a", account_id="x")
+
+    assert [take_ready(each) for each in (everything, one, two)] == [[1, 2, 3], [2], [3]]
