@@ -41,7 +41,7 @@ class Shape:
         return (f"app-{i}", "5.1", "ok", "info", BODY, None)
 
     def fresh_emit(self, i: int) -> Emit:
-        return (f"app-{i}", "5.1", "ok", "info", BODY, next(_fresh))
+        return (f"app-{i}", next(_fresh), "ok", "info", BODY, None)
 
     def bus(self) -> edr.Bus:
         return edr.Bus()
