@@ -1,0 +1,54 @@
+"""The durable record of events: what the bus delivers is gone with the process, this stays.
+
+Promises, of every journal:
+
+* **Stored.** ``append``, ``flush`` and a durable emit return when the events are stored.
+* **Order.** Positions rise in the order of the emits; a reader sees them rising.
+* **A position is one event's for ever**, also after a crash.
+* **Seen is stored.** A reader sees nothing that a crash could still forget.
+* **No hole, no double.** ``read(after=P)`` gives every wanted entry behind P once, on whatever
+  side of "now" it is.
+* **At least once.** What a named reader did not acknowledge comes again.
+* **Loss is told.** What retention or damage takes shows as a ``Gap`` in its place, and is counted
+  for each reader; reading goes on at the oldest entry left.
+* **Isolation.** A reader that hangs holds up nobody.
+* **Nothing is thrown away by mistake**: no wrong argument, version or name destroys a backlog.
+
+Not promised: exactly once; order after ``nack``; one transaction with a database of yours;
+secrecy of what is stored.
+
+Read the modules in this order; each imports only from those before it:
+errors, journal.
+"""
+
+from edr.journal.errors import (
+    JournalError,
+    JournalFull,
+    JournalInUse,
+    JournalUnusable,
+    ReaderInUse,
+    WrongJournal,
+)
+from edr.journal.journal import (
+    Entry,
+    Journal,
+    JournalStatistics,
+    Reader,
+    ReaderStatus,
+    Reading,
+)
+
+__all__ = [
+    "Entry",
+    "Journal",
+    "JournalError",
+    "JournalFull",
+    "JournalInUse",
+    "JournalStatistics",
+    "JournalUnusable",
+    "Reader",
+    "ReaderInUse",
+    "ReaderStatus",
+    "Reading",
+    "WrongJournal",
+]

@@ -1,0 +1,83 @@
+"""What goes wrong with a journal: whose fault it is, and what became of the events."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edr import EdrError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class JournalError(EdrError):
+    """The root of all that a journal raises; raised itself for what has no name of its own.
+
+    From ``append``, ``flush`` and a durable emit it means: not known to be stored. The journal
+    keeps what it accepted and tries again by itself, so the event may yet be stored.
+    """
+
+
+class JournalInUse(JournalError):  # noqa: N818 - says what is the case
+    """Another process, or another object of this one, has the journal open. It was not touched."""
+
+
+class JournalFull(JournalError):  # noqa: N818 - as asyncio.QueueFull
+    """There is no room: on the disk, within its own limit, or in what waits to be stored.
+
+    It recovers by itself when there is room again.
+    """
+
+
+class JournalUnusable(JournalError):  # noqa: N818 - says what is the case
+    """What is at this path cannot be used as a journal.
+
+    Attributes:
+        path: where.
+        moved_to: where it was moved, if it was; ``None``: it is untouched.
+    """
+
+    def __init__(self, reason: str, path: Path | str, moved_to: Path | str | None = None) -> None:
+        super().__init__(reason, path, moved_to)
+        self.reason = reason
+        self.path = path
+        self.moved_to = moved_to
+
+    def __str__(self) -> str:
+        moved = f"; it was moved to {self.moved_to}" if self.moved_to is not None else ""
+        return f"{self.path}: {self.reason}{moved}"
+
+
+class WrongJournal(JournalError, ValueError):  # noqa: N818 - as WrongLoopError, without the -Error
+    """A position that this journal never gave: it is another journal's, or one from before a loss.
+
+    Attributes:
+        position: which.
+        id: of the journal that was asked.
+    """
+
+    def __init__(self, position: int, id: str) -> None:
+        super().__init__(position, id)
+        self.position = position
+        self.id = id
+
+    def __str__(self) -> str:
+        return (
+            f"journal {self.id} never gave position {self.position}: "
+            "compare its id with that of the journal from which you have the position"
+        )
+
+
+class ReaderInUse(JournalError):  # noqa: N818 - says what is the case
+    """A reader of this name is open; close it first.
+
+    Attributes:
+        name: the reader's.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+    def __str__(self) -> str:
+        return f"reader {self.name!r} is open already; close it first, or take another name"
