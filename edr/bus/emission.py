@@ -139,6 +139,23 @@ class Emission(Ending):
         admitted = put_all(queues, event, tickets)
         return admitted + await settle(tickets) if tickets else admitted
 
+    def publish_soon(
+        self, event: Event, *, besides: Subscription | None = None
+    ) -> asyncio.Task[int] | None:
+        """Emit an event that exists already, and let a task of the bus wait for what is full.
+
+        For links and sources, which bring the events of many emitters: one slow subscriber must
+        not hold up what comes next for all the others. Every subscription with room has the event
+        when this returns; the order of calls is the order in every queue.
+
+        Returns:
+            The task that waits, as ``publish`` would, for how many of the full ones took it; or
+            ``None`` if none was full. Whoever calls this bounds how many such tasks there are.
+        """
+        tickets: list[Ticket] = []
+        put_all(self._wanted_by(event, besides), event, tickets)
+        return self._spawn(settle(tickets)) if tickets else None
+
     def publish_nowait(self, event: Event, *, besides: Subscription | None = None) -> int:
         """Emit an event that exists already, without waiting, as ``emit_nowait`` does."""
         return sum([queue.offer_nowait(event) for queue in self._wanted_by(event, besides)])

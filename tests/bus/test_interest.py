@@ -63,3 +63,30 @@ async def test_what_comes_from_a_subscriptions_owner_does_not_go_back_to_it(bus,
 
     assert taken == 2
     assert (take_ready(link), take_ready(other)) == ([], [1, 2])
+
+
+async def test_what_is_published_soon_waits_for_the_slow_one_without_its_publisher(bus, make_event):
+    slow, quick = bus.subscribe(capacity=1), bus.subscribe()
+    waits = [bus.publish_soon(make_event(body={"n": n})) for n in range(3)]
+
+    assert [wait is None for wait in waits] == [True, False, False]
+    assert take_ready(quick) == [0, 1, 2]
+    assert [(await anext(slow)).body["n"] for _ in range(3)] == [0, 1, 2]
+    assert [await wait for wait in waits[1:]] == [1, 1]
+
+
+async def test_what_is_published_soon_does_not_go_back_where_it_came_from(bus, make_event):
+    link, other = bus.subscribe(), bus.subscribe()
+    bus.publish_soon(make_event(body={"n": 1}), besides=link)
+
+    assert (take_ready(link), take_ready(other)) == ([], [1])
+
+
+async def test_closing_the_bus_gives_up_what_is_still_waited_for(bus, make_event):
+    held = bus.subscribe(capacity=1)
+    bus.publish_soon(make_event())
+    wait = bus.publish_soon(make_event())
+    await bus.aclose()
+
+    assert wait.done()
+    assert held.statistics().dropped == {"closed": 2}
