@@ -1,0 +1,537 @@
+"""``Link``: what every link has in common. Connect, lose, connect again; send, receive, count.
+
+The problem: a broker is on another machine. It comes late, goes away, hangs, refuses. The bus
+must not feel it: what is emitted goes into the link's own queue, as for any subscription, and
+all that can wait or fail does so here, in the one task of the link.
+
+**Life.** ``start`` makes the task, which connects, serves the connection until it is lost, lets
+go of it, and begins anew after a pause that doubles. A connection is never repaired: each attempt
+is a fresh one. (The reconnecting modes of client libraries leave a client that believes to be
+connected, or that has given up without a word.) What a retry cannot cure, such as a wrong
+password, is ``LinkRefused``: raised by ``start``, and later a state with an error, since a service
+that runs is not to die of it.
+
+**Out.** One subscription, the outbox. Its policy decides what is dropped when the broker is away
+for longer than ``capacity`` lasts. An event leaves the outbox only when a connection takes it.
+
+**In.** An event that came in is published ``besides`` the outbox, so that it does not go back, and
+in no way waits: see ``Bus.publish_soon``. A ``Seen`` window for each bus drops what comes twice.
+
+Invariants, at every moment: of what the bus gave the link,
+``offered = sent + uncertain + dropped + pending``; of what the broker sent,
+``received = delivered + duplicates + refused``.
+
+A class of one broker gives ``_connect``, ``_serve`` and ``_disconnect``, and calls ``_peek``,
+``_deliver`` and ``_refuse``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Coroutine, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from math import inf
+from time import monotonic
+from types import TracebackType
+from typing import Any, Self
+
+from edr.bus import Bus, Overflow, Subscription
+from edr.errors import BusClosedError, EdrError
+from edr.links.seen import seen_of
+from edr.records import Binding, Event
+
+logger = logging.getLogger("edr.links")
+
+FIRST_PAUSE = 0.05
+"""Seconds before the second attempt to connect: a broker that restarts is back that soon."""
+
+LONGEST_PAUSE = 2.0
+"""Seconds between attempts, at most: what a thousand links may ask of a broker that comes back."""
+
+SETTLED_AFTER = 1.0
+"""Seconds for which a connection must have lasted to be worth a quick second attempt."""
+
+LET_GO = 2.0
+"""Seconds to end a connection in good order; one to a broker that hangs would never end."""
+
+MAX_WAITS = 256
+"""Received events that may wait for slow subscribers at a time; what comes then is dropped for
+those that are full, as by ``publish_nowait``."""
+
+QUIET = 30.0
+"""Seconds between two lines in the log of the same fault; all are counted."""
+
+
+class LinkError(EdrError):
+    """Something is wrong between a bus and a broker."""
+
+
+class LinkRefused(LinkError):  # noqa: N818 - what the broker did
+    """The broker will not have this link as it is: its version, a password, a wrong exchange.
+
+    To try again would not help, so ``start`` raises it.
+    """
+
+
+class LinkState(StrEnum):
+    """What a link is doing."""
+
+    CONNECTING = "connecting"
+    """There is no connection; it is tried again and again."""
+    UP = "up"
+    BLOCKED = "blocked"
+    """There is a connection, and the broker takes nothing at the moment, and says so."""
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True, slots=True)
+class LinkStatistics:
+    """One moment of a link. From its start; a new connection does not set them back.
+
+    ``offered = sent + uncertain + sum(dropped) + pending``, and
+    ``received = delivered + duplicates + sum(refused)``, always.
+    """
+
+    name: str
+    state: LinkState
+    offered: int
+    """Events that the bus gave the link to send."""
+    sent: int
+    """Events of which the broker has confirmed that it has them."""
+    uncertain: int
+    """Events that were on their way when a connection was lost: they may have arrived, or not."""
+    dropped: Mapping[str, int]
+    """Events that were not sent: reason -> events."""
+    pending: int
+    """Events still to be sent, or to be confirmed."""
+    received: int
+    """Messages that came from the broker."""
+    delivered: int
+    """Events that were received and published on this bus."""
+    duplicates: int
+    """Events received that had been here before."""
+    refused: Mapping[str, int]
+    """Messages received that were not taken for an event: reason -> messages."""
+    reconnects: int
+    """Connections after the first one."""
+    patterns: int
+    """What the link asks the broker for: subjects or keys with wildcards."""
+    skew: float
+    """Seconds by which some received event was ahead of this machine's clock, at most."""
+    last_error: str | None
+
+
+class Link(ABC):
+    """A bus joined to a broker. See ``NatsLink`` and ``RabbitLink``.
+
+    Args:
+        bus: the bus. It must outlive the link.
+        name: stands in logs and statistics; without a password, please.
+        send: what is sent of what is published here; nothing if it is empty.
+        capacity: events that wait to be sent, at most.
+        overflow: what becomes of an event that finds so many. Not ``block``: an emit never waits
+            for a broker.
+        timeout: seconds to connect, to be answered, and to drain.
+    """
+
+    def __init__(
+        self,
+        bus: Bus,
+        name: str,
+        *,
+        send: Sequence[Binding] = (Binding(),),
+        capacity: int = 10_000,
+        overflow: Overflow | str = Overflow.DROP_OLDEST,
+        timeout: float = 10.0,
+    ) -> None:
+        if timeout <= 0:
+            raise ValueError(f"timeout must be more than 0 seconds, not {timeout}")
+        if Overflow(overflow) not in {Overflow.DROP_OLDEST, Overflow.DROP_NEWEST}:
+            raise ValueError(
+                f"overflow is drop_oldest or drop_newest, not {overflow!r}: an emit never waits "
+                "for a broker, and a link does not end because one is away"
+            )
+        self.name = name
+        self._bus = bus
+        self._send = tuple(send)
+        self._capacity = capacity
+        self._overflow = Overflow(overflow)
+        self._timeout = timeout
+        self._pid = os.getpid()
+        self._seen = seen_of(bus)
+
+        self._state = LinkState.CLOSED
+        self._is_up = asyncio.Event()
+        self._outbox: Subscription | None = None
+        self._head: Event | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._first_attempt: asyncio.Future[None] | None = None
+        self._finished: asyncio.Event = asyncio.Event()
+        self._waits: set[asyncio.Task[int]] = set()
+
+        self._sent = 0
+        self._in_flight = 0
+        self._uncertain = 0
+        self._dropped: Counter[str] = Counter()
+        self._received = 0
+        self._delivered = 0
+        self._duplicates = 0
+        self._refused: Counter[str] = Counter()
+        self._connections = 0
+        self._up_since = inf
+        self._skew = 0.0
+        self._last_error: str | None = None
+        self._quiet_until: dict[str, float] = {}
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r} {self._state}>"
+
+    # What a link to one kind of broker does
+
+    @abstractmethod
+    async def _connect(self) -> None:
+        """Make a fresh connection, and ask it for what is wanted.
+
+        Raises:
+            LinkRefused: to try again would not help.
+        """
+
+    @abstractmethod
+    async def _serve(self) -> None:
+        """Send and receive until the connection is lost, and then return or raise.
+
+        When the outbox has ended, and all of it is confirmed, it calls ``_sent_all`` and goes on
+        receiving.
+        """
+
+    @abstractmethod
+    async def _disconnect(self) -> None:
+        """Let go of the connection, whatever its state, also of one that was half made."""
+
+    @property
+    def _patterns(self) -> int:
+        """How many patterns the broker is asked for."""
+        return 0
+
+    # Life
+
+    async def start(self) -> None:
+        """Register with the bus, and connect.
+
+        Returns after the first attempt. If that found no broker, further ones are made in the
+        background, and what is emitted meanwhile waits in the outbox. Idempotent.
+
+        Raises:
+            LinkRefused: to try again would not help; the link is closed.
+            LinkError: the link was closed before.
+            BusClosedError, WrongLoopError: the bus cannot be used here.
+        """
+        if self._task is None:
+            if self._finished.is_set():
+                raise LinkError(f"{self!r} was closed; make a new one")
+            loop = self._bus.enter()
+            if self._send:
+                self._outbox = self._bus.subscribe(
+                    *self._send,
+                    capacity=self._capacity,
+                    overflow=self._overflow,
+                    name=f"link {self.name}",
+                )
+            self._state = LinkState.CONNECTING
+            self._first_attempt = loop.create_future()
+            self._task = loop.create_task(self._run(), name=f"edr link {self.name}")
+        assert self._first_attempt is not None
+        try:
+            await asyncio.shield(self._first_attempt)
+        except BaseException:
+            await self.aclose()
+            raise
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if exc_type is None:
+            await self.drain()
+        await self.aclose()
+
+    async def ready(self) -> None:
+        """Wait until there is a connection, and the broker was asked for all that is wanted now.
+
+        Raises:
+            LinkError: the link is closed.
+        """
+        if self._task is not None:
+            await self._is_up.wait()
+        if self._state is LinkState.CLOSED:
+            raise LinkError(f"{self!r} is not ready, and will not be")
+
+    async def drain(self, timeout: float | None = None) -> int:
+        """Take nothing more from the bus, send what waits, and close the link.
+
+        Args:
+            timeout: seconds to do so; by default the link's own.
+
+        Returns:
+            How many events were not sent, or not confirmed.
+        """
+        if self._task is None or self._pid != os.getpid():
+            return 0
+        if self._outbox is None:
+            self._finished.set()
+        else:
+            self._outbox.close()
+        waits = [asyncio.ensure_future(self._finished.wait()), self._task]
+        try:
+            await asyncio.wait(
+                waits,
+                timeout=self._timeout if timeout is None else timeout,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+        finally:
+            waits[0].cancel()
+        left = self._pending
+        await self.aclose()
+        return left
+
+    async def aclose(self) -> None:
+        """Stop now: what waits to be sent is dropped, and counted. Idempotent."""
+        if self._pid != os.getpid():
+            return  # the connection and the loop are the parent's
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait({task})
+        elif self._state is not LinkState.CLOSED:
+            return  # somebody else is closing it
+        self._close()
+        if self._outbox is not None:
+            await self._outbox.aclose()
+
+    def _close(self) -> None:
+        self._set_state(LinkState.CLOSED)
+        self._finished.set()
+        self._is_up.set()  # whoever waits for it shall see that it is closed
+        if self._head is not None:
+            self._head = None
+            self._dropped["closed"] += 1
+        if self._first_attempt is not None and not self._first_attempt.done():
+            self._first_attempt.set_result(None)
+
+    # The task
+
+    async def _run(self) -> None:
+        try:
+            pause = FIRST_PAUSE
+            loop = asyncio.get_running_loop()
+            while not self._bus_is_closed():
+                self._up_since = inf
+                await self._attempt()
+                if loop.time() - self._up_since > SETTLED_AFTER:
+                    pause = FIRST_PAUSE
+                await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
+                pause = min(2 * pause, LONGEST_PAUSE)
+        finally:
+            self._close()
+
+    def _bus_is_closed(self) -> bool:
+        try:
+            self._bus.enter()
+        except BusClosedError:
+            logger.warning("link %r ends: its bus was closed first", self.name)
+            return True
+        return False
+
+    async def _attempt(self) -> None:
+        """Connect, serve until the connection is lost, and let go of it."""
+        assert self._first_attempt is not None
+        try:
+            async with asyncio.timeout(self._timeout):
+                await self._connect()
+            self._connections += 1
+            self._up_since = asyncio.get_running_loop().time()
+            self._set_state(LinkState.UP)
+            self._is_up.set()
+            if not self._first_attempt.done():
+                self._first_attempt.set_result(None)
+            await self._serve()
+            self._failed("the connection was lost")
+        except BusClosedError:
+            pass  # _run says so
+        except LinkRefused as exc:
+            if not self._first_attempt.done():
+                self._first_attempt.set_exception(exc)
+            self._failed(str(exc), logging.ERROR)
+        except (Exception, asyncio.CancelledError) as exc:  # what client libraries raise: anything
+            if isinstance(exc, asyncio.CancelledError) and _is_cancelled():
+                raise
+            self._failed(str(exc) or type(exc).__name__)
+            if not self._first_attempt.done():
+                self._first_attempt.set_result(None)
+        finally:
+            self._is_up.clear()
+            self._set_state(LinkState.CONNECTING)
+            try:
+                with suppress(Exception):  # it is let go of, so what is wrong with it is no matter
+                    async with asyncio.timeout(LET_GO):
+                        await self._disconnect()
+            finally:
+                self._uncertain += self._in_flight
+                self._in_flight = 0
+
+    async def _first_of(self, *works: Coroutine[Any, Any, object]) -> None:
+        """Run all until one ends, and end as that one did."""
+        tasks = [asyncio.ensure_future(work) for work in works]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _set_state(self, state: LinkState) -> None:
+        if state is not self._state:
+            self._state = state
+            logger.info("link %r is %s", self.name, state)
+
+    def _failed(self, error: str, level: int = logging.WARNING) -> None:
+        self._last_error = error
+        self._say(level, error, "link %r: %s; connecting again", self.name, error)
+
+    def _say(self, level: int, key: str, message: str, *args: object) -> None:
+        """Log it, but for what was logged in the last ``QUIET`` seconds."""
+        now = monotonic()
+        if self._quiet_until.get(key, 0.0) <= now:
+            if len(self._quiet_until) > 100:  # noqa: PLR2004 - keys are texts of faults
+                self._quiet_until.clear()
+            self._quiet_until[key] = now + QUIET
+            logger.log(level, message, *args)
+
+    # Out
+
+    async def _peek(self) -> Event:
+        """Return the next event to send, and again until ``_take`` was called.
+
+        Raises:
+            StopAsyncIteration: there will be none; the link is drained, or the bus.
+        """
+        if self._head is None:
+            if self._outbox is None:
+                await self._finished.wait()
+                raise StopAsyncIteration
+            self._head = await anext(self._outbox)
+        return self._head
+
+    def _take(self) -> None:
+        """Hand over the event of ``_peek`` to the connection."""
+        self._head = None
+        self._in_flight += 1
+
+    def _drop(self, reason: str) -> None:
+        """Give the event of ``_peek`` up."""
+        self._head = None
+        self._dropped[reason] += 1
+
+    def _confirmed(self, count: int) -> None:
+        """Count events that were handed over, and which the broker has."""
+        self._in_flight -= count
+        self._sent += count
+
+    def _sent_all(self) -> None:
+        """Take note that nothing is left to send, nor will be.
+
+        Raises:
+            BusClosedError: the bus was closed before its link.
+        """
+        self._finished.set()
+        self._bus.enter()
+
+    @property
+    def _pending(self) -> int:
+        queued = 0 if self._outbox is None else self._outbox.statistics().pending
+        return queued + (self._head is not None) + self._in_flight
+
+    # In
+
+    def _deliver(self, event: Event, hops: int = 1) -> None:
+        """Publish an event that came in; never waits, never raises for a subscriber.
+
+        Raises:
+            BusClosedError: the bus was closed before its link.
+        """
+        if not self._seen.is_new(event.id, hops):
+            self._duplicates += 1
+            return
+        ahead = (event.timestamp - datetime.now(UTC)).total_seconds()
+        self._skew = max(self._skew, ahead)
+        self._delivered += 1
+        if len(self._waits) >= MAX_WAITS:
+            self._bus.publish_nowait(event, besides=self._outbox)
+            return
+        wait = self._bus.publish_soon(event, besides=self._outbox)
+        if wait is not None:
+            self._waits.add(wait)
+            wait.add_done_callback(self._waits.discard)
+
+    def _refuse(self, reason: str, detail: str) -> None:
+        """Count a message that came in and is no event for this bus."""
+        self._refused[reason] += 1
+        self._last_error = f"{reason}: {detail}"
+        self._say(
+            logging.WARNING,
+            reason,
+            "link %r refused a message (%s): %s; others like it are counted",
+            self.name,
+            reason,
+            detail,
+        )
+
+    # Statistics
+
+    def statistics(self) -> LinkStatistics:
+        """Return the counts of this moment, as a frozen snapshot."""
+        dropped = Counter(self._dropped)
+        offered = 0
+        if self._outbox is not None:
+            outbox = self._outbox.statistics()
+            dropped.update(outbox.dropped)
+            offered = outbox.offered
+        return LinkStatistics(
+            name=self.name,
+            state=self._state,
+            offered=offered,
+            sent=self._sent,
+            uncertain=self._uncertain,
+            dropped=dict(dropped),
+            pending=self._pending,
+            received=self._received,
+            delivered=self._delivered,
+            duplicates=self._duplicates,
+            refused=dict(self._refused),
+            reconnects=max(0, self._connections - 1),
+            patterns=self._patterns,
+            skew=self._skew,
+            last_error=self._last_error,
+        )
+
+
+def _is_cancelled() -> bool:
+    """Tell whether somebody cancelled the current task; a client library may raise it unasked."""
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0

@@ -1,0 +1,359 @@
+"""What all links promise, with a broker in memory that comes, goes and hangs as a test tells it."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from support.consuming import take_ready, ticks
+from support.shuffled_loop import run
+
+import edr
+from edr.links import Link, LinkError, LinkRefused, LinkState
+
+
+class Broker:
+    """What a link meets: ``taken`` has what it was sent; it can be away, hang, or refuse."""
+
+    def __init__(self):
+        self.taken = []
+        self.connections = 0
+        self.attempts = []
+        self.is_away = False
+        self.hangs = False
+        self.refusal = None
+        self.confirms = True
+        self.lost = asyncio.Event()
+
+    def lose(self):
+        self.lost.set()
+        self.lost = asyncio.Event()
+
+
+class MemoryLink(Link):
+    def __init__(self, bus, broker, **options):
+        super().__init__(bus, "memory", **options)
+        self.broker = broker
+
+    async def _connect(self):
+        self.broker.attempts.append(asyncio.get_running_loop().time())
+        if self.broker.refusal:
+            raise LinkRefused(self.broker.refusal)
+        if self.broker.is_away:
+            raise ConnectionRefusedError("nobody is there")
+        if self.broker.hangs:
+            await asyncio.sleep(1e6)
+        self.broker.connections += 1
+
+    async def _serve(self):
+        await self._first_of(self._send_events(), self.broker.lost.wait())
+
+    async def _send_events(self):
+        while True:
+            try:
+                event = await self._peek()
+            except StopAsyncIteration:
+                self._sent_all()
+                await asyncio.sleep(1e6)
+            self._take()
+            self.broker.taken.append(event.body["n"])
+            if self.broker.confirms:
+                self._confirmed(1)
+            await asyncio.sleep(0)
+
+    async def _disconnect(self):
+        self.broker.connections -= 1
+
+    def receive(self, event, hops=1):
+        self._received += 1
+        self._deliver(event, hops)
+
+
+def with_link(check, **options):
+    """Run ``check(bus, broker, link)``, in virtual time, and hold the link to its counts."""
+
+    async def main():
+        async with edr.Bus() as bus:
+            broker = Broker()
+            link = MemoryLink(bus, broker, **options)
+            await check(bus, broker, link)
+            await link.aclose()
+            assert is_balanced(link.statistics())
+            assert link.statistics().pending == 0
+
+    run(main)
+
+
+def is_balanced(counts):
+    out = counts.sent + counts.uncertain + sum(counts.dropped.values()) + counts.pending
+    came = counts.delivered + counts.duplicates + sum(counts.refused.values())
+    return counts.offered == out and counts.received == came
+
+
+async def emit(bus, *numbers):
+    for n in numbers:
+        await bus.emit("app", "1", "ok", "info", {"n": n})
+
+
+def test_what_is_emitted_is_sent_in_order():
+    async def check(bus, broker, link):
+        async with link:
+            await emit(bus, 1, 2, 3)
+
+        assert broker.taken == [1, 2, 3]
+        assert link.statistics().sent == 3
+        assert link.statistics().state is LinkState.CLOSED
+
+    with_link(check)
+
+
+def test_a_broker_that_is_away_at_the_start_is_tried_again():
+    async def check(bus, broker, link):
+        broker.is_away = True
+        await link.start()
+        await emit(bus, 1)
+        before = link.statistics()
+        broker.is_away = False
+        await link.ready()
+        await ticks()
+
+        assert (before.state, before.pending) == (LinkState.CONNECTING, 1)
+        assert before.last_error == "nobody is there"
+        assert broker.taken == [1]
+        assert link.statistics().state is LinkState.UP
+
+    with_link(check)
+
+
+def test_the_pauses_between_attempts_double_up_to_a_bound():
+    async def check(bus, broker, link):
+        broker.is_away = True
+        await link.start()
+        await asyncio.sleep(60)
+        pauses = [b - a for a, b in zip(broker.attempts, broker.attempts[1:], strict=False)]
+
+        assert pauses[0] <= 0.05
+        assert min(pauses[-10:]) >= 1.0
+        assert max(pauses) <= 2.0
+
+    with_link(check)
+
+
+def test_a_connection_that_hangs_is_given_up_after_the_timeout():
+    async def check(bus, broker, link):
+        broker.hangs = True
+        await link.start()
+
+        assert asyncio.get_running_loop().time() == 3.0
+        assert link.statistics().state is LinkState.CONNECTING
+
+    with_link(check, timeout=3.0)
+
+
+def test_a_refusal_at_the_start_is_raised_and_closes_the_link():
+    async def check(bus, broker, link):
+        broker.refusal = "the password is wrong"
+        with pytest.raises(LinkRefused, match="the password is wrong"):
+            await link.start()
+
+        assert link.statistics().state is LinkState.CLOSED
+        assert bus.statistics().subscriptions == 0
+
+    with_link(check)
+
+
+def test_a_refusal_later_is_a_state_with_an_error_and_ends_when_the_broker_relents():
+    async def check(bus, broker, link):
+        await link.start()
+        broker.refusal = "the password is wrong"
+        broker.lose()
+        await asyncio.sleep(10)
+        refused = link.statistics()
+        broker.refusal = None
+        await asyncio.sleep(10)
+
+        assert (refused.state, refused.last_error) == ("connecting", "the password is wrong")
+        assert link.statistics().state is LinkState.UP
+        assert link.statistics().reconnects == 1
+
+    with_link(check)
+
+
+def test_what_was_not_confirmed_when_the_connection_was_lost_is_uncertain():
+    async def check(bus, broker, link):
+        await link.start()
+        broker.confirms = False
+        await emit(bus, 1, 2)
+        await asyncio.sleep(0.1)
+        assert link.statistics().pending == 2
+        broker.lose()
+        await asyncio.sleep(0.1)
+
+        counts = link.statistics()
+        assert (counts.sent, counts.uncertain, counts.pending) == (0, 2, 0)
+
+    with_link(check)
+
+
+def test_an_outbox_that_is_full_drops_by_its_policy_and_emit_never_waits():
+    async def check(bus, broker, link):
+        broker.is_away = True
+        await link.start()
+        before = asyncio.get_running_loop().time()
+        await emit(bus, *range(10))
+        assert asyncio.get_running_loop().time() == before
+        broker.is_away = False
+        await link.drain()
+
+        assert broker.taken == [7, 8, 9]
+        assert link.statistics().dropped == {"overflow": 7}
+
+    with_link(check, capacity=3)
+
+
+def test_drain_tells_what_could_not_be_sent_and_that_is_counted():
+    async def check(bus, broker, link):
+        broker.is_away = True
+        await link.start()
+        await emit(bus, 1, 2)
+
+        assert await link.drain(5.0) == 2
+        assert asyncio.get_running_loop().time() == pytest.approx(5.0)
+        assert link.statistics().dropped == {"closed": 2}
+        assert await link.drain() == 0
+
+    with_link(check)
+
+
+def test_a_drained_link_takes_nothing_more_from_the_bus():
+    async def check(bus, broker, link):
+        await link.start()
+        await link.drain()
+        await emit(bus, 1)
+
+        assert broker.taken == []
+        assert bus.statistics().subscriptions == 0
+        with pytest.raises(LinkError, match="was closed"):
+            await link.start()
+        with pytest.raises(LinkError, match="is not ready"):
+            await link.ready()
+
+    with_link(check)
+
+
+def test_cancelling_the_start_leaves_nothing_behind():
+    async def check(bus, broker, link):
+        broker.hangs = True
+        starting = asyncio.create_task(link.start())
+        await ticks()
+        starting.cancel()
+        await asyncio.wait({starting})
+
+        assert starting.cancelled()
+        assert bus.statistics().subscriptions == 0
+
+    with_link(check)
+
+
+def test_what_comes_in_is_published_but_not_sent_back():
+    async def check(bus, broker, link):
+        subscription = bus.subscribe()
+        await link.start()
+        link.receive(make_event(1))
+        await ticks()
+
+        assert take_ready(subscription) == [1]
+        assert link.statistics().delivered == 1
+        assert broker.taken == []
+
+    with_link(check)
+
+
+def test_what_comes_twice_is_published_once():
+    async def check(bus, broker, link):
+        subscription = bus.subscribe()
+        await link.start()
+        event = make_event(1)
+        link.receive(event)
+        link.receive(event)
+        await emit(bus, 2)
+
+        assert take_ready(subscription) == [1, 2]
+        assert (link.statistics().received, link.statistics().duplicates) == (2, 1)
+
+    with_link(check)
+
+
+def test_a_slow_subscriber_holds_up_nobody_else_and_loses_only_its_own():
+    async def check(bus, broker, link):
+        slow = bus.subscribe(capacity=1, name="slow")
+        quick = bus.subscribe(capacity=1000)
+        await link.start()
+        for n in range(300):
+            link.receive(make_event(n))
+
+        assert take_ready(quick) == list(range(300))
+        assert slow.statistics().pending == 257
+        assert slow.statistics().dropped == {"would_block": 43}
+        slow.close()
+        assert take_ready(slow) == list(range(257))
+
+    with_link(check)
+
+
+def test_a_clock_that_is_ahead_shows_as_skew():
+    async def check(bus, broker, link):
+        await link.start()
+        link.receive(make_event(1, timestamp=datetime.now(UTC) - timedelta(seconds=60)))
+        assert link.statistics().skew == 0.0
+        link.receive(make_event(2, timestamp=datetime.now(UTC) + timedelta(seconds=60)))
+
+        assert link.statistics().skew == pytest.approx(60, abs=5)
+
+    with_link(check)
+
+
+def test_a_link_ends_when_its_bus_is_closed_first(caplog):
+    async def main():
+        bus = edr.Bus()
+        link = MemoryLink(bus, Broker())
+        await link.start()
+        await bus.aclose()
+        await asyncio.sleep(1)
+
+        assert link.statistics().state is LinkState.CLOSED
+        await link.aclose()
+
+    run(main)
+    assert "its bus was closed first" in caplog.text
+
+
+def test_a_cancellation_that_nobody_asked_for_is_a_lost_connection():
+    async def check(bus, broker, link):
+        await link.start()
+        serve = link._serve
+
+        async def cancelled():
+            raise asyncio.CancelledError
+
+        link._serve = cancelled
+        broker.lose()
+        await asyncio.sleep(1)
+        link._serve = serve
+        await asyncio.sleep(5)
+
+        assert link.statistics().state is LinkState.UP
+        assert link.statistics().reconnects >= 1
+
+    with_link(check)
+
+
+@pytest.mark.parametrize("wrong", [{"overflow": "block"}, {"overflow": "close"}, {"timeout": 0}])
+async def test_options_that_would_break_a_promise_are_refused(bus, wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        MemoryLink(bus, Broker(), **wrong)
+
+
+def make_event(n, **fields):
+    return edr.Event(
+        app_name="app", app_version="1", severity="ok", verbosity="info", body={"n": n}, **fields
+    )
