@@ -1,7 +1,7 @@
 """A bus joined to a broker: what is emitted here is seen there, and the other way round.
 
 Read the modules in this order; each imports only from those before it:
-seen, link.
+seen, link, subject.
 
 Promises: an emit never waits, hangs or raises for a broker; nothing is lost uncounted; who gets an
 event that came from afar is exactly who would get it if it had been emitted here.
