@@ -1,11 +1,15 @@
 """edr: event data records. An asyncio pub/sub framework for structured events.
 
 Read the packages in this order; each imports only what is shown by those before it:
-errors, records, bus.
+errors, records, bus, links.
 
 ``records`` is what an event and a binding are, and who matches; it is pure. ``bus`` is how events
-travel within a process, on asyncio.
+travel within a process, on asyncio. What stands around them, such as ``edr.links``, is imported by
+its own name; only ``connect`` is here too, and loads it when it is called.
 """
+
+from contextlib import AbstractAsyncContextManager as _AbstractAsyncContextManager
+from typing import Any as _Any
 
 from edr.bus import (
     AccountResolver,
@@ -97,6 +101,7 @@ __all__ = [
     "bindings_from_json",
     "bindings_to_json",
     "configure",
+    "connect",
     "context",
     "current_event",
     "default_bus",
@@ -112,6 +117,17 @@ __all__ = [
     "run",
     "subscribe",
 ]
+
+
+def connect(url: str, **options: _Any) -> _AbstractAsyncContextManager[Bus]:
+    """Make a bus that is joined to a broker: ``async with edr.connect("nats://…") as bus``.
+
+    What is emitted on it is seen on every other bus that is joined to that broker, and the other
+    way round. Arguments and errors are those of ``edr.links.connect``.
+    """
+    from edr.links import connect  # noqa: PLC0415 - `import edr` loads no house
+
+    return connect(url, **options)
 
 
 def _show_as_ours() -> None:

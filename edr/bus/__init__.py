@@ -28,6 +28,7 @@ from edr.bus.default import (
     subscribe,
 )
 from edr.bus.emitter import Emitter, context
+from edr.bus.interest import InterestWatch
 from edr.bus.overflow import DropReason, Gap, Overflow
 from edr.bus.run import run
 from edr.bus.runner import current_event
@@ -50,6 +51,7 @@ __all__ = [
     "Gap",
     "Handle",
     "ImportTimeHandle",
+    "InterestWatch",
     "Overflow",
     "Subscription",
     "SubscriptionInfo",

@@ -1,13 +1,23 @@
 """A bus joined to a broker: what is emitted here is seen there, and the other way round.
 
 Read the modules in this order; each imports only from those before it:
-seen, link, subject.
+seen, link, subject, nats_client, nats, connect.
 
 Promises: an emit never waits, hangs or raises for a broker; nothing is lost uncounted; who gets an
-event that came from afar is exactly who would get it if it had been emitted here.
+event that came from afar is exactly who would get it if it had been emitted here. What each link
+promises beside that stands in its class.
+
+The client libraries are extras (``edr[nats]``), and are loaded when a link is first asked for.
 """
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from edr.links.connect import connect
 from edr.links.link import Link, LinkError, LinkRefused, LinkState, LinkStatistics
+
+if TYPE_CHECKING:
+    from edr.links.nats import NatsLink
 
 __all__ = [
     "Link",
@@ -15,4 +25,14 @@ __all__ = [
     "LinkRefused",
     "LinkState",
     "LinkStatistics",
+    "NatsLink",
+    "connect",
 ]
+
+_NEEDS_AN_EXTRA = {"NatsLink": "edr.links.nats"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _NEEDS_AN_EXTRA:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_NEEDS_AN_EXTRA[name]), name)

@@ -216,6 +216,12 @@ class Link(ABC):
     async def _disconnect(self) -> None:
         """Let go of the connection, whatever its state, also of one that was half made."""
 
+    def _begin(self) -> None:  # noqa: B027 - most have nothing to do
+        """Do what is to be done once, when the outbox is there and before the first attempt."""
+
+    def _end(self) -> None:  # noqa: B027
+        """Undo it, when the link is closed."""
+
     @property
     def _patterns(self) -> int:
         """How many patterns the broker is asked for."""
@@ -245,6 +251,7 @@ class Link(ABC):
                     overflow=self._overflow,
                     name=f"link {self.name}",
                 )
+            self._begin()
             self._state = LinkState.CONNECTING
             self._first_attempt = loop.create_future()
             self._task = loop.create_task(self._run(), name=f"edr link {self.name}")
@@ -323,6 +330,7 @@ class Link(ABC):
             await self._outbox.aclose()
 
     def _close(self) -> None:
+        self._end()
         self._set_state(LinkState.CLOSED)
         self._finished.set()
         self._is_up.set()  # whoever waits for it shall see that it is closed
@@ -384,7 +392,8 @@ class Link(ABC):
                 self._first_attempt.set_result(None)
         finally:
             self._is_up.clear()
-            self._set_state(LinkState.CONNECTING)
+            if not _is_cancelled():
+                self._set_state(LinkState.CONNECTING)
             try:
                 with suppress(Exception):  # it is let go of, so what is wrong with it is no matter
                     async with asyncio.timeout(LET_GO):
@@ -518,7 +527,7 @@ class Link(ABC):
             offered=offered,
             sent=self._sent,
             uncertain=self._uncertain,
-            dropped=dict(dropped),
+            dropped=dict(+dropped),
             pending=self._pending,
             received=self._received,
             delivered=self._delivered,

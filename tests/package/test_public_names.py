@@ -6,6 +6,8 @@ import sys
 import typing
 from pathlib import Path
 
+import pytest
+
 import edr
 from edr.bus.log import RateLimitedLog
 
@@ -42,7 +44,17 @@ def test_import_loads_no_optional_package():
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     ).stdout.split()
 
-    assert not {"rich", "anyio", "uvloop", "matplotlib", "hypothesis"} & set(loaded)
+    assert not {"rich", "anyio", "uvloop", "matplotlib", "hypothesis", "nats"} & set(loaded)
+
+
+@pytest.mark.parametrize(("imported", "absent"), [("edr", "edr.links"), ("edr.links", "nats")])
+def test_a_house_and_its_extras_are_loaded_only_when_asked_for(imported, absent):
+    program = f"import sys, {imported}; print({absent!r} in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout == "False\n"
 
 
 def test_the_log_limits_each_key_and_tells_what_it_left_out(caplog):

@@ -1,0 +1,53 @@
+"""``connect``: a bus with a link, in one line."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+from edr.bus import Bus
+from edr.links.link import Link
+
+_LINKS = {
+    "nats": ("edr.links.nats", "NatsLink"),
+    "tls": ("edr.links.nats", "NatsLink"),
+    "ws": ("edr.links.nats", "NatsLink"),
+    "wss": ("edr.links.nats", "NatsLink"),
+    "amqp": ("edr.links.rabbitmq", "RabbitLink"),
+    "amqps": ("edr.links.rabbitmq", "RabbitLink"),
+}
+
+
+@asynccontextmanager
+async def connect(
+    url: str, *, bus: Mapping[str, Any] | None = None, **options: Any
+) -> AsyncIterator[Bus]:
+    """Make a bus that is joined to a broker, for ``async with edr.connect(url) as bus``.
+
+    At the end the link is drained first, and then the bus. For the link's counts make it yourself:
+    ``async with Bus() as bus, NatsLink(bus, url) as link``.
+
+    Args:
+        url: of a broker: ``nats://``, ``tls://``, ``ws://``, ``wss://``, ``amqp://``, ``amqps://``.
+        bus: arguments of ``Bus``, such as ``{"node": "apps1"}``.
+        options: arguments of the link.
+
+    Raises:
+        ValueError: there is no link for such a URL.
+        LinkRefused: the broker will not have this link, and to try again would not help.
+    """
+    link = _link_for(url)
+    async with Bus(**(bus or {})) as made, link(made, url, **options):
+        yield made
+
+
+def _link_for(url: str) -> type[Link]:
+    scheme = urlsplit(url).scheme
+    if scheme not in _LINKS:
+        raise ValueError(f"a broker's URL begins with {', '.join(_LINKS)}, and ://, not {url!r}")
+    module, name = _LINKS[scheme]
+    link: type[Link] = getattr(importlib.import_module(module), name)
+    return link

@@ -1,0 +1,196 @@
+"""``Connection``: a client of nats-py, used for one connection, and bent where it must be.
+
+The library knows the protocol, TLS, and the many ways to log in; none of that is our business.
+But a link needs of it what it does not give, so this class overrides some of its inner methods.
+They are all here, and ``tests/links/test_nats_client.py`` would notice if one changed.
+
+* **One order.** The library gives each subscription a queue and a task of its own, so the events
+  of one emitter arrive out of order if they match different patterns. Here each message is handed
+  to its handler as it is read, and no object is made of it.
+* **A fence.** ``flush`` of the library writes its PING ahead of what waits to be written, so the
+  answer says nothing about that. Here it stands behind all that was published before.
+* **An end.** The library's own reconnecting can leave a client that believes to be connected, or
+  that is closed without a word; its ``close`` waits for a server that hangs. Here a connection is
+  lost once, ``lost`` says so, and ``abort`` ends it at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+from edr.links.link import LinkRefused
+
+try:
+    from nats.aio.client import Client
+    from nats.protocol import command
+except ImportError as exc:
+    raise ImportError("links to NATS need nats-py: pip install 'edr[nats]'") from exc
+
+Handler: TypeAlias = Callable[[int, bytes, bytes, bytes, bytes | None], None]
+"""``handler(number, subject, reply, data, headers)``; it must not raise."""
+
+OLDEST_SERVER = (2, 10)
+"""Older ones ignore what they do not know, such as several filters of one consumer, and would send
+everything, or nothing, without a word."""
+
+A_TURN = 64
+"""Messages that are handed on before the event loop has a turn: some 2 ms."""
+
+_PING = b"PING\r\n"
+OURS = {"allow_reconnect", "closed_cb", "disconnected_cb", "error_cb", "no_echo", "servers"}
+_REFUSALS = ("authorization", "authentication", "credentials", "nkey", "user jwt", "tls")
+
+
+class Connection(Client):
+    """One connection to a NATS server, from ``open`` until ``lost`` or ``abort``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lost = asyncio.Event()
+        """Set when the connection has ended, for whatever reason."""
+        self.fault: Exception | None = None
+        """Why it has ended, or why it did not come about."""
+        self.on_violation: Callable[[str], None] = lambda _: None
+        """Called with the server's words when it did not permit something."""
+        self._handlers: dict[int, Handler] = {}
+        self._handled = 0
+
+    async def open(
+        self, servers: Sequence[str], *, name: str, timeout: float, options: Mapping[str, Any]
+    ) -> None:
+        """Connect to one of ``servers``.
+
+        Raises:
+            LinkRefused: a server is too old, or will not let us in.
+            Exception: whatever the library raises if none can be reached.
+        """
+        try:
+            await self.connect(
+                list(servers),
+                name=name,
+                allow_reconnect=False,
+                # Each server is tried twice, and then NoServersError is raised.
+                max_reconnect_attempts=1,
+                reconnect_time_wait=0,
+                # What this bus has published it has seen.
+                no_echo=True,
+                connect_timeout=max(1, int(timeout)),
+                error_cb=self._note,
+                # No waiting in publish, from which a cancellation would not get out: the link
+                # bounds what is on its way itself.
+                pending_size=0,
+                **options,
+            )
+        except Exception as exc:
+            fault = self.fault or exc  # what the library raises last may only say "no servers"
+            if any(word in str(fault).lower() for word in _REFUSALS):
+                raise LinkRefused(f"the server does not let this link in: {fault}") from exc
+            raise fault from exc
+        assert self._reading_task is not None
+        self._reading_task.add_done_callback(self._reading_ended)
+        version = self.connected_server_version
+        if (version.major, version.minor) < OLDEST_SERVER:
+            raise LinkRefused(
+                f"the server is NATS {version.major}.{version.minor}, and links need 2.10 or "
+                "newer: older ones ignore filters that they do not know"
+            )
+
+    async def abort(self) -> None:
+        """End the connection at once; what was not fenced may not have been sent. Idempotent."""
+        self._status = Client.CLOSED
+        self.lost.set()
+        self._handlers.clear()
+        made = (self._reading_task, self._flusher_task, self._ping_interval_task)
+        tasks = [task for task in made if task is not None]
+        for task in tasks:
+            task.cancel()
+        if self._transport is not None:
+            writer = getattr(self._transport, "_io_writer", None)
+            if writer is not None:
+                writer.transport.abort()
+            else:
+                self._transport.close()  # type: ignore[no-untyped-call]
+        if tasks:
+            await asyncio.wait(tasks)
+        await asyncio.sleep(0)  # in which the transport closes its socket
+
+    async def listen(self, pattern: str, handler: Handler) -> int:
+        """Ask for ``pattern``, and return a number for ``unlisten``."""
+        self._sid += 1
+        number = self._sid
+        self._handlers[number] = handler
+        await self._send_command(command.sub_cmd(pattern, "", number))
+        await self._flush_pending()
+        return number
+
+    async def unlisten(self, number: int) -> None:
+        """Ask for that pattern no longer."""
+        self._handlers.pop(number, None)
+        await self._send_command(command.unsub_cmd(number, 0))
+        await self._flush_pending()
+
+    async def fence(self, timeout: float) -> None:
+        """Wait until the server has handled all that was sent before.
+
+        Raises:
+            TimeoutError: it did not answer.
+            ConnectionError: the connection was lost.
+        """
+        answer = asyncio.get_running_loop().create_future()
+        await self._send_ping(answer)
+        lost = asyncio.ensure_future(self.lost.wait())
+        try:
+            # The future itself is never cancelled: its answer, coming late, would find it so and
+            # end the library's task that reads.
+            await asyncio.wait({answer, lost}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            lost.cancel()
+        if not answer.done():
+            if self.lost.is_set():
+                raise ConnectionError(str(self.fault or "the connection was lost"))
+            raise TimeoutError(f"the server did not answer within {timeout:g} s")
+
+    # What the library does otherwise
+
+    async def _send_ping(self, future: asyncio.Future[Any] | None = None) -> None:
+        self._pongs.append(future or asyncio.get_running_loop().create_future())
+        await self._send_command(_PING)
+        await self._flush_pending()
+
+    async def _process_msg(
+        self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes
+    ) -> None:
+        handler = self._handlers.get(sid)
+        if handler is None:
+            await super()._process_msg(sid, subject, reply, data, headers)
+            return
+        handler(sid, subject, reply, data, headers)
+        self._handled += 1
+        if not self._handled % A_TURN:
+            await asyncio.sleep(0)
+
+    async def _process_op_err(self, e: Exception) -> None:
+        self.end(e)
+
+    async def _process_err(self, err_msg: str) -> None:
+        if "permissions violation" in err_msg:
+            self.on_violation(err_msg.strip("'"))
+        else:
+            self.end(ConnectionError(f"the server ended the connection: {err_msg}"))
+
+    async def _note(self, exc: Exception) -> None:
+        self.fault = exc
+
+    def end(self, fault: Exception) -> None:
+        """Take note that the connection is of no use any more."""
+        self.fault = fault
+        self._status = Client.CLOSED
+        self.lost.set()
+
+    def _reading_ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception() is not None:
+            self.fault = self.fault or ConnectionError(repr(task.exception()))
+        self._status = Client.CLOSED
+        self.lost.set()
