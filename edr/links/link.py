@@ -56,9 +56,6 @@ FIRST_PAUSE = 0.05
 LONGEST_PAUSE = 2.0
 """Seconds between attempts, at most: what a thousand links may ask of a broker that comes back."""
 
-SETTLED_AFTER = 1.0
-"""Seconds for which a connection must have lasted to be worth a quick second attempt."""
-
 LET_GO = 2.0
 """Seconds to end a connection in good order; one to a broker that hangs would never end."""
 
@@ -349,7 +346,7 @@ class Link(ABC):
             while not self._bus_is_closed():
                 self._up_since = inf
                 await self._attempt()
-                if loop.time() - self._up_since > SETTLED_AFTER:
+                if loop.time() - self._up_since > pause:  # not one that ends as it begins
                     pause = FIRST_PAUSE
                 await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
                 pause = min(2 * pause, LONGEST_PAUSE)

