@@ -184,6 +184,9 @@ class Link(ABC):
         self._refused: Counter[str] = Counter()
         self._connections = 0
         self._up_since = inf
+        self._down_since: float | None = None
+        self._outage = 0.0
+        """Seconds for which there was no connection before the present one."""
         self._skew = 0.0
         self._last_error: str | None = None
         self._quiet_until: dict[str, float] = {}
@@ -369,6 +372,8 @@ class Link(ABC):
                 await self._connect()
             self._connections += 1
             self._up_since = asyncio.get_running_loop().time()
+            self._outage = 0.0 if self._down_since is None else self._up_since - self._down_since
+            self._down_since = None
             self._set_state(LinkState.UP)
             self._is_up.set()
             if not self._first_attempt.done():
@@ -418,6 +423,8 @@ class Link(ABC):
 
     def _failed(self, error: str, level: int = logging.WARNING) -> None:
         self._last_error = error
+        if self._down_since is None:
+            self._down_since = asyncio.get_running_loop().time()
         self._say(level, error, "link %r: %s; connecting again", self.name, error)
 
     def _say(self, level: int, key: str, message: str, *args: object) -> None:

@@ -11,6 +11,9 @@ have arrived, so to send it again could double it. At most ``MOST_ON_THE_WAY`` e
 fenced, so a server that hangs holds up the link and not the memory. The fence is also the pulse: an
 idle link sets one each 5 seconds.
 
+After an outage it waits as long as that took, but 2 seconds at most, before it sends what has come
+up: so that those who are to receive it have joined again, too.
+
 **Receiving** is done as messages are read, in one order for all patterns. The subject is computed
 anew from the event and must be the one under which it came: a server's permissions act on the
 subject only, so who may publish under one could otherwise claim to be any account.
@@ -35,7 +38,7 @@ from urllib.parse import urlsplit
 
 from edr.bus import Bus, InterestWatch, Overflow
 from edr.errors import BusClosedError
-from edr.links.link import Link
+from edr.links.link import LONGEST_PAUSE, Link
 from edr.links.nats_client import A_TURN, OURS, Connection
 from edr.links.subject import (
     PREFIX,
@@ -259,6 +262,9 @@ class NatsLink(Link):
 
     async def _send_events(self) -> None:
         connection = self._connection
+        # The others lost the server when this link did, and try again as often: at most as long
+        # after it came back as it was away. What was sent before they are joined reaches nobody.
+        await asyncio.sleep(min(self._outage, LONGEST_PAUSE))
         for count in itertools.count(1):
             try:
                 event = await self._peek()

@@ -43,6 +43,25 @@ async def test_a_broker_that_is_down_at_the_start_is_joined_when_it_comes(machin
             pass
 
 
+async def test_what_was_emitted_in_an_outage_reaches_those_who_lost_the_server_too(
+    machine, own_server
+):
+    server = own_server()
+    here, link = await machine("here", server.url)
+    there, other = await machine("there", server.url)
+    events = there.subscribe()
+    await other.ready()
+    server.kill()
+    for joined in (link, other):
+        await until(lambda joined=joined: joined.statistics().state is LinkState.CONNECTING)
+    await emit(here, *range(100))
+    await asyncio.sleep(0.2)  # in which the two get out of step
+    await server.restart()
+
+    assert await take(events, 100) == list(range(100))
+    assert link.statistics().uncertain == 0
+
+
 async def test_a_broker_that_is_down_at_drain_costs_the_timeout_and_is_counted(machine, own_server):
     server = own_server()
     here, link = await machine("here", server.url)
