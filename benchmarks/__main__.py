@@ -35,6 +35,7 @@ QUESTIONS = (
     "replay",
     "loops",
     "patterns",
+    "links",
     "import",
 )
 """The modules ``bench_…``, in the order of the report. A new one is listed here, and only here."""

@@ -22,6 +22,8 @@ PACKAGES = (
     "anyio",
     "litestar",
     "broadcaster",
+    "nats-py",
+    "faststream",
 )
 
 

@@ -301,7 +301,7 @@ class NatsLink(Link):
                 return
             self._take()
             self._bytes_on_the_way += len(payload)
-            await connection.publish(subject_of(event, hops, self._prefix), payload)
+            connection.publish_nowait(subject_of(event, hops, self._prefix), payload)
             self._unfenced.set()
             if not count % A_TURN:
                 await asyncio.sleep(0)

@@ -131,6 +131,21 @@ class Connection(Client):
         await self._send_command(command.unsub_cmd(number, 0))
         await self._flush_pending()
 
+    def publish_nowait(self, subject: str, payload: bytes) -> None:
+        """Publish without the library's checks: the subject is one of ours, the size was looked at.
+
+        Raises:
+            ConnectionError: the connection was lost.
+        """
+        if self._status != Client.CONNECTED:
+            raise ConnectionError(str(self.fault or "the connection was lost"))
+        frame = b"PUB %b %d\r\n%b\r\n" % (subject.encode(), len(payload), payload)
+        self._pending.append(frame)
+        self._pending_data_size += len(frame)
+        assert self._flush_queue is not None
+        if self._flush_queue.empty():
+            self._flush_queue.put_nowait(asyncio.get_running_loop().create_future())
+
     async def fence(self, timeout: float) -> None:
         """Wait until the server has handled all that was sent before.
 
@@ -163,10 +178,8 @@ class Connection(Client):
         self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes
     ) -> None:
         handler = self._handlers.get(sid)
-        if handler is None:
-            await super()._process_msg(sid, subject, reply, data, headers)
-            return
-        handler(sid, subject, reply, data, headers)
+        if handler is not None:
+            handler(sid, subject, reply, data, headers)
         self._handled += 1
         if not self._handled % A_TURN:
             await asyncio.sleep(0)

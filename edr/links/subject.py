@@ -62,6 +62,9 @@ _PLAIN = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _PREFIX = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 _NOT_REACHED = "-"
 
+MOST_HOPS = 99
+_HOPS = {str(hops): hops for hops in range(1, MOST_HOPS + 1)}
+
 
 # Events
 
@@ -86,8 +89,7 @@ def stem_of(event: Event, prefix: str = PREFIX) -> str:
 
 def hops_of(subject: str) -> int:
     """Return the hops of a subject; 0 if what stands in their place is no number of them."""
-    hops = subject[subject.rfind(".") + 1 :]
-    return int(hops) if len(hops) <= 3 and hops.isascii() and hops.isdigit() else 0  # noqa: PLR2004
+    return _HOPS.get(subject[subject.rfind(".") + 1 :], 0)
 
 
 def token(name: str) -> str:

