@@ -1,7 +1,7 @@
 """edr: event data records. An asyncio pub/sub framework for structured events.
 
 Read the packages in this order; each imports only what is shown by those before it:
-errors, records, bus, links.
+errors, records, bus, journal, links.
 
 ``records`` is what an event and a binding are, and who matches; it is pure. ``bus`` is how events
 travel within a process, on asyncio. What stands around them, such as ``edr.links``, is imported by

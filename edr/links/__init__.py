@@ -1,7 +1,8 @@
 """A bus joined to a broker: what is emitted here is seen there, and the other way round.
 
 Read the modules in this order; each imports only from those before it:
-seen, link, subject, nats_client, nats, connect.
+seen, link, subject, nats_client, nats, stream_api, stream_appending, stream_reading,
+stream_reader, jetstream, connect.
 
 Promises: an emit never waits, hangs or raises for a broker; nothing is lost uncounted; who gets an
 event that came from afar is exactly who would get it if it had been emitted here. What each link
@@ -17,9 +18,11 @@ from edr.links.connect import connect
 from edr.links.link import Link, LinkError, LinkRefused, LinkState, LinkStatistics
 
 if TYPE_CHECKING:
+    from edr.links.jetstream import JetStreamJournal
     from edr.links.nats import NatsLink
 
 __all__ = [
+    "JetStreamJournal",
     "Link",
     "LinkError",
     "LinkRefused",
@@ -29,7 +32,10 @@ __all__ = [
     "connect",
 ]
 
-_NEEDS_AN_EXTRA = {"NatsLink": "edr.links.nats"}
+_NEEDS_AN_EXTRA = {
+    "JetStreamJournal": "edr.links.jetstream",
+    "NatsLink": "edr.links.nats",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -20,6 +20,8 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
+from uuid_utils import uuid7
+
 from edr.links.link import LinkRefused
 
 try:
@@ -38,9 +40,20 @@ everything, or nothing, without a word."""
 A_TURN = 64
 """Messages that are handed on before the event loop has a turn: some 2 ms."""
 
+NO_RESPONDERS = 503
 _PING = b"PING\r\n"
 OURS = {"allow_reconnect", "closed_cb", "disconnected_cb", "error_cb", "no_echo", "servers"}
 _REFUSALS = ("authorization", "authentication", "credentials", "nkey", "user jwt", "tls")
+
+
+def status_of(headers: bytes | None) -> int:
+    """Return the status that the server put into ``headers``; 0 if there is none."""
+    return int(headers[9:12]) if headers and headers[9:12].isdigit() else 0
+
+
+def new_inbox() -> str:
+    """Return a subject that is nobody else's."""
+    return f"_INBOX.{uuid7().hex}"
 
 
 class Connection(Client):
@@ -56,6 +69,9 @@ class Connection(Client):
         """Called with the server's words when it did not permit something."""
         self._handlers: dict[int, Handler] = {}
         self._handled = 0
+        self._answers_to = ""
+        self._questions = 0
+        self._asked: dict[str, asyncio.Future[tuple[bytes, int]]] = {}
 
     async def open(
         self, servers: Sequence[str], *, name: str, timeout: float, options: Mapping[str, Any]
@@ -131,20 +147,62 @@ class Connection(Client):
         await self._send_command(command.unsub_cmd(number, 0))
         await self._flush_pending()
 
-    def publish_nowait(self, subject: str, payload: bytes) -> None:
+    def publish_nowait(
+        self, subject: str, payload: bytes, reply: str = "", headers: bytes = b""
+    ) -> None:
         """Publish without the library's checks: the subject is one of ours, the size was looked at.
+
+        ``headers`` are as on the wire, from ``NATS/1.0`` to the empty line.
 
         Raises:
             ConnectionError: the connection was lost.
         """
         if self._status != Client.CONNECTED:
             raise ConnectionError(str(self.fault or "the connection was lost"))
-        frame = b"PUB %b %d\r\n%b\r\n" % (subject.encode(), len(payload), payload)
+        to = (f"{subject} {reply}" if reply else subject).encode()
+        if headers:
+            size = len(headers) + len(payload)
+            frame = b"HPUB %b %d %d\r\n%b%b\r\n" % (to, len(headers), size, headers, payload)
+        else:
+            frame = b"PUB %b %d\r\n%b\r\n" % (to, len(payload), payload)
         self._pending.append(frame)
         self._pending_data_size += len(frame)
         assert self._flush_queue is not None
         if self._flush_queue.empty():
             self._flush_queue.put_nowait(asyncio.get_running_loop().create_future())
+
+    async def ask(self, subject: str, payload: bytes, timeout: float) -> bytes:
+        """Send a request, and return the answer.
+
+        Raises:
+            TimeoutError: there was none in time.
+            ConnectionError: the connection was lost.
+            LookupError: nobody is there to answer.
+        """
+        if not self._answers_to:
+            self._answers_to = new_inbox()
+            await self.listen(f"{self._answers_to}.*", self._answered)
+        self._questions += 1
+        key = str(self._questions)
+        answer = self._asked[key] = asyncio.get_running_loop().create_future()
+        try:
+            self.publish_nowait(subject, payload, f"{self._answers_to}.{key}")
+            await self.wait_for(answer, timeout)
+            data: bytes
+            status: int
+            data, status = answer.result()
+        finally:
+            del self._asked[key]
+        if status == NO_RESPONDERS:
+            raise LookupError(f"nobody answers to {subject}")
+        return data
+
+    def _answered(
+        self, _number: int, subject: bytes, _reply: bytes, payload: bytes, headers: bytes | None
+    ) -> None:
+        answer = self._asked.get(subject[subject.rfind(b".") + 1 :].decode())
+        if answer is not None and not answer.done():
+            answer.set_result((payload, status_of(headers)))
 
     async def fence(self, timeout: float) -> None:
         """Wait until the server has handled all that was sent before.
@@ -155,10 +213,19 @@ class Connection(Client):
         """
         answer = asyncio.get_running_loop().create_future()
         await self._send_ping(answer)
+        await self.wait_for(answer, timeout)
+
+    async def wait_for(self, answer: asyncio.Future[Any], timeout: float) -> None:
+        """Wait until ``answer`` is done. It is never cancelled.
+
+        If it were, the answer to a PING, coming late, would find it so and end the library's task
+        that reads.
+
+        Raises:
+            TimeoutError, ConnectionError: as ``fence``.
+        """
         lost = asyncio.ensure_future(self.lost.wait())
         try:
-            # The future itself is never cancelled: its answer, coming late, would find it so and
-            # end the library's task that reads.
             await asyncio.wait({answer, lost}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         finally:
             lost.cancel()

@@ -157,6 +157,33 @@ def plan(spots: Iterable[Spot], limit: int, prefix: str = PREFIX) -> frozenset[s
     return frozenset(patterns_at(wanted, prefix))
 
 
+def filters_of(*bindings: Binding, limit: int, prefix: str = PREFIX) -> tuple[str, ...]:
+    """Return at most ``limit`` patterns of which no two match one subject, in sorted order.
+
+    So a consumer of JetStream wants its filters. Those for what is below an account would meet each
+    other at every depth, so any account is asked for instead; patterns that meet become one.
+    """
+    spots = [
+        _to_any_account(spot) if spot.below else spot
+        for binding in bindings
+        for spot in spots_of(binding)
+    ]
+    filters: list[list[str]] = []
+    for pattern in sorted(plan(spots, limit, prefix)):
+        words = pattern.split(".")
+        while meeting := next((other for other in filters if _meet(words, other)), None):
+            filters.remove(meeting)
+            words = [
+                one if one == other else "*" for one, other in zip(words, meeting, strict=True)
+            ]
+        filters.append(words)
+    return tuple(sorted(".".join(words) for words in filters))
+
+
+def _meet(one: Sequence[str], other: Sequence[str]) -> bool:
+    return all(a == b or "*" in (a, b) for a, b in zip(one, other, strict=True))
+
+
 def uncovered(spots: Iterable[Spot]) -> tuple[Spot, ...]:
     """Return ``spots`` without those of which another one wants all that they want."""
     cells: dict[tuple[str | None, str | None, bool], set[int]] = {}

@@ -14,6 +14,7 @@ from edr.links.subject import (
     LONGEST,
     LONGEST_PREFIX,
     checked_prefix,
+    filters_of,
     hops_of,
     patterns_at,
     patterns_of,
@@ -162,6 +163,22 @@ def test_leaving_out_what_is_covered_changes_nothing(bindings, events):
         assert any(server_matches(p, subject) for p in all_patterns) == any(
             server_matches(p, subject) for p in fewer
         )
+
+
+@given(
+    st.lists(some_bindings(), min_size=1, max_size=4),
+    st.lists(some_events(), min_size=3),
+    st.integers(1, 8),
+)
+@settings(max_examples=200)
+def test_of_the_filters_of_a_consumer_no_two_meet_and_they_cover_all(bindings, events, limit):
+    filters = filters_of(*bindings, limit=limit)
+
+    assert 1 <= len(filters) <= limit
+    for event in events:
+        arrives = sum(server_matches(pattern, subject_of(event)) for pattern in filters)
+        assert arrives <= 1
+        assert arrives or not any(binding.matches(event) for binding in bindings)
 
 
 any_text = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)

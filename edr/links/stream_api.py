@@ -1,0 +1,139 @@
+"""What JetStream's API is asked, and what it answers: one stream, its consumers, their messages."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+import orjson
+
+from edr.links.link import LinkError
+from edr.links.nats_client import Connection
+
+NO_SUCH_STREAM = 10059
+NO_SUCH_CONSUMER = 10014
+NOT_STORED = 10077
+"""The stream is full, by bytes, messages, or the server's own disk."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class StreamError(LinkError):
+    """JetStream said no.
+
+    Attributes:
+        status: as of HTTP.
+        code: which of JetStream's errors it is.
+        words: what it said.
+    """
+
+    def __init__(self, error: Mapping[str, Any]) -> None:
+        self.status = int(error.get("code", 500))
+        self.code = int(error.get("err_code", 0))
+        self.words = str(error.get("description", "no reason given"))
+        super().__init__(f"JetStream: {self.words} ({self.code})")
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether the same may succeed later: the stream is full, or a server is not ready."""
+        return self.code == NOT_STORED or self.status >= 500  # noqa: PLR2004
+
+
+class Meta(NamedTuple):
+    """What stands in the reply subject of a message that a consumer gives."""
+
+    delivery: int
+    position: int
+    consumer_position: int
+    recorded_at: datetime
+    pending: int
+    """Messages that match, behind this one."""
+
+
+def meta_of(reply: bytes) -> Meta:
+    """Read ``$JS.ACK.<stream>.<consumer>.…``, or its newer form with domain and account."""
+    words = reply.split(b".")
+    first = 4 if len(words) == 9 else 6  # noqa: PLR2004
+    delivery, position, consumer_position, nanoseconds, pending = map(int, words[first : first + 5])
+    recorded_at = _EPOCH + timedelta(microseconds=nanoseconds // 1000)
+    return Meta(delivery, position, consumer_position, recorded_at, pending)
+
+
+class StreamApi:
+    """The API of one stream, over one connection."""
+
+    def __init__(self, connection: Connection, stream: str, timeout: float) -> None:
+        self.connection = connection
+        self._stream = stream
+        self._timeout = timeout
+
+    async def info(self) -> dict[str, Any]:
+        """Return the stream's configuration and state."""
+        return await self._ask(f"STREAM.INFO.{self._stream}")
+
+    async def make(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Make the stream."""
+        return await self._ask(f"STREAM.CREATE.{self._stream}", config)
+
+    async def make_consumer(
+        self, name: str, config: Mapping[str, Any], action: str = "create"
+    ) -> dict[str, Any]:
+        """Make a consumer, or with ``action="update"`` change one."""
+        request = {
+            "stream_name": self._stream,
+            "config": {"name": name, **config},
+            "action": action,
+        }
+        return await self._ask(f"CONSUMER.CREATE.{self._stream}.{name}", request)
+
+    async def consumer(self, name: str) -> dict[str, Any] | None:
+        """Return a consumer's configuration and state, or None."""
+        try:
+            return await self._ask(f"CONSUMER.INFO.{self._stream}.{name}")
+        except StreamError as exc:
+            if exc.code == NO_SUCH_CONSUMER:
+                return None
+            raise
+
+    async def consumers(self) -> AsyncIterator[dict[str, Any]]:
+        """Give every consumer there is."""
+        seen, total = 0, 1
+        while seen < total:
+            page = await self._ask(f"CONSUMER.LIST.{self._stream}", {"offset": seen})
+            total = page["total"]
+            consumers = page["consumers"] or ()
+            if not consumers:
+                return
+            for consumer in consumers:
+                seen += 1
+                yield consumer
+
+    async def delete_consumer(self, name: str) -> None:
+        """Delete a consumer.
+
+        Raises:
+            StreamError: there is none.
+        """
+        await self._ask(f"CONSUMER.DELETE.{self._stream}.{name}")
+
+    def pull(self, name: str, count: int, seconds: float, reply: str) -> None:
+        """Ask a consumer for ``count`` messages, as they come within ``seconds``."""
+        self.connection.publish_nowait(
+            f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{name}",
+            b'{"batch":%d,"expires":%d}' % (count, int(seconds * 1e9)),
+            reply,
+        )
+
+    async def _ask(self, verb: str, request: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        try:
+            answer = await self.connection.ask(
+                f"$JS.API.{verb}", orjson.dumps(request) if request else b"", self._timeout
+            )
+        except LookupError as exc:
+            words = "JetStream is not enabled on this server, or for this account"
+            raise StreamError({"code": 503, "description": words}) from exc
+        document: dict[str, Any] = orjson.loads(answer)
+        if "error" in document:
+            raise StreamError(document["error"])
+        return document

@@ -1,0 +1,432 @@
+"""``StreamReading``: the entries of a stream, one after the other. It pulls, and is not pushed at.
+
+The consumer of a stream is asked for ``BATCH`` messages at a time, two requests ahead, so that the
+next ones are here before these are used up. (``fetch`` of the client library waits for each batch,
+and makes a subscription for it: six times the cost.)
+
+**No hole.** A consumer numbers what it gives. If a number is missing, or the consumer is gone, or
+the connection, it is made anew behind the last entry that was taken.
+
+**Loss.** Positions of a stream are dense, so a reading of everything sees each hole. One that has
+filters compares its position with the stream's first entry, and may tell a little more than what
+it would have wanted.
+
+Invariants: a cancelled call has taken nothing; at most three batches are here and not taken.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from math import inf
+from types import TracebackType
+from typing import Any, NamedTuple, Protocol, Self
+
+from uuid_utils import uuid7
+
+from edr.bus import Gap
+from edr.errors import InvalidEvent
+from edr.journal import Entry, JournalError, WrongJournal
+from edr.links.link import LinkError
+from edr.links.nats_client import (
+    A_TURN,
+    NO_RESPONDERS,
+    Connection,
+    new_inbox,
+    status_of,
+)
+from edr.links.stream_api import Meta, StreamApi, StreamError, meta_of
+from edr.links.subject import filters_of, stem_of
+from edr.records import Binding, Event
+
+BATCH = 256
+"""Messages of a request. More make nothing faster, and a slow reader holds them."""
+
+PULL_SECONDS = 30.0
+"""Seconds for which a request stands, if nothing comes."""
+
+MOST_FILTERS = 32
+"""Filters of a consumer; the server compares each message with each."""
+
+FORGOTTEN_AFTER = 300.0
+"""Seconds after which the server forgets a look that nobody pulls; it is made anew then."""
+
+MADE_EACH = 0.1
+"""Seconds between two makings of a consumer, should a server end it as often as it is made."""
+
+NEAR = 4 * BATCH
+"""Positions within which what retention removes is near enough to look at each time."""
+
+LOOK_EACH = 0.25
+"""Seconds between two looks at it otherwise."""
+
+CONFLICT = 409
+
+
+class Start(NamedTuple):
+    """Where a look begins."""
+
+    after: int | None
+    since: datetime | None
+    last: int | None
+
+    @property
+    def is_now(self) -> bool:
+        """Whether it begins with what comes from now on."""
+        return self == (None, None, None)
+
+
+def start_of(after: int | None, since: datetime | timedelta | None, last: int | None) -> Start:
+    """Return where a look begins.
+
+    Raises:
+        ValueError: more than one is given, or a wrong one.
+    """
+    if sum(value is not None for value in (after, since, last)) > 1:
+        raise ValueError("give one of after, since and last")
+    if after is not None and after < 0:
+        raise ValueError(f"a position is 0 or more, not {after}")
+    if last is not None and last < 1:
+        raise ValueError(f"last is 1 or more, not {last}")
+    if isinstance(since, timedelta):
+        if since < timedelta():
+            raise ValueError(f"since is a time that has passed, not {since}")
+        since = datetime.now(UTC) - since
+    if since is not None and since.tzinfo is None:
+        raise ValueError("since needs a UTC offset; this one is naive")
+    return Start(after, since, last)
+
+
+class StreamJournal(Protocol):
+    """The journal, as its readings see it."""
+
+    timeout: float
+    corrupt: int
+    prefix: str
+    api: StreamApi | None
+    """Of the connection that there is now."""
+
+    @property
+    def id(self) -> str:
+        """The journal's."""
+        ...
+
+    async def connected(self) -> StreamApi:
+        """Return the API, waiting for a connection."""
+        ...
+
+    async def position_before_last(self, bindings: tuple[Binding, ...], count: int) -> int:
+        """Return behind which position the last ``count`` entries are that match."""
+        ...
+
+    def is_done(self, reading: StreamReading) -> None:
+        """Hear that a reading has ended."""
+        ...
+
+
+class StreamReading:
+    """The entries of a stream, one after the other; see ``edr.journal.Reading``."""
+
+    def __init__(
+        self, journal: StreamJournal, bindings: tuple[Binding, ...], start: Start, *, live: bool
+    ) -> None:
+        self._journal = journal
+        self._bindings = bindings
+        self._start = start
+        self._live = live
+        self._filters = (
+            list(filters_of(*bindings, limit=MOST_FILTERS, prefix=journal.prefix))
+            if bindings
+            else []
+        )
+        self.now: asyncio.Future[int] | None = None
+        """Where "now" was, for one that begins there; as soon as the server has said it."""
+        self._position = 0
+        self._is_placed = False
+        self._caught_up = False
+        self._closed = False
+        # Messages as they came, and what was made of those that were taken.
+        self._raw: deque[tuple[bytes, bytes, bytes]] = deque()
+        self._ready: deque[Entry | Gap] = deque()
+        self._arrived = asyncio.Event()
+        # The first and the last position of the stream, as it was some time ago.
+        self._first = 0
+        self._stored = 0
+        self._must_look = False
+        self._looked_at = -inf
+
+        self._api: StreamApi | None = None
+        self._listens_on: Connection | None = None
+        self._consumer = ""
+        self._inbox = ""
+        self._number = 0
+        self._next = 1
+        self._batch = BATCH
+        self._pulls = 0
+        self._open_pulls: dict[int, int] = {}
+        self._made_at = -inf
+
+    @property
+    def position(self) -> int:
+        """Where it stands: ``read(after=position)`` goes on from here."""
+        ready = (item.position - 1 for item in self._ready if isinstance(item, Entry))
+        return next(ready, self._position)
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether it has given everything that was stored when it last looked."""
+        return self._caught_up and not self._ready
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Entry | Gap:
+        """Return the next entry that is wanted, waiting until there is one.
+
+        Cancellation: safe. A cancelled call has taken nothing.
+        """
+        while not self._ready:
+            if self._closed:
+                raise StopAsyncIteration
+            if self._raw:
+                await self._take_some()
+            elif self._caught_up and not self._live:
+                await self.aclose()
+            else:
+                await self._fill()
+        return self._ready.popleft()
+
+    def wake(self) -> None:
+        """Look again: the connection was lost, or the journal is closed."""
+        self._arrived.set()
+
+    async def aclose(self) -> None:
+        """End it. Idempotent."""
+        if self._closed:
+            return
+        self._closed = True
+        self._ready.clear()
+        if self.now is not None:
+            self.now.cancel()
+        self._journal.is_done(self)
+        self._arrived.set()
+        api = self._api
+        if api is not None and api is self._journal.api:
+            with suppress(LinkError, ConnectionError, TimeoutError):
+                await self._let_go(api)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    # Its consumer
+
+    async def _fill(self) -> None:
+        """Wait until a message has come, or until something else has happened."""
+        try:
+            api = await self._journal.connected()
+            if api is not self._api:
+                await self._consume(api)
+                return
+            self._pull(api)
+            self._arrived.clear()
+            await self._arrived.wait()
+            self._must_look = bool(self._filters) and self._may_have_lost()
+        except StreamError as exc:
+            self._api = None
+            raise JournalError(f"{self._journal!r} cannot be read now: {exc}") from exc
+        except (ConnectionError, TimeoutError):
+            self._api = None  # and again, when there is a new connection
+        except JournalError:
+            if not self._closed:
+                raise
+
+    async def _consume(self, api: StreamApi) -> None:
+        """Listen, and make a consumer behind the last entry that was taken."""
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(max(0.0, self._made_at + MADE_EACH - loop.time()))
+        self._made_at = loop.time()
+        self._raw.clear()
+        self._open_pulls.clear()
+        self._next = 1
+        self._inbox = new_inbox()
+        if self._listens_on is api.connection:
+            await api.connection.unlisten(self._number)
+        self._listens_on = api.connection
+        self._number = await api.connection.listen(f"{self._inbox}.*", self._came)
+        await self._make(api)
+        self._api = api
+
+    async def _make(self, api: StreamApi) -> None:
+        if not self._is_placed:
+            self._position = await self._begin(api)
+            self._is_placed = True
+        info = await api.info()
+        self._first = info["state"]["first_seq"]
+        begins = {"deliver_policy": "by_start_sequence", "opt_start_seq": self._position + 1}
+        if self._start.since is not None and not self._position:
+            since = self._start.since.astimezone(UTC).isoformat()
+            begins = {"deliver_policy": "by_start_time", "opt_start_time": since}
+        else:
+            self._lose(self._first - 1 - self._position)
+        self._consumer = f"edr-{uuid7().hex}"
+        made = await api.make_consumer(
+            self._consumer,
+            {
+                **begins,
+                "ack_policy": "none",
+                "filter_subjects": self._filters,
+                "inactive_threshold": int(FORGOTTEN_AFTER * 1e9),
+                "mem_storage": True,
+                "num_replicas": 1,
+            },
+        )
+        self._compare_filters(made)
+        self._note_pending(made, info)
+
+    async def _begin(self, api: StreamApi) -> int:
+        """Return the position behind which it begins."""
+        if self.now is not None:
+            return await asyncio.shield(self.now)
+        last_position = (await api.info())["state"]["last_seq"]
+        after = self._start.after
+        if after is not None:
+            if after > last_position:
+                raise WrongJournal(after, self._journal.id)
+            return after
+        if self._start.last is not None:
+            return await self._journal.position_before_last(self._bindings, self._start.last)
+        return 0
+
+    async def _let_go(self, api: StreamApi) -> None:
+        await api.connection.unlisten(self._number)
+        await api.delete_consumer(self._consumer)
+
+    def _compare_filters(self, consumer: Mapping[str, Any]) -> None:
+        config = consumer["config"]
+        one = [config["filter_subject"]] if config.get("filter_subject") else []
+        found = config.get("filter_subjects") or one
+        if sorted(found) != sorted(self._filters):
+            raise JournalError(f"the server was asked for {self._filters}, and gives {found}")
+
+    def _note_pending(self, consumer: Mapping[str, Any], info: Mapping[str, Any]) -> None:
+        self._caught_up = not consumer["num_pending"]
+        self._stored = info["state"]["last_seq"]
+        if self._caught_up:
+            self._position = max(self._position, self._stored)
+
+    def _pull(self, api: StreamApi) -> None:
+        while len(self._open_pulls) < 2:  # noqa: PLR2004 - one is being answered, one comes next
+            self._pulls += 1
+            self._open_pulls[self._pulls] = self._batch
+            api.pull(self._consumer, self._batch, PULL_SECONDS, f"{self._inbox}.{self._pulls}")
+
+    # Its messages
+
+    def _came(
+        self, number: int, subject: bytes, reply: bytes, payload: bytes, headers: bytes | None
+    ) -> None:
+        if number != self._number:
+            return  # for the consumer before this one
+        status = 0 if payload else status_of(headers)
+        if status:
+            # The status of a request comes to the request; the messages under their own subjects.
+            self._open_pulls.pop(int(subject[subject.rfind(b".") + 1 :]), None)
+            if status == NO_RESPONDERS or (status == CONFLICT and b"Completed" not in headers):  # type: ignore[operator]  # it has a status
+                self._api = None  # the consumer is gone, or has moved
+        else:
+            self._raw.append((subject, reply, payload))
+            for pull, left in self._open_pulls.items():  # they are answered one after the other
+                if left > 1:
+                    self._open_pulls[pull] = left - 1
+                else:
+                    del self._open_pulls[pull]
+                break
+        self._arrived.set()
+
+    async def _take_some(self) -> None:
+        """Take messages until one gives an entry, or the loop should have its turn."""
+        if self._must_look:
+            await self._look_at_first()
+        for _ in range(A_TURN):
+            if self._ready or not self._raw:
+                return
+            self._take()
+        await asyncio.sleep(0)
+
+    def _take(self) -> None:
+        """Take a message; its entry is ready then, if it is wanted."""
+        subject, reply, payload = self._raw.popleft()
+        meta = meta_of(reply)
+        if meta.consumer_position != self._next:
+            self._api = None  # one was lost on the way: again behind the last that was taken
+            self._raw.clear()
+            return
+        self._next += 1
+        if self._api is not None and len(self._raw) < self._batch:
+            with suppress(ConnectionError):
+                self._pull(self._api)
+        self._caught_up = not meta.pending
+        self._read(meta, subject, reply, payload)
+        if self._caught_up:
+            self._position = max(self._position, self._stored)
+
+    def _read(self, meta: Meta, subject: bytes, reply: bytes, payload: bytes) -> None:
+        if not self._position and self._start.since is not None:
+            self._position = meta.position - 1
+        if meta.position > self._position:
+            lost_before = min(self._first, meta.position) if self._filters else meta.position
+            self._lose(lost_before - 1 - self._position)
+            self._position = meta.position
+        event = self._event(subject, payload)
+        if event is None:
+            self._journal.corrupt += 1
+            self._ready.append(Gap(1))
+            self._pass_over(meta.position, reply)
+        elif not self._bindings or any(binding.matches(event) for binding in self._bindings):
+            self._give(Entry(meta.position, meta.recorded_at, event, meta.delivery), reply)
+        else:
+            self._pass_over(meta.position, reply)
+
+    def _event(self, subject: bytes, payload: bytes) -> Event | None:
+        """Return the event of a message; None if it is none, or does not belong to its subject."""
+        try:
+            event = Event.from_json(payload)
+        except InvalidEvent:
+            return None
+        stem = subject[: subject.rfind(b".")]
+        return event if stem_of(event, self._journal.prefix).encode() == stem else None
+
+    def _give(self, entry: Entry, _reply: bytes) -> None:
+        self._ready.append(entry)
+
+    def _pass_over(self, position: int, reply: bytes) -> None:
+        """Take note of a message that gives no entry."""
+
+    def _lose(self, count: int) -> None:
+        """Tell of entries that are not there any more, behind the position, and move past them."""
+        if count > 0:
+            self._position += count
+            self._ready.append(Gap(count))
+
+    def _may_have_lost(self) -> bool:
+        """Tell whether retention may have passed by; to ask each time would cost too much."""
+        is_near = self._position - self._first < NEAR
+        return is_near or asyncio.get_running_loop().time() - self._looked_at > LOOK_EACH
+
+    async def _look_at_first(self) -> None:
+        """Learn what retention has left, since what has come since the last look may skip some."""
+        self._must_look = False
+        self._looked_at = asyncio.get_running_loop().time()
+        with suppress(StreamError, ConnectionError, TimeoutError):
+            self._first = (await (await self._journal.connected()).info())["state"]["first_seq"]

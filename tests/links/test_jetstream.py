@@ -1,0 +1,533 @@
+"""JetStreamJournal with real servers: what it promises beside the contract of every journal."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from support.consuming import until
+from support.fault_proxy import FaultProxy
+
+import edr
+from edr.journal import JournalError, JournalUnusable, ReaderInUse, WrongJournal
+
+jetstream = pytest.importorskip("edr.links.jetstream", reason="needs nats: pip install 'edr[nats]'")
+
+MEGABYTE = 1 << 20
+
+
+def make_event(n, app_name="app", **fields):
+    return edr.Event(
+        app_name=app_name,
+        app_version="1",
+        severity="ok",
+        verbosity="info",
+        body={"n": n, **fields.pop("body", {})},
+        **fields,
+    )
+
+
+@pytest.fixture
+async def server(own_server):
+    return own_server(jetstream=True)
+
+
+@pytest.fixture
+async def open_journal(server):
+    """Open journals on the test's server, and close them at its end."""
+    made = []
+
+    async def start(stream="EVENTS", *bindings, url=None, **options):
+        options = {"create": True, "max_bytes": 64 * MEGABYTE, "timeout": 5.0} | options
+        journal = jetstream.JetStreamJournal(url or server.url, stream, *bindings, **options)
+        made.append(journal)
+        await journal.open()
+        return journal
+
+    yield start
+    for journal in made:
+        await journal.aclose()
+
+
+@pytest.fixture
+async def journal(open_journal):
+    return await open_journal()
+
+
+async def numbers(reading, count=None):
+    """The n of the entries, and the missed of gaps as negative numbers."""
+    found = []
+    async with asyncio.timeout(20):
+        async for item in reading:
+            found.append(-item.missed if isinstance(item, edr.Gap) else item.event.body["n"])
+            if len(found) == count:
+                return found
+    return found
+
+
+# Append and read
+
+
+async def test_what_was_appended_is_read_as_it_was(journal):
+    events = [make_event(n, account_id="x", account_tree=["r"]) for n in range(3)]
+    position = await journal.append(*events)
+    entries = [entry async for entry in journal.read(after=0, live=False)]
+
+    assert [entry.event for entry in entries] == events
+    assert [entry.position for entry in entries] == [1, 2, 3]
+    assert position == 3
+    assert abs(entries[0].recorded_at - datetime.now(UTC)) < timedelta(seconds=30)
+
+
+async def test_reading_catches_up_and_goes_on_live_without_a_seam(journal):
+    await journal.append(*[make_event(n) for n in range(1000)])
+    reading = journal.read(after=0)
+    appending = asyncio.ensure_future(asyncio.wait_for(append_each(journal, range(1000, 2000)), 20))
+
+    assert await numbers(reading, 2000) == list(range(2000))
+    await appending
+    assert reading.caught_up
+    assert reading.position == 2000
+    await reading.aclose()
+
+
+async def append_each(journal, ns):
+    for n in ns:
+        await journal.append(make_event(n))
+
+
+async def test_reading_begins_now_unless_told_otherwise(journal):
+    await journal.append(make_event(0))
+    reading = journal.read()
+    await journal.append(make_event(1), make_event(2))
+
+    assert await numbers(reading, 2) == [1, 2]
+    await reading.aclose()
+
+
+async def test_reading_begins_behind_a_position_at_a_time_or_with_the_last(journal):
+    await journal.append(*[make_event(n, app_name="ab"[n % 2]) for n in range(100)])
+    entries = [entry async for entry in journal.read(after=0, live=False)]
+    at = entries[50].recorded_at
+
+    assert await numbers(journal.read(after=97, live=False)) == [97, 98, 99]
+    assert (await numbers(journal.read(since=at, live=False)))[0] <= 50
+    assert await numbers(journal.read(since=timedelta(hours=1), live=False)) == list(range(100))
+    assert await numbers(journal.read(last=3, live=False)) == [97, 98, 99]
+    assert await numbers(journal.read(edr.Binding(app_name="a"), last=2, live=False)) == [96, 98]
+    assert await numbers(journal.read(edr.Binding(app_name="c"), last=2, live=False)) == []
+    assert await numbers(journal.read(last=1000, live=False)) == list(range(100))
+
+
+async def test_the_last_that_match_a_body_are_found(journal):
+    await journal.append(*[make_event(n) for n in range(2000)])
+    wanted = edr.Binding(body={"n": [{"numeric": ["<", 5]}]})
+
+    assert await numbers(journal.read(wanted, last=2, live=False)) == [3, 4]
+
+
+async def test_a_reading_gives_what_its_bindings_match_and_moves_past_the_rest(journal):
+    await journal.append(*[make_event(n, app_name=f"app{n % 10}") for n in range(1000)])
+    wanted = [edr.Binding(app_name="app3"), edr.Binding(app_name="app7", body={"n": [7, 17]})]
+    reading = journal.read(*wanted, after=0, live=False)
+
+    assert await numbers(reading) == sorted([*range(3, 1000, 10), 7, 17])
+    assert reading.position == 1000
+
+
+async def test_a_position_that_was_never_given_is_refused(journal):
+    await journal.append(make_event(1))
+    with pytest.raises(WrongJournal, match="never gave position 77"):
+        await anext(journal.read(after=77))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"after": 1, "last": 1},
+        {"after": -1},
+        {"last": 0},
+        {"since": timedelta(seconds=-1)},
+        {"since": datetime(2020, 1, 1)},
+    ],
+    ids=str,
+)
+async def test_wrong_starts_are_refused(journal, wrong):
+    with pytest.raises(ValueError, match="not|one of|offset"):
+        journal.read(**wrong)
+
+
+async def test_an_event_is_stored_once_however_often_it_is_appended(journal):
+    event = make_event(1)
+    positions = [await journal.append(event) for _ in range(3)]
+
+    assert positions == [1, 1, 1]
+    assert journal.statistics().last == 1
+
+
+async def test_an_id_may_be_any_text(journal):
+    ids = ["é", "a\r\nb: c", " ", '"', "x" * 10_000]
+    await journal.append(*[make_event(n, id=each) for n, each in enumerate(ids)])
+
+    assert [e.event.id async for e in journal.read(after=0, live=False)] == ids
+
+
+async def test_what_is_too_large_is_refused_and_named_and_nothing_else(journal):
+    await journal.append(make_event(1))
+    with pytest.raises(JournalError, match=r"has \d+ bytes, and the server takes 1048576"):
+        await journal.append(make_event(2, body={"x": "y" * MEGABYTE}))
+    assert not journal.append_nowait(make_event(3, body={"x": "y" * MEGABYTE}))
+    assert await journal.append(make_event(4)) == 2
+    assert journal.statistics().failed == 1
+
+
+async def test_what_is_accepted_at_once_is_stored_by_a_flush(journal):
+    accepted = [journal.append_nowait(make_event(n)) for n in range(600)]
+
+    assert all(accepted)
+    assert journal.statistics().waiting == 600
+    assert await journal.flush() == 600
+    assert journal.statistics().waiting == 0
+
+
+async def test_what_finds_no_room_is_refused_and_counted(open_journal):
+    journal = await open_journal(max_pending=10)
+    accepted = [journal.append_nowait(make_event(n)) for n in range(15)]
+    assert accepted == [True] * 10 + [False] * 5
+    await journal.room()
+    assert journal.append_nowait(make_event(15))
+    await journal.flush()
+
+    assert await numbers(journal.read(after=0, live=False)) == [*range(10), 15]
+    assert journal.statistics().failed == 5
+
+
+async def test_two_machines_share_a_stream(open_journal):
+    here, there = await open_journal(), await open_journal()
+    reading = there.read()
+    await there.flush()
+    await asyncio.gather(append_each(here, range(100)), append_each(there, range(100, 200)))
+    found = await numbers(reading, 200)
+
+    assert sorted(found) == list(range(200))
+    assert [n for n in found if n < 100] == list(range(100))
+    assert here.id == there.id
+    await reading.aclose()
+
+
+# The stream
+
+
+async def test_a_stream_that_is_not_there_is_not_made_unless_told(server):
+    journal = jetstream.JetStreamJournal(server.url, "NONE")
+    with pytest.raises(JournalUnusable, match="there is no such stream; create=True makes it"):
+        await journal.open()
+    await journal.aclose()
+
+
+async def test_a_stream_of_something_else_is_refused(open_journal):
+    await open_journal("SHARED", prefix="one")
+    with pytest.raises(JournalUnusable, match="its subjects"):
+        await open_journal("SHARED", prefix="two")
+
+
+async def test_a_stream_that_was_made_anew_is_another_journal(open_journal, server):
+    journal = await open_journal()
+    await journal.append(make_event(1))
+    first = journal.id
+    await journal.api._ask("STREAM.DELETE.EVENTS")
+    again = await open_journal()
+
+    assert again.id != first
+
+
+async def test_the_size_of_a_stream_that_is_made_must_be_named():
+    with pytest.raises(ValueError, match="name max_bytes"):
+        jetstream.JetStreamJournal("nats://x", "EVENTS", create=True)
+    with pytest.raises(ValueError, match="name of a stream"):
+        jetstream.JetStreamJournal("nats://x", "a.b")
+
+
+async def test_no_server_is_said_within_the_timeout(own_server):
+    server = own_server()
+    server.kill()
+    journal = jetstream.JetStreamJournal(server.url, "EVENTS", timeout=0.2)
+    with pytest.raises(JournalError, match="no server was reached"):
+        await journal.open()
+    await journal.aclose()
+
+
+async def test_a_server_without_jetstream_is_said(nats_server):
+    journal = jetstream.JetStreamJournal(nats_server.url, "EVENTS", timeout=0.5)
+    with pytest.raises(JournalError, match="JetStream"):
+        await journal.open()
+    await journal.aclose()
+
+
+async def test_a_full_stream_lets_append_wait_until_there_is_room(open_journal):
+    journal = await open_journal(max_bytes=60_000)
+    big = {"x": "y" * 1000}
+    appending = asyncio.ensure_future(
+        asyncio.wait_for(journal.append(*[make_event(n, body=big) for n in range(60)]), 20)
+    )
+    await until(lambda: journal.statistics().error is not None)
+    stored = journal.statistics().appended
+    assert "maximum bytes exceeded" in journal.statistics().error
+    assert not appending.done()
+    await journal.api._ask("STREAM.PURGE.EVENTS")
+    await appending
+
+    assert 20 < stored < 60
+    assert journal.statistics().error is None
+    assert await numbers(journal.read(after=stored, live=False)) == list(range(stored, 60))
+
+
+async def test_a_stream_that_removes_the_oldest_tells_readers_of_it(open_journal):
+    journal = await open_journal(max_bytes=60_000, discard="old")
+    reader = await journal.reader("slow", edr.Binding(app_name="app"))
+    await journal.append(*[make_event(n, body={"x": "y" * 1000}) for n in range(200)])
+    first = (await journal.api.info())["state"]["first_seq"]
+    assert first > 100
+
+    assert await numbers(journal.read(after=10, live=False)) == [
+        -(first - 11),
+        *range(first - 1, 200),
+    ]
+    await until_seen(journal)
+    found = await numbers(reader, 202 - first)
+    assert found[-1] == 199
+    assert any(item < 0 for item in found)
+
+
+async def until_seen(journal):
+    await journal.flush()
+
+
+async def test_what_is_no_event_is_a_gap_in_its_place(journal):
+    await journal.append(make_event(1))
+    for subject, payload in (
+        ("edr-journal.EVENTS.~.app.-.-.d.i.-.-.-.1", b"no JSON"),
+        ("edr-journal.EVENTS.forged.app.-.-.d.i.-.-.-.1", make_event(9).to_json()),
+    ):
+        journal.api.connection.publish_nowait(subject, payload)
+    await journal.append(make_event(2))
+
+    assert await numbers(journal.read(after=0, live=False)) == [1, -1, -1, 2]
+    assert journal.statistics().corrupt == 2
+
+
+# Readers
+
+
+async def test_a_reader_resumes_with_what_it_did_not_acknowledge(journal):
+    await journal.append(*[make_event(n) for n in range(10)])
+    async with await journal.reader("audit") as reader:
+        entries = [await anext(reader) for _ in range(6)]
+        for n in (0, 1, 2, 4):
+            reader.ack(entries[n])
+    again = await journal.reader("audit")
+
+    assert await numbers(again, 6) == [3, 5, 6, 7, 8, 9]
+    await again.aclose()
+
+
+async def test_a_reader_that_died_has_what_was_out_again_at_once(open_journal):
+    here = await open_journal()
+    await here.append(*[make_event(n) for n in range(10)])
+    reader = await here.reader("audit")
+    entries = [await anext(reader) for _ in range(6)]
+    for n in (0, 1, 4):
+        reader.ack(entries[n])
+    await reader.flush()
+    await here._stop()  # as if the process were gone
+    there = await open_journal()
+    again = await there.reader("audit")
+
+    assert await numbers(again, 7) == [2, 3, 5, 6, 7, 8, 9]
+    await again.aclose()
+
+
+async def test_an_entry_comes_again_after_a_nack_and_counts_it(journal):
+    await journal.append(make_event(0), make_event(1))
+    async with await journal.reader("audit") as reader:
+        first = await anext(reader)
+        reader.nack(first)
+        found = [await anext(reader), await anext(reader)]
+
+    assert (first.event.body["n"], first.delivery) == (0, 1)
+    assert sorted((entry.event.body["n"], entry.delivery) for entry in found) == [(0, 2), (1, 1)]
+
+
+async def test_a_reader_holds_so_many_and_no_more(journal):
+    await journal.append(*[make_event(n) for n in range(10)])
+    async with await journal.reader("audit", max_unacked=3) as reader:
+        held = [await anext(reader) for _ in range(3)]
+        waiting = asyncio.ensure_future(anext(reader))
+        await asyncio.sleep(0.2)
+        assert not waiting.done()
+        reader.ack(held[1])
+        entry = await asyncio.wait_for(waiting, 10)
+
+    assert entry.event.body["n"] == 3
+
+
+async def test_a_reader_keeps_its_bindings_unless_it_is_told(journal):
+    await journal.append(*[make_event(n, app_name="ab"[n % 2]) for n in range(10)])
+    a, b = edr.Binding(app_name="a"), edr.Binding(app_name="b")
+    async with await journal.reader("audit", a) as reader:
+        reader.ack(await anext(reader))
+        with pytest.raises(ReaderInUse):
+            await journal.reader("audit", a)
+    with pytest.raises(JournalError, match="rebind=True"):
+        await journal.reader("audit", b)
+    async with await journal.reader("audit", b, rebind=True) as reader:
+        found = await numbers(reader, 1)
+
+    assert found[0] % 2 == 1
+
+
+async def test_readers_are_listed_and_forgotten(journal):
+    await journal.append(*[make_event(n) for n in range(10)])
+    reader = await journal.reader("a é", start=5)
+    reader.ack(await anext(reader))
+    await reader.flush()
+    await (await journal.reader("z", start="now")).aclose()
+    first, second = await journal.readers()
+
+    assert (first.name, first.position, first.lag, first.open) == ("a é", 6, 4, True)
+    assert (second.name, second.position, second.open) == ("z", 10, False)
+    assert first.last_ack is not None
+    with pytest.raises(ReaderInUse):
+        await journal.forget("a é")
+    await reader.aclose()
+    await journal.forget("a é")
+    assert [status.name for status in await journal.readers()] == ["z"]
+    with pytest.raises(JournalError, match="no reader"):
+        await journal.forget("a é")
+
+
+async def test_an_ack_for_what_was_never_given_is_refused(journal):
+    await journal.append(make_event(0), make_event(1))
+    entries = [entry async for entry in journal.read(after=0, live=False)]
+    reader = await journal.reader("audit", max_unacked=1)
+    await anext(reader)
+    with pytest.raises(JournalError, match="never given position 2"):
+        reader.ack(entries[1])
+    reader.ack(entries[0])
+    reader.ack(entries[0])
+    await reader.aclose()
+    with pytest.raises(JournalError, match="is closed"):
+        reader.ack(entries[0])
+
+
+# Faults
+
+
+async def test_an_acknowledgement_that_is_lost_doubles_nothing(open_journal, server):
+    async with FaultProxy(server.port) as proxy:
+        journal = await open_journal(url=proxy.url)
+        proxy.mute()
+        appending = asyncio.ensure_future(journal.append(*[make_event(n) for n in range(600)]))
+        await asyncio.sleep(0.2)
+        await proxy.cut()
+        proxy.unmute()
+        await asyncio.wait_for(appending, 20)
+
+        assert await numbers(journal.read(after=0, live=False)) == list(range(600))
+        await journal.aclose()
+
+
+async def test_a_reading_and_a_reader_go_on_over_a_lost_connection(open_journal, server):
+    async with FaultProxy(server.port) as proxy:
+        journal = await open_journal(url=proxy.url)
+        await journal.append(*[make_event(n) for n in range(1000)])
+        reading, reader = journal.read(after=0), await journal.reader("audit")
+        seen, read = [], []
+        for round_ in range(4):
+            seen += await numbers(reading, 250)
+            for _ in range(250):
+                entry = await anext(reader)
+                read.append(entry.event.body["n"])
+                if round_ % 2:
+                    reader.ack(entry)
+            await proxy.cut()
+
+        assert seen == list(range(1000))
+        assert read == list(range(1000))
+        await journal.aclose()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+async def test_kills_and_hangs_of_the_server_lose_nothing_double_nothing_and_keep_the_order(  # noqa: C901
+    open_journal, server, monkeypatch, capsys
+):
+    monkeypatch.setattr(jetstream, "PULSE", 0.1)
+    journal = await open_journal(timeout=1.0)
+    reading = journal.read(after=0)
+    reader = await journal.reader("audit")
+    stop, appended, read, acked = asyncio.Event(), 0, [], []
+    loop = asyncio.get_running_loop()
+
+    async def append():
+        nonlocal appended
+        while not stop.is_set():
+            while journal.append_nowait(make_event(appended)):
+                appended += 1
+                if not appended % 50:
+                    break
+            await asyncio.sleep(0.005)
+        await journal.flush()
+
+    async def follow():
+        async for entry in reading:
+            read.append(entry.event.body["n"])
+
+    async def handle():
+        async for entry in reader:
+            acked.append(entry.event.body["n"])
+            reader.ack(entry)
+
+    tasks = [asyncio.ensure_future(work()) for work in (append, follow, handle)]
+    began = loop.time()
+    for round_ in range(25):
+        await asyncio.sleep(0.1)
+        if round_ % 5 == 4:
+            server.pause()
+            await until(lambda: journal.api is None)
+            server.resume()
+        else:
+            server.kill()
+            await server.restart()
+        await until(lambda: journal.api is not None)
+    took = loop.time() - began
+    stop.set()
+    await tasks[0]
+    await until(lambda: len(read) >= appended and len(set(acked)) >= appended)
+    for task in tasks[1:]:
+        task.cancel()
+    await asyncio.gather(*tasks[1:], return_exceptions=True)
+    with capsys.disabled():
+        print(  # noqa: T201
+            f"\n20 kills, 5 hangs in {took:.0f} s: {appended} appended, {len(read)} read, "
+            f"{len(set(range(appended)) - set(read))} missing, {len(read) - len(set(read))} "
+            f"doubled; a reader was given {len(acked) - len(set(acked))} again"
+        )
+
+    assert read == list(range(appended))
+    assert set(acked) == set(range(appended))
+
+
+async def test_closing_tells_those_who_wait_that_their_events_are_not_stored(open_journal, server):
+    journal = await open_journal(timeout=0.3)
+    server.kill()
+    await until(lambda: journal.api is None)
+    appending = asyncio.ensure_future(journal.append(make_event(1)))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    await journal.aclose()
+
+    with pytest.raises(JournalError, match="closed before it was stored"):
+        await appending
+    assert journal.statistics().failed == 1
+    with pytest.raises(JournalError, match="was closed"):
+        await journal.append(make_event(2))
