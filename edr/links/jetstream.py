@@ -43,7 +43,7 @@ from edr.links.stream_appending import Appending
 from edr.links.stream_reader import StreamReader, consumer_of, reader_status
 from edr.links.stream_reading import Start, StreamReading, start_of
 from edr.links.subject import checked_prefix
-from edr.records import Binding, Event
+from edr.records import Binding, Event, checked_bindings
 
 PULSE = 5.0
 """Seconds between two looks at the stream: whether the connection lives, and what is in it."""
@@ -65,6 +65,7 @@ class JetStreamJournal:
         create: make the stream if it is not there.
         max_bytes: of a stream that is made; must be named then.
         max_age: of a stream that is made: entries that are older go.
+        max_events: of a stream that is made.
         discard: of a stream that is made, once it is full: ``"new"`` lets ``append`` wait,
             ``"old"`` removes the oldest entries.
         replicas: of a stream that is made: 3 in a cluster.
@@ -82,6 +83,7 @@ class JetStreamJournal:
         create: bool = False,
         max_bytes: int | None = None,
         max_age: timedelta | None = None,
+        max_events: int | None = None,
         discard: Literal["new", "old"] = "new",
         replicas: int = 1,
         prefix: str | None = None,
@@ -107,6 +109,7 @@ class JetStreamJournal:
             "storage": "file",
             "discard": discard,
             "max_bytes": max_bytes or -1,
+            "max_msgs": max_events or -1,
             "max_age": int((max_age or timedelta()).total_seconds() * 1e9),
             "duplicate_window": int(DUPLICATES * 1e9),
             "num_replicas": replicas,
@@ -124,6 +127,7 @@ class JetStreamJournal:
         self.api: StreamApi | None = None
         """Of the connection that there is now."""
         self._state: dict[str, Any] = {"first_seq": 0, "last_seq": 0, "bytes": 0}
+        self._bytes_then = 0
         self._first_at_open = 0
         self._error: str | None = None
         self._readings: set[StreamReading] = set()
@@ -244,7 +248,11 @@ class JetStreamJournal:
                     "see sync_interval there, which is two minutes unless it says otherwise",
                     self._stream,
                 )
+        self._note(info)
+
+    def _note(self, info: Mapping[str, Any]) -> None:
         self._state = info["state"]
+        self._bytes_then = self._appending.bytes
 
     def _unusable(self, reason: str) -> JournalUnusable:
         return JournalUnusable(reason, f"stream {self._stream}")
@@ -258,7 +266,7 @@ class JetStreamJournal:
                 async with asyncio.timeout(PULSE):
                     await lost.wait()
                     break
-            self._state = (await api.info())["state"]
+            self._note(await api.info())
             if oldest and self._appending.oldest == oldest:
                 self._appending.send_again()  # a server that lost its lead may not have answered
         raise api.connection.fault or ConnectionError("the connection was lost")
@@ -352,6 +360,7 @@ class JetStreamJournal:
         """Return the entries that any of ``bindings`` matches; see ``Journal.read``."""
         self._check_open()
         start = start_of(after, since, last)
+        bindings = checked_bindings(bindings) if bindings else ()
         reading = StreamReading(self, bindings, start, live=live)
         self._readings.add(reading)
         if start.is_now:
@@ -376,12 +385,17 @@ class JetStreamJournal:
     async def _newest(self) -> int:
         while True:
             try:
-                self._state = (await (await self.connected()).info())["state"]
+                self._note(await (await self.connected()).info())
                 return int(self._state["last_seq"])
             except StreamError as exc:
                 raise JournalError(f"{self!r} cannot be asked now: {exc}") from exc
             except (ConnectionError, TimeoutError):
                 continue  # there will be another connection
+
+    @property
+    def newest(self) -> int:
+        """The newest position that is known here."""
+        return max(int(self._state["last_seq"]), self._appending.newest)
 
     async def position_before_last(self, bindings: tuple[Binding, ...], count: int) -> int:
         """Return behind which position the last ``count`` entries are that match.
@@ -389,6 +403,8 @@ class JetStreamJournal:
         By reading ever longer ends of the stream: a server cannot look into bodies.
         """
         newest = await self._newest()
+        if not count:
+            return newest
         before_first = int(self._state["first_seq"]) - 1
         span = count
         while True:
@@ -420,6 +436,7 @@ class JetStreamJournal:
         self._check_open()
         if name in self._readers:
             raise ReaderInUse(name)
+        bindings = checked_bindings(bindings) if bindings else ()
         reader = StreamReader(self, name, bindings, start, max_unacked, rebind=rebind)
         self._readers[name] = reader
         self._readings.add(reader)
@@ -470,11 +487,11 @@ class JetStreamJournal:
     def statistics(self) -> JournalStatistics:
         """Return the counts of this moment; those of the stream are some seconds old, at most."""
         appending = self._appending
-        newest = max(self._state["last_seq"], appending.newest)
+        newest = self.newest
         return JournalStatistics(
             first=min(max(1, self._state["first_seq"]), newest) if newest else 0,
             last=newest,
-            bytes=self._state["bytes"],
+            bytes=self._state["bytes"] + appending.bytes - self._bytes_then,
             appended=appending.appended,
             waiting=appending.waiting,
             lost=max(0, self._state["first_seq"] - max(1, self._first_at_open)),

@@ -20,6 +20,7 @@ from contextlib import suppress
 
 import orjson
 
+from edr.errors import InvalidEvent
 from edr.journal import JournalError, JournalFull
 from edr.links.link import logger
 from edr.links.nats_client import new_inbox, status_of
@@ -78,6 +79,8 @@ class Appending:
         self.accepted = 0
         self.appended = 0
         self.failed = 0
+        self.bytes = 0
+        """Of the payloads that were stored."""
         self.newest = 0
         """The newest position that was given to one."""
         self._stream = stream
@@ -134,6 +137,9 @@ class Appending:
 
     async def append(self, events: tuple[Event, ...]) -> int:
         """Accept ``events``, all together, when there is room, and return when they are stored."""
+        for event in events:
+            if not isinstance(event, Event):
+                raise InvalidEvent(f"a journal stores edr.Events, not {event!r}")
         frames = [self._frame(event) for event in events]
         async with self._door:
             while self.waiting and self.waiting + len(frames) > self._max_pending:
@@ -244,6 +250,7 @@ class Appending:
             if not self._is_held:
                 self.error = None
             self.appended += 1
+            self.bytes += len(item.payload)
             self.newest = max(self.newest, item.position)
             for accepted, future in self._watchers:
                 if number > accepted and not future.done():

@@ -6,7 +6,12 @@ Instead, when a reader is opened, or is back after a lost connection, all that i
 back** at once: the time is set to a moment, and then to a day again. What is still in hand is not
 given twice.
 
-Acks are sent each 0.1 s, and the last of them is answered: a server handles them in order.
+Acks are sent each 0.1 s, or when a quarter of what may be out has come together, and the last of
+them is answered: a server handles them in order.
+
+What the server has given ahead, and the reader not, is no delivery yet; and for what retention
+removes, the server moves on without a word. So how far the reader has given, and is done, is
+written into the consumer's metadata when it is closed, with what it missed.
 
 Rejected: telling the server each half minute that every entry in hand is still being worked on (a
 thousand messages for a reader that waits for a slow database).
@@ -18,14 +23,14 @@ import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import orjson
 
 from edr.bus import Gap
 from edr.journal import Entry, JournalError, ReaderStatus, WrongJournal
 from edr.links.link import LinkError
-from edr.links.stream_api import Meta, StreamApi, StreamError
+from edr.links.stream_api import Meta, StreamApi, StreamError, meta_of
 from edr.links.stream_reading import BATCH, Start, StreamJournal, StreamReading
 from edr.links.subject import token
 from edr.records import Binding, bindings_to_json
@@ -39,11 +44,23 @@ CALLED_BACK_AFTER = 0.001
 CALLED_BACK_WITHIN = 0.25
 """Seconds after which the server has done so: it looks 0.1 after such a change."""
 
+LONGEST_NAME = 128
+
 ACK_EACH = 0.1
 """Seconds after which an ack is on its way, at the latest."""
 
+# What is written into the metadata of a reader's consumer.
 _NAME, _BINDINGS = "edr-reader", "edr-bindings"
+_GIVEN, _DONE, _MISSED = "edr-given", "edr-done", "edr-missed"
 _FAULTS = (LinkError, ConnectionError, TimeoutError, LookupError)
+
+
+class _Held(NamedTuple):
+    """What is known of an entry that was given."""
+
+    event_id: str
+    reply: str
+    """Where to say what becomes of it."""
 
 
 class StreamReader(StreamReading):
@@ -66,19 +83,31 @@ class StreamReader(StreamReading):
         self._max_unacked = max_unacked
         self._batch = min(BATCH, max_unacked)
         self._consumer = consumer_of(name)
-        self._wants = orjson.dumps(bindings_to_json(bindings)).decode()
+        self._wants = _written(bindings)
+        self._settings: dict[str, Any] = {}
         self._missed = 0
-        self._held: dict[int, str] = {}
-        """Entries that are not acknowledged: position -> where to say so."""
+        self._given = 0
+        """The newest position that was ever given, as far as is known."""
+        self._given_ahead: dict[int, int] = {}
+        """How often the server gave an entry before the reader did."""
+        self._held: dict[int, _Held] = {}
+        """Entries that are not acknowledged, by their position."""
         self._acks: dict[int, str] = {}
-        """Acks that are not stored yet."""
+        """Acks that are not stored yet: position -> where to say so."""
+        self._looked_at_newest = 0
+        self._hurry = asyncio.Event()
         self._acking: asyncio.Task[None] | None = None
         self._storing = asyncio.Lock()
 
     @property
     def missed(self) -> int:
-        """Entries that it lost, since it was opened."""
+        """Entries that it lost, since it was made."""
         return self._missed
+
+    @property
+    def unacked(self) -> int:
+        """Entries that were given and are not acknowledged."""
+        return len(self._held)
 
     async def open(self) -> None:
         """Make its consumer, or find it, and call back what is out.
@@ -106,19 +135,26 @@ class StreamReader(StreamReading):
             if after != "oldest" and after > last:
                 raise WrongJournal(after, self._journal.id)
             consumer = await api.make_consumer(self._consumer, self._config(after))
+        self._settings = consumer["config"]
         self._compare_filters(consumer)
         self._next = consumer["delivered"]["consumer_seq"] + 1
-        seen = self._position
-        if not self._is_placed:
+        if self._is_placed:
+            self._forget_lost()
+        else:
             self._is_placed = True
-            self._position = consumer["delivered"]["stream_seq"]
-            seen = consumer["ack_floor"]["stream_seq"]
-        lost = self._first - 1 - seen
+            self._place(consumer)
+        self._note_pending(consumer, info)
+
+    def _place(self, consumer: Mapping[str, Any]) -> None:
+        """Take up where the reader was."""
+        metadata = consumer["config"]["metadata"]
+        self._position = consumer["delivered"]["stream_seq"]
+        self._given = int(metadata.get(_GIVEN) or self._position)
+        self._missed = int(metadata.get(_MISSED, 0))
+        lost = self._first - 1 - int(metadata.get(_DONE) or consumer["ack_floor"]["stream_seq"])
         if lost > 0:
             self._position = max(self._position, self._first - 1)
-            self._ready.append(Gap(lost))
-            self._missed += lost
-        self._note_pending(consumer, info)
+            self._tell_lost(lost)
 
     def _config(self, after: Literal["oldest"] | int) -> dict[str, Any]:
         begins: dict[str, Any] = {"deliver_policy": "all"}
@@ -131,7 +167,7 @@ class StreamReader(StreamReading):
             "ack_wait": int(HELD_FOR * 1e9),
             "max_ack_pending": self._max_unacked,
             "filter_subjects": self._filters,
-            "metadata": {_NAME: self.name, _BINDINGS: self._wants},
+            "metadata": {_NAME: self.name, _BINDINGS: self._wants, _MISSED: str(self._missed)},
         }
 
     async def _resume(self, api: StreamApi, consumer: dict[str, Any]) -> dict[str, Any]:
@@ -142,9 +178,10 @@ class StreamReader(StreamReading):
         if metadata.get(_BINDINGS) != self._wants:
             if not self._rebind:
                 raise JournalError(
-                    f"reader {self.name!r} has the bindings {metadata.get(_BINDINGS)}; "
-                    "rebind=True gives it others"
+                    f"reader {self.name!r} has other bindings, {metadata.get(_BINDINGS)}; "
+                    "rebind=True changes them"
                 )
+            self._missed = int(metadata.get(_MISSED, 0))
             # A new one: the server has moved the old one past what it gave ahead.
             await api.delete_consumer(self._consumer)
             floor = consumer["ack_floor"]["stream_seq"]
@@ -155,14 +192,20 @@ class StreamReader(StreamReading):
             await api.make_consumer(self._consumer, moment, "update")
             await asyncio.sleep(CALLED_BACK_WITHIN)
         config["ack_wait"] = int(HELD_FOR * 1e9)
-        return await api.make_consumer(self._consumer, config, "update")
-
-    def _lose(self, count: int) -> None:
-        super()._lose(count)
-        self._missed += max(0, count)
+        # Until it is closed in good order, it counts as given what the server gave.
+        config["metadata"] = {**metadata, _GIVEN: "", _DONE: ""}
+        made = await api.make_consumer(self._consumer, config, "update")
+        made["config"]["metadata"].update(
+            {key: metadata[key] for key in (_GIVEN, _DONE) if key in metadata}
+        )
+        return made
 
     async def _let_go(self, api: StreamApi) -> None:
         await self._store_acks()
+        done = min(self._held, default=self._given + 1) - 1
+        known = {_GIVEN: str(self._given), _DONE: str(done), _MISSED: str(self._missed)}
+        settings = {**self._settings, "metadata": {**self._settings["metadata"], **known}}
+        await api.make_consumer(self._consumer, settings, "update")
         await api.connection.unlisten(self._number)
         await api.connection.fence(self._journal.timeout)
 
@@ -172,7 +215,44 @@ class StreamReader(StreamReading):
             self._acking.cancel()
         await super().aclose()
 
-    # Acknowledging
+    # Its messages
+
+    async def _take_some(self) -> None:
+        # What the server gave ahead may have gone since.
+        moved = self._journal.newest - self._looked_at_newest > self._batch
+        if moved or self._may_have_lost():
+            self._looked_at_newest = self._journal.newest
+            await self._look_at_first()
+            self._forget_lost()
+        if not self._ready:
+            await super()._take_some()
+
+    def _forget_lost(self) -> None:
+        """Forget what retention has removed, here as well."""
+        while self._raw and meta_of(self._raw[0][1]).position < self._first:
+            self._raw.popleft()
+            self._next += 1
+        if self._first - 1 > self._position:
+            self._lose(self._first - 1 - self._position)
+        else:
+            self._tell_lost(self._let_go_of_lost())
+
+    def _lose(self, count: int) -> None:
+        if count > 0:
+            self._position += count
+            self._first = max(self._first, self._position + 1)
+            self._tell_lost(count + self._let_go_of_lost())
+
+    def _let_go_of_lost(self) -> int:
+        lost = [position for position in self._held if position < self._first]
+        for position in lost:
+            del self._held[position]
+        return len(lost)
+
+    def _tell_lost(self, count: int) -> None:
+        if count:
+            self._missed += count
+            self._ready.append(Gap(count))
 
     def _read(self, meta: Meta, subject: bytes, reply: bytes, payload: bytes) -> None:
         # What was called back, but is still in hand, or done with, is not given twice.
@@ -180,11 +260,18 @@ class StreamReader(StreamReading):
             super()._read(meta, subject, reply, payload)
 
     def _give(self, entry: Entry, reply: bytes) -> None:
-        self._held[entry.position] = reply.decode()
-        super()._give(entry, reply)
+        if entry.position > self._given:
+            self._given = entry.position
+            if entry.delivery > 1:
+                self._given_ahead[entry.position] = entry.delivery - 1
+        ahead = self._given_ahead.get(entry.position, 0)
+        self._held[entry.position] = _Held(entry.event.id, reply.decode())
+        super()._give(entry._replace(delivery=entry.delivery - ahead), reply)
 
     def _pass_over(self, position: int, reply: bytes) -> None:
         self._say(position, reply.decode())
+
+    # Acknowledging
 
     def ack(self, entry: Entry) -> None:
         """Say that ``entry`` was handled; stored within 0.1 s.
@@ -192,9 +279,10 @@ class StreamReader(StreamReading):
         Raises:
             JournalError: the reader is closed, or has never given this entry.
         """
-        reply = self._taken_back(entry)
-        if reply is not None:
-            self._say(entry.position, reply)
+        held = self._taken_back(entry)
+        if held is not None:
+            self._given_ahead.pop(entry.position, None)
+            self._say(entry.position, held.reply)
 
     def nack(self, entry: Entry, delay: float = 0.0) -> None:
         """Ask for ``entry`` again, in ``delay`` seconds or later.
@@ -204,30 +292,37 @@ class StreamReader(StreamReading):
         """
         if delay < 0:
             raise ValueError(f"a delay is 0 seconds or more, not {delay}")
-        reply = self._taken_back(entry)
-        if reply is not None and self._api is not None:
+        held = self._taken_back(entry)
+        if held is not None and self._api is not None:
+            again = b'-NAK {"delay":%d}' % max(1, int(delay * 1e9))
             with suppress(ConnectionError):  # with the connection, all that is out is called back
-                self._api.connection.publish_nowait(
-                    reply, b'-NAK {"delay":%d}' % max(1, int(delay * 1e9))
-                )
+                self._api.connection.publish_nowait(held.reply, again)
 
-    def _taken_back(self, entry: Entry) -> str | None:
+    def _taken_back(self, entry: Entry) -> _Held | None:
         if self._closed:
             raise JournalError(f"reader {self.name!r} is closed")
-        if entry.position > self._position:
-            raise JournalError(f"reader {self.name!r} has never given position {entry.position}")
+        held = self._held.get(entry.position)
+        if entry.position > self._given or (held and held.event_id != entry.event.id):
+            raise JournalError(f"reader {self.name!r} has never given {entry.position} like this")
         return self._held.pop(entry.position, None)
 
     def _say(self, position: int, reply: str) -> None:
         self._acks[position] = reply
+        if len(self._acks) > self._max_unacked // 4:
+            self._hurry.set()
         if self._acking is None or self._acking.done():
             self._acking = asyncio.get_running_loop().create_task(self._store_soon())
 
     async def _store_soon(self) -> None:
         while self._acks:
-            await asyncio.sleep(ACK_EACH)
-            with suppress(*_FAULTS):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(ACK_EACH):
+                    await self._hurry.wait()
+            self._hurry.clear()
+            try:
                 await self._store_acks()
+            except _FAULTS:
+                await asyncio.sleep(ACK_EACH)
 
     async def flush(self) -> None:
         """Return when all acks so far are stored.
@@ -262,9 +357,16 @@ def consumer_of(name: str) -> str:
     Raises:
         ValueError: no reader can have that name.
     """
-    if not name or len(name) > 128 or not name.isprintable():  # noqa: PLR2004 - see Journal.reader
-        raise ValueError(f"the name of a reader is up to 128 printable characters, not {name!r}")
+    if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME or not name.isprintable():
+        raise ValueError(
+            f"the name of a reader is up to {LONGEST_NAME} printable characters, not {name!r}"
+        )
     return token(name)
+
+
+def _written(bindings: tuple[Binding, ...]) -> str:
+    """Return what tells sets of bindings apart, in whatever order they are given."""
+    return b",".join(sorted({orjson.dumps(bindings_to_json(each)) for each in bindings})).decode()
 
 
 def reader_status(
@@ -275,14 +377,15 @@ def reader_status(
     name = metadata.get(_NAME)
     if name is None:
         return None
+    reader = readers.get(name)
     floor = consumer["ack_floor"]
     at = floor.get("last_active")
     return ReaderStatus(
         name=name,
         position=floor["stream_seq"],
         lag=last - floor["stream_seq"],
-        unacked=consumer["num_ack_pending"],
-        missed=readers[name].missed if name in readers else 0,
+        unacked=consumer["num_ack_pending"] if reader is None else reader.unacked,
+        missed=int(metadata.get(_MISSED, 0)) if reader is None else reader.missed,
         last_ack=None if at is None else datetime.fromisoformat(at),
-        open=name in readers,
+        open=reader is not None,
     )

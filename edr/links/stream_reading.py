@@ -87,10 +87,9 @@ def start_of(after: int | None, since: datetime | timedelta | None, last: int | 
     """
     if sum(value is not None for value in (after, since, last)) > 1:
         raise ValueError("give one of after, since and last")
-    if after is not None and after < 0:
-        raise ValueError(f"a position is 0 or more, not {after}")
-    if last is not None and last < 1:
-        raise ValueError(f"last is 1 or more, not {last}")
+    for name, value in (("after", after), ("last", last)):
+        if value is not None and (not isinstance(value, int) or value < 0):
+            raise ValueError(f"{name} is a number, 0 or more, not {value!r}")
     if isinstance(since, timedelta):
         if since < timedelta():
             raise ValueError(f"since is a time that has passed, not {since}")
@@ -122,6 +121,11 @@ class StreamJournal(Protocol):
         """Return behind which position the last ``count`` entries are that match."""
         ...
 
+    @property
+    def newest(self) -> int:
+        """The newest position that is known here."""
+        ...
+
     def is_done(self, reading: StreamReading) -> None:
         """Hear that a reading has ended."""
         ...
@@ -148,6 +152,7 @@ class StreamReading:
         self._is_placed = False
         self._caught_up = False
         self._closed = False
+        self._is_asked = False
         # Messages as they came, and what was made of those that were taken.
         self._raw: deque[tuple[bytes, bytes, bytes]] = deque()
         self._ready: deque[Entry | Gap] = deque()
@@ -155,6 +160,8 @@ class StreamReading:
         # The first and the last position of the stream, as it was some time ago.
         self._first = 0
         self._stored = 0
+        self._end: int | None = None
+        """The last position that one which is not live gives."""
         self._must_look = False
         self._looked_at = -inf
 
@@ -187,17 +194,27 @@ class StreamReading:
         """Return the next entry that is wanted, waiting until there is one.
 
         Cancellation: safe. A cancelled call has taken nothing.
+
+        Raises:
+            JournalError: it cannot be read now; or another task asks it.
+            WrongJournal: it was to begin at a position that the journal never gave.
         """
-        while not self._ready:
-            if self._closed:
-                raise StopAsyncIteration
-            if self._raw:
-                await self._take_some()
-            elif self._caught_up and not self._live:
-                await self.aclose()
-            else:
-                await self._fill()
-        return self._ready.popleft()
+        if self._is_asked:
+            raise JournalError("another task waits for the next entry of this reading")
+        self._is_asked = True
+        try:
+            while not self._ready:
+                if self._closed:
+                    raise StopAsyncIteration
+                if self._end is not None and self._position >= self._end:
+                    await self.aclose()
+                elif self._raw:
+                    await self._take_some()
+                else:
+                    await self._fill()
+            return self._ready.popleft()
+        finally:
+            self._is_asked = False
 
     def wake(self) -> None:
         """Look again: the connection was lost, or the journal is closed."""
@@ -322,6 +339,8 @@ class StreamReading:
     def _note_pending(self, consumer: Mapping[str, Any], info: Mapping[str, Any]) -> None:
         self._caught_up = not consumer["num_pending"]
         self._stored = info["state"]["last_seq"]
+        if not self._live and self._end is None:
+            self._end = self._stored
         if self._caught_up:
             self._position = max(self._position, self._stored)
 
@@ -384,6 +403,9 @@ class StreamReading:
     def _read(self, meta: Meta, subject: bytes, reply: bytes, payload: bytes) -> None:
         if not self._position and self._start.since is not None:
             self._position = meta.position - 1
+        if self._end is not None and meta.position > self._end:
+            self._position = self._end
+            return
         if meta.position > self._position:
             lost_before = min(self._first, meta.position) if self._filters else meta.position
             self._lose(lost_before - 1 - self._position)
