@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from edr.links.connect import connect
 from edr.links.link import Link, LinkError, LinkRefused, LinkState, LinkStatistics
+from edr.links.subject import patterns_of, permissions_of, subject_of
 
 if TYPE_CHECKING:
     from edr.links.jetstream import JetStreamJournal
@@ -30,6 +31,9 @@ __all__ = [
     "LinkStatistics",
     "NatsLink",
     "connect",
+    "patterns_of",
+    "permissions_of",
+    "subject_of",
 ]
 
 _NEEDS_AN_EXTRA = {

@@ -41,6 +41,7 @@ from edr.errors import BusClosedError
 from edr.links.link import LONGEST_PAUSE, Link
 from edr.links.nats_client import A_TURN, OURS, Connection
 from edr.links.subject import (
+    DEEP,
     PREFIX,
     checked_prefix,
     hops_of,
@@ -255,8 +256,11 @@ class NatsLink(Link):
             self._not_permitted += 1
             self._say(logging.ERROR, "publish", "link %r may not send: %s", self.name, words)
             return
-        self._denied.add(words.partition('"')[2].partition('"')[0])
-        self._say(logging.ERROR, words, "link %r may not receive: %s", self.name, words)
+        pattern = words.partition('"')[2].partition('"')[0]
+        self._denied.add(pattern)
+        # A tenant is never given the lane of deep trees, which all accounts share.
+        level = logging.INFO if DEEP in pattern else logging.ERROR
+        self._say(level, words, "link %r may not receive: %s", self.name, words)
 
     # Out
 

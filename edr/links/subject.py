@@ -157,6 +157,27 @@ def plan(spots: Iterable[Spot], limit: int, prefix: str = PREFIX) -> frozenset[s
     return frozenset(patterns_at(wanted, prefix))
 
 
+def permissions_of(
+    account_id: str, account_tree: Sequence[str] = (), *, prefix: str = PREFIX
+) -> dict[str, list[str]]:
+    """Return what a tenant's user of a server is to be permitted, as NATS's ``permissions`` has it.
+
+    It may publish events of that very account, with that very tree: else it could claim to be
+    below anybody. It may subscribe to those, and to what is below it, but for trees deeper than 8,
+    whose lane all share. A part of it that publishes itself is a tenant of its own.
+    """
+    levels = "*." * (len(Severity) + len(Verbosity) - 2)
+    above = "".join([f"{token(account)}." for account in account_tree[:LISTED]])
+    deep = f"{DEEP}." if len(account_tree) > LISTED else ""
+    below = Binding(account_id=account_id, include_descendants=True, verbosity=Verbosity.TRACE)
+    return {
+        "publish": [f"{prefix}.{token(account_id)}.*.{levels}{above}{deep}*"],
+        "subscribe": [
+            pattern for pattern in patterns_of(below, prefix=prefix) if DEEP not in pattern
+        ],
+    }
+
+
 def filters_of(*bindings: Binding, limit: int, prefix: str = PREFIX) -> tuple[str, ...]:
     """Return at most ``limit`` patterns of which no two match one subject, in sorted order.
 
