@@ -1,7 +1,7 @@
 """A bus joined to a broker: what is emitted here is seen there, and the other way round.
 
 Read the modules in this order; each imports only from those before it:
-seen, link, subject, nats_client, nats, stream_api, stream_appending, stream_reading,
+seen, spool, link, subject, nats_client, nats, stream_api, stream_appending, stream_reading,
 stream_reader, jetstream, connect.
 
 Promises: an emit never waits, hangs or raises for a broker; nothing is lost uncounted; who gets an

@@ -11,8 +11,9 @@ connected, or that has given up without a word.) What a retry cannot cure, such 
 password, is ``LinkRefused``: raised by ``start``, and later a state with an error, since a service
 that runs is not to die of it.
 
-**Out.** One subscription, the outbox. Its policy decides what is dropped when the broker is away
-for longer than ``capacity`` lasts. An event leaves the outbox only when a connection takes it.
+**Out.** One subscription, the outbox; or with a journal a reader of it, the spool. The outbox's
+policy decides what is dropped when the broker is away for longer than ``capacity`` lasts. An event
+leaves it only when a connection takes it.
 
 **In.** An event that came in is published ``besides`` the outbox, so that it does not go back, and
 in no way waits: see ``Bus.publish_soon``. A ``Seen`` window for each bus drops what comes twice.
@@ -41,12 +42,16 @@ from enum import StrEnum
 from math import inf
 from time import monotonic
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from edr.bus import Bus, Overflow, Subscription
 from edr.errors import BusClosedError, EdrError
 from edr.links.seen import seen_of
+from edr.links.spool import Spool
 from edr.records import Binding, Event
+
+if TYPE_CHECKING:
+    from edr.journal import Journal
 
 logger = logging.getLogger("edr.links")
 
@@ -137,6 +142,7 @@ class Link(ABC):
         overflow: what becomes of an event that finds so many. Not ``block``: an emit never waits
             for a broker.
         timeout: seconds to connect, to be answered, and to drain.
+        journal: keeps what is to be sent, in place of the outbox; see ``edr.links.spool``.
     """
 
     def __init__(
@@ -148,6 +154,7 @@ class Link(ABC):
         capacity: int = 10_000,
         overflow: Overflow | str = Overflow.DROP_OLDEST,
         timeout: float = 10.0,
+        journal: Journal | None = None,
     ) -> None:
         if timeout <= 0:
             raise ValueError(f"timeout must be more than 0 seconds, not {timeout}")
@@ -167,6 +174,8 @@ class Link(ABC):
 
         self._state = LinkState.CLOSED
         self._is_up = asyncio.Event()
+        self._journal = journal
+        self._spool: Spool | None = None
         self._outbox: Subscription | None = None
         self._head: Event | None = None
         self._task: asyncio.Task[None] | None = None
@@ -244,7 +253,9 @@ class Link(ABC):
             if self._finished.is_set():
                 raise LinkError(f"{self!r} was closed; make a new one")
             loop = self._bus.enter()
-            if self._send:
+            if self._journal is not None:
+                await self._open_spool(self._journal)
+            elif self._send:
                 self._outbox = self._bus.subscribe(
                     *self._send,
                     capacity=self._capacity,
@@ -261,6 +272,10 @@ class Link(ABC):
         except BaseException:
             await self.aclose()
             raise
+
+    async def _open_spool(self, journal: Journal) -> None:
+        name = f"link:{self.name}"
+        self._spool = Spool(await journal.reader(name, *self._send, start="now"), self._bus.node)
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -298,7 +313,11 @@ class Link(ABC):
         """
         if self._task is None or self._pid != os.getpid():
             return 0
-        if self._outbox is None:
+        if self._spool is not None:
+            self._spool.stop()
+            if not self._in_flight:
+                self._finished.set()
+        elif self._outbox is None:
             self._finished.set()
         else:
             self._outbox.close()
@@ -328,6 +347,8 @@ class Link(ABC):
         self._close()
         if self._outbox is not None:
             await self._outbox.aclose()
+        if self._spool is not None:
+            await self._spool.aclose()
 
     def _close(self) -> None:
         self._end()
@@ -401,7 +422,11 @@ class Link(ABC):
                     async with asyncio.timeout(LET_GO):
                         await self._disconnect()
             finally:
-                self._uncertain += self._in_flight
+                if self._spool is not None:
+                    self._spool.lost()
+                    self._head = None
+                else:
+                    self._uncertain += self._in_flight
                 self._in_flight = 0
 
     async def _first_of(self, *works: Coroutine[Any, Any, object]) -> None:
@@ -444,7 +469,9 @@ class Link(ABC):
         Raises:
             StopAsyncIteration: there will be none; the link is drained, or the bus.
         """
-        if self._head is None:
+        if self._head is None and self._spool is not None:
+            self._head = await self._spool.head()
+        elif self._head is None:
             if self._outbox is None:
                 await self._finished.wait()
                 raise StopAsyncIteration
@@ -454,17 +481,23 @@ class Link(ABC):
     def _take(self) -> None:
         """Hand over the event of ``_peek`` to the connection."""
         self._head = None
+        if self._spool is not None:
+            self._spool.take()
         self._in_flight += 1
 
     def _drop(self, reason: str) -> None:
         """Give the event of ``_peek`` up."""
         self._head = None
+        if self._spool is not None:
+            self._spool.drop()
         self._dropped[reason] += 1
 
     def _confirmed(self, count: int) -> None:
         """Count events that were handed over, and which the broker has."""
         self._in_flight -= count
         self._sent += count
+        if self._spool is not None:
+            self._spool.confirmed(count)
 
     def _sent_all(self) -> None:
         """Take note that nothing is left to send, nor will be.
@@ -477,6 +510,8 @@ class Link(ABC):
 
     @property
     def _pending(self) -> int:
+        if self._spool is not None:
+            return self._spool.pending
         queued = 0 if self._outbox is None else self._outbox.statistics().pending
         return queued + (self._head is not None) + self._in_flight
 
@@ -525,6 +560,9 @@ class Link(ABC):
             outbox = self._outbox.statistics()
             dropped.update(outbox.dropped)
             offered = outbox.offered
+        elif self._spool is not None:
+            offered = self._spool.offered + self._spool.missed
+            dropped["retention"] = self._spool.missed
         return LinkStatistics(
             name=self.name,
             state=self._state,

@@ -33,7 +33,7 @@ import itertools
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from edr.bus import Bus, InterestWatch, Overflow
@@ -50,6 +50,9 @@ from edr.links.subject import (
     subject_of,
 )
 from edr.records import Binding, Event, Spot, spots_of
+
+if TYPE_CHECKING:
+    from edr.journal import Journal
 
 PULSE = 5.0
 """Seconds after which an idle connection is asked whether it lives."""
@@ -86,6 +89,8 @@ class NatsLink(Link):
         linger: seconds for which a pattern is asked for that nobody wants any more.
         max_patterns: patterns to ask a server for, at most; beyond, accounts become any account.
         max_hops: links that an event may cross.
+        journal: keeps what is to be sent, in place of the outbox: the server has it in the end,
+            across restarts of both. Only what this node emits is sent, so name the bus's node.
         client: further arguments of ``nats.connect``, such as ``user_credentials`` or ``tls``.
 
     Promises, beside those of ``Link``: at most once; the events of one emitter in their order,
@@ -107,6 +112,7 @@ class NatsLink(Link):
         linger: float = 5.0,
         max_patterns: int = 256,
         max_hops: int = 4,
+        journal: Journal | None = None,
         client: Mapping[str, Any] | None = None,
     ) -> None:
         urls = [url] if isinstance(url, str) else list(url)
@@ -124,6 +130,7 @@ class NatsLink(Link):
             capacity=capacity,
             overflow=overflow,
             timeout=timeout,
+            journal=journal,
         )
         self._urls = urls
         self._receive = receive
@@ -324,12 +331,19 @@ class NatsLink(Link):
             self._in_flight -= refused
             self._dropped["not_permitted"] += refused
             self._confirmed(count - refused)
+            if self._spool is not None:
+                self._spool.confirmed(refused)
             self._bytes_on_the_way -= size
             self._has_room.set()
-            if self._outbox_has_ended and self._head is None and not self._in_flight:
+            if self._has_nothing_left():
                 self._sent_all()
             await _set_within(FENCE_EACH, self._hurry)
             self._hurry.clear()
+
+    def _has_nothing_left(self) -> bool:
+        if self._head is not None or self._in_flight:
+            return False
+        return self._outbox_has_ended or (self._spool is not None and self._spool.is_stopped)
 
     # In
 

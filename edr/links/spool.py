@@ -1,0 +1,99 @@
+"""``Spool``: what a link has to send, when a journal keeps it.
+
+With a journal, the link is one of its named readers, ``link:<name>``, and acknowledges what the
+broker has confirmed. So what was emitted while the broker was away, or before this process died,
+is sent in the end: spool and outbox are one mechanism. What was under way when a connection was
+lost is sent again, in its order; the receivers' windows of ids drop what had arrived.
+
+A journal holds what came over the link too, or over another one. That is told by the event's node:
+only what was emitted on this node is sent. So the bus wants a node that is the same after a
+restart.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from edr.bus import Gap
+from edr.records import Event
+
+if TYPE_CHECKING:
+    from edr.journal import Entry, Reader
+
+
+class Spool:
+    """The events of one node, from a reader of a journal; each until it is confirmed.
+
+    Args:
+        reader: the link's.
+        node: whose events are sent.
+    """
+
+    def __init__(self, reader: Reader, node: str) -> None:
+        self.offered = 0
+        self.missed = 0
+        """Entries that retention removed before they were sent, of whatever node."""
+        self._reader = reader
+        self._node = node
+        self._head: Entry | None = None
+        self._out: deque[Entry] = deque()
+        self._again: deque[Entry] = deque()
+        self.is_stopped = False
+        """Whether nothing more is to be read."""
+
+    @property
+    def pending(self) -> int:
+        """Events that were read and are not confirmed."""
+        return len(self._out) + len(self._again) + (self._head is not None)
+
+    async def head(self) -> Event:
+        """Return the next event to send, and again until it was taken or dropped."""
+        while self._head is None:
+            if self.is_stopped:
+                raise StopAsyncIteration
+            if self._again:
+                self._head = self._again.popleft()
+                break
+            item = await anext(self._reader)
+            if isinstance(item, Gap):
+                self.missed += item.missed
+            elif item.event.node == self._node:
+                self.offered += 1
+                self._head = item
+            else:
+                self._reader.ack(item)
+        return self._head.event
+
+    def take(self) -> None:
+        """Take note that the head is on its way."""
+        assert self._head is not None
+        self._out.append(self._head)
+        self._head = None
+
+    def drop(self) -> None:
+        """Give the head up; it does not come again."""
+        assert self._head is not None
+        self._reader.ack(self._head)
+        self._head = None
+
+    def confirmed(self, count: int) -> None:
+        """Take note that the broker has the oldest ``count`` that are on their way."""
+        for _ in range(count):
+            self._reader.ack(self._out.popleft())
+
+    def lost(self) -> None:
+        """Take note that the connection was lost: what was on its way is next."""
+        if self._head is not None:
+            self._again.appendleft(self._head)
+            self._head = None
+        self._again.extendleft(reversed(self._out))
+        self._out.clear()
+
+    def stop(self) -> None:
+        """Read nothing more."""
+        self.is_stopped = True
+
+    async def aclose(self) -> None:
+        """Store the acks, and close the reader; what is not confirmed comes first the next time."""
+        await self._reader.aclose()
