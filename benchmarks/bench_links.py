@@ -17,7 +17,7 @@ import tempfile
 import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from time import perf_counter, process_time, sleep
@@ -42,6 +42,7 @@ class Work:
     does: str = ""
     ours: bool = False
     clock: Callable[[], float] = process_time
+    before: Callable[[int], object] = lambda _: None
 
 
 class Server:
@@ -87,10 +88,12 @@ async def measure(works: list[Work], events: int, rounds: int) -> list[list[floa
     gc.collect()
     gc.freeze()
     for work in works:
+        work.before(events)
         await work.run(events)
     costs: list[list[float]] = [[] for _ in works]
     for _ in range(rounds):
         for work, samples in zip(works, costs, strict=True):
+            work.before(events)
             with no_collection():
                 start = work.clock()
                 await work.run(events)
@@ -296,10 +299,143 @@ async def _bytes(server: Server, settings: Settings) -> list[Row]:
     ]
 
 
+# JetStream
+
+
+def _renewing(events: list[edr.Event]) -> Callable[[int], None]:
+    """Fill ``events`` with new ones: a stream takes an id once."""
+
+    def renew(n: int) -> None:
+        events[:] = [event_of() for _ in range(n)]
+
+    return renew
+
+
+@asynccontextmanager
+async def appending(url: str) -> AsyncIterator[Work]:
+    from edr.links import JetStreamJournal
+
+    async with JetStreamJournal(
+        url, "EDR", create=True, max_bytes=1 << 30, max_pending=100_000
+    ) as journal:
+        events: list[edr.Event] = []
+
+        async def run(_: int) -> None:
+            for event in events:
+                journal.append_nowait(event)
+            await journal.flush()
+
+        yield Work(
+            "edr, JetStreamJournal",
+            run,
+            "append_nowait and flush, of events",
+            ours=True,
+            before=_renewing(events),
+        )
+
+
+@asynccontextmanager
+async def publishing(url: str) -> AsyncIterator[Work]:
+    import nats
+
+    client = await nats.connect(url)
+    js = client.jetstream(publish_async_max_pending=4000)
+    await js.add_stream(name="RAW", subjects=["raw-js.>"], max_bytes=1 << 30)
+
+    events: list[edr.Event] = []
+
+    async def run(_: int) -> None:
+        for event in events:
+            await js.publish_async(
+                "raw-js.acme.callflow", event.to_json(), headers={"Nats-Msg-Id": event.id}
+            )
+        await js.publish_async_completed()
+
+    yield Work("nats-py, publish_async", run, "with the event's id", before=_renewing(events))
+    await client.close()
+
+
+@asynccontextmanager
+async def publishing_by_faststream(url: str) -> AsyncIterator[Work]:
+    from faststream.nats import NatsBroker
+
+    broker = NatsBroker(url, logger=None)
+    await broker.start()
+
+    events: list[edr.Event] = []
+
+    async def run(_: int) -> None:
+        for event in events:
+            await broker.publish(event, "raw-js.acme.faststream", stream="RAW", timeout=5)
+
+    does = "of models, each acknowledged"
+    yield Work("FastStream, publish", run, does, before=_renewing(events))
+    await broker.stop()
+
+
+@asynccontextmanager
+async def reading(url: str) -> AsyncIterator[Work]:
+    from edr.links import JetStreamJournal
+
+    async with JetStreamJournal(url, "EDR") as journal:
+
+        async def run(n: int) -> None:
+            count = 0
+            async with journal.read(after=0) as entries:
+                async for _ in entries:
+                    count += 1
+                    if count == n:
+                        break
+
+        yield Work("edr, JetStreamJournal.read", run, "events, checked", ours=True)
+
+
+@asynccontextmanager
+async def fetching(url: str) -> AsyncIterator[Work]:
+    import nats
+    from nats.js.api import AckPolicy, ConsumerConfig
+
+    client = await nats.connect(url)
+    js = client.jetstream()
+    config = ConsumerConfig(ack_policy=AckPolicy.NONE)
+
+    async def run(n: int) -> None:
+        subscription = await js.pull_subscribe("raw-js.>", stream="RAW", config=config)
+        count = 0
+        while count < n:
+            for message in await subscription.fetch(256):
+                orjson.loads(message.data)
+                count += 1
+        await subscription.unsubscribe()
+
+    yield Work("nats-py, fetch of 256", run, "and orjson")
+    await client.close()
+
+
+async def _stored(url: str, settings: Settings) -> list[Row]:
+    events, rounds = (500, 5) if settings.quick else (3000, 11)
+    rows: list[Row] = []
+    async with AsyncExitStack() as stack:
+        raw = await stack.enter_async_context(publishing(url))
+        ours = await stack.enter_async_context(appending(url))
+        costs = await measure([raw, ours], events, rounds)
+        rows += [row(raw, costs[0], None, None), row(ours, costs[1], costs[0], 0.6)]
+        raw, ours = [await stack.enter_async_context(each(url)) for each in (fetching, reading)]
+        costs = await measure([raw, ours], events, rounds)
+        rows += [row(raw, costs[0], None, None), row(ours, costs[1], costs[0], 0.2)]
+        with suppress(ImportError):
+            peers = (publishing_by_faststream, appending)
+            works = [await stack.enter_async_context(each(url)) for each in peers]
+            timed = [replace(work, clock=perf_counter) for work in works]
+            costs = await measure(timed, events // 10, rounds)
+            rows += [row(timed[0], costs[0], None, None), row(timed[1], costs[1], costs[0], 0.25)]
+    return rows
+
+
 NOTES = f"""\
-CPU of both ends together, in one process; of emits the time. An event has
-{len(event_of().to_json())} bytes. edr checks each event that arrives as if it were emitted here,
-and matches it; the raw client does not."""
+CPU of both ends together, in one process; the time, of emits and of FastStream's publish. An event
+has {len(event_of().to_json())} bytes. edr checks each event that arrives as if it were emitted
+here, and matches it; the raw client does not."""
 
 
 async def _rows(settings: Settings) -> list[Row]:
@@ -309,6 +445,7 @@ async def _rows(settings: Settings) -> list[Row]:
     with server:
         return [
             *await _live(server.url, settings),
+            *await _stored(server.url, settings),
             *await _emit(server.url, settings),
             *await _bytes(server, settings),
         ]

@@ -260,7 +260,8 @@ class Appending:
             if stored.position != FAILED:
                 stored.settle()
         self._has_room.set()
-        self._send()
+        if len(self._sent) <= WINDOW // 2:  # not one by one
+            self._send()
 
     def _refused(self, item: _Item, exc: StreamError) -> None:
         if exc.may_pass:
