@@ -1,8 +1,8 @@
 """A bus joined to a broker: what is emitted here is seen there, and the other way round.
 
 Read the modules in this order; each imports only from those before it:
-seen, spool, link, subject, nats_client, nats, stream_api, stream_appending, stream_reading,
-stream_reader, jetstream, connect.
+report, seen, spool, link, subject, nats_client, nats, stream_api, stream_appending, stream_reading,
+stream_reader, stream_session, jetstream, connect.
 
 Promises: an emit never waits, hangs or raises for a broker; nothing is lost uncounted; who gets an
 event that came from afar is exactly who would get it if it had been emitted here. What each link
@@ -15,7 +15,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from edr.links.connect import connect
-from edr.links.link import Link, LinkError, LinkRefused, LinkState, LinkStatistics
+from edr.links.link import Link
+from edr.links.report import LinkError, LinkRefused, LinkState, LinkStatistics
 from edr.links.subject import patterns_of, permissions_of, subject_of
 
 if TYPE_CHECKING:

@@ -1,14 +1,11 @@
 """``JetStreamJournal``: a journal in a stream of NATS JetStream, which many machines share.
 
 What a journal promises stands in ``edr.journal``. How a stream keeps it: ``stream_appending`` for
-what goes in, ``stream_reading`` and ``stream_reader`` for what comes out; here is the rest.
+what goes in, ``stream_reading`` and ``stream_reader`` for what comes out, ``stream_session`` for
+the connection, and whose stream it is; here they are put together.
 
 **Full.** With ``discard="new"`` a full stream refuses, and ``append`` waits until there is room:
 back-pressure. With ``"old"`` the oldest goes, and readers are told by a ``Gap``.
-
-**Whose stream.** It is verified, never changed; it is made only with ``create=True``, and then its
-size must be named. Its name and the time at which it was made are the journal's ``id``: in a stream
-that was deleted and made anew, positions mean other events.
 
 **Stored** means that the server has it. A single server writes to its disk at once, but waits for
 the disk each two minutes only, unless its ``sync_interval`` is ``always``: an event survives
@@ -32,21 +29,16 @@ from edr.journal import (
     Entry,
     JournalError,
     JournalStatistics,
-    JournalUnusable,
     ReaderInUse,
     ReaderStatus,
 )
-from edr.links.link import FIRST_PAUSE, LET_GO, LONGEST_PAUSE, LinkRefused, logger
-from edr.links.nats_client import Connection
-from edr.links.stream_api import NO_SUCH_CONSUMER, NO_SUCH_STREAM, StreamApi, StreamError
+from edr.links.stream_api import NO_SUCH_CONSUMER, StreamApi, StreamError
 from edr.links.stream_appending import Appending
 from edr.links.stream_reader import StreamReader, consumer_of, reader_status
 from edr.links.stream_reading import Start, StreamReading, start_of
+from edr.links.stream_session import StreamSession
 from edr.links.subject import checked_prefix
 from edr.records import Binding, Event, checked_bindings
-
-PULSE = 5.0
-"""Seconds between two looks at the stream: whether the connection lives, and what is in it."""
 
 DUPLICATES = 120.0
 """Seconds for which the stream knows an id again."""
@@ -97,12 +89,10 @@ class JetStreamJournal:
             )
         if create and not max_bytes:
             raise ValueError("name max_bytes for a stream that is made: a full disk is worse")
-        self._urls = [url] if isinstance(url, str) else list(url)
         self._stream = stream
         self._bindings = bindings or (Binding(),)
-        self._create = create
         self.prefix = checked_prefix(prefix or f"edr-journal.{stream}")
-        self._config = {
+        config = {
             "name": stream,
             "subjects": [f"{self.prefix}.>"],
             "retention": "limits",
@@ -116,20 +106,17 @@ class JetStreamJournal:
         }
         self.timeout = timeout
         self.corrupt = 0
-        self._client = dict(client or {})
         self._appending = Appending(stream, self.prefix, max_pending)
-
-        self._id = ""
-        self._task: asyncio.Task[None] | None = None
-        self._opened: asyncio.Future[None] | None = None
-        self._is_up = asyncio.Event()
-        self._closed = False
-        self.api: StreamApi | None = None
-        """Of the connection that there is now."""
-        self._state: dict[str, Any] = {"first_seq": 0, "last_seq": 0, "bytes": 0}
-        self._bytes_then = 0
-        self._first_at_open = 0
-        self._error: str | None = None
+        self._session = StreamSession(
+            [url] if isinstance(url, str) else list(url),
+            config,
+            create=create,
+            timeout=timeout,
+            client=dict(client or {}),
+            on_up=self._appending.begin,
+            on_down=self._down,
+            on_pulse=self._appending.send_late,
+        )
         self._readings: set[StreamReading] = set()
         self._readers: dict[str, StreamReader] = {}
 
@@ -139,9 +126,14 @@ class JetStreamJournal:
     @property
     def id(self) -> str:
         """The stream's name, and the time at which it was made."""
-        if not self._id:
+        if not self._session.id:
             raise JournalError(f"{self!r} was not opened yet")
-        return self._id
+        return self._session.id
+
+    @property
+    def api(self) -> StreamApi | None:
+        """The API of the connection that there is now."""
+        return self._session.api
 
     @property
     def bindings(self) -> tuple[Binding, ...]:
@@ -157,119 +149,7 @@ class JetStreamJournal:
             JournalUnusable: there is no such stream, or it is none for events.
             JournalError: no server was reached within ``timeout``; or it was closed.
         """
-        self._check_open()
-        if self._opened is None:
-            loop = asyncio.get_running_loop()
-            self._opened = loop.create_future()
-            self._task = loop.create_task(self._run(self._opened), name=f"edr {self!r}")
-        opened = self._opened
-        if opened.done() and not opened.cancelled() and opened.exception() is None:
-            return
-        await asyncio.wait({opened}, timeout=self.timeout)
-        if opened.done() and opened.exception() is None:
-            return
-        if self._opened is opened:
-            self._opened = None  # it may be tried again
-            await self._stop()
-        if opened.done():
-            opened.result()
-        raise JournalError(f"{self!r}: no server was reached: {self._error}")
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise JournalError(f"{self!r} was closed")
-
-    async def _run(self, opened: asyncio.Future[None]) -> None:
-        pause = FIRST_PAUSE
-        while True:
-            connection = Connection()
-            try:
-                async with asyncio.timeout(self.timeout):
-                    await connection.open(
-                        self._urls,
-                        name=f"edr journal {self._stream}",
-                        timeout=self.timeout,
-                        options=self._client,
-                    )
-                    api = StreamApi(connection, self._stream, self.timeout)
-                    await self._verify(api)
-                    await self._appending.begin(api)
-                self.api, self._error, pause = api, None, FIRST_PAUSE
-                self._is_up.set()
-                if not opened.done():
-                    opened.set_result(None)
-                await self._keep(api)
-            except Exception as exc:  # of the library, the server, or ours: a reason to try anew
-                self._lost(exc, opened)
-            finally:
-                self._is_up.clear()
-                self.api = None
-                self._appending.end()
-                for reading in list(self._readings):
-                    reading.wake()
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(LET_GO):
-                        await connection.abort()
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, LONGEST_PAUSE)
-
-    def _lost(self, exc: Exception, opened: asyncio.Future[None]) -> None:
-        reason = str(exc) or type(exc).__name__
-        if self._error != reason:
-            self._error = reason
-            logger.warning("journal %r: %s; trying again", self._stream, reason)
-        if not opened.done() and isinstance(exc, (JournalError, LinkRefused)):
-            opened.set_exception(exc if isinstance(exc, JournalError) else JournalError(reason))
-
-    async def _verify(self, api: StreamApi) -> None:
-        try:
-            info = await api.info()
-        except StreamError as exc:
-            if exc.code != NO_SUCH_STREAM:
-                raise
-            if not self._create or self._id:
-                raise self._unusable("there is no such stream; create=True makes it") from exc
-            info = await api.make(self._config)
-        config = info["config"]
-        for name in ("retention", "subjects"):
-            if config[name] != self._config[name]:
-                raise self._unusable(
-                    f"its {name}: {config[name]!r}, where a journal needs {self._config[name]!r}"
-                )
-        identity = f"{self._stream}@{info['created']}"
-        if self._id and self._id != identity:
-            raise self._unusable("it was deleted and made anew: its positions mean other events")
-        if not self._id:
-            self._id = identity
-            self._first_at_open = info["state"]["first_seq"]
-            if config["num_replicas"] == 1:
-                logger.info(
-                    "journal %r has one replica: power loss may cost what its server did not sync; "
-                    "see sync_interval there, which is two minutes unless it says otherwise",
-                    self._stream,
-                )
-        self._note(info)
-
-    def _note(self, info: Mapping[str, Any]) -> None:
-        self._state = info["state"]
-        self._bytes_then = self._appending.bytes
-
-    def _unusable(self, reason: str) -> JournalUnusable:
-        return JournalUnusable(reason, f"stream {self._stream}")
-
-    async def _keep(self, api: StreamApi) -> None:
-        """Look after the connection, until it is lost."""
-        lost = api.connection.lost
-        while not lost.is_set():
-            oldest = self._appending.oldest
-            with suppress(TimeoutError):
-                async with asyncio.timeout(PULSE):
-                    await lost.wait()
-                    break
-            self._note(await api.info())
-            if oldest and self._appending.oldest == oldest:
-                self._appending.send_again()  # a server that lost its lead may not have answered
-        raise api.connection.fault or ConnectionError("the connection was lost")
+        await self._session.open()
 
     async def connected(self) -> StreamApi:
         """Return the API, waiting for a connection.
@@ -277,21 +157,16 @@ class JetStreamJournal:
         Raises:
             JournalError: the journal is closed.
         """
-        await self.open()
-        while self.api is None:
-            await self._is_up.wait()
-            self._check_open()
-        return self.api
+        return await self._session.connected()
 
-    async def _stop(self) -> None:
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            await asyncio.wait({task})
+    def _down(self) -> None:
+        self._appending.end()
+        for reading in list(self._readings):
+            reading.wake()
 
     async def aclose(self) -> None:
         """Store what was accepted, within ``timeout``, and the acks, and close. Idempotent."""
-        if self._closed:
+        if self._session.is_closed:
             return
         try:
             with suppress(TimeoutError):
@@ -300,10 +175,8 @@ class JetStreamJournal:
                     for reading in list(self._readings):
                         await reading.aclose()
         finally:
-            self._closed = True
             self._appending.close()
-            await self._stop()
-            self._is_up.set()  # whoever waits for it shall see that it is closed
+            await self._session.close()
             for reading in list(self._readings):
                 await reading.aclose()
 
@@ -334,7 +207,7 @@ class JetStreamJournal:
 
     def append_nowait(self, event: Event) -> bool:
         """Accept ``event``, to be stored soon; False if there is no room, or it is too large."""
-        self._check_open()
+        self._session.check_open()
         return self._appending.append_nowait(event)
 
     async def room(self) -> None:
@@ -345,7 +218,7 @@ class JetStreamJournal:
         """Return when all that was accepted before is stored; the newest position."""
         await self.open()
         await self._appending.flush()
-        return await self._newest()
+        return int((await self._session.look())["last_seq"])
 
     # Read
 
@@ -358,7 +231,7 @@ class JetStreamJournal:
         live: bool = True,
     ) -> StreamReading:
         """Return the entries that any of ``bindings`` matches; see ``Journal.read``."""
-        self._check_open()
+        self._session.check_open()
         start = start_of(after, since, last)
         bindings = checked_bindings(bindings) if bindings else ()
         reading = StreamReading(self, bindings, start, live=live)
@@ -375,37 +248,27 @@ class JetStreamJournal:
         the question.
         """
         first_after = self._appending.after(accepted)
-        newest = await self._newest()
+        newest = int((await self._session.look())["last_seq"])
         if self._appending.accepted > accepted:
             await self._appending.flush()
             if first_after.done():
                 return min(newest, first_after.result() - 1)
         return newest
 
-    async def _newest(self) -> int:
-        while True:
-            try:
-                self._note(await (await self.connected()).info())
-                return int(self._state["last_seq"])
-            except StreamError as exc:
-                raise JournalError(f"{self!r} cannot be asked now: {exc}") from exc
-            except (ConnectionError, TimeoutError):
-                continue  # there will be another connection
-
     @property
     def newest(self) -> int:
         """The newest position that is known here."""
-        return max(int(self._state["last_seq"]), self._appending.newest)
+        return max(int(self._session.state["last_seq"]), self._appending.newest)
 
     async def position_before_last(self, bindings: tuple[Binding, ...], count: int) -> int:
         """Return behind which position the last ``count`` entries are that match.
 
         By reading ever longer ends of the stream: a server cannot look into bodies.
         """
-        newest = await self._newest()
+        state = await self._session.look()
+        newest, before_first = int(state["last_seq"]), int(state["first_seq"]) - 1
         if not count:
             return newest
-        before_first = int(self._state["first_seq"]) - 1
         span = count
         while True:
             after = max(before_first, newest - span)
@@ -433,7 +296,7 @@ class JetStreamJournal:
             raise ValueError(f"max_unacked is 1 or more, not {max_unacked}")
         if start not in ("oldest", "now") and (not isinstance(start, int) or start < 0):
             raise ValueError(f'start is "oldest", "now" or a position, not {start!r}')
-        self._check_open()
+        self._session.check_open()
         if name in self._readers:
             raise ReaderInUse(name)
         bindings = checked_bindings(bindings) if bindings else ()
@@ -486,16 +349,18 @@ class JetStreamJournal:
 
     def statistics(self) -> JournalStatistics:
         """Return the counts of this moment; those of the stream are some seconds old, at most."""
-        appending = self._appending
-        newest = self.newest
+        appending, state, newest = self._appending, self._session.state, self.newest
+        # What was stored since the last look, at the mean of what was stored here.
+        unseen = newest - state["last_seq"]
+        mean = appending.bytes // appending.appended if appending.appended else 0
         return JournalStatistics(
-            first=min(max(1, self._state["first_seq"]), newest) if newest else 0,
+            first=min(max(1, state["first_seq"]), newest) if newest else 0,
             last=newest,
-            bytes=self._state["bytes"] + appending.bytes - self._bytes_then,
+            bytes=state["bytes"] + unseen * mean,
             appended=appending.appended,
             waiting=appending.waiting,
-            lost=max(0, self._state["first_seq"] - max(1, self._first_at_open)),
+            lost=max(0, state["first_seq"] - max(1, self._session.first_at_open)),
             corrupt=self.corrupt,
             failed=appending.failed,
-            error=self._error or appending.error,
+            error=self._session.error or appending.error,
         )

@@ -34,24 +34,25 @@ import os
 import random
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
 from math import inf
 from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from edr.bus import Bus, Overflow, Subscription
-from edr.errors import BusClosedError, EdrError
+from edr.errors import BusClosedError
+from edr.links.report import LinkError, LinkRefused, LinkState, LinkStatistics
 from edr.links.seen import seen_of
 from edr.links.spool import Spool
 from edr.records import Binding, Event
 
 if TYPE_CHECKING:
     from edr.journal import Journal
+
+__all__ = ["Link", "LinkError", "LinkRefused", "LinkState", "LinkStatistics"]
 
 logger = logging.getLogger("edr.links")
 
@@ -70,65 +71,6 @@ those that are full, as by ``publish_nowait``."""
 
 QUIET = 30.0
 """Seconds between two lines in the log of the same fault; all are counted."""
-
-
-class LinkError(EdrError):
-    """Something is wrong between a bus and a broker."""
-
-
-class LinkRefused(LinkError):  # noqa: N818 - what the broker did
-    """The broker will not have this link as it is: its version, a password, a wrong exchange.
-
-    To try again would not help, so ``start`` raises it.
-    """
-
-
-class LinkState(StrEnum):
-    """What a link is doing."""
-
-    CONNECTING = "connecting"
-    """There is no connection; it is tried again and again."""
-    UP = "up"
-    BLOCKED = "blocked"
-    """There is a connection, and the broker takes nothing at the moment, and says so."""
-    CLOSED = "closed"
-
-
-@dataclass(frozen=True, slots=True)
-class LinkStatistics:
-    """One moment of a link. From its start; a new connection does not set them back.
-
-    ``offered = sent + uncertain + sum(dropped) + pending``, and
-    ``received = delivered + duplicates + sum(refused)``, always.
-    """
-
-    name: str
-    state: LinkState
-    offered: int
-    """Events that the bus gave the link to send."""
-    sent: int
-    """Events of which the broker has confirmed that it has them."""
-    uncertain: int
-    """Events that were on their way when a connection was lost: they may have arrived, or not."""
-    dropped: Mapping[str, int]
-    """Events that were not sent: reason -> events."""
-    pending: int
-    """Events still to be sent, or to be confirmed."""
-    received: int
-    """Messages that came from the broker."""
-    delivered: int
-    """Events that were received and published on this bus."""
-    duplicates: int
-    """Events received that had been here before."""
-    refused: Mapping[str, int]
-    """Messages received that were not taken for an event: reason -> messages."""
-    reconnects: int
-    """Connections after the first one."""
-    patterns: int
-    """What the link asks the broker for: subjects or keys with wildcards."""
-    skew: float
-    """Seconds by which some received event was ahead of this machine's clock, at most."""
-    last_error: str | None
 
 
 class Link(ABC):

@@ -22,7 +22,7 @@ from typing import Any, TypeAlias
 
 from uuid_utils import uuid7
 
-from edr.links.link import LinkRefused
+from edr.links.report import LinkRefused
 
 try:
     from nats.aio.client import Client

@@ -91,6 +91,7 @@ class Appending:
         self._sent: deque[_Item] = deque()
         self._unsent: deque[_Item] = deque()
         self._is_held = False
+        self._oldest_then = 0
         self._is_closed = False
         # Those who wait for room, one behind the other.
         self._door = asyncio.Lock()
@@ -225,6 +226,12 @@ class Appending:
     def _publish(self, api: StreamApi, item: _Item) -> None:
         reply = f"{self._acks_to}.{item.number}"
         api.connection.publish_nowait(item.subject, item.payload, reply, item.headers)
+
+    def send_late(self) -> None:
+        """Send again what was not acknowledged since the last call: a server may have forgotten."""
+        if self._oldest_then and self.oldest == self._oldest_then:
+            self.send_again()
+        self._oldest_then = self.oldest
 
     @property
     def oldest(self) -> int:

@@ -29,7 +29,7 @@ import orjson
 
 from edr.bus import Gap
 from edr.journal import Entry, JournalError, ReaderStatus, WrongJournal
-from edr.links.link import LinkError
+from edr.links.report import LinkError
 from edr.links.stream_api import Meta, StreamApi, StreamError, meta_of
 from edr.links.stream_reading import BATCH, Start, StreamJournal, StreamReading
 from edr.links.subject import token

@@ -30,7 +30,6 @@ from uuid_utils import uuid7
 from edr.bus import Gap
 from edr.errors import InvalidEvent
 from edr.journal import Entry, JournalError, WrongJournal
-from edr.links.link import LinkError
 from edr.links.nats_client import (
     A_TURN,
     NO_RESPONDERS,
@@ -38,6 +37,7 @@ from edr.links.nats_client import (
     new_inbox,
     status_of,
 )
+from edr.links.report import LinkError
 from edr.links.stream_api import Meta, StreamApi, StreamError, meta_of
 from edr.links.subject import filters_of, stem_of
 from edr.records import Binding, Event
@@ -105,8 +105,11 @@ class StreamJournal(Protocol):
     timeout: float
     corrupt: int
     prefix: str
-    api: StreamApi | None
-    """Of the connection that there is now."""
+
+    @property
+    def api(self) -> StreamApi | None:
+        """Of the connection that there is now."""
+        ...
 
     @property
     def id(self) -> str:

@@ -12,6 +12,8 @@ from edr.journal import JournalError, JournalUnusable, ReaderInUse, WrongJournal
 
 jetstream = pytest.importorskip("edr.links.jetstream", reason="needs nats: pip install 'edr[nats]'")
 
+stream_session = pytest.importorskip("edr.links.stream_session")
+
 MEGABYTE = 1 << 20
 
 
@@ -338,7 +340,7 @@ async def test_a_reader_that_died_has_what_was_out_again_at_once(open_journal):
     for n in (0, 1, 4):
         reader.ack(entries[n])
     await reader.flush()
-    await here._stop()  # as if the process were gone
+    await here._session.stop()  # as if the process were gone
     there = await open_journal()
     again = await there.reader("audit")
 
@@ -461,7 +463,7 @@ async def test_a_reading_and_a_reader_go_on_over_a_lost_connection(open_journal,
 async def test_kills_and_hangs_of_the_server_lose_nothing_double_nothing_and_keep_the_order(  # noqa: C901
     open_journal, server, monkeypatch, capsys
 ):
-    monkeypatch.setattr(jetstream, "PULSE", 0.1)
+    monkeypatch.setattr(stream_session, "PULSE", 0.1)
     journal = await open_journal(timeout=1.0)
     reading = journal.read(after=0)
     reader = await journal.reader("audit")
