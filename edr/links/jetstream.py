@@ -206,7 +206,10 @@ class JetStreamJournal:
         return await self._appending.append(events) if events else await self.flush()
 
     def append_nowait(self, event: Event) -> bool:
-        """Accept ``event``, to be stored soon; False if there is no room, or it is too large."""
+        """Accept ``event``, to be stored soon; False if there is no room.
+
+        One that is too large for the server is counted as ``failed``, and named in the log.
+        """
         self._session.check_open()
         return self._appending.append_nowait(event)
 

@@ -153,22 +153,26 @@ class Appending:
         return await asyncio.shield(items[-1].future())
 
     def append_nowait(self, event: Event) -> bool:
-        """Accept ``event`` if there is room for it."""
+        """Accept ``event`` if there is room for it.
+
+        One that is too large for the server has failed then, and is counted: there never will be
+        room for it.
+        """
         if self.waiting >= self._max_pending or self._door.locked():
-            self.failed += 1
             return False
         try:
             frame = self._frame(event)
         except JournalError as exc:
             logger.error("journal %r cannot store an event: %s", self._stream, exc)
             self.failed += 1
-            return False
+            return True
         self._accept(*frame)
         self._send()
         return True
 
     async def room(self) -> None:
-        """Return when there is room, or waiting is no use."""
+        """Return when there is room, or waiting is no use; not without a turn of the loop."""
+        await asyncio.sleep(0)
         while self.waiting >= self._max_pending and self._api is not None and not self.error:
             self._has_room.clear()
             await self._has_room.wait()
