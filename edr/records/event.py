@@ -3,7 +3,7 @@
 import os
 import socket
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 import orjson
@@ -24,6 +24,9 @@ from edr.records.model import FrozenModel
 
 GREGORIAN_TO_UNIX = 62_167_219_200
 """Seconds from the year 0 of Erlang's calendar to 1970."""
+
+_UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SECOND = timedelta(seconds=1)
 
 
 def new_id() -> str:
@@ -153,7 +156,7 @@ class Event(FrozenModel):
     @property
     def gregorian_time(self) -> int:
         """Whole seconds since the year 0, as Kazoo's wire has them."""
-        return int(self.timestamp.timestamp()) + GREGORIAN_TO_UNIX
+        return (self.timestamp - _UNIX_EPOCH) // _SECOND + GREGORIAN_TO_UNIX
 
     def __hash__(self) -> int:
         return hash(self.id)

@@ -102,9 +102,12 @@ def test_a_timestamp_is_a_plain_datetime(make_event):
 
 
 def test_gregorian_time_counts_from_the_year_zero(make_event):
-    event = make_event(timestamp="1970-01-01T00:00:01.999999Z")
+    def of(timestamp):
+        return make_event(timestamp=timestamp).gregorian_time
 
-    assert event.gregorian_time == 62_167_219_201
+    assert of("1970-01-01T00:00:01.999999Z") == 62_167_219_201
+    assert of("1969-12-31T23:59:59.999999Z") == 62_167_219_199
+    assert of("9998-01-01T00:00:00.999999Z") == 62_167_219_200 + 253_339_228_800
 
 
 @pytest.mark.parametrize(
