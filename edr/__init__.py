@@ -1,11 +1,11 @@
 """edr: event data records. An asyncio pub/sub framework for structured events.
 
 Read the packages in this order; each imports only what is shown by those before it:
-errors, records, bus, journal, links.
+errors, records, bus, wire, journal, links.
 
 ``records`` is what an event and a binding are, and who matches; it is pure. ``bus`` is how events
-travel within a process, on asyncio. What stands around them, such as ``edr.links``, is imported by
-its own name; only ``connect`` is here too, and loads it when it is called.
+travel within a process, on asyncio. What stands around them, ``edr.wire`` and ``edr.links``, is
+imported by its own name; only ``connect`` is here too, and loads it when it is called.
 """
 
 from contextlib import AbstractAsyncContextManager as _AbstractAsyncContextManager

@@ -2,17 +2,20 @@
 
 import ast
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 import edr
 import edr.records.pattern
+import edr.wire
 
 ROOT = Path(edr.__file__).parents[1]
 # A house that none of the others may import, and that itself may import all of these, is not
 # listed: its own docstring says what it needs.
-PACKAGES = [edr, edr.records, edr.records.pattern, edr.bus]
+PACKAGES = [edr, edr.records, edr.records.pattern, edr.bus, edr.wire]
 
 # What several modules do together: how a bus begins and ends.
 WITHOUT_A_MODULE = {"lifecycle"}
@@ -63,15 +66,23 @@ def test_packages_are_imported_through_what_they_show():
                 assert imported.removeprefix("edr.bus.") in edr.bus.__all__, (path, imported)
 
 
-def test_records_know_no_event_loop_and_no_thread():
-    for path in (ROOT / "edr" / "records").rglob("*.py"):
+@pytest.mark.parametrize("package", ["records", "wire"])
+def test_what_is_pure_knows_no_event_loop_and_no_thread(package):
+    for path in (ROOT / "edr" / package).rglob("*.py"):
         for imported in imports_of(path, also_nested=True):
             assert imported.split(".")[0] not in {"asyncio", "threading", "anyio", "concurrent"}
 
 
 def test_the_tests_mirror_the_package():
-    for package in ("records", "bus"):
+    for package in ("records", "bus", "wire"):
         for path in (ROOT / "tests" / package).glob("test_*.py"):
             name = path.stem.removeprefix("test_")
             module = ROOT / "edr" / package / f"{name}.py"
             assert name in WITHOUT_A_MODULE or module.exists(), f"{path} is named for no module"
+
+
+def test_import_edr_loads_no_house():
+    code = "import sys, edr; print([name for name in sys.modules if name.startswith('edr.')])"
+    loaded = ast.literal_eval(subprocess.check_output([sys.executable, "-c", code], text=True))
+
+    assert {name.split(".")[1] for name in loaded} == {"errors", "records", "bus"}

@@ -39,7 +39,7 @@ events = st.builds(
 )
 
 
-def some_bindings():
+def some_bindings(few=few):
     """Bindings to few names, of all forms but body patterns."""
     one_or_many = few | st.lists(few, min_size=1, max_size=3)
     return st.builds(
@@ -53,7 +53,7 @@ def some_bindings():
     )
 
 
-def some_events(body=st.just({})):  # noqa: B008 - as above
+def some_events(body=st.just({}), few=few):  # noqa: B008 - as above
     """Events of few names, which such bindings often match."""
     return st.builds(
         lambda accounts, **fields: Event(

@@ -1,0 +1,149 @@
+"""CloudEvents 1.0, structured JSON: the form in which other event systems take and give events.
+
+================  ==============================================================
+``id``            the event's
+``source``        ``/app/<app>/<node>``, percent-encoded, so ``<app>`` can be anything
+``type``          ``edr.<app>.<severity>``
+``subject``       the account, where there is one; ``accountid`` says the same
+``time``          the time stamp, with its microseconds
+``data``          the body
+extensions        ``severity``, ``verbosity``, ``appversion``, ``accountid``, and
+                  ``accounttree``: the accounts above as a path, ``root/reseller``
+================  ==============================================================
+
+``decode(encode(event)) == event`` for every event. A CloudEvent holds no control characters in its
+attributes, so these are percent-encoded there (and ``%`` is, to tell them apart).
+
+**Of others.** A CloudEvent that no edr wrote is one of the app that its ``source`` names, ``ok``
+and ``info`` unless its extensions name other levels of edr's, and its body is the CloudEvent
+itself, whole: nothing is lost.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, TypeVar
+from urllib.parse import quote, unquote
+
+import orjson
+
+from edr.errors import InvalidEvent, kind_of
+from edr.records import Event, Severity, Verbosity
+from edr.wire.parsing import event_of, json_object
+
+L = TypeVar("L", Severity, Verbosity)
+
+CONTENT_TYPE = "application/cloudevents+json"
+
+_NAMES = {
+    "app_name": "source",
+    "node": "source",
+    "app_version": "appversion",
+    "account_id": "accountid",
+    "account_tree": "accounttree",
+    "timestamp": "time",
+    "body": "data",
+}
+
+_SOURCE = re.compile(r"/app/([^/]+)/([^/]+)")
+# What the specification forbids in text (control characters, and the two at the end of each plane
+# and 32 others that Unicode says are none), and % that escapes it.
+_NO_CHARACTERS = "".join(chr(plane << 16 | low) for plane in range(17) for low in (0xFFFE, 0xFFFF))
+_unfit = re.compile(f"[\x00-\x1f\x7f-\x9f%\ufdd0-\ufdef{_NO_CHARACTERS}]")
+
+
+def encode(event: Event) -> bytes:
+    """Return ``event`` as a CloudEvent."""
+    document: dict[str, Any] = {
+        "specversion": "1.0",
+        "id": _text(event.id),
+        "source": f"/app/{quote(event.app_name, safe='')}/{quote(event.node, safe='')}",
+        "type": f"edr.{_text(event.app_name)}.{event.severity}",
+        "time": event.timestamp.isoformat(timespec="microseconds").replace("+00:00", "Z"),
+        "datacontenttype": "application/json",
+        "severity": event.severity,
+        "verbosity": event.verbosity,
+        "appversion": _text(event.app_version),
+    }
+    if event.account_id is not None:
+        document["subject"] = document["accountid"] = _text(event.account_id)
+    if event.account_tree:
+        document["accounttree"] = "/".join(quote(each, safe="") for each in event.account_tree)
+    document["data"] = event.body
+    return orjson.dumps(document)
+
+
+def decode(data: str | bytes | bytearray) -> Event:
+    """Read an event from a CloudEvent, of edr or of others.
+
+    Raises:
+        InvalidEvent: it is no CloudEvent, or none that can be an event; ``path`` names the
+            attribute that is missing or wrong.
+    """
+    document = json_object(data, "a CloudEvent")
+    _check_attributes(document)
+    source = _SOURCE.fullmatch(document["source"])
+    if source is not None and document["type"].startswith("edr."):
+        fields, names = _ours(document, source), _NAMES
+    else:
+        fields, names = _others(document), _NAMES | {"body": ""}
+    return event_of(fields, names)
+
+
+def _check_attributes(document: dict[str, Any]) -> None:
+    if document.get("specversion") != "1.0":
+        raise InvalidEvent("only version 1.0 is known", "specversion")
+    for name in ("id", "source", "type"):
+        if not isinstance(document.get(name), str) or not document[name]:
+            raise InvalidEvent("is required, as text", name)
+    for name in ("appversion", "accountid", "accounttree"):
+        if not isinstance(document.get(name, ""), str):
+            raise InvalidEvent(f"is text, not {kind_of(document[name])}", name)
+
+
+def _ours(document: dict[str, Any], source: re.Match[str]) -> dict[str, Any]:
+    return {
+        "id": unquote(document["id"]),
+        "app_name": unquote(source[1]),
+        "node": unquote(source[2]),
+        "app_version": unquote(_required(document, "appversion")),
+        "severity": _required(document, "severity"),
+        "verbosity": _required(document, "verbosity"),
+        "account_id": unquote(document.get("accountid", "")) or None,
+        "account_tree": _tree(document),
+        "timestamp": _required(document, "time"),
+        "body": _required(document, "data"),
+    }
+
+
+def _others(document: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "id": document["id"],
+        "app_name": document["source"],
+        "node": document["source"],
+        "app_version": document.get("appversion") or "unknown",
+        "severity": _known(document.get("severity"), Severity.OK),
+        "verbosity": _known(document.get("verbosity"), Verbosity.INFO),
+        "account_id": document.get("accountid") or None,
+        "account_tree": _tree(document),
+        "body": document,
+    } | ({"timestamp": document["time"]} if "time" in document else {})
+
+
+def _known(level: object, otherwise: L) -> L:
+    return next((each for each in type(otherwise) if level == each), otherwise)
+
+
+def _required(document: dict[str, Any], name: str) -> Any:
+    if name not in document:
+        raise InvalidEvent("is required of an event of edr", name)
+    return document[name]
+
+
+def _tree(document: dict[str, Any]) -> list[str]:
+    path = document.get("accounttree")
+    return [unquote(each) for each in path.split("/")] if path else []
+
+
+def _text(value: str) -> str:
+    return _unfit.sub(lambda match: quote(match[0]), value)
