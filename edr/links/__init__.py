@@ -2,13 +2,15 @@
 
 Read the modules in this order; each imports only from those before it:
 report, seen, spool, link, subject, nats_client, nats, stream_api, stream_appending, stream_reading,
-stream_reader, stream_session, jetstream, connect.
+stream_reader, stream_session, jetstream, rabbitmq_keys, rabbitmq_acks, rabbitmq_confirms,
+rabbitmq_client, rabbitmq, connect.
 
 Promises: an emit never waits, hangs or raises for a broker; nothing is lost uncounted; who gets an
 event that came from afar is exactly who would get it if it had been emitted here. What each link
 promises beside that stands in its class.
 
-The client libraries are extras (``edr[nats]``), and are loaded when a link is first asked for.
+The client libraries are extras (``edr[nats]``, ``edr[rabbitmq]``), and are loaded when a link is
+first asked for.
 """
 
 import importlib
@@ -22,6 +24,7 @@ from edr.links.subject import patterns_of, permissions_of, subject_of
 if TYPE_CHECKING:
     from edr.links.jetstream import JetStreamJournal
     from edr.links.nats import NatsLink
+    from edr.links.rabbitmq import RabbitLink
 
 __all__ = [
     "JetStreamJournal",
@@ -31,6 +34,7 @@ __all__ = [
     "LinkState",
     "LinkStatistics",
     "NatsLink",
+    "RabbitLink",
     "connect",
     "patterns_of",
     "permissions_of",
@@ -40,6 +44,7 @@ __all__ = [
 _NEEDS_AN_EXTRA = {
     "JetStreamJournal": "edr.links.jetstream",
     "NatsLink": "edr.links.nats",
+    "RabbitLink": "edr.links.rabbitmq",
 }
 
 

@@ -1,9 +1,12 @@
 """Servers for the tests of links; a test that needs one and has none is skipped, and says so."""
 
 import contextlib
+import uuid
 
 import pytest
+from support.fault_proxy import FaultProxy
 from support.nats_server import NatsServer, find_server
+from support.servers import missing
 
 import edr
 
@@ -53,3 +56,79 @@ async def machine(nats_server, own_server):  # servers end after those who are j
             return bus, link
 
         yield start
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(rabbitmq_url):
+    """The module of helpers, where a RabbitMQ answers."""
+    from support import rabbitmq_server
+
+    return rabbitmq_server
+
+
+@pytest.fixture
+async def exchange(rabbitmq):
+    """The name of an exchange that nobody else uses, gone afterwards."""
+    name = f"edr-test-{uuid.uuid4().hex}"
+    yield name
+    raw = await rabbitmq.Raw(rabbitmq.URL, None).open()
+    await raw.channel.exchange_delete(name)
+    await raw.channel.exchange_delete(f"{name}-second")
+    await raw.close()
+
+
+@pytest.fixture
+async def raw_at(rabbitmq):
+    """Make a client that knows nothing of edr: `await raw_at(url, exchange)`."""
+    made = []
+
+    async def start(url, exchange):
+        made.append(rabbitmq.Raw(url, exchange))
+        return await made[-1].open()
+
+    yield start
+    for raw in made:
+        await raw.close()
+
+
+@pytest.fixture
+async def raw(raw_at, rabbitmq, exchange):
+    """Such a client on the exchange of this test."""
+    return await raw_at(rabbitmq.URL, exchange)
+
+
+@pytest.fixture
+async def rabbit(rabbitmq, exchange):
+    """Make a bus with a link on the exchange of this test: `bus, link = await rabbit()`."""
+    from edr.links import RabbitLink
+
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def make(url=rabbitmq.URL, *, bus=None, start=True, **options):
+            if bus is None:
+                bus = await stack.enter_async_context(edr.Bus())
+            options = {"timeout": 5.0, "exchange": exchange} | options
+            link = RabbitLink(bus, url, **options)
+            stack.push_async_callback(link.aclose)
+            if start:
+                await link.start()
+            return bus, link
+
+        yield make
+
+
+@pytest.fixture
+async def rabbit_proxy(rabbitmq):
+    """Stands between a link and the server: `await rabbit(rabbit_proxy.url)`."""
+    async with FaultProxy(rabbitmq.PORT) as proxy:
+        proxy.url = rabbitmq.at_port(proxy.port)
+        yield proxy
+
+
+@pytest.fixture
+def vhost(rabbitmq):
+    """The URL of a virtual host of this test's own, which has an exchange `kapps` to itself."""
+    if reason := rabbitmq.why_no_control():
+        missing("rabbitmq", reason)
+    with rabbitmq.own_vhost() as url:
+        yield url

@@ -47,7 +47,15 @@ def test_import_loads_no_optional_package():
     assert not {"rich", "anyio", "uvloop", "matplotlib", "hypothesis", "nats"} & set(loaded)
 
 
-@pytest.mark.parametrize(("imported", "absent"), [("edr", "edr.links"), ("edr.links", "nats")])
+@pytest.mark.parametrize(
+    ("imported", "absent"),
+    [
+        ("edr", "edr.links"),
+        ("edr", "edr.wire"),
+        ("edr.links", "nats"),
+        ("edr.links", "aiormq"),
+    ],
+)
 def test_a_house_and_its_extras_are_loaded_only_when_asked_for(imported, absent):
     program = f"import sys, {imported}; print({absent!r} in sys.modules)"
     done = subprocess.run(

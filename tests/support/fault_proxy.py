@@ -7,17 +7,20 @@ import contextlib
 class FaultProxy:
     """Carries bytes both ways; `cut`, `mute` and `delay` are the faults."""
 
-    def __init__(self, port):
+    def __init__(self, port, *, listen=0):
+        self.said = bytearray()
+        """What the server said."""
         self.delay = 0.0
         """Seconds by which each piece is late, either way."""
         self._heard = asyncio.Event()
         self._heard.set()
         self._target = port
+        self._listen = listen
         self._links = set()
         self._server = None
 
     async def __aenter__(self):
-        self._server = await asyncio.start_server(self._accepted, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._accepted, "127.0.0.1", self._listen)
         self.port = self._server.sockets[0].getsockname()[1]
         self.url = f"nats://127.0.0.1:{self.port}"
         return self
@@ -68,6 +71,7 @@ class FaultProxy:
         with contextlib.suppress(OSError):
             while piece := await reader.read(65_536):
                 if gate is not None:
+                    self.said += piece
                     await gate.wait()
                 if self.delay:
                     await asyncio.sleep(self.delay)

@@ -1,0 +1,411 @@
+"""``RabbitLink``: a bus beside a Kazoo cluster, on Kazoo's own wire. Live, at most once.
+
+What is emitted here is published to Kazoo's exchange as its own applications do it, and what they
+publish is received, as far as somebody on this bus wants it. ``edr.wire.kazoo`` has the bytes.
+
+**Two connections**, one to publish and one to consume. A broker that is short of memory reads
+nothing more from a connection that publishes; on the same one, acks and bindings would stand behind
+the events, and what is received would stop too.
+
+**Interest.** The queue is bound to the keys that cover what somebody here has subscribed to.
+Kazoo's exchange is not durable, and nobody is told when it is deleted: its bindings are gone with
+it. So it is declared, and the keys are bound, at every connect and again each 5 seconds, which
+changes nothing where they are there. What a key covers too widely, the bus's own routes
+decide; with ``receive=`` bindings, these do.
+
+**Sending** waits for the broker's confirms, of which at most 256 are open. None for ``timeout``
+seconds is a lost connection, unless the broker said that it is blocked: that is a state, and the
+link waits. Confirmed means that the event is in every queue that wants it; there may be none.
+
+**Receiving** acks 64 messages at a time, or what there is after 100 ms. What is no event of Kazoo's
+is rejected, not to come again, and counted.
+
+**No loops.** A broker returns what it was sent to a queue that wants it: the bus's ``Seen`` window
+knows it. Kazoo's wire has no place for hops, so through it an event that outlives the window would
+go round: do not join the same two buses by a RabbitMQ and another broker, both ways.
+
+Cost: an emit pays for one more queue. Sending takes some 70 µs of CPU an event, of which 60 are
+the client library's, receiving as much, of which 45 are. (``benchmarks/bench_rabbitmq.py``)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from contextlib import suppress
+from time import perf_counter
+from typing import TYPE_CHECKING, Literal, cast
+from urllib.parse import urlsplit
+
+from edr.bus import Bus, InterestWatch, Overflow
+from edr.errors import BusClosedError, InvalidEvent
+from edr.links.link import Link
+from edr.links.rabbitmq_acks import ACK_WITHIN, Acks
+from edr.links.rabbitmq_client import (
+    BrokerConnection,
+    Channel,
+    DeliveredMessage,
+    KazooProperties,
+    as_link_error,
+)
+from edr.links.rabbitmq_confirms import Confirms
+from edr.links.rabbitmq_keys import BoundQueue, keys_of
+from edr.links.report import LinkError, LinkState
+from edr.records import Binding, BindingIndex, Spot, spots_of
+from edr.wire import kazoo
+
+if TYPE_CHECKING:
+    from edr.journal import Journal
+
+PULSE = 5.0
+"""Seconds between two times that exchange and bindings are made sure of."""
+
+ASK_EACH = 0.01
+"""Seconds between two times that what is wanted is put into keys, at least, and at least ten times
+what that took: however many subscriptions come and go, it is a tenth of the loop's time."""
+
+LOOK_EACH = 0.25
+"""Seconds between two looks at whether what is in flight gets anywhere."""
+
+
+class RabbitLink(Link):
+    """A bus joined to a RabbitMQ, on the exchange and in the form of a Kazoo cluster.
+
+    Args:
+        bus: the bus. It must outlive the link.
+        url: ``amqp://user:password@host:port/vhost``, or ``amqps://``.
+        name: stands in logs and statistics; by default the broker's address.
+        send: what is sent of what is published here; nothing if it is empty.
+        receive: bindings to ask for, nothing if there is none; or what somebody here wants, as
+            that changes.
+        queue: a queue by name, which others may share, so that each event goes to one of them;
+            by default one of the link's own that goes with its connection.
+        durable: a quorum queue, which keeps events while nobody is there to take them. It needs a
+            name, and bindings to receive. A restart of the broker costs what is published before
+            this link is connected again, as the exchange, not durable, loses its bindings.
+        prefetch: messages that the broker sends before it waits for an ack.
+        capacity: events that wait to be sent, at most.
+        overflow: what becomes of an event that finds so many: ``drop_oldest`` or ``drop_newest``.
+        timeout: seconds to connect, to be answered, and to drain.
+        max_keys: keys that the queue is bound to, at most; beyond, accounts become any account.
+        exchange: another exchange than Kazoo's; it is a topic exchange that is not durable.
+        journal: keeps what is to be sent, in place of the outbox: the broker has it in the end,
+            across restarts of both. Only what this node emits is sent, so name the bus's node.
+
+    Promises, beside those of ``Link``: at most once, but for what a journal sends again, which
+    Kazoo's consumers may see twice; the events of one emitter in their order
+    while connected; sent is confirmed. Of a durable queue, what was received in the last 100 ms
+    before a crash may come again.
+    """
+
+    def __init__(
+        self,
+        bus: Bus,
+        url: str,
+        *,
+        name: str | None = None,
+        send: Sequence[Binding] = (Binding(),),
+        receive: Literal["wanted"] | Sequence[Binding] = "wanted",
+        queue: str | None = None,
+        durable: bool = False,
+        prefetch: int = 256,
+        capacity: int = 10_000,
+        overflow: Overflow | str = Overflow.DROP_OLDEST,
+        timeout: float = 10.0,
+        max_keys: int = 1024,
+        exchange: str = kazoo.EXCHANGE,
+        journal: Journal | None = None,
+    ) -> None:
+        for name_, value in (("prefetch", prefetch), ("max_keys", max_keys)):
+            if value < 1:
+                raise ValueError(f"{name_} must be at least 1, not {value}")
+        if isinstance(receive, str) and receive != "wanted":
+            raise ValueError(f'receive is "wanted" or a sequence of bindings, not {receive!r}')
+        if durable and (queue is None or isinstance(receive, str) or not receive):
+            raise ValueError(
+                "a durable queue needs a name, and bindings to receive: what somebody here wants "
+                "is nothing while nobody is here"
+            )
+        super().__init__(
+            bus,
+            name or _address(url),
+            send=send,
+            capacity=capacity,
+            overflow=overflow,
+            timeout=timeout,
+            journal=journal,
+        )
+        self._url = url
+        self._receive = receive
+        self._only: BindingIndex[str] | None = None
+        if receive and not isinstance(receive, str):
+            self._only = BindingIndex()
+            self._only.add("wanted", *receive)
+        self._queue = queue
+        self._durable = durable
+        self._prefetch = prefetch
+        self._max_keys = max_keys
+        self._exchange = exchange
+
+        self._publishing: BrokerConnection | None = None
+        self._consuming: BrokerConnection | None = None
+        self._fault: asyncio.Future[None] | None = None
+
+        self._watch: InterestWatch | None = None
+        self._interest_changed = asyncio.Event()
+        self._interest_settled = asyncio.Event()
+        self._bound: BoundQueue | None = None
+
+        self._confirms: Confirms | None = None
+        self._acks: Acks | None = None
+
+    @property
+    def _patterns(self) -> int:
+        return 0 if self._bound is None else len(self._bound)
+
+    # Life
+
+    def _begin(self) -> None:
+        if self._receive == "wanted":
+            self._watch = self._bus.watch_interest(self._interest_is, besides=self._outbox)
+
+    def _end(self) -> None:
+        if self._watch is not None:
+            self._watch.close()
+        self._interest_settled.set()
+
+    async def _connect(self) -> None:
+        self._fault = asyncio.get_running_loop().create_future()
+        try:
+            if self._receive:
+                self._consuming = BrokerConnection(self._url, f"edr {self._bus.node} in")
+                await self._consume(await self._consuming.open(confirms=False))
+            if self._send:
+                self._publishing = BrokerConnection(self._url, f"edr {self._bus.node} out")
+                await self._declare(await self._publishing.open(confirms=True))
+                self._confirms = Confirms(self._answered)
+        except Exception as exc:
+            raise as_link_error(exc, connecting=True) from exc
+
+    async def _consume(self, channel: Channel) -> None:
+        channel.on_consumer_cancel_callbacks.add(self._cancelled)
+        await self._declare(channel)
+        declared = await channel.queue_declare(
+            self._queue or "",
+            durable=self._durable,
+            exclusive=self._queue is None,
+            auto_delete=not self._durable,
+            arguments={"x-queue-type": "quorum"} if self._durable else None,
+        )
+        queue = cast("str", declared.queue)
+        self._bound = BoundQueue(channel, queue, self._exchange)
+        await self._ask(self._bound)
+        self._acks = Acks(channel)
+        await channel.basic_qos(prefetch_count=self._prefetch)
+        await channel.basic_consume(queue, self._came)
+
+    async def _declare(self, channel: Channel) -> None:
+        await channel.exchange_declare(self._exchange, exchange_type="topic")
+
+    async def _serve(self) -> None:
+        works = [self._faulty()]
+        if self._consuming is not None and self._bound is not None and self._acks is not None:
+            works += [self._consuming.lost(), self._acks.keep_telling()]
+            works += [self._keep_asking(self._consuming.channel, self._bound)]
+        if self._publishing is not None and self._confirms is not None:
+            works += [self._publishing.lost(), self._look_after(self._publishing, self._confirms)]
+            works += [self._send_events(self._publishing.channel, self._confirms)]
+        else:
+            works += [self._send_nothing()]
+        try:
+            await self._first_of(*works)
+        except Exception as exc:
+            raise as_link_error(exc, connecting=False) from exc
+
+    async def _faulty(self) -> None:
+        assert self._fault is not None
+        await self._fault
+
+    def _fail(self, exc: BaseException) -> None:
+        if self._fault is not None and not self._fault.done():
+            self._fault.set_exception(exc)
+            self._fault.exception()  # it is seen, even if something else ends this first
+
+    async def _disconnect(self) -> None:
+        consuming, self._consuming = self._consuming, None
+        publishing, self._publishing = self._publishing, None
+        acks, self._acks = self._acks, None
+        confirms, self._confirms = self._confirms, None
+        self._bound = None
+        self._interest_settled.clear()
+        if self._fault is not None:
+            self._fault.cancel()
+        closings = []
+        if consuming is not None:
+            closings.append(self._stop_consuming(consuming, acks))
+        if publishing is not None:
+            closings.append(publishing.close())
+        if confirms is not None:
+            closings.append(confirms.let_go())
+        await asyncio.gather(*closings, return_exceptions=True)
+
+    async def _stop_consuming(self, connection: BrokerConnection, acks: Acks | None) -> None:
+        """Tell what was taken, so that a queue that outlives the link does not send it again."""
+        with suppress(Exception):  # it is let go of, whatever is wrong with it
+            async with asyncio.timeout(ACK_WITHIN):
+                if acks is not None:
+                    await acks.tell(wait=True)
+        await connection.close()
+
+    # Interest
+
+    async def ready(self) -> None:
+        """Wait until there is a connection, and the queue is bound to all that is wanted now.
+
+        Raises:
+            LinkError: the link is closed.
+        """
+        await super().ready()
+        while self._receive and not self._interest_settled.is_set():
+            await self._interest_settled.wait()
+            await super().ready()
+
+    def _interest_is(self, _spot: Spot, _wanted: bool) -> None:  # noqa: FBT001 - as it is called
+        self._interest_settled.clear()
+        self._interest_changed.set()
+
+    async def _keep_asking(self, channel: Channel, queue: BoundQueue) -> None:
+        loop = asyncio.get_running_loop()
+        sure_until = loop.time() + PULSE
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(min(queue.due or sure_until, sure_until)):
+                    await self._interest_changed.wait()
+            again = loop.time() >= sure_until
+            # Not by the library's own time-outs: under Python 3.11 those lose a cancellation that
+            # meets the answer.
+            async with asyncio.timeout(self._timeout):
+                if again:
+                    await self._declare(channel)
+                    sure_until = loop.time() + PULSE
+                took = await self._ask(queue, again=again)
+            await asyncio.sleep(max(ASK_EACH, 10 * took))
+
+    async def _ask(self, queue: BoundQueue, *, again: bool = False) -> float:
+        """Bind the queue to what is wanted; return for how long that held up the loop."""
+        self._interest_changed.clear()
+        began = perf_counter()
+        wanted = self._wanted_keys()
+        took = perf_counter() - began
+        await queue.bind(wanted, again=again)
+        if not self._interest_changed.is_set():
+            self._interest_settled.set()
+        return took
+
+    def _wanted_keys(self) -> set[str]:
+        if self._watch is not None:
+            return keys_of(self._watch.spots, self._max_keys)
+        bindings = cast("Sequence[Binding]", self._receive)
+        return keys_of([spot for each in bindings for spot in spots_of(each)], self._max_keys)
+
+    def _cancelled(self, _frame: object) -> None:
+        self._fail(LinkError("the queue was deleted"))
+
+    # Out
+
+    async def _send_nothing(self) -> None:
+        with suppress(StopAsyncIteration):
+            await self._peek()
+        self._sent_all()
+        await self._faulty()
+
+    async def _send_events(self, channel: Channel, confirms: Confirms) -> None:
+        while True:
+            try:
+                event = await self._peek()
+            except StopAsyncIteration:
+                break
+            try:
+                key = kazoo.routing_key(event)
+            except InvalidEvent as exc:
+                self._drop("oversize_key")
+                words = "link %r dropped event %s: %s"
+                self._say(logging.WARNING, "key", words, self.name, event.id, exc)
+                continue
+            await confirms.room()
+            payload = kazoo.encode(event)
+            self._seen.hops(event.id)
+            self._take()
+            publish = channel.basic_publish(
+                payload,
+                exchange=self._exchange,
+                routing_key=key,
+                properties=KazooProperties(kazoo.amqp_timestamp(event)),
+                wait=False,
+            )
+            confirms.add(publish, len(payload))
+        await confirms.emptied()
+        self._sent_all()
+        await self._faulty()
+
+    def _answered(self, took: bool) -> None:  # noqa: FBT001 - as it is called
+        if took:
+            self._confirmed(1)
+        elif self._spool is not None:
+            self._fail(LinkError("the broker could not keep an event; it is sent again"))
+        else:
+            self._in_flight -= 1
+            self._dropped["nack"] += 1
+        if self._spool is not None and self._spool.is_stopped and not self._in_flight:
+            self._finished.set()
+
+    async def _look_after(self, connection: BrokerConnection, confirms: Confirms) -> None:
+        """Notice that the broker is blocked, or takes nothing and does not say why."""
+        while True:
+            if self._state is not LinkState.BLOCKED:
+                await confirms.busy()
+            await asyncio.sleep(LOOK_EACH)
+            if connection.is_blocked:
+                self._set_state(LinkState.BLOCKED)
+                confirms.be_patient()
+            else:
+                self._set_state(LinkState.UP)
+                if confirms.silent_for > self._timeout:
+                    raise LinkError(f"the broker confirmed nothing for {self._timeout} seconds")
+
+    # In
+
+    async def _came(self, message: DeliveredMessage) -> None:
+        """Take a message: publish the event in it, or refuse it. It never waits."""
+        acks = self._acks
+        assert acks is not None
+        self._received += 1
+        tag = cast("int", message.delivery_tag)
+        try:
+            event = kazoo.decode(message.body)
+        except Exception as exc:  # from a stranger: InvalidEvent, or what a parser may raise else
+            self._refuse("invalid", str(exc)[:500])
+            acks.reject(tag)
+            return
+        acks.took(tag)
+        if self._only is not None and not self._only.match(event):
+            self._refused["unwanted"] += 1
+            return
+        try:
+            self._deliver(event)
+        except BusClosedError as exc:
+            self._fail(exc)
+
+
+def _address(url: str) -> str:
+    """Return a broker's address without what is secret in its URL.
+
+    Raises:
+        ValueError: it is no URL of a broker.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in {"amqp", "amqps"} or not parts.hostname:
+        raise ValueError(f"a RabbitMQ is amqp://host:port/vhost, or amqps://, not {url!r}")
+    port = parts.port or (5671 if parts.scheme == "amqps" else 5672)
+    return f"{parts.scheme}://{parts.hostname}:{port}{parts.path.rstrip('/')}"

@@ -1,0 +1,85 @@
+"""What a queue is bound to: the keys that cover what a bus wants, kept in step with it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from aiormq.channel import Channel
+
+from edr.records import Spot, bindings_at
+from edr.wire import kazoo
+
+LINGER = 5.0
+"""Seconds for which a key stays bound that nobody wants any more: subscriptions come and go."""
+
+AT_A_TIME = 64
+"""Keys that are given up before it is asked again what is wanted: each takes a round trip, some
+milliseconds where the broker is busy, and who wants something new shall not wait for a thousand."""
+
+
+def keys_of(spots: Sequence[Spot], most: int) -> set[str]:
+    """Return the keys that cover ``spots``, and no more than ``most``.
+
+    Where these are too many, an account becomes any account; if that is not enough, so does an app.
+    At least one key for each set of levels is left, and of these there are few.
+    """
+    if len(spots) <= most:
+        keys = _keys(spots)
+        if len(keys) <= most:
+            return keys
+    keys = _keys({spot._replace(account_id=None, below=False) for spot in spots})
+    if len(keys) <= most:
+        return keys
+    return _keys({Spot(None, spot.cells, None, below=False) for spot in spots})
+
+
+def _keys(spots: Sequence[Spot] | set[Spot]) -> set[str]:
+    bindings = bindings_at((spot, None) for spot in spots)
+    return {key for binding in bindings for key in kazoo.kazoo_keys(binding)}
+
+
+class BoundQueue:
+    """A queue on one channel, and the keys it is bound to there."""
+
+    def __init__(self, channel: Channel, queue: str, exchange: str) -> None:
+        self.name = queue
+        self._channel = channel
+        self._exchange = exchange
+        self._bound: set[str] = set()
+        self._unwanted_since: dict[str, float] = {}
+
+    def __len__(self) -> int:
+        """Return how many keys it is bound to."""
+        return len(self._bound)
+
+    @property
+    def due(self) -> float | None:
+        """The loop's time at which a key is to be given up that nobody wants, if there is one."""
+        since = min(self._unwanted_since.values(), default=None)
+        return None if since is None else since + LINGER
+
+    async def bind(self, wanted: set[str], *, again: bool = False) -> None:
+        """Bind it to ``wanted``, and give up some of what was unwanted for long; see ``due``.
+
+        Args:
+            wanted: keys.
+            again: bind it also to those that it should be bound to already.
+        """
+        new = sorted(wanted if again else wanted - self._bound)
+        for key in new[:-1]:
+            await self._channel.queue_bind(self.name, self._exchange, key, nowait=True)
+        for key in new[-1:]:  # a channel does what it is told in order, so only the last is awaited
+            await self._channel.queue_bind(self.name, self._exchange, key)
+        self._bound.update(new)
+
+        now = asyncio.get_running_loop().time()
+        for key in wanted & self._unwanted_since.keys():
+            del self._unwanted_since[key]
+        for key in self._bound - wanted:
+            self._unwanted_since.setdefault(key, now)
+        due = [key for key, since in self._unwanted_since.items() if since + LINGER <= now]
+        for key in due[:AT_A_TIME]:
+            await self._channel.queue_unbind(self.name, self._exchange, key)
+            del self._unwanted_since[key]
+            self._bound.discard(key)

@@ -1,0 +1,89 @@
+import asyncio
+
+from support.shuffled_loop import run
+
+from edr.links.rabbitmq_acks import ACK_AT, ACK_WITHIN, Acks
+
+
+class Channel:
+    """A channel that is as strict about tags as a broker."""
+
+    def __init__(self):
+        self.told = []
+        self.open = set(range(1, 1000))
+        self.at = []
+
+    async def basic_ack(self, tag, *, multiple, wait):
+        assert tag in self.open
+        self.open -= {each for each in self.open if each <= tag}
+        self._note(("ack", tag))
+
+    async def basic_reject(self, tag, *, requeue, wait):
+        assert not requeue
+        self.open.remove(tag)
+        self._note(("reject", tag))
+
+    def _note(self, what):
+        self.told.append(what)
+        self.at.append(asyncio.get_running_loop().time())
+
+
+def with_acks(check):
+    async def main():
+        channel = Channel()
+        acks = Acks(channel)
+        telling = asyncio.create_task(acks.keep_telling())
+        await check(channel, acks)
+        telling.cancel()
+
+    run(main)
+
+
+def test_one_ack_is_for_all_that_were_taken_within_a_tenth_of_a_second():
+    async def check(channel, acks):
+        for tag in range(1, 11):
+            acks.took(tag)
+        await asyncio.sleep(1)
+
+        assert channel.told == [("ack", 10)]
+        assert channel.at == [ACK_WITHIN]
+
+    with_acks(check)
+
+
+def test_after_64_messages_the_ack_does_not_wait():
+    async def check(channel, acks):
+        for tag in range(1, ACK_AT + 1):
+            acks.took(tag)
+        await asyncio.sleep(1)
+
+        assert (channel.told, channel.at) == ([("ack", 64)], [0.0])
+
+    with_acks(check)
+
+
+def test_a_rejected_message_is_never_acked_whatever_comes_around_it():
+    async def check(channel, acks):
+        acks.took(1)
+        acks.reject(2)
+        acks.took(3)
+        acks.reject(4)
+        await asyncio.sleep(1)
+        acks.reject(5)
+        await asyncio.sleep(1)
+
+        assert channel.told == [("reject", 2), ("reject", 4), ("ack", 3), ("reject", 5)]
+        assert channel.open == set(range(6, 1000))
+
+    with_acks(check)
+
+
+def test_nothing_is_told_twice():
+    async def check(channel, acks):
+        acks.took(1)
+        await acks.tell(wait=True)
+        await acks.tell(wait=True)
+
+        assert channel.told == [("ack", 1)]
+
+    with_acks(check)
