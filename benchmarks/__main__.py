@@ -36,6 +36,7 @@ QUESTIONS = (
     "loops",
     "patterns",
     "links",
+    "rabbitmq",
     "import",
 )
 """The modules ``bench_…``, in the order of the report. A new one is listed here, and only here."""
