@@ -123,7 +123,11 @@ class AccountCache:
                 return self._remember(account_id, _checked(account_id, found), self._ttl)
         except Exception as exc:  # whatever a user's resolver raises costs no event
             return self._failed(account_id, exc)
-        lookup: asyncio.Task[Ancestors] = self._spawn(self._look_up(account_id, found))
+        # A task at once: a coroutine whose look-up is cancelled before its first step would
+        # never be awaited.
+        asking = self._spawn(found if inspect.iscoroutine(found) else _result_of(found))
+        asking.add_done_callback(_retrieve)
+        lookup: asyncio.Task[Ancestors] = self._spawn(self._look_up(account_id, asking))
         if lookup.done() and not lookup.cancelled():  # an eager task, and an answer at once
             return lookup.result()
         self._lookups[account_id] = lookup
@@ -155,10 +159,9 @@ class AccountCache:
             return ()
         return tree
 
-    async def _look_up(self, account_id: str, answer: Awaitable[Sequence[str]]) -> Ancestors:
+    async def _look_up(self, account_id: str, asking: asyncio.Task[Sequence[str]]) -> Ancestors:
         # Not asyncio.timeout: a resolver that swallows its cancellation would hold up the emits
         # for ever.
-        asking = self._spawn(_result_of(answer))
         for _ in range(TURNS):
             await asyncio.wait({asking}, timeout=self._timeout / TURNS)
             if asking.done():
@@ -186,6 +189,12 @@ class AccountCache:
 
 async def _result_of(answer: Awaitable[Sequence[str]]) -> Sequence[str]:
     return await answer
+
+
+def _retrieve(asking: asyncio.Task[Any]) -> None:
+    """Look at how it ended, which nobody else may do once its time is over."""
+    if not asking.cancelled():
+        asking.exception()
 
 
 def _checked(account_id: str, answer: object) -> Ancestors:

@@ -240,6 +240,10 @@ class Bus(Emission):
 
     def subscriptions(self) -> tuple[SubscriptionInfo, ...]:
         """Return what is subscribed and bound, in the order in which it came. From any thread."""
+        return self.ask(self._subscriptions)
+
+    def _subscriptions(self) -> tuple[SubscriptionInfo, ...]:
+        self._release_here()
         works = {runner.queue: runner for runner in self._handles}
         return tuple([self._registry.info_of(queue, works.get(queue)) for queue in self._registry])
 
@@ -249,6 +253,10 @@ class Bus(Emission):
         It asks ``Binding.explain``, not the index, so it takes microseconds for each.
         """
         checked_event(event)
+        return self.ask(lambda: self._explain(event))
+
+    def _explain(self, event: Event) -> tuple[Verdict, ...]:
+        self._release_here()
         return tuple([self._registry.verdict_of(queue, event) for queue in self._registry])
 
     def statistics(self) -> BusStatistics:
@@ -257,12 +265,12 @@ class Bus(Emission):
         From any thread. It visits the subscriptions that were used since they were last visited:
         some tenth of a microsecond for each.
         """
-        if self._loop is not None and self._loop.is_running() and get_ident() != self._home:
-            sums = self._registry.sums_from_elsewhere()
-        else:
-            self._registry.release()
+        return self.ask(self._statistics)
+
+    def _statistics(self) -> BusStatistics:
+        if self._release_here():
             self._registry.fold()
-            sums = self._registry.sums()
+        sums = self._registry.sums()
         return BusStatistics(
             emits=self._emits,
             subscriptions=len(self._registry),
@@ -275,3 +283,10 @@ class Bus(Emission):
             refused=self._refused,
             account_failures=self._account_failures,
         )
+
+    def _release_here(self) -> bool:
+        """Take out what nobody holds any more, if the loop cannot run at the same time."""
+        if self._loop is not None and self._loop.is_running() and get_ident() != self._home:
+            return False
+        self._registry.release()
+        return True

@@ -28,9 +28,10 @@ _options: dict[str, Any] = {}
 
 
 class _DefaultBus(Bus):
-    def _loop_ends(self) -> None:
-        super()._loop_ends()
-        _buses.pop(self._loop, None)
+    def _stop_inflow(self) -> None:
+        super()._stop_inflow()
+        if _buses.get(self._loop) is self:
+            del _buses[self._loop]
 
 
 def configure(**options: Any) -> None:
@@ -64,7 +65,9 @@ class ImportTimeHandle:
         self._bindings = bindings
         self._options = options
         # Weak: the buses of loops that ended are not kept for it.
-        self._handles: weakref.WeakSet[Handle] = weakref.WeakSet()
+        self._handles: weakref.WeakKeyDictionary[Handle, asyncio.AbstractEventLoop] = (
+            weakref.WeakKeyDictionary()
+        )
 
     def __repr__(self) -> str:
         return f"<ImportTimeHandle of {self.callback!r}>"
@@ -75,16 +78,24 @@ class ImportTimeHandle:
         return mine == (bindings, callback) and is_same(self.payload, payload)
 
     def serve(self, bus: Bus) -> None:
-        """Bind the callback to ``bus`` too."""
-        handle = bus.bind(self._bindings, self.callback, self.payload, **self._options)
-        self._handles.add(handle)
+        """Bind the callback to ``bus`` too, in its loop, unless one of them is over by now."""
+        if self in _bound_at_import and not bus.is_over:
+            handle = bus.bind(self._bindings, self.callback, self.payload, **self._options)
+            self._handles[handle] = bus.enter()
 
     def unbind(self) -> None:
-        """End the binding in every bus, and serve no further one. Idempotent."""
+        """End the binding in every bus, and serve no further one. Idempotent.
+
+        Where a loop runs in another thread, it ends there soon.
+        """
         if self in _bound_at_import:
             _bound_at_import.remove(self)
-        while self._handles:
-            self._handles.pop().unbind()
+        for handle, loop in list(self._handles.items()):
+            try:
+                handle.unbind()
+            except WrongLoopError:
+                with suppress(RuntimeError):  # the loop was closed just now
+                    loop.call_soon_threadsafe(handle.unbind)
 
 
 _bound_at_import: list[ImportTimeHandle] = []

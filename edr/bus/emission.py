@@ -26,11 +26,12 @@ from edr.bus.accounts import AccountCache, AccountResolver
 from edr.bus.backpressure import settle
 from edr.bus.ending import Ending
 from edr.bus.inbox import ThreadInbox
+from edr.bus.loop_bound import is_loop_running
 from edr.bus.queue import BoundedQueue, Ticket, current_task, put_all
 from edr.bus.runner import is_inside
 from edr.bus.subscription import Subscription, queue_of
 from edr.bus.template import Draft, Template, TemplateKey, checked_account
-from edr.errors import InvalidEvent, WrongLoopError, kind_of
+from edr.errors import BusClosedError, InvalidEvent, WrongLoopError, kind_of
 from edr.records import Event, FrozenDict, Severity, Verbosity, snapshot
 
 # Bound once: emit would look the class up, and its method, each time.
@@ -102,7 +103,8 @@ class Emission(Ending):
                 if known is None:
                     key = (app_name, app_version, severity, verbosity)
                     draft = self._draft(key, account_id, body, self._registry.last_number)
-                    admitted, tickets = await self._offer(draft)
+                    with self._inbox.emit_on_the_way():
+                        admitted, tickets = await self._offer(draft)
                     return admitted + await settle(tickets)
                 account_tree = known
         try:
@@ -246,8 +248,11 @@ class Emission(Ending):
             InvalidEvent: as ``emit``.
             WrongLoopError: no loop has used the bus yet, or this is a fork of its process.
         """
-        if get_ident() == self._thread:
-            self.emit_nowait(app_name, app_version, severity, verbosity, body, account_id)
+        if self._is_at_home():
+            try:
+                self.emit_nowait(app_name, app_version, severity, verbosity, body, account_id)
+            except BusClosedError:
+                return self._refuse("it is over")
             return True
         draft = self._draft_of(app_name, app_version, severity, verbosity, body, account_id)
         return self._hand_over_nowait(draft)
@@ -258,29 +263,34 @@ class Emission(Ending):
 
     def publish_anywhere(self, event: Event) -> bool:
         """Emit an event that exists already from any thread, as ``emit_anywhere`` does."""
-        if get_ident() == self._thread:
-            self.publish_nowait(event)
+        if self._is_at_home():
+            try:
+                self.publish_nowait(event)
+            except BusClosedError:
+                return self._refuse("it is over")
             return True
         return self._hand_over_nowait(checked_event(event))
 
     def _hand_over(self, draft: Draft | Event) -> Future[int]:
         self._check_inflow()
-        return self._inbox.put(draft, self._known_loop(), wait=get_ident() != self._thread)
+        return self._inbox.put(draft, self._known_loop(), wait=get_ident() != self._home)
 
     def _hand_over_nowait(self, draft: Draft | Event) -> bool:
         loop = self._known_loop()
-        drains = self._drain is not None and not is_inside(self)
-        if self._closed or drains or not self._inbox.put_nowait(draft, loop):
-            self._refused += 1
-            self._log.log(
-                logging.WARNING,
-                "refused",
-                "%r refused an event of another thread: %s",
-                self,
-                "it is over" if self._closed or drains else "too many are on their way",
-            )
-            return False
+        if self._closed or (self._drain is not None and not is_inside(self)):
+            return self._refuse("it is over")
+        if not self._inbox.put_nowait(draft, loop):
+            return self._refuse("too many events of threads are on their way")
         return True
+
+    def _refuse(self, why: str) -> bool:
+        self._refused += 1
+        self._log.log(logging.WARNING, f"refused {why}", "%r refused an event: %s", self, why)
+        return False
+
+    def _is_at_home(self) -> bool:
+        """Tell whether this is called on the loop's thread, while the loop runs."""
+        return get_ident() == self._home and is_loop_running()
 
     def _known_loop(self) -> asyncio.AbstractEventLoop:
         if self._pid != os.getpid():

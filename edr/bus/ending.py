@@ -14,9 +14,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import weakref
 from asyncio import FIRST_COMPLETED
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import suppress
 from math import inf
 from types import TracebackType
@@ -26,6 +27,7 @@ from edr.bus.callbacks import Handles
 from edr.bus.inbox import ThreadInbox
 from edr.bus.log import RateLimitedLog
 from edr.bus.loop_bound import LoopBound, is_loop_running
+from edr.bus.queue import BoundedQueue
 from edr.bus.quiescence import discard_all, left_in, left_in_slices, until_quiet
 from edr.bus.registry import Registry
 from edr.bus.routes import Routes
@@ -65,6 +67,9 @@ class Ending(LoopBound):
         self._drain: asyncio.Task[dict[str, int]] | None = None
         self._drain_is_due = asyncio.Event()
         self._left: Counter[str] = Counter()
+        self._undone: dict[str, int] = {}
+        # Who took when a drain first asked; those who have come since are looked for.
+        self._consumers: weakref.WeakSet[asyncio.Task[Any]] | None = None
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else "open"
@@ -130,17 +135,34 @@ class Ending(LoopBound):
             What is left undone: the names of subscriptions -> events that were still queued, or
             in the hands of a callback. Empty if all was done. It is logged too.
         """
-        if self._drain is None:
-            if self._closed:
-                return {}
-            self.enter()
-            self._thread = 0  # whoever emits is asked who it is
-            self._drain = self._loop.create_task(self._drained())
+        if self._closed and self._drain is None:
+            return {}
+        self._check_loop()
         with waiting_inside(self):
-            await asyncio.wait({self._drain}, timeout=timeout)
-            self._drain_is_due.set()
-            await asyncio.wait({self._drain})
-        return {} if self._drain.cancelled() else self._drain.result()
+            while True:
+                drain = self._drain or self._begin_drain()
+                await asyncio.wait({drain}, timeout=timeout)
+                self._drain_is_due.set()
+                await asyncio.wait({drain})
+                if not drain.cancelled():
+                    return drain.result()
+                if self._closed:  # aclose was faster
+                    return self._undone
+
+    def _begin_drain(self) -> asyncio.Task[dict[str, int]]:
+        self.enter()
+        self._thread = 0  # whoever emits is asked who it is
+        self._drain_is_due.clear()
+        drain: asyncio.Task[dict[str, int]] = self._loop.create_task(self._drained())
+        self._drain = drain
+        drain.add_done_callback(self._drain_ended)
+        return drain
+
+    def _drain_ended(self, drain: asyncio.Task[dict[str, int]]) -> None:
+        """Be as before if somebody cancelled it, who cancels all tasks and lives on."""
+        if drain.cancelled() and not self._closed:
+            self._drain = self._consumers = None
+            self._thread = self._home
 
     async def _drained(self) -> dict[str, int]:
         settling = self._spawn(
@@ -166,15 +188,21 @@ class Ending(LoopBound):
         Idempotent. From inside a callback it cancels all the others. Cancellation: what is queued
         is dropped all the same, and the callbacks are cancelled, though not waited for.
         """
-        if self._pid == os.getpid():  # else the tasks and the loop are the parent's
-            await self._end("was closed")
+        if self._pid != os.getpid():
+            return  # the tasks and the loop are the parent's
+        if self._loop is not None and self._loop.is_closed():
+            if not self._closed:
+                self._abandon(f"{self!r} was closed")
+            return
+        self._check_loop()
+        await self._end("was closed")
 
     async def _end(self, why: str) -> None:
         """Close, drop what is queued, cancel what runs, and tell what is left undone."""
         is_first = not self._closed
         self._stop_inflow()
         if is_first:
-            left = await left_in_slices(self._registry, self._handles)
+            left = self._undone = await left_in_slices(self._registry, self._handles)
             self._registry.losses.undone(left, f"{self!r} {why}")
         ending: set[asyncio.Task[Any]] = {
             task for runner in self._handles for task in runner.cancel()
@@ -213,8 +241,12 @@ class Ending(LoopBound):
         left = self._left + Counter(left_in(self._registry, self._handles))
         self._left.clear()
         self._stop_inflow()
-        for queue in [queue for queue in self._registry.active if queue.to_take]:
-            queue.discard()
+        for queue in self._registry.holding():
+            if queue.to_take:
+                queue.discard()
+        if self._loop is not None and not self._loop.is_closed():
+            for task in self._tasks:
+                task.cancel()
         self._registry.losses.undone(left, f"{why} ({NEXT_TIME})")
         self._registry.losses.end()
 
@@ -237,10 +269,11 @@ class Ending(LoopBound):
     def _is_consumer(self) -> bool:
         """Tell whether this task takes from a subscription; then its events follow from those."""
         task = asyncio.current_task() if is_loop_running() else None
-        return any(
-            task is not None and queue.consumer is not None and queue.consumer() is task
-            for queue in list(self._registry.active)
-        )
+        if task is None:
+            return False
+        if self._consumers is None:
+            self._consumers = weakref.WeakSet(_consumers_of([*self._registry]))
+        return task in self._consumers or task in _consumers_of(self._registry.holding())
 
     def _callback_failed(self) -> None:
         self._callback_errors += 1
@@ -267,3 +300,10 @@ class Ending(LoopBound):
                 await self.drain()
         finally:
             await self.aclose()
+
+
+def _consumers_of(queues: Iterable[BoundedQueue]) -> Iterator[asyncio.Task[Any]]:
+    for queue in queues:
+        task = None if queue.consumer is None else queue.consumer()
+        if task is not None:
+            yield task

@@ -18,12 +18,13 @@ from __future__ import annotations
 import asyncio
 import queue
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from typing import TypeAlias
 
 from edr.bus.backpressure import settle
-from edr.bus.queue import Ticket
+from edr.bus.queue import Ticket, wake
 from edr.bus.template import Draft
 from edr.errors import BusClosedError, WrongLoopError
 from edr.records import Event
@@ -68,6 +69,10 @@ class ThreadInbox:
         self._slots: queue.SimpleQueue[None] | None = None
         self._pump: asyncio.Task[None] | None = None
         self._settling: set[asyncio.Task[None]] = set()
+        # Of every draft that is not settled yet, also of one that is in the pump's hands.
+        self._open: set[Future[int]] = set()
+        self._emits = 0
+        self._arrival: asyncio.Future[None] | None = None
         self._closed = False
 
     def put(
@@ -87,6 +92,8 @@ class ThreadInbox:
         self._check_open(loop)
         future: Future[int] = Future()
         future.set_running_or_notify_cancel()
+        self._open.add(future)
+        future.add_done_callback(self._open.discard)
         if wait:
             slots = self._wait_for_slot(loop)
             future.add_done_callback(lambda _: slots.put(None))
@@ -146,20 +153,39 @@ class ThreadInbox:
         """Wait until every draft was put and settled."""
         while not self.is_empty:
             self.start()
-            await asyncio.wait({task for task in (self._pump, *self._settling) if task})
+            tasks: set[asyncio.Future[None]] = {
+                task for task in (self._pump, *self._settling) if task
+            }
+            if self._emits:
+                self._arrival = self._arrival or asyncio.get_running_loop().create_future()
+                tasks.add(self._arrival)
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             await asyncio.sleep(0)  # their callbacks run after them
+
+    @contextmanager
+    def emit_on_the_way(self) -> Iterator[None]:
+        """Take note of an emit of this loop that waits before it can put its event."""
+        self._emits += 1
+        try:
+            yield
+        finally:
+            self._emits -= 1
+            if not self._emits and self._arrival is not None:
+                wake(self._arrival)
+                self._arrival = None
 
     @property
     def is_empty(self) -> bool:
-        """Whether every draft was put and settled."""
+        """Whether every draft was put and settled, and no emit is on its way."""
         is_pumping = self._pump is not None and not self._pump.done()
-        return not self._drafts and not self._settling and not is_pumping
+        return not (self._drafts or self._settling or self._emits or is_pumping)
 
     def close(self) -> None:
         """Refuse what is not put yet."""
         self._closed = True
-        while self._drafts:
-            _fail(self._drafts.popleft()[1], _closed())
+        self._drafts.clear()
+        for future in list(self._open):
+            _fail(future, _closed())
 
     async def _run(self) -> None:
         for draft, _ in list(self._drafts):
@@ -181,7 +207,9 @@ class ThreadInbox:
 
     def _settle_later(self, admitted: int, tickets: list[Ticket], future: Future[int]) -> None:
         async def wait() -> None:
-            future.set_result(admitted + await settle(tickets))
+            count = admitted + await settle(tickets)
+            if not future.done():
+                future.set_result(count)
 
         def done(task: asyncio.Task[None]) -> None:
             self._settling.discard(task)

@@ -18,12 +18,18 @@ import asyncio
 import atexit
 import os
 import weakref
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
+from concurrent.futures import Future
 from contextlib import suppress
 from threading import get_ident
-from typing import Any
+from typing import Any, TypeVar
 
 from edr.errors import BusClosedError, WrongLoopError
+
+T = TypeVar("T")
+
+ANSWER_WITHIN = 0.25
+"""Seconds for which another thread waits for the loop to answer it."""
 
 
 class LoopBound:
@@ -90,6 +96,11 @@ class LoopBound:
                 "make a new event loop in the child, and a new bus there"
             )
 
+    def _check_loop(self) -> None:
+        """Raise if another loop than the bus's own runs here."""
+        if self._loop is not None and is_loop_running() and not _runs_here(self._loop):
+            raise WrongLoopError(f"{self!r} belongs to another event loop; call this there")
+
     def check_usable(self) -> None:
         """Let through before any loop has used it, and in its own.
 
@@ -113,6 +124,30 @@ class LoopBound:
                 f"{self!r} runs in another thread; "
                 f"from here, use loop.call_soon_threadsafe({call}) of its loop"
             )
+
+    def ask(self, read: Callable[[], T]) -> T:
+        """Return what ``read`` gives at a moment at which the loop changes nothing.
+
+        From another thread it is called on the loop's. A loop that does not answer within
+        ``ANSWER_WITHIN`` is held by somebody's code, and changes nothing either.
+        """
+        loop = self._loop
+        if loop is None or get_ident() == self._home or not loop.is_running():
+            return read()
+        answer: Future[T] = Future()
+
+        def give() -> None:
+            try:
+                answer.set_result(read())
+            except Exception as exc:  # the asking thread's to know
+                answer.set_exception(exc)
+
+        with suppress(TimeoutError, RuntimeError):  # it does not answer, or was closed just now
+            loop.call_soon_threadsafe(give)
+            return answer.result(ANSWER_WITHIN)
+        while True:
+            with suppress(RuntimeError):  # it went on, and changed what is read
+                return read()
 
     def _watch_end(self) -> None:
         end = self._end_watch = _wait_for_the_end(weakref.ref(self))

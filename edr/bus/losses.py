@@ -47,14 +47,15 @@ class LossLog:
         self._firsts = 0
         self._timer: asyncio.TimerHandle | None = None
 
-    def lost(self, queue: BoundedQueue, reason: str) -> None:
+    def lost(self, queue: BoundedQueue, reason: str, count: int) -> None:
         """Tell the first loss of ``queue``; what follows is summed up."""
         self._firsts += 1
         if self._firsts <= MOST_FIRST_LOSSES:
             logger.warning(
-                "subscription %r lost an event (%s): its queue of %d is full, its policy is %s, "
+                "subscription %r lost %s (%s): its queue of %d is full, its policy is %s, "
                 "and its consumer is too slow; further losses are counted, and summed up each %g s",
                 queue.name,
+                "an event" if count == 1 else f"{count} events",
                 reason,
                 queue.capacity,
                 queue.overflow,
@@ -81,6 +82,7 @@ class LossLog:
         if queue in self._said:
             self._tell([queue])
             del self._said[queue]
+        queue.is_told_of = False  # what waits in its line may yet be lost
 
     def end(self) -> None:
         """Tell the rest of what all lost."""

@@ -57,6 +57,9 @@ else:
     current_task = _current_tasks.get
 
 
+UNNAMED = "subscription-"
+"""Begins the name of one that was given none; its number follows."""
+
 MAX_YIELDS = 32
 """Emits that yield for a full queue from which nobody takes. A consumer may need some turns of the
 loop for one event; one that took nothing in so many does not merely wait for its turn."""
@@ -74,8 +77,8 @@ class Shared(Protocol):
     active: dict[BoundedQueue, None]
     """The queues whose counts the totals do not have."""
 
-    def lost(self, queue: BoundedQueue, reason: str) -> None:
-        """Hear that ``queue`` dropped an event, and will go on to count without a word."""
+    def lost(self, queue: BoundedQueue, reason: str, count: int) -> None:
+        """Hear that ``queue`` dropped events, and will go on to count without a word."""
         ...
 
     def stalled(self, queue: BoundedQueue) -> None:
@@ -84,6 +87,18 @@ class Shared(Protocol):
 
     def closed(self, queue: BoundedQueue) -> None:
         """Hear that ``queue`` admits nothing more."""
+        ...
+
+    def emptied(self, queue: BoundedQueue) -> None:
+        """Hear that there is nothing more to take from ``queue``, which is closed."""
+        ...
+
+    def refilled(self, queue: BoundedQueue) -> None:
+        """Hear that there is something to take again from ``queue``, which is closed."""
+        ...
+
+    def left(self, queue: BoundedQueue, count: int) -> None:
+        """Hear that the consumer of ``queue`` left so many events."""
         ...
 
     def abandon(self, queue: BoundedQueue) -> None:
@@ -119,7 +134,7 @@ class Ticket:
         """Settle the ticket, and wake the emit that waits for it."""
         self.admitted = admitted
         if self._waiter is not None:
-            _wake(self._waiter)
+            wake(self._waiter)
 
     async def resolved(self) -> None:
         """Wait until ``admitted`` is known."""
@@ -250,7 +265,7 @@ class BoundedQueue:
     @property
     def name(self) -> str:
         """The name it was given, or one made of its number."""
-        return self._name or f"subscription-{self.number}"
+        return self._name or f"{UNNAMED}{self.number}"
 
     # Accounting
 
@@ -318,6 +333,10 @@ class BoundedQueue:
         self._is_folded = True
         self.shared.active.pop(self, None)
 
+    def _unfold(self) -> None:
+        self._is_folded = False
+        self.shared.active[self] = None
+
     def _queued(self) -> int:
         items = self.items  # once: another thread may read this, for the statistics
         return len(items) - self._markers if items else 0
@@ -329,9 +348,12 @@ class BoundedQueue:
         if self.closed:
             self.shared.totals.dropped[reason] += count
             self.shared.totals.pending -= count
+
+    def _tell_loss(self, reason: str, count: int = 1) -> None:
+        """Tell of a loss that was counted, as the last thing: a log handler may emit, to here."""
         if not self.is_told_of and reason is not CLOSED:
             self.is_told_of = True
-            self.shared.lost(self, reason)
+            self.shared.lost(self, reason, count)
 
     # Put
 
@@ -343,8 +365,7 @@ class BoundedQueue:
         if self.closed:
             return False
         if self._is_folded:
-            self._is_folded = False
-            self.shared.active[self] = None
+            self._unfold()
         self._granted += 1
         items = self.items
         if items is None:
@@ -391,10 +412,13 @@ class BoundedQueue:
         if self.overflow is Overflow.DROP_OLDEST:
             self._drop_oldest()
             self._append(event)
+            self._tell_loss(OVERFLOW)
             return True
-        self._count_drop(STALLED if self.stalled else OVERFLOW)
+        reason = STALLED if self.stalled else OVERFLOW
+        self._count_drop(reason)
         if self._gaps:
             self._queue_gap(1)
+        self._tell_loss(reason)
         return False
 
     def _stand_in_line(self, event: Event) -> Ticket:
@@ -431,6 +455,7 @@ class BoundedQueue:
             while ticket.admitted is None:
                 self._drop_oldest()
                 self._let_in()
+            self._tell_loss(OVERFLOW)
         elif self.overflow is Overflow.DROP_NEWEST:
             self.drop(ticket, OVERFLOW)
         else:
@@ -451,6 +476,7 @@ class BoundedQueue:
                 self._mark_gap(1)
         ticket.resolve(admitted=False)
         self._let_in()
+        self._tell_loss(reason)
 
     def _append(self, item: Event | Gap) -> None:
         if self.items is None:
@@ -466,20 +492,21 @@ class BoundedQueue:
 
     def _drop_oldest(self) -> None:
         assert self.items
-        missed = 1 + self._pop_gap()  # under this policy a gap stands at the head, and only there
+        missed = 1 + self._pop_gaps()
         self.items.popleft()
+        missed += self._pop_gaps()  # behind an event that was put back
         self._count_drop(OVERFLOW)
         if self._gaps:
             self.items.appendleft(Gap(missed))
             self._markers += 1
 
-    def _pop_gap(self) -> int:
-        """Remove the gap at the head of the queue, if one is there; return what it missed."""
-        if not self.items or not isinstance(self.items[0], Gap):
-            return 0
-        missed = self.items[0].missed
-        self.items.popleft()
-        self._markers -= 1
+    def _pop_gaps(self) -> int:
+        """Remove the gaps at the head of the queue; return what they missed."""
+        missed = 0
+        while self.items and isinstance(self.items[0], Gap):
+            missed += self.items[0].missed
+            self.items.popleft()
+            self._markers -= 1
         return missed
 
     def _mark_gap(self, missed: int) -> None:
@@ -533,6 +560,8 @@ class BoundedQueue:
             self.stalled = False
             if self.closed:
                 self.shared.totals.pending -= 1
+        if self.closed and not self.items and not self._line:
+            self.shared.emptied(self)
         if self._line:
             self._taken_at = asyncio.get_running_loop().time()
             self._let_in()
@@ -552,17 +581,22 @@ class BoundedQueue:
     def put_back(self, item: Event | Gap) -> None:
         """Make ``item``, that was taken, the next one to be taken; drop it if nobody will."""
         self._revoke()
+        is_event = not isinstance(item, Gap)
         if self.closed:
-            self.shared.totals.pending += not isinstance(item, Gap)
-        if self.closed and self.consumer is None:
-            self._count_drop(CLOSED)
-            return
+            self.shared.totals.pending += is_event
+            if self.consumer is None:
+                if is_event:
+                    self._count_drop(CLOSED)
+                    self.shared.left(self, 1)
+                return
+            self.shared.refilled(self)
+        else:
+            self._unfold()
         if self.items is None:
             self.items = deque()
             self.append = self.items.append
         self.items.appendleft(item)
-        if isinstance(item, Gap):
-            self._markers += 1
+        self._markers += not is_event
         self._peak = max(self._peak, self.pending)
         self.watch = True
         self._wake_one()
@@ -618,7 +652,7 @@ class BoundedQueue:
 
     def _wake_one(self) -> None:
         while self._idle:
-            if _wake(self._idle.pop(0)):
+            if wake(self._idle.pop(0)):
                 return
 
     # Stall
@@ -654,6 +688,8 @@ class BoundedQueue:
             if ticket.admitted is None:
                 ticket.resolve(admitted=False)
         self._tell_if_emptied()
+        if waiting:
+            self._tell_loss(reason, waiting)
 
     # Close
 
@@ -680,6 +716,7 @@ class BoundedQueue:
         if queued:
             self._count_drop(CLOSED, queued)
         self._drop_line(CLOSED)
+        self.shared.emptied(self)
         self.consumer = self._sharers = None
         if self._timer is not None:
             self._timer.cancel()
@@ -692,19 +729,19 @@ class BoundedQueue:
         Returns whether all was taken.
         """
         timeout = patience if patience < inf else None
-        while to_take := self.to_take:
+        while self.to_take:
             if self._emptied is None or self._emptied.done():
                 self._emptied = asyncio.get_running_loop().create_future()
             self.watch = True
-            offered = self.offered
+            delivered = self.counts().delivered
             await asyncio.wait({self._emptied}, timeout=timeout)
-            if self.to_take and self.to_take - to_take == self.offered - offered:
+            if self.to_take and self.counts().delivered == delivered:
                 return False
         return True
 
     def _tell_if_emptied(self) -> None:
         if self._emptied is not None and not self.to_take:
-            _wake(self._emptied)
+            wake(self._emptied)
             self._emptied = None
 
 
@@ -757,7 +794,7 @@ def add_up(queues: Iterable[BoundedQueue]) -> Sums:
     return Sums(offered, dropped, pending, stalled)
 
 
-def _wake(waiter: asyncio.Future[None]) -> bool:
+def wake(waiter: asyncio.Future[None]) -> bool:
     """Wake who waits, unless somebody has, or there is no loop to wake it in."""
     if waiter.done() or waiter.get_loop().is_closed():
         return False

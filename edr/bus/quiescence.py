@@ -40,7 +40,7 @@ async def until_quiet(
         bound = {runner.queue for runner in handles}
         queues = [
             queue
-            async for queue in _in_slices(list(registry.active), LOOK)
+            async for queue in _in_slices(registry.holding(), LOOK)
             if queue.to_take and queue not in bound and queue not in given_up
         ]
         if not runners and not queues and inbox.is_empty:
@@ -82,13 +82,13 @@ def _left_with(handles: Handles, registry: Registry) -> tuple[dict[str, int], li
     runners = list(handles)
     bound = {runner.queue for runner in runners}
     left = {runner.name: runner.undone for runner in runners if runner.undone > 0}
-    queues = list(registry.active)
+    queues = registry.holding()
     return left, [queue for queue in queues if queue not in bound] if bound else queues
 
 
 async def discard_all(registry: Registry) -> None:
     """Close every queue, and drop and count what it holds. Complete even if it is cancelled."""
-    queues = iter(list(registry))
+    queues = iter([*registry, *registry.holding()])
     try:
         async for queue in _in_slices(queues, SLICE):
             queue.discard()

@@ -4,13 +4,13 @@ A bus may have a million subscriptions, of which few are in use at a time. So no
 all of them in one go: the sums are kept for those that are empty, and only the others are asked;
 those that nobody refers to any more are released in slices, between which the loop runs.
 
-Everything runs on the loop's thread, but for ``abandon`` and ``sums``.
+Everything runs on the loop's thread, but for ``abandon``.
 """
 
 from __future__ import annotations
 
 import logging
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import islice
 
@@ -18,9 +18,9 @@ from edr.bus.interest import InterestWatch, OnInterest
 from edr.bus.log import RateLimitedLog
 from edr.bus.losses import LossLog
 from edr.bus.overflow import Overflow
-from edr.bus.queue import BoundedQueue, Sums, add_up
+from edr.bus.queue import UNNAMED, BoundedQueue, Sums, add_up
 from edr.bus.routes import Routes
-from edr.bus.statistics import SubscriptionInfo, Totals, Verdict, stable
+from edr.bus.statistics import SubscriptionInfo, Totals, Verdict
 from edr.bus.subscription import Work, statistics_of
 from edr.records import Binding, Event
 
@@ -46,6 +46,7 @@ class Registry:
         self.stall_after = stall_after
         self.totals = Totals()
         self.active: dict[BoundedQueue, None] = {}
+        self._closing: dict[BoundedQueue, None] = {}
         self.losses = LossLog()
         self._log = RateLimitedLog()
         self._routes = routes
@@ -54,7 +55,6 @@ class Registry:
         self._release_is_due = False
         self._names = Names()
         self._last_number = 0
-        self._version = 0
 
     def __len__(self) -> int:
         return len(self._routes.queues)
@@ -113,20 +113,33 @@ class Registry:
 
     # What queues report
 
-    def lost(self, queue: BoundedQueue, reason: str) -> None:
-        """Hear that ``queue`` dropped an event."""
-        self.losses.lost(queue, reason)
+    def lost(self, queue: BoundedQueue, reason: str, count: int) -> None:
+        """Hear that ``queue`` dropped events."""
+        self.losses.lost(queue, reason, count)
 
     def stalled(self, queue: BoundedQueue) -> None:
         """Hear that emitters no longer wait for ``queue``."""
         self.losses.stalled(queue, self.stall_after)
 
     def closed(self, queue: BoundedQueue) -> None:
-        """Hear that ``queue`` admits nothing more."""
-        self._version += 1
+        """Hear that ``queue`` admits nothing more; what it holds can still be taken."""
+        if queue.to_take:
+            self._closing[queue] = None
         self._routes.remove(queue)
         self._names.give_back(queue.name)
         self.losses.closed(queue)
+
+    def refilled(self, queue: BoundedQueue) -> None:
+        """Hear that there is something to take again from ``queue``, which is closed."""
+        self._closing[queue] = None
+
+    def emptied(self, queue: BoundedQueue) -> None:
+        """Hear that there is nothing more to take from ``queue``, which is closed."""
+        self._closing.pop(queue, None)
+
+    def holding(self) -> list[BoundedQueue]:
+        """Return the queues in which there may be something to take. From any thread."""
+        return [*self.active, *self._closing]
 
     # Those that nobody consumes any more
 
@@ -150,14 +163,18 @@ class Registry:
         """Close a queue whose consumer wants no more, and tell what was left in it."""
         left = queue.discard()
         if left:
-            # Its consumer has decided so; that is worth a line, but no warning.
-            self._log.log(
-                logging.INFO,
-                f"left {queue.name}",
-                "subscription %r ended with %d event(s) that it had not taken",
-                queue.name,
-                left,
-            )
+            self.left(queue, left)
+
+    def left(self, queue: BoundedQueue, count: int) -> None:
+        """Tell that the consumer of ``queue`` left so many events."""
+        # It has decided so; that is worth a line, but no warning.
+        self._log.log(
+            logging.INFO,
+            f"left {queue.name}",
+            "subscription %r ended with %d event(s) that it had not taken",
+            queue.name,
+            count,
+        )
 
     # Sums
 
@@ -168,25 +185,8 @@ class Registry:
         dropped.update(totals.dropped)
         return Sums(offered + totals.offered, +dropped, pending + totals.pending, stalled)
 
-    def sums_from_elsewhere(self) -> Sums:
-        """Return the sums of a moment, from another thread than the loop's."""
-        while True:
-            version = self._version
-            totals = self.totals
-            offered, dropped, pending = totals.offered, Counter(totals.dropped), totals.pending
-            stalled = 0
-            for queue in list(self.active):
-                more_offered, more_dropped, more_pending = stable(queue.unfolded)
-                offered += more_offered
-                pending += more_pending
-                dropped.update(more_dropped)
-                stalled += queue.stalled
-            if version == self._version:
-                return Sums(offered, +dropped, pending, stalled)
-
     def fold(self) -> None:
         """Add the counts of queues that are empty to the totals, so that later sums are short."""
-        self._version += 1
         for queue in list(islice(self.active, FOLDED)):
             if queue.to_take:
                 self.active[queue] = self.active.pop(queue)  # the next look is at others
@@ -198,20 +198,23 @@ class Names:
     """Makes the names of what lives at a time unique: the second ``audit`` is ``audit #2``."""
 
     def __init__(self) -> None:
-        # Name -> how many live that were given it, and the last number.
-        self._given: dict[str, tuple[int, int]] = {}
+        self._living: set[str] = set()
+        self._last: dict[str, int] = {}
 
     def take(self, name: str) -> str:
         """Return ``name``, with a number if another one has it."""
-        living, last = self._given.get(name, (0, 0))
-        self._given[name] = (living + 1, last + 1)
-        return name if not last else f"{name} #{last + 1}"
+        if name in self._living or name.startswith(UNNAMED):
+            number = self._last.get(name, 1) + 1
+            while f"{name} #{number}" in self._living:
+                number += 1
+            self._last[name] = number
+            name = f"{name} #{number}"
+        self._living.add(name)
+        return name
 
     def give_back(self, name: str) -> None:
-        """Take note that one that had ``name`` lives no more."""
-        given = name if name in self._given else name.rpartition(" #")[0]
-        living, last = self._given.get(given, (0, 0))
-        if living > 1:
-            self._given[given] = (living - 1, last)
-        else:
-            self._given.pop(given, None)
+        """Take note that the one that had ``name`` lives no more."""
+        self._living.discard(name)
+        self._last.pop(name, None)
+        if not self._living:
+            self._last.clear()

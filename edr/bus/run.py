@@ -52,6 +52,7 @@ class _Signals:
 
     def __init__(self) -> None:
         self.first: signal.Signals | None = None
+        self.main_is_over = False
 
     @contextmanager
     def cancelling(self, task: asyncio.Task[Any]) -> Iterator[None]:
@@ -69,8 +70,10 @@ class _Signals:
                 loop.remove_signal_handler(number)
 
     def _came(self, number: signal.Signals, task: asyncio.Task[Any]) -> None:
+        is_first = self.first is None
         self.first = self.first or number
-        task.cancel()
+        if not (is_first and self.main_is_over):  # then it is ending already
+            task.cancel()
 
 
 async def _run(main: Coroutine[Any, Any, T], drain_timeout: float | None) -> T:
@@ -82,6 +85,7 @@ async def _run(main: Coroutine[Any, Any, T], drain_timeout: float | None) -> T:
             try:
                 return await main
             finally:
+                signals.main_is_over = True
                 bus = existing_default_bus()
                 if bus is not None:
                     all_done = False

@@ -74,17 +74,19 @@ class CallbackOptions:
 
 
 class _Worker(asyncio.Task[None]):
-    """A task that knows whether it was cancelled by its own code.
+    """A task that knows how often it was cancelled by its own code.
 
     A callback that cancels the task it runs in must not end the subscription; a loop that shuts
     down must. Both look alike in the callback, and only here can they be told apart.
     """
 
-    cancelled_itself = False
+    own_cancels = 0
+    call: Handling | None = None
+    """The call of the callback that runs in it now."""
 
     def cancel(self, msg: Any | None = None) -> bool:
         if asyncio.current_task(self.get_loop()) is self:
-            self.cancelled_itself = True
+            self.own_cancels += 1
         return super().cancel(msg)
 
 
@@ -152,7 +154,7 @@ class CallbackRunner:
 
     def statistics(self) -> SubscriptionStatistics:
         """Return the counts of this moment. From any thread."""
-        return statistics_of(self.queue, self)
+        return self.bus.ask(lambda: statistics_of(self.queue, self))
 
     # Its tasks
 
@@ -172,7 +174,7 @@ class CallbackRunner:
 
     def stop(self) -> None:
         """End it now: drop what is queued, and cancel its calls, but for the one that asks."""
-        self.queue.discard()
+        self.queue.shared.let_go(self.queue)
         self.cancel()
         self._on_end(self, 0)
 
@@ -183,8 +185,8 @@ class CallbackRunner:
         end with their event.
         """
         self._stopped = True
-        handling = _handling.get()
-        spared = {*self._inside, handling.worker if handling else None, _current_task_or_none()}
+        call = _present_call()
+        spared = {*self._inside, call.worker if call else None, _current_task_or_none()}
         ending = [worker for worker in self.workers() if worker not in spared]
         for worker in ending:
             if not worker.get_loop().is_closed():
@@ -198,7 +200,8 @@ class CallbackRunner:
             if isinstance(event, Gap):
                 continue
             self.in_flight += 1
-            _handling.set(Handling(event, self, worker))
+            worker.call = Handling(event, self, worker)
+            _handling.set(worker.call)
             try:
                 await self._handle(event)
             except BaseException:
@@ -206,6 +209,7 @@ class CallbackRunner:
                 raise
             finally:
                 self.in_flight -= 1
+                worker.call = None
                 _handling.set(None)
                 self.tell_if_quiet()
             if _stopped_from_outside():  # and the callback made something else of it
@@ -346,10 +350,16 @@ def is_inside(bus: LoopBound) -> bool:
 
 def waiting_inside(bus: LoopBound) -> AbstractContextManager[None]:
     """Let ``bus`` not wait for the callback that waits for it, if one does."""
-    handling = _handling.get()
-    if handling is None or handling.runner.bus is not bus or handling.worker.done():
+    call = _present_call()
+    if call is None or call.runner.bus is not bus:
         return nullcontext()
-    return handling.runner.waiting(handling.worker)
+    return call.runner.waiting(call.worker)
+
+
+def _present_call() -> Handling | None:
+    """Return the call in which this is called, or that began the task, if it still runs."""
+    call = _handling.get()
+    return call if call is not None and call.worker.call is call else None
 
 
 async def _absorb_own_cancellation() -> None:
@@ -358,14 +368,14 @@ async def _absorb_own_cancellation() -> None:
     A callback that cancelled its task and then did not await has that cancellation still to
     come; it comes here, and not where the next event is waited for.
     """
-    worker = asyncio.current_task()
-    assert isinstance(worker, _Worker)
-    if worker.cancelled_itself:
+    worker = _current_task_or_none()
+    if isinstance(worker, _Worker) and worker.own_cancels:
         try:
             await asyncio.sleep(0)
         finally:
-            worker.cancelled_itself = False
-            worker.uncancel()
+            while worker.own_cancels:
+                worker.own_cancels -= 1
+                worker.uncancel()
 
 
 def _stopped_from_outside() -> bool:

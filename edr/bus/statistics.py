@@ -1,9 +1,8 @@
 """What a subscription and a bus tell of themselves, and the sums that outlive a subscription."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 from edr.bus.overflow import Overflow
 from edr.records import Binding, Mismatch
@@ -92,21 +91,3 @@ class Totals:
     dropped: Counter[str] = field(default_factory=Counter)
     pending: int = 0
     """What closed subscriptions still hold for their subscribers to take."""
-
-
-T = TypeVar("T")
-
-
-def stable(read: Callable[[], T]) -> T:
-    """Read what another thread may be changing, until two reads agree.
-
-    The other thread makes its changes in steps, between which the counts do not add up. But it
-    does not run while this one does, unless it is switched to in the middle, which is seen.
-    """
-    first = read()
-    for _ in range(1000):  # with threads that run truly at once it may never be still
-        second = read()
-        if second == first:
-            break
-        first = second
-    return first

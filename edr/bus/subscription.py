@@ -9,7 +9,7 @@ that: its clean-up waits for the loop's hooks, and a cancelled ``anext`` would e
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from types import TracebackType
@@ -17,8 +17,8 @@ from typing import Any, Protocol, Self
 
 from edr.bus.options import seconds, whole_number
 from edr.bus.queue import BoundedQueue, current_task
-from edr.bus.statistics import SubscriptionStatistics, stable
-from edr.errors import BusClosedError
+from edr.bus.statistics import SubscriptionStatistics
+from edr.errors import BusClosedError, WrongLoopError
 from edr.records import Binding, Event, checked_bindings
 
 _NOBODY = object()
@@ -38,6 +38,10 @@ class SubscriptionBus(Protocol):
 
     def check_thread(self, call: str) -> None:
         """Raise if the loop runs in another thread."""
+        ...
+
+    def ask(self, read: Callable[[], SubscriptionStatistics]) -> SubscriptionStatistics:
+        """Call ``read`` when the loop changes nothing. From any thread."""
         ...
 
 
@@ -104,8 +108,11 @@ class Subscription:
 
     def _begin_to_take(self) -> None:
         queue = self._queue
+        loop = asyncio.get_running_loop()
         if queue.loop is None:
-            queue.loop = asyncio.get_running_loop() if queue.closed else self._bus.enter()
+            queue.loop = loop if queue.closed else self._bus.enter()
+        elif queue.loop is not loop:
+            raise WrongLoopError(f"{self!r} is taken from in another event loop")
         self._consumer = queue.note_consumer()
 
     def _raise_if_over(self) -> None:
@@ -239,8 +246,8 @@ class Subscription:
         self._queue.shared.rebind(self._queue, wanted)
 
     def statistics(self) -> SubscriptionStatistics:
-        """Return the counts of this moment, as a frozen snapshot."""
-        return statistics_of(self._queue)
+        """Return the counts of this moment, as a frozen snapshot. From any thread."""
+        return self._bus.ask(lambda: statistics_of(self._queue))
 
     def __del__(self) -> None:
         # The garbage collector may run this at any point of any thread, so the bus is only told.
@@ -285,8 +292,8 @@ class Work(Protocol):
 
 
 def statistics_of(queue: BoundedQueue, work: Work | None = None) -> SubscriptionStatistics:
-    """Return the counts of ``queue``. From any thread."""
-    counts = stable(queue.counts)
+    """Return the counts of ``queue``, on the loop's thread."""
+    counts = queue.counts()
     oldest = queue.oldest
     age = 0.0 if oldest is None else (datetime.now(UTC) - oldest.timestamp).total_seconds()
     return SubscriptionStatistics(

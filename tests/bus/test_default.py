@@ -298,3 +298,28 @@ async def test_a_thread_of_a_forked_child_does_not_take_the_parents_bus_for_a_se
     os.waitpid(child, 0)
     with os.fdopen(reader, "rb") as file:
         assert file.read() == b"0"
+
+
+def test_an_import_time_handle_is_unbound_from_any_thread_and_serves_no_bus_after():
+    calls, ready, done = [], threading.Event(), threading.Event()
+
+    async def main():
+        bus = edr.default_bus()
+        ready.set()
+        await asyncio.to_thread(done.wait)
+        await asyncio.sleep(0)
+        taken = await edr.emit(*ARGS)
+        await bus.settled()
+        return taken
+
+    handle = edr.bind(ALL, calls.append)
+    outcome = []
+    thread = threading.Thread(target=lambda: outcome.append(asyncio.run(main())))
+    thread.start()
+    ready.wait(10)
+    handle.unbind()
+    handle.unbind()
+    done.set()
+    thread.join(10)
+
+    assert (outcome, calls) == ([0], [])

@@ -1,6 +1,7 @@
 """A full queue, under each policy."""
 
 import asyncio
+import contextlib
 import logging
 import math
 
@@ -8,6 +9,7 @@ import pytest
 from support.consuming import is_balanced, take_ready, ticks
 from support.shuffled_loop import run
 
+import edr
 from edr import Bus, Gap, Overflow, SubscriptionOverflow, WouldDeadlock
 
 
@@ -359,3 +361,37 @@ async def test_the_line_and_the_gaps_stay_bounded(bus, emit):
     assert len(subscription._queue.items) == 2
     assert not subscription._queue._line
     assert take_ready(subscription) == [0, Gap(50)]
+
+
+async def test_an_event_put_back_before_a_gap_leaves_the_counts_true(bus):
+    subscription = bus.subscribe(capacity=2, overflow="drop_oldest", gaps=True)
+    for n in range(4):
+        bus.emit_nowait("app", "1", "ok", "info", {"n": n})
+    assert await anext(subscription) == edr.Gap(2)
+    event = await anext(subscription)
+    with contextlib.suppress(OSError), subscription.returning(event):
+        raise OSError
+    for n in range(4, 8):
+        bus.emit_nowait("app", "1", "ok", "info", {"n": n})
+        assert is_balanced(subscription.statistics())
+
+    assert take_ready(subscription) == [edr.Gap(4), 6, 7]
+
+
+@pytest.mark.parametrize("overflow", ["drop_oldest", "drop_newest", "close"])
+async def test_a_log_handler_may_emit_into_the_queue_whose_loss_is_told(bus, overflow):
+    class Emits(logging.Handler):
+        def emit(self, record):
+            bus.emit_anywhere("log", "1", "ok", "info", {"n": -1})
+
+    subscription, handler = bus.subscribe(capacity=2, overflow=overflow), Emits()
+    logging.getLogger("edr").addHandler(handler)
+    try:
+        for n in range(6):
+            bus.emit_nowait("app", "1", "ok", "info", {"n": n})
+            assert is_balanced(subscription.statistics())
+    finally:
+        logging.getLogger("edr").removeHandler(handler)
+
+    assert len(take_ready(subscription)) == 2
+    assert is_balanced(subscription.statistics())

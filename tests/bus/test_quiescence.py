@@ -1,13 +1,15 @@
 """Drain, settled and aclose: they end, they share, and what they leave they tell."""
 
 import asyncio
+import contextlib
 import logging
 
 import pytest
 from support.consuming import is_balanced, take_ready, ticks
 from support.shuffled_loop import run
 
-from edr import Binding, Bus, BusClosedError
+from edr import Binding, Bus, BusClosedError, WrongLoopError
+from edr.bus import inbox
 
 ALL = Binding()
 ARGS = ("app", "1", "ok", "info", {"n": 1})
@@ -239,3 +241,183 @@ async def test_aclose_lets_go_of_the_loop_between_slices():
     assert turns >= 4
     assert held
     assert bus.statistics().subscriptions == 0
+
+
+async def test_a_task_that_a_callback_once_began_is_not_taken_for_its_present_call(bus, emit):
+    handled, outcomes = [], []
+
+    async def callback(event):
+        n = event.body["n"]
+        if n == 0:
+            began.append(asyncio.create_task(drain()))
+        await asyncio.sleep(0)
+        handled.append(n)
+
+    async def drain():
+        await ticks(3)
+        outcomes.append(await bus.drain())
+
+    began = []
+    bus.bind(ALL, callback)
+    for n in range(10):
+        await emit(n)
+    await asyncio.sleep(0)
+    await began[0]
+
+    assert (handled, outcomes) == (list(range(10)), [{}])
+
+
+async def test_what_was_closed_and_still_holds_events_is_waited_for_and_told_of(bus, emit):
+    seen = []
+
+    async def consume():
+        async for event in subscription:
+            await asyncio.sleep(0)
+            seen.append(event.body["n"])
+
+    subscription, unread = bus.subscribe(), bus.subscribe(name="unread")
+    consumer = asyncio.create_task(consume())
+    for n in range(5):
+        await emit(n)
+    subscription.close()
+    unread.close()
+    assert await bus.settled(timeout=0.01) == {"unread": 5}
+    assert await bus.drain(timeout=0.01) == {"unread": 5}
+    await consumer
+
+    assert seen == list(range(5))
+    assert bus.statistics().dropped == {"closed": 5}
+
+
+async def test_an_event_that_was_put_back_is_not_lost_from_sight(bus, emit):
+    subscription = bus.subscribe(name="s")
+    await emit(1)
+    event = await anext(subscription)
+    bus.statistics()
+    with contextlib.suppress(OSError), subscription.returning(event):
+        raise OSError
+
+    assert (bus.statistics().pending, bus.statistics().delivered) == (1, 0)
+    assert await bus.settled(timeout=0.01) == {"s": 1}
+
+
+async def test_a_consumer_may_emit_while_it_drains_whatever_was_counted_before(bus):
+    async def forward():
+        async for event in source:
+            await asyncio.sleep(0)
+            bus.statistics()
+            taken.append(await bus.emit("second", "1", "ok", "info", event.body))
+
+    taken, source = [], bus.subscribe(app_name="first")
+    target = bus.subscribe(app_name="second")
+    forwarding = asyncio.create_task(forward())
+    await bus.emit("first", "1", "ok", "info", {"n": 1})
+    draining = asyncio.create_task(bus.drain(timeout=1))
+    await ticks(20)
+
+    assert taken == [1]
+    assert take_ready(target) == [1]
+    assert await draining == {}
+    await forwarding
+
+
+def test_one_that_refuses_all_that_comes_is_given_up():
+    async def scenario():
+        bus = Bus(stall_after=5)
+        dead = bus.subscribe(name="dead", capacity=1, overflow="drop_newest")
+
+        async def keep_emitting():
+            while True:
+                await bus.emit(*ARGS)
+                await asyncio.sleep(1)
+
+        emitting = asyncio.create_task(keep_emitting())
+        await asyncio.sleep(0.5)
+        began = asyncio.get_running_loop().time()
+        assert await bus.settled() == {"dead": 1}
+        assert asyncio.get_running_loop().time() - began == pytest.approx(5, abs=1)
+        emitting.cancel()
+        await dead.aclose()
+
+    run(scenario)
+
+
+async def test_a_drain_that_aclose_ends_tells_what_was_left(bus, emit):
+    held = bus.subscribe(name="held")
+    for n in range(5):
+        await emit(n)
+    draining = asyncio.create_task(bus.drain())
+    await ticks()
+    await bus.aclose()
+
+    assert await draining == {"held": 5}
+    assert held.statistics().dropped == {"closed": 5}
+
+
+async def test_a_program_that_cancels_all_tasks_while_it_drains_can_drain_again(bus, emit):
+    subscription = bus.subscribe(name="s")
+    await emit(1)
+    first = asyncio.create_task(bus.drain())
+    await ticks()
+    for task in asyncio.all_tasks() - {asyncio.current_task()}:
+        task.cancel()
+    await ticks()
+    assert first.cancelled()
+    assert await emit(2) == 1
+    assert await bus.drain(timeout=0.01) == {"s": 2}
+    assert subscription.statistics().dropped == {"closed": 2}
+
+
+async def test_an_emit_that_waits_for_a_look_up_is_not_cut_off_by_a_drain():
+    class Slow:
+        async def ancestors(self, account_id):
+            await ticks(5)
+            return []
+
+    seen = []
+    async with Bus(accounts=Slow()) as bus:
+        bus.bind(ALL, seen.append)
+        emitting = asyncio.create_task(bus.emit(*ARGS, "acme"))
+        await asyncio.sleep(0)
+
+    assert await emitting == 1
+    assert len(seen) == 1
+
+
+async def test_a_callback_may_hand_over_any_number_of_events_while_it_drains(bus, monkeypatch):
+    monkeypatch.setattr(inbox, "MAX_ON_THE_WAY", 3)
+    seen = []
+
+    def callback(event):
+        if event.body["n"] == 1:
+            for n in range(10, 20):
+                bus.emit_threadsafe("app", "1", "ok", "info", {"n": n})
+        seen.append(event.body["n"])
+
+    bus.bind(ALL, callback)
+    await bus.emit(*ARGS)
+    assert await bus.drain() == {}
+
+    assert seen == [1, *range(10, 20)]
+
+
+async def test_ends_from_another_loop_are_refused_and_after_its_end_they_are_no_error(bus, emit):
+    held = bus.subscribe()
+    await emit(1)
+    for end in (bus.drain, bus.aclose, lambda: anext(held)):
+        with pytest.raises(WrongLoopError):
+            await asyncio.to_thread(asyncio.run, wait_for(end))
+
+    loop, other = asyncio.new_event_loop(), Bus()
+
+    async def use():
+        other.enter()
+
+    await asyncio.to_thread(loop.run_until_complete, use())
+    loop.close()
+    await other.aclose()
+    assert "closed" in repr(other)
+
+
+async def wait_for(end):
+    return await end()

@@ -136,3 +136,24 @@ loop.close()
     assert done.returncode == 0
     assert "the event loop of <Bus 'mine'" in done.stderr
     assert "events left undone: 'kept' 1" in done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
+def test_a_first_signal_while_it_drains_already_cuts_nothing_off():
+    done = run_program("""
+@edr.on(edr.Binding(app_name="slow"))
+async def slow(event):
+    if event.body["n"] == 0:
+        os.kill(os.getpid(), signal.SIGTERM)
+    await asyncio.sleep(0.01)
+    print("slow")
+async def main():
+    for n in range(5):
+        await edr.emit("slow", "1", "ok", "info", {"n": n})
+    return "main's"
+print(edr.run(main()))
+""")
+
+    assert done.stdout.split().count("slow") == 5
+    assert done.stdout.splitlines()[-1] == "main's"
+    assert done.returncode == 0

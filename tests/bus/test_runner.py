@@ -197,3 +197,20 @@ async def test_what_a_call_would_not_run_is_no_callback(bus):
 def test_wrong_options_of_a_bus_are_refused(options):
     with pytest.raises((ValueError, TypeError)):
         Bus(**options)
+
+
+async def test_a_callback_that_cancels_itself_twice_gets_the_next_event(bus, emit):
+    seen = []
+
+    async def cancels(event):
+        seen.append(event.body["n"])
+        asyncio.current_task().cancel()
+        asyncio.current_task().cancel()
+        await asyncio.sleep(0)
+
+    bus.bind(ALL, cancels)
+    for n in range(3):
+        await emit(n)
+    await bus.settled()
+
+    assert seen == [0, 1, 2]
