@@ -94,6 +94,8 @@ class StreamReader(StreamReading):
         """Entries that are not acknowledged, by their position."""
         self._acks: dict[int, str] = {}
         """Acks that are not stored yet: position -> where to say so."""
+        self._acked: dict[int, None] = {}
+        """What was acknowledged lately: the server may have given it again just before."""
         self._looked_at_newest = 0
         self._hurry = asyncio.Event()
         self._acking: asyncio.Task[None] | None = None
@@ -256,7 +258,9 @@ class StreamReader(StreamReading):
 
     def _read(self, meta: Meta, subject: bytes, reply: bytes, payload: bytes) -> None:
         # What was called back, but is still in hand, or done with, is not given twice.
-        if meta.position not in self._held and meta.position not in self._acks:
+        if meta.position in self._acked:
+            self._say(meta.position, reply.decode())
+        elif meta.position not in self._held and meta.position not in self._acks:
             super()._read(meta, subject, reply, payload)
 
     def _give(self, entry: Entry, reply: bytes) -> None:
@@ -349,6 +353,9 @@ class StreamReader(StreamReading):
             await connection.ask(self._acks[last], b"+ACK", self._journal.timeout)
             for position in acks:
                 del self._acks[position]
+                self._acked[position] = None
+            for position in list(self._acked)[: -2 * self._max_unacked]:
+                del self._acked[position]
 
 
 def consumer_of(name: str) -> str:

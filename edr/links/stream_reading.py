@@ -155,7 +155,7 @@ class StreamReading:
         self._is_placed = False
         self._caught_up = False
         self._closed = False
-        self._is_asked = False
+        self._asker: asyncio.Task[Any] | None = None
         # Messages as they came, and what was made of those that were taken.
         self._raw: deque[tuple[bytes, bytes, bytes]] = deque()
         self._ready: deque[Entry | Gap] = deque()
@@ -202,9 +202,11 @@ class StreamReading:
             JournalError: it cannot be read now; or another task asks it.
             WrongJournal: it was to begin at a position that the journal never gave.
         """
-        if self._is_asked:
-            raise JournalError("another task waits for the next entry of this reading")
-        self._is_asked = True
+        while self._asker is not None:
+            if not self._asker.cancelling():
+                raise JournalError("another task waits for the next entry of this reading")
+            await asyncio.sleep(0)  # it was cancelled, and has not had its turn yet
+        self._asker = asyncio.current_task()
         try:
             while not self._ready:
                 if self._closed:
@@ -217,7 +219,7 @@ class StreamReading:
                     await self._fill()
             return self._ready.popleft()
         finally:
-            self._is_asked = False
+            self._asker = None
 
     def wake(self) -> None:
         """Look again: the connection was lost, or the journal is closed."""

@@ -125,11 +125,11 @@ async def test_aborting_a_connection_to_a_server_that_hangs_takes_no_time(own_se
     server.resume()
 
 
-async def test_a_server_that_is_not_there_is_named(own_server):
+async def test_a_server_that_is_not_there_is_no_riddle(own_server):
     server = own_server()
     server.kill()
     connection = nats_client.Connection()
-    with pytest.raises(OSError, match=str(server.port)):
+    with pytest.raises(OSError, match="111"):
         await open_to(connection, server.url)
     await connection.abort()
 
