@@ -62,6 +62,10 @@ FIRST_PAUSE = 0.05
 LONGEST_PAUSE = 2.0
 """Seconds between attempts, at most: what a thousand links may ask of a broker that comes back."""
 
+LASTED = 0.5
+"""Seconds for which a connection must have lasted to be followed by a quick second attempt: not one
+that ends as it begins."""
+
 LET_GO = 2.0
 """Seconds to end a connection in good order; one to a broker that hangs would never end."""
 
@@ -312,7 +316,7 @@ class Link(ABC):
             while not self._bus_is_closed():
                 self._up_since = inf
                 await self._attempt()
-                if loop.time() - self._up_since > pause:  # not one that ends as it begins
+                if loop.time() - self._up_since > min(pause, LASTED):
                     pause = FIRST_PAUSE
                 await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
                 pause = min(2 * pause, LONGEST_PAUSE)
