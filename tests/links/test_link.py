@@ -254,6 +254,41 @@ def test_cancelling_the_start_leaves_nothing_behind():
     with_link(check)
 
 
+def test_cancelling_who_waits_for_the_link_ends_nothing():
+    async def check(bus, broker, link):
+        broker.is_away = True
+        await link.start()
+        waiting = asyncio.create_task(link.ready())
+        await ticks()
+        waiting.cancel()
+        await asyncio.wait({waiting})
+        broker.is_away = False
+        await link.ready()
+
+        assert waiting.cancelled()
+        assert link.statistics().state is LinkState.UP
+
+    with_link(check)
+
+
+def test_a_cancelled_drain_has_stopped_the_inflow_and_can_be_repeated():
+    async def check(bus, broker, link):
+        broker.is_away = True
+        await link.start()
+        await emit(bus, 1)
+        draining = asyncio.create_task(link.drain())
+        await ticks()
+        draining.cancel()
+        await asyncio.wait({draining})
+        await emit(bus, 2)
+        broker.is_away = False
+
+        assert await link.drain() == 0
+        assert broker.taken == [1]
+
+    with_link(check)
+
+
 def test_what_comes_in_is_published_but_not_sent_back():
     async def check(bus, broker, link):
         subscription = bus.subscribe()
