@@ -32,6 +32,7 @@ from edr.journal import (
     ReaderInUse,
     ReaderStatus,
 )
+from edr.links.nats_client import address_of
 from edr.links.stream_api import NO_SUCH_CONSUMER, StreamApi, StreamError
 from edr.links.stream_appending import Appending
 from edr.links.stream_reader import StreamReader, consumer_of, reader_status
@@ -89,6 +90,8 @@ class JetStreamJournal:
             )
         if create and not max_bytes:
             raise ValueError("name max_bytes for a stream that is made: a full disk is worse")
+        urls = [url] if isinstance(url, str) else list(url)
+        where = ",".join(address_of(each) for each in urls)
         self._stream = stream
         self._bindings = bindings or (Binding(),)
         self.prefix = checked_prefix(prefix or f"edr-journal.{stream}")
@@ -108,7 +111,8 @@ class JetStreamJournal:
         self.corrupt = 0
         self._appending = Appending(stream, self.prefix, max_pending)
         self._session = StreamSession(
-            [url] if isinstance(url, str) else list(url),
+            urls,
+            where,
             config,
             create=create,
             timeout=timeout,

@@ -474,11 +474,16 @@ class Link(ABC):
             return
         ahead = (event.timestamp - datetime.now(UTC)).total_seconds()
         self._skew = max(self._skew, ahead)
+        wait = None
+        try:
+            if len(self._waits) < MAX_WAITS:
+                wait = self._bus.publish_soon(event, besides=self._outbox)
+            else:
+                self._bus.publish_nowait(event, besides=self._outbox)
+        except BusClosedError:
+            self._refused["closed"] += 1
+            raise
         self._delivered += 1
-        if len(self._waits) >= MAX_WAITS:
-            self._bus.publish_nowait(event, besides=self._outbox)
-            return
-        wait = self._bus.publish_soon(event, besides=self._outbox)
         if wait is not None:
             self._waits.add(wait)
             wait.add_done_callback(self._waits.discard)

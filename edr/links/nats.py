@@ -34,14 +34,14 @@ import logging
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import urlsplit
 
 from edr.bus import Bus, InterestWatch, Overflow
 from edr.errors import BusClosedError
 from edr.links.link import LONGEST_PAUSE, Link
-from edr.links.nats_client import A_TURN, OURS, Connection
+from edr.links.nats_client import A_TURN, OURS, Connection, address_of
 from edr.links.subject import (
     DEEP,
+    MOST_HOPS,
     PREFIX,
     checked_prefix,
     hops_of,
@@ -116,16 +116,17 @@ class NatsLink(Link):
         client: Mapping[str, Any] | None = None,
     ) -> None:
         urls = [url] if isinstance(url, str) else list(url)
-        for name_, value in (("max_patterns", max_patterns), ("max_hops", max_hops)):
-            if value < 1:
-                raise ValueError(f"{name_} must be at least 1, not {value}")
+        if max_patterns < 1:
+            raise ValueError(f"max_patterns must be at least 1, not {max_patterns}")
+        if not 1 <= max_hops <= MOST_HOPS:
+            raise ValueError(f"max_hops must be within 1 and {MOST_HOPS}, not {max_hops}")
         if OURS & set(client or ()):
             raise ValueError(f"the link itself decides on {', '.join(sorted(OURS))} of the client")
         if isinstance(receive, str) and receive != "wanted":
             raise ValueError(f'receive is "wanted" or a sequence of bindings, not {receive!r}')
         super().__init__(
             bus,
-            name or ",".join(_address(each) for each in urls),
+            name or ",".join(address_of(each) for each in urls),
             send=send,
             capacity=capacity,
             overflow=overflow,
@@ -380,15 +381,3 @@ async def _set_within(seconds: float, event: asyncio.Event) -> None:
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await event.wait()
-
-
-def _address(url: str) -> str:
-    """Return a server's address without what is secret in its URL.
-
-    Raises:
-        ValueError: it is no URL of a server.
-    """
-    parts = urlsplit(url if "://" in url else f"nats://{url}")
-    if parts.scheme not in {"nats", "tls", "ws", "wss"} or not parts.hostname:
-        raise ValueError(f"a NATS server is nats://host:port, or tls:// or wss://, not {url!r}")
-    return f"{parts.scheme}://{parts.hostname}:{parts.port or 4222}"

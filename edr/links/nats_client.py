@@ -19,6 +19,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
+from urllib.parse import urlsplit
 
 from uuid_utils import uuid7
 
@@ -49,6 +50,18 @@ _REFUSALS = ("authorization", "authentication", "credentials", "nkey", "user jwt
 def status_of(headers: bytes | None) -> int:
     """Return the status that the server put into ``headers``; 0 if there is none."""
     return int(headers[9:12]) if headers and headers[9:12].isdigit() else 0
+
+
+def address_of(url: str) -> str:
+    """Return a server's address without what is secret in its URL.
+
+    Raises:
+        ValueError: it is no URL of a server.
+    """
+    parts = urlsplit(url if "://" in url else f"nats://{url}")
+    if parts.scheme not in {"nats", "tls", "ws", "wss"} or not parts.hostname:
+        raise ValueError(f"a NATS server is nats://host:port, or tls:// or wss://, not {url!r}")
+    return f"{parts.scheme}://{parts.hostname}:{parts.port or 4222}"
 
 
 def new_inbox() -> str:
@@ -101,7 +114,8 @@ class Connection(Client):
             )
         except Exception as exc:
             fault = self.fault or exc  # what the library raises last may only say "no servers"
-            if any(word in str(fault).lower() for word in _REFUSALS):
+            words = str(fault).lower()
+            if any(word in words for word in _REFUSALS) and "timeout" not in words:
                 raise LinkRefused(f"the server does not let this link in: {fault}") from exc
             raise fault from exc
         assert self._reading_task is not None

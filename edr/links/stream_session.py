@@ -26,6 +26,7 @@ class StreamSession:
 
     Args:
         urls: of servers of one cluster.
+        where: the same, for those who read it: without passwords.
         config: of the stream: what is verified, and what is made.
         create: make it if it is not there.
         timeout: seconds to connect, and to be answered.
@@ -38,6 +39,7 @@ class StreamSession:
     def __init__(
         self,
         urls: Sequence[str],
+        where: str,
         config: Mapping[str, Any],
         *,
         create: bool,
@@ -59,6 +61,7 @@ class StreamSession:
         self.is_closed = False
         self._stream = config["name"]
         self._urls = urls
+        self._where = where
         self._config = config
         self._create = create
         self._timeout = timeout
@@ -101,7 +104,9 @@ class StreamSession:
             await self.stop()
         if opened.done():
             opened.result()
-        raise JournalError(f"journal {self._stream!r}: no server was reached: {self.error}")
+        raise JournalError(
+            f"journal {self._stream!r}: no server was reached at {self._where}: {self.error}"
+        )
 
     async def connected(self) -> StreamApi:
         """Return the API, waiting for a connection.
