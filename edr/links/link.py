@@ -62,7 +62,7 @@ FIRST_PAUSE = 0.05
 LONGEST_PAUSE = 2.0
 """Seconds between attempts, at most: what a thousand links may ask of a broker that comes back."""
 
-LASTED = 0.5
+LASTED = 0.1
 """Seconds for which a connection must have lasted to be followed by a quick second attempt: not one
 that ends as it begins."""
 
