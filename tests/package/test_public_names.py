@@ -88,3 +88,13 @@ def test_the_log_forgets_keys_beyond_its_bound():
         log.log(logging.DEBUG, str(n), "x")
 
     assert len(log._quiet_until) <= log.MAX_KEYS
+
+
+@pytest.mark.parametrize("name", ["NatsLink", "JetStreamJournal"])
+def test_a_link_whose_client_is_not_installed_says_what_to_install(name):
+    program = f"import sys; sys.modules['nats'] = None; import edr.links; edr.links.{name}"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+
+    assert "ImportError: links to NATS need nats-py: pip install 'edr[nats]'" in done.stderr
