@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import weakref
-from collections.abc import Callable, Coroutine, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar, Unpack, overload
 
 from edr.bus.bus import Bus
@@ -77,11 +77,14 @@ class ImportTimeHandle:
         mine = (self._bindings, self.callback)
         return mine == (bindings, callback) and is_same(self.payload, payload)
 
+    def bind_to(self, bus: Bus) -> Handle:
+        """Bind the callback to ``bus`` too."""
+        return bus.bind(self._bindings, self.callback, self.payload, **self._options)
+
     def serve(self, bus: Bus) -> None:
         """Bind the callback to ``bus`` too, in its loop, unless one of them is over by now."""
         if self in _bound_at_import and not bus.is_over:
-            handle = bus.bind(self._bindings, self.callback, self.payload, **self._options)
-            self._handles[handle] = bus.enter()
+            self._handles[self.bind_to(bus)] = bus.enter()
 
     def unbind(self) -> None:
         """End the binding in every bus, and serve no further one. Idempotent.
@@ -90,6 +93,8 @@ class ImportTimeHandle:
         """
         if self in _bound_at_import:
             _bound_at_import.remove(self)
+        if _override is not None:
+            _override.leave(self)
         for handle, loop in list(self._handles.items()):
             try:
                 handle.unbind()
@@ -101,12 +106,38 @@ class ImportTimeHandle:
 _bound_at_import: list[ImportTimeHandle] = []
 
 
+class _Override:
+    """A bus that is the default one for a while, and what it serves only so long."""
+
+    def __init__(self, bus: Bus) -> None:
+        self.bus = bus
+        self._handles = {handle: handle.bind_to(bus) for handle in _bound_at_import}
+
+    def serve(self, handle: ImportTimeHandle) -> None:
+        if not self.bus.is_over:
+            self._handles[handle] = handle.bind_to(self.bus)
+
+    def leave(self, handle: ImportTimeHandle) -> None:
+        bound = self._handles.pop(handle, None)
+        if bound is not None and not self.bus.is_over:
+            bound.unbind()
+
+    def end(self) -> None:
+        for handle in list(self._handles):
+            self.leave(handle)
+
+
+_override: _Override | None = None
+
+
 def default_bus() -> Bus:
     """Return the default bus of the running event loop; it is made on first use.
 
     Raises:
         WrongLoopError: no event loop runs in this thread.
     """
+    if _override is not None:
+        return _override.bus
     try:
         loop = asyncio.get_running_loop()
     except RuntimeError:
@@ -127,7 +158,26 @@ def default_bus() -> Bus:
 
 def existing_default_bus() -> Bus | None:
     """Return the default bus of the running event loop, if it has been used."""
+    if _override is not None:
+        return _override.bus
     return _buses.get(asyncio.get_running_loop())
+
+
+@contextmanager
+def override_default_bus(bus: Bus) -> Iterator[Bus]:
+    """Let ``bus`` be the default bus, whatever loop asks for one, until this ends; for tests.
+
+    What was bound at import time serves it meanwhile. It belongs to the loop that uses it first;
+    another one that runs at the same time gets the bus's ``WrongLoopError``, and not a bus of
+    which the test would know nothing. Overrides nest. The bus is not closed.
+    """
+    global _override  # noqa: PLW0603 - one for the process, as the default buses are
+    before, _override = _override, _Override(bus)
+    try:
+        yield bus
+    finally:
+        _override.end()
+        _override = before
 
 
 def emit(
@@ -255,6 +305,8 @@ def bind(
     Bus().bind(wanted, callback, payload, **options)  # a wrong argument is refused here and now
     handle = ImportTimeHandle(wanted, callback, payload, dict(options))
     _bound_at_import.append(handle)
+    if _override is not None:
+        _override.serve(handle)
     for loop, bus in list(_buses.items()):  # of other threads, or of a loop that pauses
         if not bus.is_over:
             with suppress(RuntimeError):

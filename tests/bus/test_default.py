@@ -10,6 +10,7 @@ from support.consuming import take_ready, ticks
 
 import edr
 from edr import Binding, Bus, Emitter, WrongLoopError
+from edr.bus import override_default_bus
 from edr.bus.default import _bound_at_import, _buses
 
 ALL = Binding()
@@ -323,3 +324,97 @@ def test_an_import_time_handle_is_unbound_from_any_thread_and_serves_no_bus_afte
     thread.join(10)
 
     assert (outcome, calls) == ([0], [])
+
+
+# A bus that is the default one for a while
+
+
+async def say_paused():
+    await edr.emit("app", "1", "ok", "info", {"status": "paused"})
+
+
+def test_what_was_bound_at_import_serves_the_bus_that_overrides_and_then_no_more():
+    seen = []
+    handle = edr.bind(edr.Binding(), lambda event: seen.append(event.app_name))
+
+    async def main():
+        await say_paused()
+        await bus.settled()
+
+    bus = edr.Bus()
+    try:
+        with override_default_bus(bus):
+            asyncio.run(main())
+        assert seen == ["app"]
+    finally:
+        handle.unbind()
+    assert bus.statistics().subscriptions == 0
+
+
+def test_what_is_bound_during_an_override_serves_it_too():
+    seen = []
+
+    async def main():
+        await say_paused()
+        await bus.settled()
+
+    bus = edr.Bus()
+    with override_default_bus(bus):
+        handle = edr.bind(edr.Binding(), lambda event: seen.append(event.app_name))
+        try:
+            asyncio.run(main())
+        finally:
+            handle.unbind()
+
+    assert seen == ["app"]
+
+
+async def test_overrides_nest_and_the_default_bus_comes_back():
+    own = edr.default_bus()
+    outer, inner = edr.Bus(), edr.Bus()
+    with override_default_bus(outer):
+        with override_default_bus(inner):
+            assert edr.default_bus() is inner
+        assert edr.default_bus() is outer
+    assert edr.default_bus() is own
+
+    for bus in (own, outer, inner):
+        await bus.aclose()
+
+
+def test_a_second_loop_hears_that_the_bus_belongs_to_another():
+    with override_default_bus(edr.Bus()):
+        loop = asyncio.new_event_loop()
+        try:
+            loop.run_until_complete(say_paused())
+            with pytest.raises(edr.WrongLoopError, match="another event loop"):
+                asyncio.run(say_paused())
+            loop.run_until_complete(edr.default_bus().aclose())
+        finally:
+            loop.close()
+
+
+def test_a_thread_without_a_loop_reaches_the_bus_that_overrides():
+    bus = edr.Bus()
+
+    async def main():
+        bus.enter()
+        await asyncio.to_thread(
+            lambda: edr.emit_threadsafe("thread", "1", "ok", "info", {}).result(5)
+        )
+
+    with override_default_bus(bus):
+        asyncio.run(main())
+
+    assert bus.statistics().emits == 1
+
+
+def test_run_drains_the_bus_that_overrides():
+    seen = []
+    bus = edr.Bus()
+    bus.bind(edr.Binding(), lambda event: seen.append(event.app_name))
+    with override_default_bus(bus):
+        edr.run(say_paused())
+
+    assert seen == ["app"]
+    assert bus.is_over
