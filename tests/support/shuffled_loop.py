@@ -1,96 +1,21 @@
-"""An event loop for tests: its time is virtual, and its order is shuffled, by a seed.
-
-**Time** stands still while anything is ready, and then jumps to the next timer; no test sleeps.
-If nothing is ready and no timer is left, nothing can ever happen again: that is a ``Deadlock``,
-raised at once and naming the tasks that wait.
-
-**Order.** The callbacks that are ready in one iteration of the loop run in an order drawn from
-the seed; with ``seed=None`` in the usual one. Everything else that asyncio promises holds: a
-callback runs once and in its loop's thread, a cancelled one not at all, none before its time, and
-what is scheduled while an iteration runs waits for the next one. So a task that yields once lets
-every ready task run, though maybe after itself. The only promise taken away is that callbacks run
-in the order in which they were scheduled. Code that is right without it is right for every order
-in which its peers, timers and I/O may become ready.
-
-It hooks into three seams of ``SelectorEventLoop``: its clock, its selector (which the loop asks to
-wait for the next timer), and ``_process_events`` (which it calls between waiting and running).
-"""
+"""The loop of ``edr.testing``, which begins each task at once where ``EDR_EAGER`` asks for it."""
 
 import asyncio
-import heapq
 import os
-import random
-import selectors
 
-HORIZON = 7 * 86_400.0
-"""Virtual seconds. What takes longer is a timer that re-arms itself while something else hangs."""
+from edr import testing
+from edr.testing import Deadlock
 
-
-class Deadlock(AssertionError):  # noqa: N818 - the usual word for it
-    """Nothing can happen any more. Raised by ``run``, past all handlers of the tasks."""
+__all__ = ["Deadlock", "ShuffledLoop", "run", "set_task_factory"]
 
 
-class _JumpingSelector(selectors.DefaultSelector):
-    """Where the loop would wait for its next timer, this moves its clock there."""
-
-    loop: "ShuffledLoop"
-
-    def select(self, timeout=None):
-        events = super().select(0)
-        if events or (timeout is not None and timeout <= 0):
-            return events
-        if self.loop.threads_at_work:
-            return super().select()  # threads are real, and so is the wait for them
-        if timeout is None or self.loop.now > HORIZON:
-            waiting = sorted(map(repr, asyncio.all_tasks(self.loop)))
-            raise Deadlock("\n  ".join([f"at {self.loop.now} s these wait for ever:", *waiting]))
-        self.loop.now += timeout
-        return events
-
-
-class ShuffledLoop(asyncio.SelectorEventLoop):
+class ShuffledLoop(testing.ShuffledLoop):
     def __init__(self, seed=None):
-        selector = _JumpingSelector()
-        selector.loop = self
-        super().__init__(selector)
-        self.now = 0.0
-        self.threads_at_work = 0
-        self._random = None if seed is None else random.Random(seed)
+        super().__init__(seed)
         set_task_factory(self)
-
-    def time(self):
-        return self.now
-
-    def _process_events(self, event_list):
-        super()._process_events(event_list)
-        if self._random is None:
-            return
-        # Timers that are due count as ready: the loop would append them, in order, after this.
-        while self._scheduled and self._scheduled[0].when() <= self.now + self._clock_resolution:
-            timer = heapq.heappop(self._scheduled)
-            timer._scheduled = False
-            self._ready.append(timer)
-        self._random.shuffle(self._ready)
-
-    def run_in_executor(self, executor, func, *args):
-        future = super().run_in_executor(executor, func, *args)
-        self.threads_at_work += 1
-        future.add_done_callback(self._thread_done)
-        return future
-
-    def _thread_done(self, _future):
-        self.threads_at_work -= 1
-
-    async def shutdown_default_executor(self, *args):
-        self.threads_at_work += 1  # a thread joins the others
-        try:
-            await super().shutdown_default_executor(*args)
-        finally:
-            self.threads_at_work -= 1
 
 
 def set_task_factory(loop):
-    """Have ``loop`` begin each task at once where ``EDR_EAGER`` asks for it."""
     if os.environ.get("EDR_EAGER"):
         loop.set_task_factory(asyncio.eager_task_factory)
     return loop

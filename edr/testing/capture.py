@@ -1,0 +1,41 @@
+"""``capture``: what the fixture of pytest does, as a context manager for any other place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from edr.bus import Bus, default_bus, override_default_bus
+from edr.errors import WrongLoopError
+from edr.testing.recorder import Recorder
+from edr.testing.recording_bus import EVERYTHING, RecordingBus
+
+
+@contextmanager
+def capture(bus: Bus | None = None) -> Iterator[Recorder]:
+    """Record what is emitted until the end of the block.
+
+    Args:
+        bus: whose events; by default those of the default bus. Outside of a loop, that of the
+            loop that will run inside the block.
+
+    With ``unittest``, say::
+
+        with edr.testing.capture() as captured:
+            await agents.pause("a1")
+        captured.assert_emitted(app_name="acdc", body={"status": ["paused"]})
+    """
+    if bus is None:
+        try:
+            bus = default_bus()
+        except WrongLoopError:  # no loop yet
+            recording = RecordingBus()
+            with override_default_bus(recording):
+                yield recording.recorder
+            return
+    recorder = Recorder()
+    bus.attach(recorder, EVERYTHING)
+    try:
+        yield recorder
+    finally:
+        bus.detach(recorder)

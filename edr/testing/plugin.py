@@ -1,0 +1,45 @@
+"""What the fixture ``edr_bus`` does. The plugin's door, ``pytest_edr``, imports this at first use.
+
+The fixture is a plain function: it holds no task, no scope and no loop of its own. So it works in
+whatever loop the test runs, of pytest-asyncio (strict and auto; a loop for each function, module
+or session) and of anyio's plugin, and in a test that calls ``asyncio.run`` itself. The bus belongs
+to the first loop that uses it. At the end that loop is either closed, and the bus with it, or it
+stands still, and runs once more, to close the bus.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from edr.bus import override_default_bus
+from edr.testing.recording_bus import RecordingBus
+
+
+@contextmanager
+def bus_of_test(
+    options: Mapping[str, Any], has_failed: Callable[[], bool]
+) -> Iterator[RecordingBus]:
+    """Make a bus the default one, close it at the end, and fail if it has leaks.
+
+    Args:
+        options: those of ``Bus``.
+        has_failed: whether the test did; then its traceback holds what it had, and a leak tells
+            nothing new.
+
+    Raises:
+        AssertionError: subscriptions are open still.
+    """
+    bus = RecordingBus(**options)
+    with override_default_bus(bus):
+        try:
+            yield bus
+            leaks = [] if has_failed() else bus.leaks()
+        finally:
+            bus.close_from_outside()
+    if leaks:
+        raise AssertionError(
+            "\n  ".join(["the test left subscriptions of edr_bus open:", *leaks])
+            + "\nend each with `async with edr.subscribe(...) as events:` or events.close()"
+        )

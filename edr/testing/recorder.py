@@ -1,0 +1,127 @@
+"""``Recorder``: takes note of every event of a bus, and says in a failing test what came instead.
+
+A recorder is a tap, not a subscription: it takes an event in the very call that emits it, whatever
+its level, account and queue. So an assertion needs no wait for delivery, nobody's counts change,
+and what an emit returns is what it returns without it. It keeps all events: a test is short.
+
+An assertion that fails is read by somebody who wonders why. So it does not only say that nothing
+matches: it shows the events that come nearest, and for each what keeps it from matching, in the
+words of ``Binding.explain``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from edr.records import Binding, Event
+
+NEAREST = 3
+"""Events that a failing assertion shows: what was meant is among the first, or not there."""
+
+LONGEST_BODY = 200
+"""Characters of a body that are shown."""
+
+
+class Recorder:
+    """The events of a bus since it was attached, in the order in which they were emitted.
+
+    Made by ``capture``; a ``RecordingBus`` has one. It may be read from any thread.
+    """
+
+    credit = 0
+    number = 0
+
+    def __init__(self) -> None:
+        self._events: list[Event] = []
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}, {len(self._events)} event(s)>"
+
+    def offer(self, event: Event) -> bool:
+        """Take note of ``event``; the bus calls this."""
+        self._events.append(event)
+        return False
+
+    offer_nowait = offer
+
+    @property
+    def events(self) -> tuple[Event, ...]:
+        """All of them so far."""
+        return tuple(self._events)
+
+    def clear(self) -> None:
+        """Forget what was emitted so far, to assert on what comes next."""
+        self._events.clear()
+
+    def assert_emitted(
+        self, binding: Binding | None = None, *, times: int | None = None, **fields: Any
+    ) -> list[Event]:
+        """Check that events were emitted which match, and return them.
+
+        Args:
+            binding: what they must match; or say it by its fields:
+                ``assert_emitted(app_name="acdc", body={"status": ["paused"]})``.
+                By fields events of every verbosity match, down to trace, unless one is named.
+            times: how many; by default one or more.
+            fields: those of a ``Binding``.
+
+        Raises:
+            AssertionError: there are more, fewer or none; the message shows which came nearest.
+            InvalidBinding: a field is unknown or wrong.
+        """
+        __tracebackhide__ = True
+        wanted, text = _binding(binding, fields)
+        matching = [event for event in self._events if wanted.matches(event)]
+        if len(matching) == times or (times is None and matching):
+            return matching
+        raise AssertionError(self._fault(wanted, text, matching, times))
+
+    def assert_not_emitted(self, binding: Binding | None = None, **fields: Any) -> None:
+        """Check that no event was emitted that matches; the arguments are ``assert_emitted``'s.
+
+        Raises:
+            AssertionError: there is one; the message shows it.
+            InvalidBinding: a field is unknown or wrong.
+        """
+        __tracebackhide__ = True
+        self.assert_emitted(binding, times=0, **fields)
+
+    def _fault(
+        self, wanted: Binding, text: str, matching: Sequence[Event], times: int | None
+    ) -> str:
+        number = "1 or more" if times is None else times
+        lines = [
+            f"{len(matching)} event(s) match {text}, wanted {number}; {len(self._events)} emitted."
+        ]
+        if len(matching) > (times or 0):
+            lines[0] += " They are:"
+            lines += [f"  {_line(event)}" for event in matching[: NEAREST + (times or 0)]]
+            return "\n".join(lines)
+        others = [event for event in self._events if not wanted.matches(event)]
+        if others:
+            lines[0] += " Nearest:"
+        reasons = [(wanted.explain(event), event) for event in others]
+        reasons.sort(key=lambda each: len(each[0]))  # stable: the earlier one first
+        for mismatches, event in reasons[:NEAREST]:
+            lines.append(f"  {_line(event)}")
+            lines += [f"      {mismatch}" for mismatch in mismatches]
+        return "\n".join(lines)
+
+
+def _binding(binding: Binding | None, fields: dict[str, Any]) -> tuple[Binding, str]:
+    """Return what is wanted, and how to write it: with what was said, and no more."""
+    if binding is None:
+        text = Binding(**fields).model_dump_json(exclude_unset=True)
+        return Binding(**{"verbosity": "trace", **fields}), text
+    if fields:
+        raise TypeError("give a binding, or its fields by name; not both")
+    return binding, binding.model_dump_json(exclude_unset=True)
+
+
+def _line(event: Event) -> str:
+    body = repr(event.body)
+    if len(body) > LONGEST_BODY:
+        body = f"{body[:LONGEST_BODY]}… ({len(body)} characters)"
+    account = "" if event.account_id is None else f" of {event.account_id}"
+    return f"{event.severity} {event.verbosity} {event.app_name}{account} {body}"
