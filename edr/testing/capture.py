@@ -1,4 +1,22 @@
-"""``capture``: what the fixture of pytest does, as a context manager for any other place."""
+"""``capture``: what the fixture of pytest does, as a context manager for any other place.
+
+Example::
+
+    import unittest
+    import edr, edr.testing
+
+    async def pause():
+        await edr.emit("acdc", "1", "ok", "info", {"status": "paused"})
+
+    class PauseTest(unittest.IsolatedAsyncioTestCase):
+        async def test_pause(self):
+            with edr.testing.capture() as captured:
+                await pause()
+            captured.assert_emitted(app_name="acdc", body={"status": ["paused"]}, times=1)
+
+    suite = unittest.defaultTestLoader.loadTestsFromTestCase(PauseTest)
+    assert suite.run(unittest.TestResult()).wasSuccessful()
+"""
 
 from __future__ import annotations
 
@@ -18,12 +36,6 @@ def capture(bus: Bus | None = None) -> Iterator[Recorder]:
     Args:
         bus: whose events; by default those of the default bus. Outside of a loop, that of the
             loop that will run inside the block.
-
-    With ``unittest``, say::
-
-        with edr.testing.capture() as captured:
-            await agents.pause("a1")
-        captured.assert_emitted(app_name="acdc", body={"status": ["paused"]})
     """
     if bus is None:
         try:

@@ -7,6 +7,21 @@ and what an emit returns is what it returns without it. It keeps all events: a t
 An assertion that fails is read by somebody who wonders why. So it does not only say that nothing
 matches: it shows the events that come nearest, and for each what keeps it from matching, in the
 words of ``Binding.explain``.
+
+Example::
+
+    import asyncio
+    import edr
+    from edr.testing import capture
+
+    async def main():
+        async with edr.Bus() as bus:
+            with capture(bus) as captured:
+                await bus.emit("acdc", "1", "ok", "info", {"status": "paused"})
+        captured.assert_emitted(app_name="acdc", body={"status": ["paused"]}, times=1)
+        captured.assert_not_emitted(severity="warning")
+
+    asyncio.run(main())
 """
 
 from __future__ import annotations

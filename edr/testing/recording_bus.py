@@ -8,6 +8,20 @@ which are open still.
 Callbacks are no leaks: they end with the bus. Nor is a subscription that nobody holds any more,
 since the bus lets go of it by itself, nor one that has ended with its loop, which tells what that
 left undone.
+
+Example::
+
+    import asyncio
+    from edr.testing import RecordingBus
+
+    async def main():
+        async with RecordingBus() as bus:
+            events = bus.subscribe(name="screen")
+            (leak,) = bus.leaks()
+            assert leak.startswith("subscription 'screen', made in main, ")
+            events.close()
+
+    asyncio.run(main())
 """
 
 from __future__ import annotations

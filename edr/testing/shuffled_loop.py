@@ -15,7 +15,9 @@ in which its peers, timers and I/O may become ready.
 It hooks into three seams of ``SelectorEventLoop``: its clock, its selector (which the loop asks to
 wait for the next timer), and ``_process_events`` (which it calls between waiting and running).
 
-An hour takes no time, and a fault of one order in a thousand is found by its seed::
+An hour takes no time, and a fault of one order in a thousand is found by its seed.
+
+Example::
 
     import asyncio
     from edr.testing import run

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import edr
+import edr.adapters
 import edr.records.pattern
 import edr.testing
 import edr.wire
@@ -16,7 +17,7 @@ import edr.wire
 ROOT = Path(edr.__file__).parents[1]
 # A house that none of the others may import, and that itself may import all of these, is not
 # listed: its own docstring says what it needs.
-PACKAGES = [edr, edr.records, edr.records.pattern, edr.bus, edr.wire, edr.testing]
+PACKAGES = [edr, edr.records, edr.records.pattern, edr.bus, edr.wire, edr.testing, edr.adapters]
 
 # What several modules do together: how a bus begins and ends.
 WITHOUT_A_MODULE = {"lifecycle"}
@@ -75,7 +76,7 @@ def test_what_is_pure_knows_no_event_loop_and_no_thread(package):
 
 
 def test_the_tests_mirror_the_package():
-    for package in ("records", "bus", "wire", "testing"):
+    for package in ("records", "bus", "wire", "testing", "adapters"):
         for path in (ROOT / "tests" / package).glob("test_*.py"):
             name = path.stem.removeprefix("test_")
             module = ROOT / "edr" / package / f"{name}.py"

@@ -1,0 +1,152 @@
+"""OpenTelemetry: the counts of a bus as metrics, and its events as log records.
+
+Example::
+
+    import asyncio
+    import edr
+    from edr.adapters.opentelemetry import export_events, instrument
+
+    async def main():
+        async with edr.Bus() as bus:
+            instrument(bus)
+            export_events(bus, edr.Binding(severity="warning"))
+            await bus.emit("billing", "5.1", "warning", "warn", {"rate": None}, account_id="acme")
+
+    asyncio.run(main())
+
+It uses the API package alone, so without an SDK that a program has set up, it does nothing.
+
+**Metrics** are those of ``edr.adapters.measures``: ``edr.emits``, ``edr.dropped`` (with
+``reason``), ``edr.subscription.pending`` (with ``subscription``) and so on.
+
+**Events** are LogRecords named by their app, with the body as body, the time of the event,
+severity numbers 1, 5, 9, 13, 17, 21 for trace, debug, info, warn, error and fatal, and as
+attributes ``edr.id``, ``edr.app.name``, ``edr.app.version``, ``edr.node``, ``edr.severity`` and,
+where there is one, ``edr.account.id`` and ``edr.account.tree``.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from edr.adapters.measures import Measure, Measures
+from edr.bus import Bus, Handle
+from edr.records import Binding, Event, Verbosity
+
+try:
+    from opentelemetry._logs import LoggerProvider, LogRecord, SeverityNumber, get_logger
+    from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation, get_meter
+except ImportError as exc:
+    raise ImportError("this needs opentelemetry-api: pip install 'edr[opentelemetry]'") from exc
+
+SCOPE = "edr"
+
+_SEVERITIES = {
+    Verbosity.TRACE: SeverityNumber.TRACE,
+    Verbosity.DEBUG: SeverityNumber.DEBUG,
+    Verbosity.INFO: SeverityNumber.INFO,
+    Verbosity.WARN: SeverityNumber.WARN,
+    Verbosity.ERROR: SeverityNumber.ERROR,
+    Verbosity.FATAL: SeverityNumber.FATAL,
+}
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def instrument(bus: Bus, *, meter_provider: MeterProvider | None = None) -> None:
+    """Measure ``bus`` whenever metrics are read, in whatever thread, for as long as it lives.
+
+    Args:
+        bus: what to measure; once. Of two buses make two providers, or one view of both.
+        meter_provider: where to; by default the global one.
+    """
+    meter = get_meter(SCOPE, meter_provider=meter_provider)
+    measures = Measures(bus)
+    readings = _Readings(measures)
+    for measure in measures.read():
+        name = f"edr.{measure.name.replace('subscription_', 'subscription.', 1)}"
+        unit = "s" if measure.unit == "seconds" else f"{{{measure.unit.removesuffix('s')}}}"
+        create = (
+            meter.create_observable_counter
+            if measure.kind == "counter"
+            else meter.create_observable_gauge
+        )
+        create(name, [readings.callback(measure.name)], unit, measure.help)
+
+
+class _Readings:
+    """Gives each instrument its part of a reading, and reads anew when one has had its part.
+
+    All instruments are asked one after the other; what they show shall be of one moment.
+    """
+
+    def __init__(self, measures: Measures) -> None:
+        self._measures = measures
+        self._lock = threading.Lock()
+        self._parts: dict[str, Measure] = {}
+
+    def callback(self, name: str) -> Callable[[CallbackOptions], Iterable[Observation]]:
+        def observe(_options: CallbackOptions) -> Iterable[Observation]:
+            measure = self._take(name)
+            if measure is None:
+                return []
+            return [
+                Observation(value, dict(zip(measure.labels, labels, strict=True)))
+                for labels, value in measure.values.items()
+            ]
+
+        return observe
+
+    def _take(self, name: str) -> Measure | None:
+        with self._lock:
+            if name not in self._parts:
+                self._parts = {measure.name: measure for measure in self._measures.read()}
+            return self._parts.pop(name, None)
+
+
+def export_events(
+    bus: Bus, *bindings: Binding, logger_provider: LoggerProvider | None = None, **options: Any
+) -> Handle:
+    """Export each event that any of ``bindings`` matches; without one, what the default matches.
+
+    Args:
+        bus: whose events.
+        bindings: which of them.
+        logger_provider: where to; by default the global one. Its processor should be one that
+            batches: it is called on the loop's thread.
+        options: those of ``Bus.bind``.
+
+    Returns:
+        A handle, to ``unbind`` it.
+    """
+    logger = get_logger(SCOPE, logger_provider=logger_provider)
+
+    def export(event: Event) -> None:
+        logger.emit(_record(event))
+
+    return bus.bind(bindings or Binding(), export, **{"name": "export_events", **options})
+
+
+def _record(event: Event) -> LogRecord:
+    attributes: dict[str, Any] = {
+        "edr.id": event.id,
+        "edr.app.name": event.app_name,
+        "edr.app.version": event.app_version,
+        "edr.node": event.node,
+        "edr.severity": event.severity.value,
+    }
+    if event.account_id is not None:
+        attributes["edr.account.id"] = event.account_id
+    if event.account_tree:
+        attributes["edr.account.tree"] = event.account_tree
+    return LogRecord(
+        timestamp=(event.timestamp - _EPOCH) // _MICROSECOND * 1000,
+        severity_text=event.verbosity.value,
+        severity_number=_SEVERITIES[event.verbosity],
+        body=event.model_dump()["body"],
+        attributes=attributes,
+        event_name=event.app_name,
+    )

@@ -1,0 +1,91 @@
+import asyncio
+
+import pytest
+
+import edr
+
+prometheus_client = pytest.importorskip("prometheus_client")
+
+from prometheus_client import CollectorRegistry, generate_latest  # noqa: E402
+from prometheus_client.openmetrics import exposition  # noqa: E402
+from prometheus_client.openmetrics import parser as openmetrics  # noqa: E402
+from prometheus_client.parser import text_string_to_metric_families  # noqa: E402
+
+from edr.adapters.prometheus import Collector  # noqa: E402
+
+NAME = 'a "quoted" \\ name\nof two lines'
+
+
+@pytest.fixture
+async def registry(bus, emit):
+    registry = CollectorRegistry()
+    registry.register(Collector(bus, {"service": "shop"}))
+    held = bus.subscribe(name=NAME, capacity=1, overflow="drop_oldest")
+    await emit(1)
+    await emit(2)
+    yield registry
+    held.close()
+
+
+def samples(families):
+    return {
+        (sample.name, *sorted(sample.labels.items())): sample.value
+        for family in families
+        for sample in family.samples
+    }
+
+
+async def test_the_page_is_what_the_official_parser_reads(registry):
+    page = generate_latest(registry).decode()
+    families = list(text_string_to_metric_families(page))
+    found = samples(families)
+    own = ("service", "shop"), ("subscription", NAME)
+
+    assert found["edr_emits_total", own[0]] == 2
+    assert found["edr_subscription_offered_total", *own] == 2
+    assert found["edr_subscription_dropped_total", ("reason", "overflow"), *own] == 1
+    assert found["edr_subscription_pending", *own] == 1
+    assert found["edr_subscription_oldest_age_seconds", *own] >= 0
+    assert {family.type for family in families} == {"counter", "gauge"}
+    assert all(family.documentation for family in families)
+
+
+async def test_the_page_is_open_metrics_too(registry):
+    page = exposition.generate_latest(registry).decode()
+    found = samples(openmetrics.text_string_to_metric_families(page))
+
+    assert found["edr_offered_total", ("service", "shop")] == 2
+
+
+async def test_two_buses_in_one_registry_are_told_apart_or_refused(registry):
+    other = edr.Bus()
+    with pytest.raises(ValueError, match="edr_emits"):
+        registry.register(Collector(other))
+    await other.aclose()
+
+
+async def test_each_page_that_a_thread_reads_is_well_formed_while_subscriptions_come_and_go(
+    bus, registry
+):
+    done = asyncio.Event()
+
+    def scrape():
+        pages = []
+        while not done.is_set() or not pages:
+            pages.append(generate_latest(registry).decode())
+        return pages
+
+    scraper = asyncio.create_task(asyncio.to_thread(scrape))
+    for n in range(300):
+        async with bus.subscribe(name=f"worker {n % 5}"), bus.subscribe():
+            await bus.emit("app", "1", "ok", "info", {"n": n})
+            await asyncio.sleep(0)
+    done.set()
+
+    for page in await scraper:
+        names = [
+            (sample.name, *sorted(sample.labels.items()))
+            for family in text_string_to_metric_families(page)
+            for sample in family.samples
+        ]
+        assert len(names) == len(set(names))
