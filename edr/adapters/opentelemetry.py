@@ -39,8 +39,10 @@ from edr.records import Binding, Event, Verbosity
 try:
     from opentelemetry._logs import LoggerProvider, LogRecord, SeverityNumber, get_logger
     from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation, get_meter
-except ImportError as exc:
-    raise ImportError("this needs opentelemetry-api: pip install 'edr[opentelemetry]'") from exc
+except ImportError as _missing:
+    raise ImportError(
+        "this needs opentelemetry-api: pip install 'edr[opentelemetry]'"
+    ) from _missing
 
 SCOPE = "edr"
 

@@ -38,12 +38,11 @@ from edr.bus import Bus
 
 try:
     from prometheus_client import Metric
-    from prometheus_client.registry import Collector as BaseCollector
-except ImportError as exc:
-    raise ImportError("this needs prometheus-client: pip install 'edr[prometheus]'") from exc
+except ImportError as _missing:
+    raise ImportError("this needs prometheus-client: pip install 'edr[prometheus]'") from _missing
 
 
-class Collector(BaseCollector):
+class Collector:
     """Collects the measures of a bus whenever a page is made. From any thread.
 
     Args:

@@ -58,8 +58,8 @@ from edr.records import Binding, Event
 
 try:
     import structlog
-except ImportError as exc:
-    raise ImportError("this needs structlog: pip install 'edr[structlog]'") from exc
+except ImportError as _missing:
+    raise ImportError("this needs structlog: pip install 'edr[structlog]'") from _missing
 
 _LEVELS = {
     "trace": 5,

@@ -67,10 +67,10 @@ class Emitter:
         bus: Bus | None = None,
         fields: Mapping[str, Any] | None = None,
     ) -> None:
-        self.app_name = app_name
-        self.app_version = app_version
-        self.account_id = account_id
-        self.bus = bus
+        self.app_name: str = app_name
+        self.app_version: str = app_version
+        self.account_id: str | None = account_id
+        self.bus: Bus | None = bus
         self.fields: Mapping[str, Any] = dict(fields or {})
 
     def __repr__(self) -> str:

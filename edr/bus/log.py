@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from time import monotonic
 
-logger = logging.getLogger("edr")
+logger: logging.Logger = logging.getLogger("edr")
 
 
 class RateLimitedLog:

@@ -47,6 +47,7 @@ from edr.records import Binding, Event
 if TYPE_CHECKING:
     from edr.bus.statistics import Totals
 
+current_task: Callable[[asyncio.AbstractEventLoop | None], asyncio.Task[Any] | None]
 if TYPE_CHECKING or sys.version_info >= (3, 12):
     current_task = asyncio.current_task
 else:
@@ -124,8 +125,8 @@ class Ticket:
     __slots__ = ("_waiter", "admitted", "item", "queue")
 
     def __init__(self, queue: BoundedQueue, item: Event | Gap) -> None:
-        self.queue = queue
-        self.item = item
+        self.queue: BoundedQueue = queue
+        self.item: Event | Gap = item
         self.admitted: bool | None = None
         """Whether the queue has, or had, the event; ``None`` while that is open."""
         self._waiter: asyncio.Future[None] | None = None
@@ -220,13 +221,13 @@ class BoundedQueue:
         *,
         gaps: bool = False,
     ) -> None:
-        self.number = number
+        self.number: int = number
         """Counts the queues of the bus: a later one has a higher number."""
-        self.capacity = capacity
-        self.overflow = overflow
-        self.closed = False
-        self.stalled = False
-        self.is_told_of = False
+        self.capacity: int = capacity
+        self.overflow: Overflow = overflow
+        self.closed: bool = False
+        self.stalled: bool = False
+        self.is_told_of: bool = False
         """Whether the log has told of a loss here, and will sum up those that follow."""
         self.error: SubscriptionOverflow | None = None
         """What ends the iteration in place of StopAsyncIteration."""
@@ -237,9 +238,9 @@ class BoundedQueue:
         frames, and they the subscription, which would never be collected."""
         self._sharers: list[weakref.ref[asyncio.Task[Any]]] | None = None
 
-        self.credit = 0
+        self.credit: int = 0
         self._granted = 0
-        self.watch = True
+        self.watch: bool = True
         # A deque takes 760 bytes, and most of a million subscriptions are idle: it, and all
         # that only an overflow needs, is made when it is first used.
         self.items: deque[Event | Gap] | None = None
@@ -253,7 +254,7 @@ class BoundedQueue:
         self._climbing = False
         self._refusals = 0
         self._gaps = gaps
-        self.shared = shared
+        self.shared: Shared = shared
         self._name = name
         self._taken_at = 0.0
         self._timer: asyncio.TimerHandle | None = None

@@ -44,10 +44,10 @@ class Registry:
         self, routes: Routes, stall_after: float, wake: Callable[[Callable[[], None]], None]
     ) -> None:
         self.stall_after = stall_after
-        self.totals = Totals()
+        self.totals: Totals = Totals()
         self.active: dict[BoundedQueue, None] = {}
         self._closing: dict[BoundedQueue, None] = {}
-        self.losses = LossLog()
+        self.losses: LossLog = LossLog()
         self._log = RateLimitedLog()
         self._routes = routes
         self._wake = wake

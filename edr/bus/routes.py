@@ -25,7 +25,7 @@ from typing import Any, Protocol
 
 from edr.bus.interest import InterestWatch, OnInterest, Places
 from edr.bus.queue import BoundedQueue, Ticket
-from edr.bus.template import Template, TemplateKey
+from edr.bus.template import Stamp, Template, TemplateKey
 from edr.records import (
     Binding,
     Branch,
@@ -91,8 +91,8 @@ class Route:
     )
 
     def __init__(self, template: Template, routes: Routes) -> None:
-        self.template = template
-        self.stamp = template.stamp
+        self.template: Template = template
+        self.stamp: Stamp = template.stamp
         self._routes = routes
         self._answers_at = 0
         # Who wants the events of an account, with the tree for which that was found.

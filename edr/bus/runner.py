@@ -80,7 +80,7 @@ class _Worker(asyncio.Task[None]):
     down must. Both look alike in the callback, and only here can they be told apart.
     """
 
-    own_cancels = 0
+    own_cancels: int = 0
     call: Handling | None = None
     """The call of the callback that runs in it now."""
 
@@ -120,11 +120,11 @@ class CallbackRunner:
         self.bus = bus
         self.callback = callback
         self.payload = payload
-        self.failed = 0
+        self.failed: int = 0
         """Events on which the callback failed, after its last retry."""
-        self.retried = 0
+        self.retried: int = 0
         """Further calls, after one that failed."""
-        self.in_flight = 0
+        self.in_flight: int = 0
         """Events in the hands of the callback."""
         self._options = options
         self._subscription = subscription

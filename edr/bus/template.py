@@ -9,7 +9,7 @@ would each cost more than all the rest of an emit; see ``benchmarks/bench_event.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple, Never, TypeAlias, TypeVar
 
@@ -79,9 +79,9 @@ class Template:
             InvalidEvent: one is wrong.
         """
         app_name, app_version, severity, verbosity = key
-        self.app_name = _checked_name(app_name, "app_name")
-        self.severity = _checked_level(severity, "severity", _SEVERITIES)
-        self.verbosity = _checked_level(verbosity, "verbosity", _VERBOSITIES)
+        self.app_name: str = _checked_name(app_name, "app_name")
+        self.severity: Severity = _checked_level(severity, "severity", _SEVERITIES)
+        self.verbosity: Verbosity = _checked_level(verbosity, "verbosity", _VERBOSITIES)
         self._fields: dict[str, Any] = {
             "account_id": None,
             "account_tree": (),
@@ -123,6 +123,10 @@ class Template:
         _set_extra(event, None)
         _set_private(event, None)
         return event
+
+
+Stamp: TypeAlias = Callable[[Mapping[str, Any], datetime, str | None, tuple[str, ...]], Event]
+"""``Template.stamp`` of one template."""
 
 
 class Draft(NamedTuple):

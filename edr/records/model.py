@@ -16,7 +16,7 @@ from edr.errors import InvalidBinding, InvalidEvent
 class FrozenModel(BaseModel):
     """A model that cannot change, takes no unknown field, and raises ``_invalid``."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
     _invalid: ClassVar[type[InvalidEvent | InvalidBinding]]
 
     def __init__(self, /, **data: Any) -> None:

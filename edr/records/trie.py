@@ -165,7 +165,7 @@ class _App(Generic[T]):
     __slots__ = ("below", "changes", "everyone", "own")
 
     def __init__(self) -> None:
-        self.changes = 0
+        self.changes: int = 0
         """Counts what came and went of what is bound to accounts."""
         self.everyone: _Buckets[T] = ()
         # Most apps use one of the three; an empty dict for each of these would double the node.
@@ -212,7 +212,7 @@ class Branch(Generic[T]):
     __slots__ = ("_any_app", "_app", "cell", "everyone")
 
     def __init__(self, cell: int, app: _App[T], any_app: _App[T]) -> None:
-        self.cell = cell
+        self.cell: int = cell
         """The bit of the event's levels: a spot bears upon it if its ``cells`` have it."""
         self._app = app
         self._any_app = any_app

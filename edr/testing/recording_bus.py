@@ -54,7 +54,7 @@ class RecordingBus(Bus):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**{"debug": True, **options})
-        self.recorder = Recorder()
+        self.recorder: Recorder = Recorder()
         self.loop: asyncio.AbstractEventLoop | None = None
         """The event loop that it belongs to, once one has used it."""
         self._is_binding = False

@@ -88,9 +88,9 @@ class ShuffledLoop(asyncio.SelectorEventLoop):
         selector = _JumpingSelector()
         selector.loop = self
         super().__init__(selector)
-        self.now = 0.0
+        self.now: float = 0.0
         """Seconds since the loop was made, as it counts them."""
-        self.threads_at_work = 0
+        self.threads_at_work: int = 0
         self._random = None if seed is None else random.Random(seed)  # noqa: S311 - no secret
 
     def time(self) -> float:

@@ -7,7 +7,7 @@ from bisect import bisect_left, bisect_right, insort
 from math import inf
 from typing import Final, Generic
 
-from edr.records.pattern.tables import EntryT, Held, Table
+from edr.records.pattern.tables import EntryT, Held, Probe, Table
 from edr.records.pattern.values import Number, Range
 
 
@@ -37,7 +37,7 @@ class RangeTable(Table[Range, EntryT]):
         # By the number of low bits that a fork spans, then by the bits above them.
         self._forks: dict[int, dict[int, _Fork[EntryT]]] = {}
         self._held: dict[Range, Held[EntryT]] = {}
-        self.probe = self._probe
+        self.probe: Probe[EntryT] = self._probe
 
     def link(self, operand: Range) -> None:
         held = self._held[operand] = Held(operand.test(), self.postings[operand])

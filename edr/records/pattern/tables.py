@@ -77,7 +77,7 @@ class FoldedTable(Table[str, EntryT]):
 
     def __init__(self) -> None:
         super().__init__()
-        self.probe = lambda text: self.postings.get(fold(text))
+        self.probe: Probe[EntryT] = lambda text: self.postings.get(fold(text))
 
 
 class AffixTable(Table[str, EntryT]):
@@ -92,7 +92,7 @@ class AffixTable(Table[str, EntryT]):
         self._cut = cut
         self._read = read
         self._lengths: Counter[int] = Counter()
-        self.probe = self._probe
+        self.probe: Probe[EntryT] = self._probe
 
     def link(self, operand: str) -> None:
         self._lengths[len(operand)] += 1
@@ -134,7 +134,7 @@ class PieceTable(Table[str, EntryT]):
     def __init__(self) -> None:
         super().__init__()
         self._lengths: Counter[int] = Counter()
-        self.probe = self._probe
+        self.probe: Probe[EntryT] = self._probe
 
     def link(self, operand: str) -> None:
         self._lengths[len(operand)] += 1
@@ -168,8 +168,8 @@ class Held(Generic[EntryT]):
     __slots__ = ("accepts", "entries")
 
     def __init__(self, accepts: Callable[[Any], bool], entries: dict[EntryT, None]) -> None:
-        self.accepts = accepts
-        self.entries = entries
+        self.accepts: Callable[[Any], bool] = accepts
+        self.entries: dict[EntryT, None] = entries
 
 
 class WildcardTable(Table[Wildcard, EntryT]):
@@ -190,7 +190,7 @@ class WildcardTable(Table[Wildcard, EntryT]):
         self._endings: AffixTable[Held[EntryT]] = AffixTable(ending)
         self._pieces: PieceTable[Held[EntryT]] = PieceTable()
         self._chosen: dict[Wildcard, tuple[_Literals[EntryT], str, Held[EntryT]]] = {}
-        self.probe = self._probe
+        self.probe: Probe[EntryT] = self._probe
 
     def link(self, operand: Wildcard) -> None:
         held = Held(operand.test(), self.postings[operand])
@@ -243,7 +243,7 @@ class NetworkTable(Table["Network", EntryT]):
         super().__init__()
         # By IP version and number of host bits: the blocks by their network bits.
         self._blocks: dict[tuple[int, int], dict[int, Network]] = {}
-        self.probe = self._probe
+        self.probe: Probe[EntryT] = self._probe
 
     def link(self, operand: Network) -> None:
         mask, bits = self._place(operand)
