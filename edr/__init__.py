@@ -14,6 +14,7 @@ from typing import Any as _Any
 from edr.bus import (
     AccountResolver,
     AccountTree,
+    AnyHandle,
     Batches,
     Bus,
     BusStatistics,
@@ -70,6 +71,7 @@ __version__ = "0.1.0"
 __all__ = [
     "AccountResolver",
     "AccountTree",
+    "AnyHandle",
     "Batches",
     "Binding",
     "BindingIndex",

@@ -10,7 +10,7 @@ Promises: see the table in the README.
 
 from edr.bus.accounts import AccountResolver, AccountTree
 from edr.bus.bus import Bus
-from edr.bus.callbacks import Handle
+from edr.bus.callbacks import AnyHandle, Handle
 from edr.bus.default import (
     ImportTimeHandle,
     bind,
@@ -44,6 +44,7 @@ from edr.bus.subscription import Batches, Subscription
 __all__ = [
     "AccountResolver",
     "AccountTree",
+    "AnyHandle",
     "Batches",
     "Bus",
     "BusStatistics",

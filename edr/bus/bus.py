@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from threading import get_ident
-from typing import Any, TypeVar, Unpack, overload
+from typing import Any, Literal, TypeVar, Unpack, overload
 
 from edr.bus.accounts import AccountResolver
-from edr.bus.callbacks import Handle, OnOptions, bindings_of, decorator
+from edr.bus.callbacks import Handle, OnOptions, SubscribeOptions, bindings_of, decorator
 from edr.bus.emission import Emission, checked_event
 from edr.bus.interest import InterestWatch, OnInterest
 from edr.bus.options import choice, function, plain_function, seconds, whole_number
-from edr.bus.overflow import Overflow
+from edr.bus.overflow import AnyOverflow, Gap, Overflow
 from edr.bus.routes import Tap
 from edr.bus.runner import (
     NO_PAYLOAD,
@@ -88,15 +88,23 @@ class Bus(Emission):
 
     # Subscribe
 
+    @overload
+    def subscribe(
+        self, *bindings: Binding, gaps: Literal[False] = False, **options: Unpack[SubscribeOptions]
+    ) -> Subscription: ...
+    @overload
+    def subscribe(
+        self, *bindings: Binding, gaps: bool, **options: Unpack[SubscribeOptions]
+    ) -> Subscription[Event | Gap]: ...
     def subscribe(
         self,
         *bindings: Binding,
         capacity: int = 1024,
-        overflow: Overflow | str = Overflow.BLOCK,
+        overflow: AnyOverflow = Overflow.BLOCK,
         name: str | None = None,
         gaps: bool = False,
         **wanted: Unpack[BindingFields],
-    ) -> Subscription:
+    ) -> Subscription[Any]:
         """Subscribe to what any of ``bindings`` matches; without one, to the default binding.
 
         The fields of one binding may be given as keywords: ``subscribe(severity="warning")``.
@@ -125,7 +133,7 @@ class Bus(Emission):
         return Subscription(self, queue)
 
     def watch_interest(
-        self, on_change: OnInterest, *, besides: Subscription | None = None
+        self, on_change: OnInterest, *, besides: Subscription[Any] | None = None
     ) -> InterestWatch:
         """Tell ``on_change(spot, wanted)`` of each spot of the trie that is wanted, or no longer.
 
@@ -164,7 +172,7 @@ class Bus(Emission):
         *,
         name: str | None = None,
         capacity: int = 1024,
-        overflow: Overflow | str = Overflow.BLOCK,
+        overflow: AnyOverflow = Overflow.BLOCK,
         concurrency: int = 1,
         timeout: float | None = None,
         retries: int = 0,

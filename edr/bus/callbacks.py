@@ -3,14 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator
-from typing import Any, TypedDict, TypeVar
+from typing import Any, Protocol, TypedDict, TypeVar
 
-from edr.bus.overflow import Overflow
+from edr.bus.overflow import AnyOverflow
 from edr.bus.runner import Callback, CallbackRunner, OnError
 from edr.bus.statistics import SubscriptionStatistics
 from edr.records import Binding, BindingFields, checked_bindings
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class AnyHandle(Protocol):
+    """What any ``bind`` returns, before a loop runs or within one."""
+
+    @property
+    def bindings(self) -> tuple[Binding, ...]:
+        """What was bound."""
+        ...
+
+    @property
+    def callback(self) -> Callback:
+        """What is called."""
+        ...
+
+    @property
+    def payload(self) -> Any:
+        """Its second argument, if it has one."""
+        ...
+
+    def unbind(self) -> None:
+        """End the binding now. Idempotent."""
+        ...
 
 
 class Handle:
@@ -103,12 +126,20 @@ class Handles:
             del self._alike[_key_of(handle)]
 
 
+class SubscribeOptions(BindingFields, total=False):
+    """What ``subscribe`` takes beside ``gaps``: its options, and the fields of one binding."""
+
+    name: str | None
+    capacity: int
+    overflow: AnyOverflow
+
+
 class BindOptions(TypedDict, total=False):
     """The options of ``bind``."""
 
     name: str | None
     capacity: int
-    overflow: Overflow | str
+    overflow: AnyOverflow
     concurrency: int
     timeout: float | None
     retries: int

@@ -7,16 +7,24 @@ import concurrent.futures
 import weakref
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import Any, TypeVar, Unpack, overload
+from typing import Any, Literal, TypeVar, Unpack, overload
 
 from edr.bus.bus import Bus
-from edr.bus.callbacks import BindOptions, Handle, OnOptions, decorator, is_same
+from edr.bus.callbacks import (
+    AnyHandle,
+    BindOptions,
+    Handle,
+    OnOptions,
+    SubscribeOptions,
+    decorator,
+    is_same,
+)
 from edr.bus.loop_bound import is_loop_running
-from edr.bus.overflow import Overflow
+from edr.bus.overflow import AnyOverflow, Gap, Overflow
 from edr.bus.runner import NO_PAYLOAD, Callback
 from edr.bus.subscription import Subscription
 from edr.errors import WrongLoopError
-from edr.records import Binding, BindingFields, Event, Severity, Verbosity
+from edr.records import AnySeverity, AnyVerbosity, Binding, BindingFields, Event
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -71,6 +79,11 @@ class ImportTimeHandle:
 
     def __repr__(self) -> str:
         return f"<ImportTimeHandle of {self.callback!r}>"
+
+    @property
+    def bindings(self) -> tuple[Binding, ...]:
+        """What was bound."""
+        return self._bindings
 
     def is_of(self, bindings: tuple[Binding, ...], callback: Callback, payload: Any) -> bool:
         """Tell whether it was bound with just these."""
@@ -183,8 +196,8 @@ def override_default_bus(bus: Bus) -> Iterator[Bus]:
 def emit(
     app_name: str,
     app_version: str,
-    severity: Severity | str,
-    verbosity: Verbosity | str,
+    severity: AnySeverity,
+    verbosity: AnyVerbosity,
     body: Mapping[str, Any],
     account_id: str | None = None,
 ) -> Coroutine[Any, Any, int]:
@@ -200,8 +213,8 @@ def publish(event: Event) -> Coroutine[Any, Any, int]:
 def emit_nowait(
     app_name: str,
     app_version: str,
-    severity: Severity | str,
-    verbosity: Verbosity | str,
+    severity: AnySeverity,
+    verbosity: AnyVerbosity,
     body: Mapping[str, Any],
     account_id: str | None = None,
 ) -> int:
@@ -212,8 +225,8 @@ def emit_nowait(
 def emit_threadsafe(
     app_name: str,
     app_version: str,
-    severity: Severity | str,
-    verbosity: Verbosity | str,
+    severity: AnySeverity,
+    verbosity: AnyVerbosity,
     body: Mapping[str, Any],
     account_id: str | None = None,
 ) -> concurrent.futures.Future[int]:
@@ -249,8 +262,8 @@ def _bus_for_thread() -> Bus:
 def emit_anywhere(
     app_name: str,
     app_version: str,
-    severity: Severity | str,
-    verbosity: Verbosity | str,
+    severity: AnySeverity,
+    verbosity: AnyVerbosity,
     body: Mapping[str, Any],
     account_id: str | None = None,
 ) -> bool:
@@ -275,14 +288,22 @@ def publish_anywhere(event: Event) -> bool:
     return _bus_for_thread().publish_anywhere(event)
 
 
+@overload
+def subscribe(
+    *bindings: Binding, gaps: Literal[False] = False, **options: Unpack[SubscribeOptions]
+) -> Subscription: ...
+@overload
+def subscribe(
+    *bindings: Binding, gaps: bool, **options: Unpack[SubscribeOptions]
+) -> Subscription[Event | Gap]: ...
 def subscribe(
     *bindings: Binding,
     capacity: int = 1024,
-    overflow: Overflow | str = Overflow.BLOCK,
+    overflow: AnyOverflow = Overflow.BLOCK,
     name: str | None = None,
     gaps: bool = False,
     **wanted: Unpack[BindingFields],
-) -> Subscription:
+) -> Subscription[Any]:
     """``Bus.subscribe`` on the default bus."""
     return default_bus().subscribe(
         *bindings, capacity=capacity, overflow=overflow, name=name, gaps=gaps, **wanted
@@ -294,7 +315,7 @@ def bind(
     callback: Callback,
     payload: Any = NO_PAYLOAD,
     **options: Unpack[BindOptions],
-) -> Handle | ImportTimeHandle:
+) -> AnyHandle:
     """``Bus.bind`` on the default bus; without a running loop, on that of each loop to come."""
     if is_loop_running():
         return default_bus().bind(bindings, callback, payload, **options)

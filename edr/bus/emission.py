@@ -32,7 +32,7 @@ from edr.bus.runner import is_inside
 from edr.bus.subscription import Subscription, queue_of
 from edr.bus.template import Draft, Template, TemplateKey, checked_account
 from edr.errors import BusClosedError, InvalidEvent, WrongLoopError, kind_of
-from edr.records import Event, FrozenDict, Severity, Verbosity, snapshot
+from edr.records import AnySeverity, AnyVerbosity, Event, FrozenDict, snapshot
 
 # Bound once: emit would look the class up, and its method, each time.
 _now = datetime.now
@@ -73,8 +73,8 @@ class Emission(Ending):
         self,
         app_name: str,
         app_version: str,
-        severity: Severity | str,
-        verbosity: Verbosity | str,
+        severity: AnySeverity,
+        verbosity: AnyVerbosity,
         body: Mapping[str, Any],
         account_id: str | None = None,
     ) -> int:
@@ -127,7 +127,7 @@ class Emission(Ending):
         admitted = put_all(queues, event, tickets)
         return admitted + await settle(tickets) if tickets else admitted
 
-    async def publish(self, event: Event, *, besides: Subscription | None = None) -> int:
+    async def publish(self, event: Event, *, besides: Subscription[Any] | None = None) -> int:
         """Emit an event that exists already, as it is: from a file, a broker, another bus.
 
         Args:
@@ -142,7 +142,7 @@ class Emission(Ending):
         return admitted + await settle(tickets) if tickets else admitted
 
     def publish_soon(
-        self, event: Event, *, besides: Subscription | None = None
+        self, event: Event, *, besides: Subscription[Any] | None = None
     ) -> asyncio.Task[int] | None:
         """Emit an event that exists already, and let a task of the bus wait for what is full.
 
@@ -158,7 +158,7 @@ class Emission(Ending):
         put_all(self._wanted_by(event, besides), event, tickets)
         return self._spawn(settle(tickets)) if tickets else None
 
-    def publish_nowait(self, event: Event, *, besides: Subscription | None = None) -> int:
+    def publish_nowait(self, event: Event, *, besides: Subscription[Any] | None = None) -> int:
         """Emit an event that exists already, without waiting, as ``emit_nowait`` does."""
         return sum([queue.offer_nowait(event) for queue in self._wanted_by(event, besides)])
 
@@ -166,8 +166,8 @@ class Emission(Ending):
         self,
         app_name: str,
         app_version: str,
-        severity: Severity | str,
-        verbosity: Verbosity | str,
+        severity: AnySeverity,
+        verbosity: AnyVerbosity,
         body: Mapping[str, Any],
         account_id: str | None = None,
     ) -> int:
@@ -206,8 +206,8 @@ class Emission(Ending):
         self,
         app_name: str,
         app_version: str,
-        severity: Severity | str,
-        verbosity: Verbosity | str,
+        severity: AnySeverity,
+        verbosity: AnyVerbosity,
         body: Mapping[str, Any],
         account_id: str | None = None,
     ) -> Future[int]:
@@ -230,8 +230,8 @@ class Emission(Ending):
         self,
         app_name: str,
         app_version: str,
-        severity: Severity | str,
-        verbosity: Verbosity | str,
+        severity: AnySeverity,
+        verbosity: AnyVerbosity,
         body: Mapping[str, Any],
         account_id: str | None = None,
     ) -> bool:
@@ -302,7 +302,9 @@ class Emission(Ending):
         loop: asyncio.AbstractEventLoop = self._loop
         return loop
 
-    def _wanted_by(self, event: Event, besides: Subscription | None) -> tuple[BoundedQueue, ...]:
+    def _wanted_by(
+        self, event: Event, besides: Subscription[Any] | None
+    ) -> tuple[BoundedQueue, ...]:
         if get_ident() != self._thread or current_task(self._loop) is None:
             self._enter_to_emit()
         fields = checked_event(event).__dict__
@@ -331,8 +333,8 @@ class Emission(Ending):
         self,
         app_name: str,
         app_version: str,
-        severity: Severity | str,
-        verbosity: Verbosity | str,
+        severity: AnySeverity,
+        verbosity: AnyVerbosity,
         body: Mapping[str, Any],
         account_id: str | None,
     ) -> Draft:

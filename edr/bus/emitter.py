@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Self
 
 from edr.bus import default
 from edr.bus.bus import Bus
-from edr.records import Severity, Verbosity
+from edr.records import AnySeverity, AnyVerbosity, Severity, Verbosity
 
 
 class _Context(NamedTuple):
@@ -88,8 +88,8 @@ class Emitter:
 
     def emit(
         self,
-        severity: Severity | str,
-        verbosity: Verbosity | str,
+        severity: AnySeverity,
+        verbosity: AnyVerbosity,
         body: Mapping[str, Any],
         account_id: str | None = None,
     ) -> Coroutine[Any, Any, int]:
@@ -98,8 +98,8 @@ class Emitter:
 
     def emit_nowait(
         self,
-        severity: Severity | str,
-        verbosity: Verbosity | str,
+        severity: AnySeverity,
+        verbosity: AnyVerbosity,
         body: Mapping[str, Any],
         account_id: str | None = None,
     ) -> int:
@@ -110,8 +110,8 @@ class Emitter:
 
     def emit_threadsafe(
         self,
-        severity: Severity | str,
-        verbosity: Verbosity | str,
+        severity: AnySeverity,
+        verbosity: AnyVerbosity,
         body: Mapping[str, Any],
         account_id: str | None = None,
     ) -> concurrent.futures.Future[int]:
@@ -122,8 +122,8 @@ class Emitter:
 
     def emit_anywhere(
         self,
-        severity: Severity | str,
-        verbosity: Verbosity | str,
+        severity: AnySeverity,
+        verbosity: AnyVerbosity,
         body: Mapping[str, Any],
         account_id: str | None = None,
     ) -> bool:
@@ -136,7 +136,7 @@ class Emitter:
         self,
         body: Mapping[str, Any],
         *,
-        verbosity: Verbosity | str = Verbosity.INFO,
+        verbosity: AnyVerbosity = Verbosity.INFO,
         account_id: str | None = None,
     ) -> Coroutine[Any, Any, int]:
         """``emit`` of severity ok; to be awaited."""
@@ -146,7 +146,7 @@ class Emitter:
         self,
         body: Mapping[str, Any],
         *,
-        verbosity: Verbosity | str = Verbosity.WARN,
+        verbosity: AnyVerbosity = Verbosity.WARN,
         account_id: str | None = None,
     ) -> Coroutine[Any, Any, int]:
         """``emit`` of severity warning; to be awaited."""
@@ -156,7 +156,7 @@ class Emitter:
         self,
         body: Mapping[str, Any],
         *,
-        verbosity: Verbosity | str = Verbosity.ERROR,
+        verbosity: AnyVerbosity = Verbosity.ERROR,
         account_id: str | None = None,
     ) -> Coroutine[Any, Any, int]:
         """``emit`` of severity critical; to be awaited."""
@@ -164,11 +164,11 @@ class Emitter:
 
     def _values(
         self,
-        severity: Severity | str,
-        verbosity: Verbosity | str,
+        severity: AnySeverity,
+        verbosity: AnyVerbosity,
         body: Mapping[str, Any],
         account_id: str | None,
-    ) -> tuple[str, str, Severity | str, Verbosity | str, Mapping[str, Any], str | None]:
+    ) -> tuple[str, str, AnySeverity, AnyVerbosity, Mapping[str, Any], str | None]:
         around = _context.get()
         if (around.fields or self.fields) and isinstance(body, Mapping):
             body = {**around.fields, **self.fields, **body}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Literal, TypeAlias
 
 
 class Overflow(StrEnum):
@@ -24,6 +25,10 @@ class Overflow(StrEnum):
     CLOSE = "close"
     """The subscription ends; its iterator raises ``SubscriptionOverflow`` after what was
     queued: for consumers that would rather start over than miss something."""
+
+
+AnyOverflow: TypeAlias = Overflow | Literal["block", "drop_oldest", "drop_newest", "close"]
+"""What names a policy."""
 
 
 class DropReason(StrEnum):

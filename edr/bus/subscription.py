@@ -13,7 +13,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Generic, Protocol, Self
+
+from typing_extensions import TypeVar
 
 from edr.bus.options import seconds, whole_number
 from edr.bus.queue import BoundedQueue, current_task
@@ -23,6 +25,10 @@ from edr.records import Binding, Event, checked_bindings
 
 _NOBODY = object()
 """Has taken before any task has. Not None, which is current_task outside of any task."""
+
+
+Item_co = TypeVar("Item_co", covariant=True, default=Event)
+"""What a subscription gives: events, or with ``gaps=True`` gaps too."""
 
 
 class SubscriptionBus(Protocol):
@@ -45,12 +51,15 @@ class SubscriptionBus(Protocol):
         ...
 
 
-class Subscription:
+class Subscription(Generic[Item_co]):
     """The events of one subscription, each once, in the order in which they were accepted.
 
     Made by ``subscribe``, and registered from then on. Iterate it with ``async for``, or take
     with ``anext``; several tasks may share it, then each event goes to one of them. It ends
     with ``async with``, ``close``, ``aclose``, or when nothing refers to it any more.
+
+    For type checkers ``Subscription`` is one of events, and with ``gaps=True`` it is a
+    ``Subscription[Event | Gap]``.
     """
 
     __slots__ = ("__weakref__", "_bus", "_consumer", "_queue")
@@ -72,7 +81,7 @@ class Subscription:
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> Event:
+    async def __anext__(self) -> Item_co:
         """Return the next event, waiting until there is one.
 
         With ``gaps=True`` a ``Gap`` is returned where events were dropped.
@@ -121,7 +130,7 @@ class Subscription:
         if self._queue.closed:
             raise StopAsyncIteration
 
-    def take(self, limit: int | None = None) -> list[Event]:
+    def take(self, limit: int | None = None) -> list[Item_co]:
         """Take what is queued, without waiting: an empty list if nothing is.
 
         Args:
@@ -142,7 +151,7 @@ class Subscription:
             raise queue.error.with_traceback(None)
         return taken
 
-    def batches(self, size: int, *, within: float = 0.0) -> Batches:
+    def batches(self, size: int, *, within: float = 0.0) -> Batches[Item_co]:
         """Iterate over batches of events: for sinks, to which each call is dear.
 
         A batch holds 1 to ``size`` events, in their order: ``size`` of them as soon as so many are
@@ -256,12 +265,12 @@ class Subscription:
             queue.shared.abandon(queue)
 
 
-class Batches:
+class Batches(Generic[Item_co]):
     """The batches of a subscription, to iterate over. Made by ``Subscription.batches``."""
 
     __slots__ = ("_size", "_subscription", "_within")
 
-    def __init__(self, subscription: Subscription, size: int, within: float) -> None:
+    def __init__(self, subscription: Subscription[Item_co], size: int, within: float) -> None:
         self._subscription = subscription
         self._size = size
         self._within = within
@@ -269,7 +278,7 @@ class Batches:
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> list[Event]:
+    async def __anext__(self) -> list[Item_co]:
         """Return the next batch. Cancellation: safe; a cancelled call has taken nothing."""
         while True:
             await self._subscription.ready(self._size, within=self._within)
@@ -278,7 +287,7 @@ class Batches:
                 return batch
 
 
-def queue_of(subscription: Subscription) -> BoundedQueue:
+def queue_of(subscription: Subscription[Any]) -> BoundedQueue:
     """Return what ``subscription`` takes from: the bus's business, not its user's."""
     return subscription._queue  # noqa: SLF001 - here, so that nobody else need do it
 

@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, Wi
 
 from edr.errors import InvalidBinding, join_path, kind_of
 from edr.records.event import Event
-from edr.records.levels import Severity, Verbosity
+from edr.records.levels import AnySeverity, AnyVerbosity, Severity, Verbosity
 from edr.records.model import FrozenModel
 from edr.records.pattern import Mismatch, Pattern, pattern_json_schema
 
@@ -90,9 +90,9 @@ class BindingFields(TypedDict, total=False):
     account_id: str | Sequence[str]
     include_descendants: bool
     app_name: str | Sequence[str]
-    severity: Severity | str | Sequence[Severity | str]
+    severity: AnySeverity | Sequence[AnySeverity]
     exact_severity: bool
-    verbosity: Verbosity | str | Sequence[Verbosity | str]
+    verbosity: AnyVerbosity | Sequence[AnyVerbosity]
     exact_verbosity: bool
     body: Pattern | Mapping[str, Any] | None
 
@@ -140,9 +140,9 @@ class Binding(FrozenModel):
             account_id: str | Sequence[str] = WILDCARD,
             include_descendants: bool = False,
             app_name: str | Sequence[str] = WILDCARD,
-            severity: Severity | str | Sequence[Severity | str] = Severity.OK,
+            severity: AnySeverity | Sequence[AnySeverity] = Severity.OK,
             exact_severity: bool = False,
-            verbosity: Verbosity | str | Sequence[Verbosity | str] = Verbosity.INFO,
+            verbosity: AnyVerbosity | Sequence[AnyVerbosity] = Verbosity.INFO,
             exact_verbosity: bool = False,
             body: Pattern | Mapping[str, Any] | None = None,
         ) -> None: ...

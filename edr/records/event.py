@@ -19,7 +19,7 @@ from uuid_utils import uuid7
 
 from edr.errors import InvalidEvent, kind_of
 from edr.records.body import FrozenDict, snapshot
-from edr.records.levels import Severity, Verbosity
+from edr.records.levels import AnySeverity, AnyVerbosity, Severity, Verbosity
 from edr.records.model import FrozenModel
 
 GREGORIAN_TO_UNIX = 62_167_219_200
@@ -115,8 +115,8 @@ class Event(FrozenModel):
             *,
             app_name: str,
             app_version: str,
-            severity: Severity | str,
-            verbosity: Verbosity | str,
+            severity: AnySeverity,
+            verbosity: AnyVerbosity,
             body: Mapping[str, Any],
             account_id: str | None = None,
             account_tree: Sequence[str] = (),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from functools import cache
-from typing import Self, TypeVar
+from typing import Literal, Self, TypeAlias, TypeVar
 
 L = TypeVar("L", bound="_Level")
 
@@ -70,3 +70,10 @@ class Verbosity(_Level):
     WARN = "warn"
     ERROR = "error"
     FATAL = "fatal"
+
+
+AnySeverity: TypeAlias = Severity | Literal["ok", "warning", "critical"]
+"""What names a severity. As literals, so that a type checker finds one that does not exist."""
+
+AnyVerbosity: TypeAlias = Verbosity | Literal["trace", "debug", "info", "warn", "error", "fatal"]
+"""What names a verbosity."""
