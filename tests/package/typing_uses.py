@@ -1,0 +1,93 @@
+"""What users write, for type checkers alone: nothing here is run.
+
+Each line that ends in ``# mistake`` is one, and both mypy and pyright must say so, and of no other
+line; ``test_typing.py`` holds them to it.
+"""
+
+from __future__ import annotations
+
+from typing import assert_type
+
+import edr
+from edr import Binding, Bus, Event, Gap, Subscription
+
+bus = Bus()
+emitter = edr.Emitter("billing", "5.1")
+
+
+# What is right
+
+
+async def emits() -> None:
+    assert_type(await edr.emit("billing", "5.1", "ok", "info", {"rate": 2}), int)
+    assert_type(await bus.emit("a", "1", edr.Severity.OK, edr.Verbosity.INFO, {}, "acme"), int)
+    assert_type(bus.emit_nowait("a", "1", "warning", "warn", {}), int)
+    assert_type(bus.emit_anywhere("a", "1", "critical", "fatal", {}), bool)
+    assert_type(bus.emit_threadsafe("a", "1", "ok", "trace", {}).result(), int)
+    await emitter.warning({"rate": None}, verbosity="error")
+    with edr.context("acme", request_id="r1"):
+        await emitter.bind(user="u1").emit("ok", "info", {})
+
+
+async def consumes(severity: edr.Severity) -> None:
+    async with edr.subscribe(Binding(severity="warning"), app_name=["a", "b"]) as events:
+        assert_type(events, Subscription[Event])
+        async for event in events:
+            assert_type(event, Event)
+        assert_type(await anext(events), Event)
+        assert_type(events.take(), list[Event])
+        async for batch in events.batches(10, within=1.0):
+            assert_type(batch, list[Event])
+    async for item in bus.subscribe(gaps=True, overflow="drop_oldest", severity=severity):
+        assert_type(item, Event | Gap)
+        print(item.missed if isinstance(item, Gap) else item.body)
+
+
+def holds(events: Subscription) -> list[str]:
+    return [event.app_name for event in events.take()]
+
+
+@edr.on
+async def plain(event: Event) -> None: ...
+
+
+@edr.on(app_name="billing", retries=2, overflow=edr.Overflow.CLOSE)
+def chosen(event: Event) -> None: ...
+
+
+@bus.on(Binding(), payload="p")
+async def with_payload(event: Event, payload: str) -> None: ...
+
+
+assert_type(bus.bind([Binding()], plain, timeout=1.0), edr.Handle)
+handle: edr.AnyHandle = edr.bind(Binding(), plain, retries=3)
+handle.unbind()
+print(handle.bindings, handle.callback, handle.payload)
+stored: Binding = Binding(account_id="acme", severity=["ok"], body={"status": ["paused"]})
+
+
+# What is wrong
+
+
+async def mistakes(event: Event, events: Subscription) -> None:
+    await edr.emit("billing", "5.1", "okk", "info", {})  # mistake
+    await bus.emit("billing", "5.1", "ok", "warning", {})  # mistake
+    await emitter.emit("warn", "warn", {})  # mistake
+    await bus.emit("billing", "5.1", "ok", "info", ["a list"])  # mistake
+    bus.emit("billing", "5.1", "ok", "info", {})  # mistake
+    await bus.emit_nowait("billing", "5.1", "ok", "info", {})  # mistake
+    Binding(severity="error")  # mistake
+    Binding(app="billing")  # mistake
+    bus.subscribe(overflow="drop_old")  # mistake
+    bus.bind(Binding(), plain, retires=3)  # mistake
+    async for item in edr.subscribe(gaps=True):
+        print(item.body)  # mistake
+    for each in events:  # mistake
+        print(each)
+    event.body["rate"] = 3  # mistake
+    Bus(accounts={"shop": "acme"})  # mistake
+    edr.run(emits)  # mistake
+
+
+@edr.on(retires=3)  # mistake
+async def decorated(event: Event) -> None: ...
