@@ -268,6 +268,11 @@ class BoundedQueue:
         """The name it was given, or one made of its number."""
         return self._name or f"{UNNAMED}{self.number}"
 
+    @property
+    def is_named(self) -> bool:
+        """Whether it was given a name."""
+        return self._name is not None
+
     # Accounting
 
     @property

@@ -210,6 +210,14 @@ async def test_what_is_subscribed_is_listed_with_all_there_is_to_say(bus, emit):
     assert (second.name, third.name) == ("audit #2", "audit")
 
 
+async def test_those_that_were_given_a_name_can_be_listed_alone(bus):
+    held = [bus.subscribe(), bus.subscribe(name="audit"), bus.subscribe()]
+    bus.bind(Binding(), print)
+
+    assert [each.name for each in bus.subscriptions(named=True)] == ["audit", "print"]
+    assert len(bus.subscriptions()) == len(held) + 1
+
+
 async def test_a_name_is_free_again_when_all_who_had_it_are_gone(bus):
     for _ in range(3):
         subscription = bus.subscribe(name="a #2")
