@@ -10,7 +10,8 @@ after that is counted anew. But the sum over those that are called ``audit`` doe
 them goes. So what is added up here is what each of them counted since the last reading. What one
 counted between the last reading and its end is in the sums of the bus alone.
 
-From any thread, and from several at once. Cost: some 20 µs for each subscription.
+From any thread, and from several at once. Cost: some 60 µs for each subscription that has a name,
+and a twentieth of one for each that has none.
 """
 
 from __future__ import annotations
@@ -25,7 +26,6 @@ from typing import Literal, TypeAlias
 
 from edr.bus import Bus, SubscriptionStatistics
 
-_UNNAMED = re.compile(r"subscription-\d+(?: #\d+)?")
 _NUMBER = re.compile(r" #\d+$")
 
 Values: TypeAlias = Mapping[tuple[str, ...], float]
@@ -129,9 +129,7 @@ class Measures:
         for named in self._named.values():
             named.living = []
         last, self._last = self._last, {}
-        for info in bus.subscriptions():
-            if _UNNAMED.fullmatch(info.name):
-                continue
+        for info in bus.subscriptions(named=True):
             now = self._last[info.name] = info.statistics
             named = self._named[_NUMBER.sub("", info.name)]
             named.living.append(now)
