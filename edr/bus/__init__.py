@@ -10,7 +10,7 @@ Promises: see the table in the README.
 
 from edr.bus.accounts import AccountResolver, AccountTree
 from edr.bus.bus import Bus
-from edr.bus.callbacks import AnyHandle, Handle
+from edr.bus.callbacks import AnyHandle, Handle, SubscribeOptions
 from edr.bus.default import (
     ImportTimeHandle,
     bind,
@@ -55,6 +55,7 @@ __all__ = [
     "ImportTimeHandle",
     "InterestWatch",
     "Overflow",
+    "SubscribeOptions",
     "Subscription",
     "SubscriptionInfo",
     "SubscriptionStatistics",

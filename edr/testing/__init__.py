@@ -9,7 +9,9 @@ With pytest there is nothing to import. The plugin, which is installed with edr,
 
 ``edr_bus`` is the default bus of this test, a ``RecordingBus``. A fixture of your own named
 ``edr_bus_options`` returns the arguments of ``Bus`` for it. ``-p no:pytest_edr`` takes the plugin
-away. Without pytest the same is::
+away. Without pytest the same is said so.
+
+Example::
 
     import asyncio
     import edr, edr.testing

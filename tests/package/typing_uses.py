@@ -6,10 +6,12 @@ line; ``test_typing.py`` holds them to it.
 
 from __future__ import annotations
 
-from typing import assert_type
+from typing import Literal, assert_type
 
 import edr
+import edr.typed
 from edr import Binding, Bus, Event, Gap, Subscription
+from edr.testing import RecordingBus
 
 bus = Bus()
 emitter = edr.Emitter("billing", "5.1")
@@ -66,6 +68,24 @@ print(handle.bindings, handle.callback, handle.payload)
 stored: Binding = Binding(account_id="acme", severity=["ok"], body={"status": ["paused"]})
 
 
+class AgentPaused(edr.typed.Body, app="acdc", severity="ok"):
+    status: Literal["paused"] = "paused"
+    agent_id: str
+
+
+async def typed() -> None:
+    await AgentPaused(agent_id="a1").emit("acme")
+    async for event, body in edr.typed.subscribe(AgentPaused, name="screen"):
+        assert_type((event, body), tuple[Event, AgentPaused])
+
+
+async def test_of_a_user(edr_bus: RecordingBus) -> None:
+    await edr_bus.settled()
+    assert_type(edr_bus.assert_emitted(app_name="acdc", times=1), list[Event])
+    async with edr_bus.subscribe() as events:
+        print(events.take())
+
+
 # What is wrong
 
 
@@ -87,6 +107,7 @@ async def mistakes(event: Event, events: Subscription) -> None:
     event.body["rate"] = 3  # mistake
     Bus(accounts={"shop": "acme"})  # mistake
     edr.run(emits)  # mistake
+    AgentPaused(agent="a1")  # mistake
 
 
 @edr.on(retires=3)  # mistake

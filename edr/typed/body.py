@@ -1,0 +1,180 @@
+"""``Body``: a pydantic model of what the events of one kind hold, and of what kind they are.
+
+Its ``Literal`` fields are what tells its events from others of the app: they become the body
+pattern of its binding, which the bus indexes. So an event of another kind costs its subscribers
+nothing, and is not tried against the model at all.
+
+Rejected: the name of the class in the event. Those who read events without this class, in another
+language or a log, would meet a name that means nothing there; and so would whoever renames it.
+
+Example::
+
+    from typing import Literal
+    import edr
+    from edr.typed import Body
+
+    class AgentPaused(Body, app="acdc"):
+        status: Literal["paused"] = "paused"
+        agent_id: str
+
+    assert AgentPaused.binding() == edr.Binding(
+        app_name="acdc", severity=["ok"], verbosity=["info"], body={"status": ["paused"]}
+    )
+"""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Mapping
+from typing import (
+    Any,
+    ClassVar,
+    Literal,
+    NamedTuple,
+    Self,
+    Unpack,
+    get_args,
+    get_origin,
+)
+
+import orjson
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import to_jsonable_python
+
+from edr.bus import Bus, default_bus
+from edr.errors import InvalidEvent
+from edr.records import AnySeverity, AnyVerbosity, Binding, Event, Severity, Verbosity
+
+
+class Kind(NamedTuple):
+    """What all events of one model have in common."""
+
+    app_name: str
+    app_version: str
+    severity: Severity
+    verbosity: Verbosity
+
+
+class Body(BaseModel):
+    """The body of events of one kind. Subclass it, and name the app.
+
+    ``class AgentPaused(Body, app="acdc"): status: Literal["paused"] = "paused"; agent_id: str``
+
+    Args:
+        app: the app that emits such events.
+        version: its version.
+        severity: of such events.
+        verbosity: of such events.
+
+    A subclass of a subclass has what that has, unless it says otherwise. It cannot be changed, and
+    what an event has beside its fields is ignored, so that a sender can be newer than its readers.
+    """
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True)
+    edr_kind: ClassVar[Kind | None] = None
+    """What all its events have in common; ``None`` for a base class that names no app."""
+
+    def __init_subclass__(
+        cls,
+        *,
+        app: str = "",
+        version: str = "",
+        severity: AnySeverity | None = None,
+        verbosity: AnyVerbosity | None = None,
+        **config: Unpack[ConfigDict],
+    ) -> None:
+        """Let checkers and ``type`` know the arguments; pydantic hands them on, with the fields."""
+        super().__init_subclass__()
+
+    @classmethod
+    def __pydantic_init_subclass__(
+        cls,
+        *,
+        app: str = "",
+        version: str = "",
+        severity: AnySeverity | None = None,
+        verbosity: AnyVerbosity | None = None,
+        **config: Any,
+    ) -> None:
+        super().__pydantic_init_subclass__(**config)
+        known = cls.edr_kind
+        if known is None and not app:
+            if version or severity or verbosity:
+                raise TypeError(_no_app(cls))
+            return
+        known = known or Kind(app, "0", Severity.OK, Verbosity.INFO)
+        cls.edr_kind = Kind(
+            app or known.app_name,
+            version or known.app_version,
+            Severity(severity or known.severity),
+            Verbosity(verbosity or known.verbosity),
+        )
+        cls.binding()  # a field that cannot be a pattern is refused here and now
+
+    @classmethod
+    def binding(cls) -> Binding:
+        """Return what matches the events of this kind: app, both levels, and the literal fields."""
+        kind = cls._kind()
+        return Binding(
+            app_name=kind.app_name,
+            severity=[kind.severity],
+            verbosity=[kind.verbosity],
+            body=pattern_of(cls) or None,
+        )
+
+    @classmethod
+    def of(cls, event: Event) -> Self:
+        """Read the body of ``event``.
+
+        Raises:
+            InvalidEvent: it does not fit; ``path`` says where.
+        """
+        try:
+            # As JSON, by whose rules a time or a tuple is text or an array, in strict models too.
+            return cls.model_validate_json(orjson.dumps(event.body))
+        except ValidationError as exc:
+            raise InvalidEvent.from_validation(exc) from exc
+
+    def emit(
+        self, account_id: str | None = None, *, bus: Bus | None = None
+    ) -> Coroutine[Any, Any, int]:
+        """``Bus.emit`` of an event with this body; to be awaited.
+
+        Args:
+            account_id: the account of the event.
+            bus: where to; by default the default bus.
+        """
+        said = (*self._kind(), self._json(), account_id)
+        return (bus or default_bus()).emit(*said)
+
+    def emit_nowait(self, account_id: str | None = None, *, bus: Bus | None = None) -> int:
+        """``Bus.emit_nowait`` of an event with this body; the arguments are ``emit``'s."""
+        said = (*self._kind(), self._json(), account_id)
+        return (bus or default_bus()).emit_nowait(*said)
+
+    @classmethod
+    def _kind(cls) -> Kind:
+        if cls.edr_kind is None:
+            raise TypeError(_no_app(cls))
+        return cls.edr_kind
+
+    def _json(self) -> Mapping[str, Any]:
+        return self.model_dump(mode="json", by_alias=True)
+
+
+def _no_app(model: type[Body]) -> str:
+    return f"{model.__name__} names no app: class {model.__name__}(Body, app=…)"
+
+
+def pattern_of(model: type[BaseModel]) -> dict[str, Any]:
+    """Return the body pattern of the ``Literal`` fields of ``model``, and of its inner models."""
+    pattern: dict[str, Any] = {}
+    for name, field in model.model_fields.items():
+        key = field.serialization_alias or field.alias or name
+        annotation = field.annotation
+        if get_origin(annotation) is Literal:
+            pattern[key] = to_jsonable_python(list(get_args(annotation)))
+        elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            inner = pattern_of(annotation)
+            if inner:
+                pattern[key] = inner
+    return pattern

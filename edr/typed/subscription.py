@@ -1,0 +1,160 @@
+"""``subscribe``: the events of some kinds, each with its body as a model.
+
+Whoever emits may be older or newer, or somebody else. So a body that is of the kind and does not
+fit its model is nobody's crash: it is counted, told, and the next event is taken.
+
+Example::
+
+    import asyncio
+    from typing import Literal
+    import edr
+    from edr.typed import Body, subscribe
+
+    class AgentPaused(Body, app="acdc"):
+        status: Literal["paused"] = "paused"
+        agent_id: str
+
+    async def main():
+        faults = []
+        tell = lambda fault, event: faults.append(fault.path)
+        async with subscribe(AgentPaused, on_error=tell) as paused:
+            await edr.emit("acdc", "1", "ok", "info", {"status": "paused"})
+            await AgentPaused(agent_id="a1").emit()
+            event, body = await anext(paused)
+            assert (body.agent_id, faults, paused.invalid) == ("a1", ["agent_id"], 1)
+
+    asyncio.run(main())
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar, Unpack
+
+from edr.bus import Bus, SubscribeOptions, Subscription, SubscriptionStatistics, default_bus
+from edr.errors import InvalidEvent
+from edr.records import Binding, Event
+from edr.typed.body import Body
+
+B = TypeVar("B", bound=Body)
+
+_log = logging.getLogger("edr.typed")
+
+
+class TypedSubscription(Generic[B]):
+    """Pairs of an event and its body. Made by ``subscribe``; it ends as a ``Subscription`` does."""
+
+    def __init__(
+        self,
+        models: tuple[type[B], ...],
+        events: Subscription[Event],
+        on_error: Callable[[InvalidEvent, Event], Any] | None,
+    ) -> None:
+        self._models: list[tuple[Binding, type[B]]] = [(model.binding(), model) for model in models]
+        self._events = events
+        self._on_error = on_error
+        self._invalid = 0
+
+    def __repr__(self) -> str:
+        names = ", ".join(model.__name__ for _, model in self._models)
+        return f"<TypedSubscription of {names}: {self._events!r}>"
+
+    @property
+    def invalid(self) -> int:
+        """Events that were of a kind, and did not fit its model."""
+        return self._invalid
+
+    def statistics(self) -> SubscriptionStatistics:
+        """Return the counts of this moment; those that did not fit are delivered too."""
+        return self._events.statistics()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> tuple[Event, B]:
+        """Return the next event whose body fits, and that body.
+
+        Cancellation: safe; a cancelled call has removed no event that fits.
+
+        Raises:
+            StopAsyncIteration, SubscriptionOverflow: as ``Subscription.__anext__``.
+            Exception: what ``on_error`` raises; the event that did not fit is gone.
+        """
+        while True:
+            event = await anext(self._events)
+            try:
+                return event, self._read(event)
+            except InvalidEvent as exc:
+                self._invalid += 1
+                if self._on_error is not None:
+                    self._on_error(exc, event)
+                elif self._invalid == 1:
+                    self._tell(exc, event)
+
+    def _read(self, event: Event) -> B:
+        """Read the body as the first model that it fits, of those whose kind it is of."""
+        fault = InvalidEvent("it is of none of the kinds any more", "body")
+        for binding, model in self._models:
+            if binding.matches(event):
+                try:
+                    return model.of(event)
+                except InvalidEvent as exc:
+                    fault = exc
+        raise fault
+
+    def _tell(self, exc: InvalidEvent, event: Event) -> None:
+        _log.warning(
+            "the body of event %s of %s does not fit: %s; %s takes the next one, and counts those "
+            "that follow",
+            event.id,
+            event.app_name,
+            exc,
+            self,
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    def close(self) -> None:
+        """As ``Subscription.close``."""
+        self._events.close()
+
+    async def aclose(self) -> None:
+        """As ``Subscription.aclose``."""
+        await self._events.aclose()
+
+
+def subscribe(
+    *models: type[B],
+    bus: Bus | None = None,
+    on_error: Callable[[InvalidEvent, Event], Any] | None = None,
+    **options: Unpack[SubscribeOptions],
+) -> TypedSubscription[B]:
+    """Subscribe to the events of these kinds.
+
+    Args:
+        models: subclasses of ``Body``.
+        bus: whose events; by default the default bus.
+        on_error: ``on_error(fault, event)``, called in the iteration with an event that is of a
+            kind and does not fit its model; ``fault.path`` says where. Without one the first is
+            logged.
+        options: those of ``Bus.subscribe``; no gaps.
+
+    Raises:
+        TypeError: no model is given, or one that names no app.
+    """
+    if not models:
+        raise TypeError("name the models: edr.typed.subscribe(AgentPaused)")
+    bindings = [model.binding() for model in models]
+    events = (bus or default_bus()).subscribe(*bindings, **options)
+    return TypedSubscription(models, events, on_error)
