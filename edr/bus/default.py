@@ -58,6 +58,11 @@ def configure(**options: Any) -> None:
     _options.update(options)
 
 
+def configured_options() -> dict[str, Any]:
+    """Return the options with which default buses are made."""
+    return dict(_options)
+
+
 class ImportTimeHandle:
     """A callback bound before any loop ran: it serves the default bus of each loop to come."""
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from edr.bus import override_default_bus
+from edr.bus import configured_options, override_default_bus
 from edr.testing.recording_bus import RecordingBus
 
 
@@ -24,14 +24,14 @@ def bus_of_test(
     """Make a bus the default one, close it at the end, and fail if it has leaks.
 
     Args:
-        options: those of ``Bus``.
+        options: those of ``Bus``, beside what ``edr.configure`` has set.
         has_failed: whether the test did; then its traceback holds what it had, and a leak tells
             nothing new.
 
     Raises:
         AssertionError: subscriptions are open still.
     """
-    bus = RecordingBus(**options)
+    bus = RecordingBus(**{**configured_options(), **options})
     with override_default_bus(bus):
         try:
             yield bus

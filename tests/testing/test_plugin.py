@@ -176,6 +176,16 @@ def test_a_fixture_of_ones_own_gives_the_options_of_the_bus(pytester):
     run(pytester, tests).assert_outcomes(passed=1)
 
 
+def test_what_the_service_has_configured_holds_for_the_bus_of_a_test(pytester):
+    tests = """
+        import edr
+        edr.configure(node="configured")
+        def test_it(edr_bus):
+            assert edr_bus.node == "configured"
+    """
+    run(pytester, tests, apart=True).assert_outcomes(passed=1)
+
+
 def test_what_is_left_undone_at_the_end_is_told(pytester):
     tests = """
         import asyncio, edr
