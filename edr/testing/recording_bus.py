@@ -115,14 +115,27 @@ class RecordingBus(Bus):
         """Close it from where none of its loop's code runs: between two steps of a test runner.
 
         What is queued still is dropped, counted and told. A loop that is closed has done so.
+
+        Raises:
+            RuntimeError: this is within its loop, where ``aclose`` can be awaited.
+            TimeoutError: its loop runs in another thread, and did not close it in 5 s.
         """
         loop = self.loop
         if loop is None or loop.is_closed():
             return
+        if _running_loop() is loop:
+            raise RuntimeError("this is within the loop of the bus: await bus.aclose()")
         if loop.is_running():
             asyncio.run_coroutine_threadsafe(self.aclose(), loop).result(SECONDS_TO_CLOSE)
         else:
             loop.run_until_complete(self.aclose())
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 def _caller() -> str:

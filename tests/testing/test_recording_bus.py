@@ -70,6 +70,12 @@ async def test_it_closes_from_a_thread_beside_a_loop_that_runs():
     assert bus.is_over
 
 
+async def test_within_its_loop_it_says_what_to_do_instead(bus):
+    bus.enter()
+    with pytest.raises(RuntimeError, match="await bus.aclose"):
+        bus.close_from_outside()
+
+
 def test_it_has_nothing_to_close_where_no_loop_has_used_it_or_the_loop_is_closed():
     RecordingBus().close_from_outside()
     bus = RecordingBus()
