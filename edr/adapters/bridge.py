@@ -17,14 +17,18 @@ An event that was a record says so, in its body: ``"bridge": "logging"``. Reject
 (it is lost on the way to another process, in which the loop may close) and a context variable of
 the emitter's (the consumer runs in a context of its own).
 
-What edr cannot see is a callback that hands its work to a thread without a context, as
-``loop.run_in_executor`` does, and logs there. Then bind it to what is no record:
+What edr cannot see is a record that reaches a bridge in a thread without the context of whoever
+wrote it: behind a ``QueueListener`` (put the handler before the queue: it never waits either), or
+of a callback that hands its work to ``loop.run_in_executor`` (``asyncio.to_thread`` has the
+context). Then bind the callback to what is no record:
 ``Binding(body={"bridge": [{"exists": False}]})``.
 """
 
 from __future__ import annotations
 
+import os
 import threading
+import weakref
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -121,8 +125,13 @@ class _Counts:
     """Counted by many threads, and by one that was interrupted while it counted."""
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()
         self._counts: Counter[str] = Counter()
+        self.renew_lock()
+        _all_counts.add(self)
+
+    def renew_lock(self) -> None:
+        """Be free again, in a child that was forked while another thread counted."""
+        self._lock = threading.RLock()
 
     def add(self, what: str) -> None:
         with self._lock:
@@ -133,6 +142,18 @@ class _Counts:
             counts = dict(self._counts)
         passed, looped = counts.pop("passed", 0), counts.pop("looped", 0)
         return BridgeStatistics(passed, looped, counts)
+
+
+_all_counts: weakref.WeakSet[_Counts] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for counts in _all_counts:
+        counts.renew_lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 class Emit(NamedTuple):

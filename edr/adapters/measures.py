@@ -29,6 +29,10 @@ from edr.bus import Bus, SubscriptionStatistics
 _NUMBER = re.compile(r" #\d+$")
 
 Values: TypeAlias = Mapping[tuple[str, ...], float]
+MOST_GONE = 1000
+"""Names that are remembered when none of that name lives any more. A service has some dozen; this
+bounds one that makes them up."""
+
 Kind: TypeAlias = Literal["counter", "gauge"]
 
 
@@ -131,7 +135,8 @@ class Measures:
         last, self._last = self._last, {}
         for info in bus.subscriptions(named=True):
             now = self._last[info.name] = info.statistics
-            named = self._named[_NUMBER.sub("", info.name)]
+            label = _NUMBER.sub("", info.name).encode("utf-8", "backslashreplace").decode()
+            named = self._named[label]
             named.living.append(now)
             before = last.get(info.name)
             if before is not None and before.offered > now.offered:
@@ -142,6 +147,9 @@ class Measures:
             for reason, count in now.dropped.items():
                 known = before.dropped.get(reason, 0) if before is not None else 0
                 named.dropped[reason] += max(0, count - known)
+        gone = [label for label, named in self._named.items() if not named.living]
+        for label in gone[: max(0, len(gone) - MOST_GONE)]:
+            del self._named[label]
 
 
 def _value(named: _Named, name: str, kind: Kind) -> float:

@@ -1,5 +1,8 @@
 import datetime
 import logging
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -80,3 +83,40 @@ def test_an_event_was_a_record_if_its_body_says_so(make_event):
     assert not any(
         was_record(make_event(body=b)) for b in ({}, {"bridge": "river"}, {"bridge": []})
     )
+
+
+FORKS_WHILE_ANOTHER_THREAD_COUNTS = """
+import logging, os, threading
+from edr.adapters import bridge
+from edr.adapters.logging import Handler
+
+handler = Handler(app_version="1")
+logger = logging.getLogger("shop")
+logger.addHandler(handler)
+counting, go_on = threading.Event(), threading.Event()
+
+def count():
+    (counts,) = bridge._all_counts
+    with counts._lock:
+        counting.set()
+        go_on.wait()
+
+thread = threading.Thread(target=count)
+thread.start()
+counting.wait()
+child = os.fork()
+if child == 0:
+    logger.warning("in the child")
+    os._exit(handler.statistics().dropped != {"no bus": 1})
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+go_on.set()
+thread.join()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks here")
+def test_a_child_that_was_forked_while_another_thread_counted_can_log():
+    command = [sys.executable, "-W", "ignore", "-c", FORKS_WHILE_ANOTHER_THREAD_COUNTS]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+    assert (done.stdout, done.stderr) == ("0\n", "")

@@ -68,6 +68,19 @@ async def test_a_name_that_is_gone_keeps_its_counters_and_has_no_gauges(bus, emi
     assert found["subscription_pending"] == {}
 
 
+async def test_names_that_are_made_up_are_forgotten_in_the_end(bus, monkeypatch):
+    monkeypatch.setattr("edr.adapters.measures.MOST_GONE", 3)
+    measures = Measures(bus)
+    lasting = bus.subscribe(name="lasting")
+    for n in range(10):
+        async with bus.subscribe(name=f"made up {n}"):
+            measures.read()
+
+    labels = list(table(measures)["subscription_offered"])
+    assert labels == [("lasting",), ("made up 7",), ("made up 8",), ("made up 9",)]
+    lasting.close()
+
+
 async def test_a_bus_is_not_kept_and_one_that_is_gone_has_no_measures():
     bus = edr.Bus()
     measures = Measures(bus)

@@ -89,3 +89,11 @@ async def test_each_page_that_a_thread_reads_is_well_formed_while_subscriptions_
             for sample in family.samples
         ]
         assert len(names) == len(set(names))
+
+
+async def test_a_name_that_is_no_text_for_a_page_is_escaped(bus, registry):
+    held = bus.subscribe(name="\ud800")
+    page = generate_latest(registry).decode()
+
+    assert '"\\\\ud800"' in page
+    held.close()
