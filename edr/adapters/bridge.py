@@ -93,10 +93,15 @@ def plain(value: Any, depth: int = MOST_NESTED) -> Any:
         return snapshot({"": value})[""]
     except InvalidEvent:
         pass
-    if depth and isinstance(value, Mapping):
-        return {_text(key): plain(each, depth - 1) for key, each in value.items()}
-    if depth and isinstance(value, (list, tuple, set, frozenset)):
-        return [plain(each, depth - 1) for each in value]
+    except Exception:  # another thread changes it just now, or it is a mapping that fails
+        return _text(value)
+    try:
+        if depth and isinstance(value, Mapping):
+            return {_text(key): plain(each, depth - 1) for key, each in value.items()}
+        if depth and isinstance(value, (list, tuple, set, frozenset)):
+            return [plain(each, depth - 1) for each in value]
+    except Exception:  # noqa: S110 - as above
+        pass
     return _text(value)
 
 

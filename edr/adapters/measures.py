@@ -28,11 +28,11 @@ from edr.bus import Bus, SubscriptionStatistics
 
 _NUMBER = re.compile(r" #\d+$")
 
-Values: TypeAlias = Mapping[tuple[str, ...], float]
 MOST_GONE = 1000
 """Names that are remembered when none of that name lives any more. A service has some dozen; this
 bounds one that makes them up."""
 
+Values: TypeAlias = Mapping[tuple[str, ...], float]
 Kind: TypeAlias = Literal["counter", "gauge"]
 
 

@@ -66,9 +66,9 @@ class RecordingBus(Bus):
         self.loop = super().enter()
         return self.loop
 
-    def subscribe(self, *bindings: Binding, **options: Any) -> Subscription:
+    def subscribe(self, *bindings: Binding, **options: Any) -> Subscription[Any]:
         """As ``Bus.subscribe``."""
-        subscription = super().subscribe(*bindings, **options)
+        subscription: Subscription[Any] = super().subscribe(*bindings, **options)
         if not self._is_binding:
             self._made_at[subscription] = _caller()
         return subscription

@@ -25,16 +25,7 @@ Example::
 from __future__ import annotations
 
 from collections.abc import Coroutine, Mapping
-from typing import (
-    Any,
-    ClassVar,
-    Literal,
-    NamedTuple,
-    Self,
-    Unpack,
-    get_args,
-    get_origin,
-)
+from typing import Any, ClassVar, Literal, NamedTuple, Self, Unpack, get_args, get_origin
 
 import orjson
 from pydantic import BaseModel, ConfigDict, ValidationError

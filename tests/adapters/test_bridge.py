@@ -48,6 +48,13 @@ class Unwritable:
     __repr__ = __str__
 
 
+class Failing(dict):
+    """As a dict that another thread changes while it is read."""
+
+    def items(self):
+        raise RuntimeError("dictionary changed size during iteration")
+
+
 CYCLE = []
 CYCLE.append(CYCLE)
 
@@ -62,11 +69,14 @@ CYCLE.append(CYCLE)
         (b"x", "b'x'"),
         (datetime.date(2026, 1, 2), "2026-01-02"),
         ({1: datetime.date(2026, 1, 2), "b": {3}}, {"1": "2026-01-02", "b": [3]}),
+        (Failing(a=object()), "{'a': <object object at "),
         (Unwritable(), "<Unwritable that cannot be written>"),
     ],
 )
 def test_what_is_no_json_is_written_as_text_and_all_around_it_is_kept(value, as_json):
-    assert plain(value) == as_json
+    written = plain(value)
+
+    assert written[: len(as_json)] == as_json if isinstance(written, str) else written == as_json
 
 
 def test_a_cycle_is_written_and_so_is_what_lies_too_deep(make_event):
