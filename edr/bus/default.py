@@ -127,9 +127,18 @@ _bound_at_import: list[ImportTimeHandle] = []
 class _Override:
     """A bus that is the default one for a while, and what it serves only so long."""
 
-    def __init__(self, bus: Bus) -> None:
+    def __init__(self, bus: Bus, successor: Callable[[], Bus] | None) -> None:
+        self._successor = successor
+        self._begin(bus)
+
+    def _begin(self, bus: Bus) -> None:
         self.bus = bus
         self._handles = {handle: handle.bind_to(bus) for handle in _bound_at_import}
+
+    def next_if_over(self) -> Bus:
+        if self._successor is not None and self.bus.is_over:
+            self._begin(self._successor())
+        return self.bus
 
     def serve(self, handle: ImportTimeHandle) -> None:
         if not self.bus.is_over:
@@ -155,7 +164,7 @@ def default_bus() -> Bus:
         WrongLoopError: no event loop runs in this thread.
     """
     if _override is not None:
-        return _override.bus
+        return _override.next_if_over()
     try:
         loop = asyncio.get_running_loop()
     except RuntimeError:
@@ -182,15 +191,20 @@ def existing_default_bus() -> Bus | None:
 
 
 @contextmanager
-def override_default_bus(bus: Bus) -> Iterator[Bus]:
+def override_default_bus(bus: Bus, *, successor: Callable[[], Bus] | None = None) -> Iterator[Bus]:
     """Let ``bus`` be the default bus, whatever loop asks for one, until this ends; for tests.
 
     What was bound at import time serves it meanwhile. It belongs to the loop that uses it first;
     another one that runs at the same time gets the bus's ``WrongLoopError``, and not a bus of
     which the test would know nothing. Overrides nest. The bus is not closed.
+
+    Args:
+        bus: the one to use.
+        successor: makes the one to use when that is over, with its loop, say; without it the
+            errors of a closed bus are raised.
     """
     global _override  # noqa: PLW0603 - one for the process, as the default buses are
-    before, _override = _override, _Override(bus)
+    before, _override = _override, _Override(bus, successor)
     try:
         yield bus
     finally:

@@ -7,7 +7,8 @@ With pytest there is nothing to import. The plugin, which is installed with edr,
         await edr_bus.settled()
         edr_bus.assert_emitted(app_name="acdc", severity="warning", body={"status": ["paused"]})
 
-``edr_bus`` is the default bus of this test, a ``RecordingBus``. A fixture of your own named
+``edr_bus`` is the default bus of this test, a ``RecordingBus``; loops that run one after the other,
+as those of a test client, have one each and are recorded together. A fixture of your own named
 ``edr_bus_options`` returns the arguments of ``Bus`` for it. ``-p no:pytest_edr`` takes the plugin
 away. Without pytest the same is said so.
 

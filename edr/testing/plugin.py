@@ -3,8 +3,9 @@
 The fixture is a plain function: it holds no task, no scope and no loop of its own. So it works in
 whatever loop the test runs, of pytest-asyncio (strict and auto; a loop for each function, module
 or session) and of anyio's plugin, and in a test that calls ``asyncio.run`` itself. The bus belongs
-to the first loop that uses it. At the end that loop is either closed, and the bus with it, or it
-stands still, and runs once more, to close the bus.
+to the first loop that uses it, and a further loop that runs after that has a further bus with the
+same recorder. At the end each loop is either closed, and its bus with it, or it stands still, and
+runs once more, to close the bus.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from edr.bus import configured_options, override_default_bus
+from edr.bus import configured_options
+from edr.testing.capture import recorded_default_buses
 from edr.testing.recording_bus import RecordingBus
 
 
@@ -31,13 +33,13 @@ def bus_of_test(
     Raises:
         AssertionError: subscriptions are open still.
     """
-    bus = RecordingBus(**{**configured_options(), **options})
-    with override_default_bus(bus):
+    with recorded_default_buses(**{**configured_options(), **options}) as buses:
         try:
-            yield bus
-            leaks = [] if has_failed() else bus.leaks()
+            yield buses[0]
+            leaks = [] if has_failed() else [leak for bus in buses for leak in bus.leaks()]
         finally:
-            bus.close_from_outside()
+            for bus in buses:
+                bus.close_from_outside()
     if leaks:
         raise AssertionError(
             "\n  ".join(["the test left subscriptions of edr_bus open:", *leaks])

@@ -49,17 +49,23 @@ class RecordingBus(Bus):
     """A ``Bus`` that records its events and remembers where its subscriptions were made.
 
     Args:
+        recorder: what records; by default one of its own.
         options: those of ``Bus``; ``debug`` is on.
     """
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, *, recorder: Recorder | None = None, **options: Any) -> None:
         super().__init__(**{"debug": True, **options})
-        self.recorder: Recorder = Recorder()
+        self.recorder: Recorder = recorder or Recorder()
         self.loop: asyncio.AbstractEventLoop | None = None
         """The event loop that it belongs to, once one has used it."""
         self._is_binding = False
         self._made_at: weakref.WeakKeyDictionary[Subscription, str] = weakref.WeakKeyDictionary()
         self.attach(self.recorder, EVERYTHING)
+
+    @property
+    def is_over(self) -> bool:
+        """As of ``Bus``; and also if its loop was closed without a word."""
+        return super().is_over or (self.loop is not None and self.loop.is_closed())
 
     def enter(self) -> asyncio.AbstractEventLoop:
         """As ``Bus.enter``."""

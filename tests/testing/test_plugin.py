@@ -47,9 +47,10 @@ async def test_without_the_fixture_the_default_bus_is_a_plain_one():
 PLAIN = """
 import asyncio, service
 
-def test_a_plain_test_may_run_a_loop_itself(edr_bus):
+def test_a_plain_test_may_run_loops_itself(edr_bus):
     asyncio.run(service.pause())
-    edr_bus.assert_emitted(times=1)
+    asyncio.run(service.pause())
+    edr_bus.assert_emitted(times=2)
 """
 
 STRICT = "pytestmark = pytest.mark.asyncio"
