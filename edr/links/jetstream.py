@@ -94,7 +94,7 @@ class JetStreamJournal:
         where = ",".join(address_of(each) for each in urls)
         self._stream = stream
         self._bindings = bindings or (Binding(),)
-        self.prefix = checked_prefix(prefix or f"edr-journal.{stream}")
+        self.prefix: str = checked_prefix(prefix or f"edr-journal.{stream}")
         config = {
             "name": stream,
             "subjects": [f"{self.prefix}.>"],

@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Link", "LinkError", "LinkRefused", "LinkState", "LinkStatistics"]
 
-logger = logging.getLogger("edr.links")
+logger: logging.Logger = logging.getLogger("edr.links")
 
 FIRST_PAUSE = 0.05
 """Seconds before the second attempt to connect: a broker that restarts is back that soon."""

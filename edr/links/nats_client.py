@@ -28,8 +28,8 @@ from edr.links.report import LinkRefused
 try:
     from nats.aio.client import Client
     from nats.protocol import command
-except ImportError as exc:
-    raise ImportError("links to NATS need nats-py: pip install 'edr[nats]'") from exc
+except ImportError as _missing:
+    raise ImportError("links to NATS need nats-py: pip install 'edr[nats]'") from _missing
 
 Handler: TypeAlias = Callable[[int, bytes, bytes, bytes, bytes | None], None]
 """``handler(number, subject, reply, data, headers)``; it must not raise."""
@@ -74,7 +74,7 @@ class Connection(Client):
 
     def __init__(self) -> None:
         super().__init__()
-        self.lost = asyncio.Event()
+        self.lost: asyncio.Event = asyncio.Event()
         """Set when the connection has ended, for whatever reason."""
         self.fault: Exception | None = None
         """Why it has ended, or why it did not come about."""

@@ -31,15 +31,15 @@ class Spool:
     """
 
     def __init__(self, reader: Reader, node: str) -> None:
-        self.offered = 0
-        self.missed = 0
+        self.offered: int = 0
+        self.missed: int = 0
         """Entries that retention removed before they were sent, of whatever node."""
         self._reader = reader
         self._node = node
         self._head: Entry | None = None
         self._out: deque[Entry] = deque()
         self._again: deque[Entry] = deque()
-        self.is_stopped = False
+        self.is_stopped: bool = False
         """Whether nothing more is to be read."""
 
     @property

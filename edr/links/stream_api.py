@@ -29,9 +29,9 @@ class StreamError(LinkError):
     """
 
     def __init__(self, error: Mapping[str, Any]) -> None:
-        self.status = int(error.get("code", 500))
-        self.code = int(error.get("err_code", 0))
-        self.words = str(error.get("description", "no reason given"))
+        self.status: int = int(error.get("code", 500))
+        self.code: int = int(error.get("err_code", 0))
+        self.words: str = str(error.get("description", "no reason given"))
         super().__init__(f"JetStream: {self.words} ({self.code})")
 
     @property

@@ -76,12 +76,12 @@ class Appending:
     def __init__(self, stream: str, prefix: str, max_pending: int) -> None:
         self.error: str | None = None
         """Why the stream takes nothing now."""
-        self.accepted = 0
-        self.appended = 0
-        self.failed = 0
-        self.bytes = 0
+        self.accepted: int = 0
+        self.appended: int = 0
+        self.failed: int = 0
+        self.bytes: int = 0
         """Of the payloads that were stored."""
-        self.newest = 0
+        self.newest: int = 0
         """The newest position that was given to one."""
         self._stream = stream
         self._prefix = prefix

@@ -51,14 +51,14 @@ class StreamSession:
     ) -> None:
         self.api: StreamApi | None = None
         """Of the connection that there is now."""
-        self.id = ""
+        self.id: str = ""
         """The stream's identity, once it was opened."""
         self.state: Mapping[str, Any] = {"first_seq": 0, "last_seq": 0, "bytes": 0}
         """Of the stream, as it was when it was last looked at."""
-        self.first_at_open = 0
+        self.first_at_open: int = 0
         self.error: str | None = None
         """Why there is no connection."""
-        self.is_closed = False
+        self.is_closed: bool = False
         self._stream = config["name"]
         self._urls = urls
         self._where = where
