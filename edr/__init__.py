@@ -4,8 +4,8 @@ Read the packages in this order; each imports only what is shown by those before
 errors, records, bus, wire, journal, links, typed, adapters, testing.
 
 ``records`` is what an event and a binding are, and who matches; it is pure. ``bus`` is how events
-travel within a process, on asyncio. What stands around them, ``edr.wire`` and ``edr.links``, is
-imported by its own name; only ``connect`` is here too, and loads it when it is called.
+travel within a process, on asyncio. What stands around them is imported by its own name; only
+``connect`` is here too, and loads it when it is called.
 """
 
 from contextlib import AbstractAsyncContextManager as _AbstractAsyncContextManager

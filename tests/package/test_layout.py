@@ -18,7 +18,16 @@ import edr.wire
 ROOT = Path(edr.__file__).parents[1]
 # A house that none of the others may import, and that itself may import all of these, is not
 # listed: its own docstring says what it needs.
-PACKAGES = [edr, edr.records, edr.records.pattern, edr.bus, edr.wire, edr.testing, edr.adapters, edr.typed]
+PACKAGES = [
+    edr,
+    edr.records,
+    edr.records.pattern,
+    edr.bus,
+    edr.wire,
+    edr.typed,
+    edr.adapters,
+    edr.testing,
+]
 
 # What several modules do together: how a bus begins and ends.
 WITHOUT_A_MODULE = {"lifecycle"}
@@ -77,7 +86,7 @@ def test_what_is_pure_knows_no_event_loop_and_no_thread(package):
 
 
 def test_the_tests_mirror_the_package():
-    for package in ("records", "bus", "wire", "testing", "adapters", "typed"):
+    for package in ("records", "bus", "wire", "typed", "adapters", "testing"):
         for path in (ROOT / "tests" / package).glob("test_*.py"):
             name = path.stem.removeprefix("test_")
             module = ROOT / "edr" / package / f"{name}.py"
