@@ -26,12 +26,12 @@ subscription that has a name has its own, from ``edr_subscription_offered_total{
 ``rate(edr_dropped_total[5m]) > 0`` and ``edr_subscription_oldest_age_seconds > 30``. See
 ``edr.adapters.measures`` for what is summed, and why no counter falls.
 
-With ``constant_labels`` several buses can be in one registry: each needs its own.
+Two buses in one registry need a prefix each; without, the registry refuses the second.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from edr.adapters.measures import Measure, Measures
 from edr.bus import Bus
@@ -47,12 +47,12 @@ class Collector:
 
     Args:
         bus: what to measure.
-        constant_labels: what every sample is labelled with.
+        prefix: how the names of the metrics begin.
     """
 
-    def __init__(self, bus: Bus, constant_labels: Mapping[str, str] | None = None) -> None:
+    def __init__(self, bus: Bus, *, prefix: str = "edr") -> None:
         self._measures = Measures(bus)
-        self._constant = dict(constant_labels or {})
+        self._prefix = prefix
 
     def collect(self) -> Iterable[Metric]:
         """Return the metrics of this moment."""
@@ -60,17 +60,17 @@ class Collector:
 
     def describe(self) -> Iterable[Metric]:
         """Return the metrics without values, so that a registry sees two of one name."""
-        return [_metric_of(measure) for measure in self._measures.read()]
+        return [self._empty(measure) for measure in self._measures.read()]
 
     def _metric(self, measure: Measure) -> Metric:
-        metric = _metric_of(measure)
+        metric = self._empty(measure)
         suffix = "_total" if measure.kind == "counter" else ""
         for values, measured in measure.values.items():
-            labels = self._constant | dict(zip(measure.labels, values, strict=True))
+            labels = dict(zip(measure.labels, values, strict=True))
             metric.add_sample(metric.name + suffix, labels, measured)
         return metric
 
-
-def _metric_of(measure: Measure) -> Metric:
-    unit = "_seconds" if measure.unit == "seconds" else ""
-    return Metric(f"edr_{measure.name}{unit}", measure.help, measure.kind, unit.strip("_"))
+    def _empty(self, measure: Measure) -> Metric:
+        unit = "seconds" if measure.unit == "seconds" else ""
+        name = "_".join(filter(None, [self._prefix, measure.name, unit]))
+        return Metric(name, measure.help, measure.kind, unit)
