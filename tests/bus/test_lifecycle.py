@@ -404,6 +404,8 @@ def test_wrong_options_of_a_bus_are_refused(options):
 def test_an_emit_that_waits_when_its_loop_is_closed_tells_of_its_loss_and_no_more():
     program = """
 import asyncio, gc, edr
+gc.collect()
+gc.disable()  # what is collected with what must not depend on when it last ran
 loop = asyncio.new_event_loop()
 bus = edr.Bus()
 subscription = bus.subscribe(capacity=1)
