@@ -369,6 +369,16 @@ def test_what_is_bound_during_an_override_serves_it_too():
     assert seen == ["app"]
 
 
+async def test_what_is_unbound_during_an_override_ends_there_too():
+    bus = edr.Bus()
+    handle = await asyncio.to_thread(edr.bind, ALL, print)
+    with override_default_bus(bus):
+        assert bus.statistics().subscriptions == 1
+        handle.unbind()
+        assert bus.statistics().subscriptions == 0
+    await bus.aclose()
+
+
 async def test_overrides_nest_and_the_default_bus_comes_back():
     own = edr.default_bus()
     outer, inner = edr.Bus(), edr.Bus()
