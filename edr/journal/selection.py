@@ -1,0 +1,130 @@
+"""``Selection``: what a reading wants, asked of blocks, keys and events. Pure.
+
+Asked three times, each time of less: the masks of a block, in the database; the keys of a block,
+each once, and remembered; the body of an entry, if its key leaves that open. All three agree with
+``Binding.matches``; the first two may only be wider.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from edr import Binding, Event, Pattern
+from edr.journal.codec import Key, Keys, Wanted, key_event, level_bit, name_bit
+from edr.records import FrozenDict
+
+MOST_CLAUSES = 8
+"""Bindings up to which the database looks at each for itself; more are merged into one, which is
+wider. A condition of hundreds of terms would cost more than it saves."""
+
+MOST_VERDICTS = 10_000
+"""Keys of which a verdict is remembered: some 3 MB. There are more only with very many accounts."""
+
+EVERYTHING = -1
+"""A mask of which every bit is set: of whatever a block holds, something is wanted."""
+
+
+class Clause(NamedTuple):
+    """The bits of which a block must have one each. ``EVERYTHING`` asks nothing."""
+
+    levels: int
+    apps: int
+    accounts: int
+
+
+class Selection:
+    """What any of ``bindings`` matches; without one everything."""
+
+    def __init__(self, bindings: Sequence[Binding]) -> None:
+        self.bindings = tuple(bindings)
+        self.clauses = _clauses(self.bindings)
+        """A block can hold something wanted only if one of these says so; none: every block."""
+        self._bodiless = [
+            (binding if binding.body is None else binding.model_copy(update={"body": None}))
+            for binding in self.bindings
+        ]
+        self._verdicts: dict[Key, Wanted] = {}
+
+    def wants(self, event: Event) -> bool:
+        """Tell whether ``event`` is wanted."""
+        if not self.bindings:
+            return True
+        fields = event.__dict__
+        wanted = self._verdict(
+            (
+                fields["account_id"],
+                fields["account_tree"],
+                fields["app_name"],
+                fields["app_version"],
+                fields["node"],
+                fields["severity"],
+                fields["verbosity"],
+            )
+        )
+        return wanted if isinstance(wanted, bool) else wanted(fields["body"])
+
+    def wanted(self, keys: Keys) -> list[Wanted]:
+        """Tell for each of ``keys`` whether its entries are wanted."""
+        if not self.bindings:
+            return [True] * len(keys.keys)
+        return [self._verdict(key) for key in keys.keys]
+
+    def _verdict(self, key: Key) -> Wanted:
+        verdict = self._verdicts.get(key)
+        if verdict is None:
+            if len(self._verdicts) >= MOST_VERDICTS:
+                self._verdicts.clear()
+            verdict = self._verdicts[key] = self._asked(key)
+        return verdict
+
+    def _asked(self, key: Key) -> Wanted:
+        event = key_event(key)
+        patterns: list[Pattern] = []
+        for binding, bodiless in zip(self.bindings, self._bodiless, strict=True):
+            if bodiless.matches(event):
+                if binding.body is None:
+                    return True
+                patterns.append(binding.body)
+        if not patterns:
+            return False
+
+        def by_body(body: FrozenDict) -> bool:
+            return any(pattern.matches(body) for pattern in patterns)
+
+        return by_body
+
+
+def _clauses(bindings: Sequence[Binding]) -> tuple[Clause, ...]:
+    clauses = tuple(dict.fromkeys(_clause(binding) for binding in bindings))
+    if len(clauses) > MOST_CLAUSES:
+        levels = apps = accounts = 0
+        for clause in clauses:
+            levels |= clause.levels
+            apps |= clause.apps
+            accounts |= clause.accounts
+        clauses = (Clause(levels, apps, accounts),)
+    return () if Clause(EVERYTHING, EVERYTHING, EVERYTHING) in clauses else clauses
+
+
+def _clause(binding: Binding) -> Clause:
+    levels = 0
+    for severity in binding.severities:
+        for verbosity in binding.verbosities:
+            levels |= level_bit(severity, verbosity)
+    apps = accounts = EVERYTHING
+    if binding.app_name != "*":
+        apps = _bits(binding.app_names)
+    if binding.account_id != "*":
+        accounts = _bits(binding.account_ids)
+    return Clause(EVERYTHING if levels == _ALL_LEVELS else levels, apps, accounts)
+
+
+_ALL_LEVELS = (1 << 18) - 1
+
+
+def _bits(names: Sequence[str]) -> int:
+    bits = 0
+    for name in names:
+        bits |= name_bit(name)
+    return bits

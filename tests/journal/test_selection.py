@@ -1,0 +1,49 @@
+from hypothesis import given
+from hypothesis import strategies as st
+from support.strategies import events, some_bindings, some_events
+
+import edr
+from edr.journal.codec import decode_keys, encode
+from edr.journal.selection import EVERYTHING, MOST_CLAUSES, Selection
+
+patterns = st.none() | st.sampled_from([{"n": [1, 2]}, {"n": [{"exists": False}]}])
+bindings = st.builds(
+    lambda binding, body: binding.model_copy(update={"body": body and edr.Pattern(body)}),
+    some_bindings(),
+    patterns,
+)
+given_one = some_events(st.fixed_dictionaries({}, optional={"n": st.integers(0, 3)}))
+
+
+def may_hold(clauses, block):
+    """What the database asks of a block."""
+    return not clauses or any(
+        all(
+            mask == EVERYTHING or getattr(block, column) & mask
+            for column, mask in zip(clause._fields, clause, strict=True)
+        )
+        for clause in clauses
+    )
+
+
+@given(st.lists(bindings, min_size=1, max_size=MOST_CLAUSES + 4), st.lists(given_one, min_size=1))
+def test_masks_keys_and_events_agree_with_the_bindings(wanted_by, given_events):
+    selection = Selection(wanted_by)
+    for event in given_events:
+        expected = any(binding.matches(event) for binding in wanted_by)
+        block = encode(1, [(event, 0)])
+        (verdict,) = selection.wanted(decode_keys(block))
+        by_key = verdict if isinstance(verdict, bool) else verdict(event.body)
+
+        assert selection.wants(event) is expected
+        assert by_key is expected
+        assert may_hold(selection.clauses, block) or not expected
+
+
+@given(events)
+def test_without_a_binding_everything_is_wanted(event):
+    selection = Selection(())
+
+    assert selection.wants(event)
+    assert selection.wanted(decode_keys(encode(1, [(event, 0)]))) == [True]
+    assert selection.clauses == ()
