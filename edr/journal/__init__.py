@@ -18,7 +18,8 @@ Not promised: exactly once; order after ``nack``; one transaction with a databas
 secrecy of what is stored.
 
 Read the modules in this order; each imports only from those before it:
-errors, journal.
+errors, journal, codec, selection, folder, schema, pages, salvage, opening, trail, fetching, store,
+appender, worker, tail, following, reading, reader, sqlite.
 """
 
 from edr.journal.errors import (
@@ -37,6 +38,7 @@ from edr.journal.journal import (
     ReaderStatus,
     Reading,
 )
+from edr.journal.sqlite import SqliteJournal
 
 __all__ = [
     "Entry",
@@ -50,5 +52,6 @@ __all__ = [
     "ReaderInUse",
     "ReaderStatus",
     "Reading",
+    "SqliteJournal",
     "WrongJournal",
 ]

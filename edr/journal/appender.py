@@ -1,0 +1,296 @@
+"""``Appender``: what was accepted, on its way to the store. Used on the loop's thread only.
+
+One batch is with the store at a time; what is accepted meanwhile is the next one. So the more wait
+for a commit, the more share it: a thousand emitters pay for the disk together. A batch is handed
+over at the end of the loop's turn if somebody awaits it, so that all who emit in this turn are in
+it; else after ``linger``.
+
+A batch that fails stays at the head and is tried again, with growing pauses; all who wait hear of
+it at once. Nothing overtakes anything.
+
+Invariants, named as their tests: acknowledged is committed; events are stored in the order in
+which they were accepted; what waits is bounded; nobody waits for ever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Sequence
+from typing import Protocol
+
+from edr import Event
+from edr.journal.errors import JournalError, JournalFull
+from edr.journal.store import MOST_AT_ONCE, Appended, NoRoomYetError, RejectedError
+
+logger = logging.getLogger("edr.journal")
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 5.0
+"""Seconds between attempts to store what could not be; each pause is twice the one before."""
+
+NO_ROOM_PAUSE = 1.0
+"""Seconds after which it is looked for room again, if no reader has made some before."""
+
+
+class Committer(Protocol):
+    """The journal, as an appender sees it."""
+
+    def commit(self, events: Sequence[Event]) -> asyncio.Future[Appended]:
+        """Have ``events`` stored."""
+        ...
+
+    def committed(self, events: Sequence[Event], appended: Appended) -> None:
+        """Hear that they are, before anybody who waits for it does."""
+        ...
+
+
+class Appender:
+    """Accepts events, and says when they are stored.
+
+    Args:
+        journal: has them stored.
+        linger: seconds for which a batch nobody awaits may grow.
+        max_pending: events that may be on their way.
+    """
+
+    def __init__(self, journal: Committer, *, linger: float, max_pending: int) -> None:
+        self._journal = journal
+        self._linger = linger
+        self._max_pending = max_pending
+        self._pending: deque[Event] = deque()
+        self._batch: list[Event] = []
+        self._is_busy = False
+        self._handover: asyncio.Handle | None = None
+        self._is_hurried = False
+        self._is_closing = False
+        self._pause = FIRST_PAUSE
+        self._suspects = 0
+        """Events at the head, one of which cannot be stored: they are tried one by one."""
+
+        # Events are counted from 1 in the order in which they were accepted.
+        self._accepted = 0
+        self._settled = 0
+        self._waiters: deque[tuple[int, asyncio.Future[int]]] = deque()
+        self._want_room = 0
+        self._turn = asyncio.Lock()
+        self._room: asyncio.Future[None] | None = None
+
+        self.appended = 0
+        self.failed = 0
+        self.error: JournalError | None = None
+        """Why nothing can be stored now."""
+        self.last = 0
+        """The newest position."""
+
+    @property
+    def waiting(self) -> int:
+        """Events that are accepted and not stored."""
+        return len(self._pending) + len(self._batch)
+
+    # Accepting
+
+    def accept(self, event: Event) -> bool:
+        """Take ``event``, unless there is no room."""
+        if self._want_room or len(self._pending) + len(self._batch) >= self._max_pending:
+            return False
+        self._pending.append(event)
+        self._accepted += 1
+        if self._handover is None and not self._is_busy:
+            self._schedule(self._linger)
+        return True
+
+    async def append(self, events: Sequence[Event]) -> int:
+        """Take ``events`` together, and wait until they are stored."""
+        if events:
+            await self._room_for(len(events))
+            if self.error is not None and not self._fits(len(events)):
+                raise _copy(self.error)
+            self._pending.extend(events)
+            self._accepted += len(events)
+        return await self.flush()
+
+    async def flush(self) -> int:
+        """Wait until all that was accepted is stored; return the last position of that."""
+        if self._settled == self._accepted:
+            return self.last
+        waiter: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._waiters.append((self._accepted, waiter))
+        self._hurry()
+        return await waiter
+
+    async def room(self) -> None:
+        """Wait until there is room for one event, or waiting is no use."""
+        await self._room_for(1)
+
+    async def _room_for(self, count: int) -> None:
+        if not self._want_room and self._fits(count):
+            return
+        self._want_room += 1
+        try:
+            async with self._turn:  # first come, first served
+                while self.error is None and not self._fits(count):
+                    self._room = asyncio.get_running_loop().create_future()
+                    self._hurry()
+                    await self._room
+        finally:
+            # The caller fills the room before the next one, or anybody else, can run.
+            self._want_room -= 1
+
+    def _fits(self, count: int) -> bool:
+        waiting = len(self._pending) + len(self._batch)
+        return not waiting or waiting + count <= self._max_pending
+
+    def _look_for_room(self) -> None:
+        if self._room is not None and not self._room.done():
+            self._room.set_result(None)
+
+    # Storing
+
+    def retry(self) -> None:
+        """Try again now: something has changed."""
+        if self._batch and not self._is_busy:
+            self._schedule(0.0)
+
+    def _hurry(self) -> None:
+        if self._is_busy:
+            return
+        if self.error is not None:
+            self._schedule(FIRST_PAUSE)  # who asks wants to know, but may ask all the time
+        elif not self._is_hurried:
+            self._is_hurried = True
+            self._schedule(0.0)
+
+    def _schedule(self, delay: float) -> None:
+        loop = asyncio.get_running_loop()
+        planned = self._handover
+        if planned is not None:
+            if not isinstance(planned, asyncio.TimerHandle) or (
+                planned.when() <= loop.time() + delay
+            ):
+                return
+            planned.cancel()
+        if delay:
+            self._handover = loop.call_later(delay, self._hand_over)
+        else:
+            self._handover = loop.call_soon(self._hand_over)
+
+    def _hand_over(self) -> None:
+        self._handover = None
+        self._is_hurried = False
+        if self._is_busy:
+            return
+        if not self._batch:
+            pending = self._pending
+            count = min(len(pending), 1 if self._suspects else MOST_AT_ONCE)
+            self._suspects = max(0, self._suspects - 1)
+            self._batch = [pending.popleft() for _ in range(count)]
+        if self._batch:
+            self._is_busy = True
+            self._journal.commit(self._batch).add_done_callback(self._done)
+
+    def _done(self, committing: asyncio.Future[Appended]) -> None:
+        self._is_busy = False
+        if committing.cancelled():  # the loop is being torn down
+            return
+        error = committing.exception()
+        if error is None:
+            self._stored(committing.result())
+        elif isinstance(error, NoRoomYetError):
+            self._wait_for_room()
+        elif isinstance(error, RejectedError):
+            self._rejected(error)
+        else:
+            self._could_not(error)
+
+    def _stored(self, appended: Appended) -> None:
+        batch, self._batch = self._batch, []
+        self._journal.committed(batch, appended)
+        self.appended += len(batch)
+        self.last = appended.first + len(batch) - 1
+        if self.error is not None:
+            logger.warning("the journal stores events again; it could not for %s", self.error)
+            self.error = None
+        self._pause = FIRST_PAUSE
+        start = self._settled
+        self._settled += len(batch)
+        while self._waiters and self._waiters[0][0] <= self._settled:
+            number, waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(appended.first + number - start - 1)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        self._look_for_room()
+        if self._waiters or self._suspects or len(self._pending) >= MOST_AT_ONCE:
+            # Behind the turn of those who were just woken: what they emit next is in the batch.
+            self._schedule(0.0)
+        elif self._pending:
+            self._schedule(self._linger)
+
+    def _rejected(self, error: RejectedError) -> None:
+        """Give up an event that can never be stored; find out which it is first."""
+        batch, self._batch = self._batch, []
+        if len(batch) > 1:
+            self._pending.extendleft(reversed(batch))
+            self._suspects = len(batch)
+            self._schedule(0.0)
+            return
+        self.failed += 1
+        self._settled += 1
+        logger.error("an event cannot be stored, and is left out: %s", error)
+        while self._waiters and self._waiters[0][0] <= self._settled:
+            _, waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_exception(JournalError(f"it cannot be stored: {error}"))
+        self._go_on()
+
+    def _could_not(self, error: BaseException) -> None:
+        if not isinstance(error, JournalError):
+            logger.error("storing events failed", exc_info=error)
+            error = JournalError(f"storing failed: {error!r}; it is tried again")
+        if self.error is None:
+            logger.error("the journal cannot store events now: %s", error)
+        self.error = error
+        self._schedule(self._pause)
+        self._pause = min(2 * self._pause, LONGEST_PAUSE)
+        self._fail_all(error)
+
+    def _fail_all(self, error: JournalError) -> None:
+        waiters = [waiter for _, waiter in self._waiters]
+        self._waiters.clear()
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_exception(_copy(error))
+        self._look_for_room()
+
+    def _wait_for_room(self) -> None:
+        """Wait until readers have acknowledged what would have to go, but not beyond the end."""
+        if self._is_closing:
+            self._fail_all(JournalFull("readers have not acknowledged what would have to go"))
+        else:
+            self._schedule(NO_ROOM_PAUSE)
+
+    # The end
+
+    def close(self) -> None:
+        """Wait for nobody's acks any more."""
+        self._is_closing = True
+        self.retry()
+
+    def stop(self) -> list[Event]:
+        """Hand nothing over any more; return what is neither stored nor with the store."""
+        if self._handover is not None:
+            self._handover.cancel()
+            self._handover = None
+        return [*([] if self._is_busy else self._batch), *self._pending]
+
+    def fail(self, error: JournalError) -> None:
+        """Let all who wait know that it will not be."""
+        self.error = error
+        self._fail_all(error)
+
+
+def _copy(error: JournalError) -> JournalError:
+    # Each who waits gets one of his own: a traceback grows with each raise.
+    return type(error)(*error.args)

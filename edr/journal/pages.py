@@ -1,0 +1,247 @@
+"""``Pages``: the blocks in the pages of a database file, found without SQLite's help.
+
+A database whose tree is damaged cannot be walked any more, though nearly all of its pages are good.
+So each page is looked at for itself: a leaf of a table holds whole rows, with the numbers of the
+pages on which they go on. A row with the form of a block, whose checksum holds, is a block. Nothing
+is locked or changed, so this also reads a journal on a disk that is read-only, or one that
+somebody has open.
+
+Pages of the log are newer than those of the file, up to its last complete commit.
+
+The file format is SQLite's, https://www.sqlite.org/fileformat2.html: chapters 1.6 (trees), 2.1
+(rows), 4.1 (the log).
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+from edr.journal.codec import Block, DamagedBlock, decode_keys
+from edr.journal.schema import PAGE, Facts, ReaderState
+
+LEAF = 0x0D
+LOG_HEADER, FRAME_HEADER = 32, 24
+MOST_LOCAL, LEAST_LOCAL = PAGE - 35, (PAGE - 12) * 32 // 255 - 23
+"""Bytes of a row on its leaf: up to the first, all; else at least the second."""
+
+ON_PROGRESS = 1024
+"""Pages between two tellings of progress."""
+
+
+class Found(NamedTuple):
+    """Where a block is."""
+
+    first: int
+    last: int
+    page: int
+    cell: int
+
+
+class Pages:
+    """The pages of the database at ``path``, with its log. A context manager."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("rb")
+        self._size = os.fstat(self._file.fileno()).st_size // PAGE
+        self._log = None
+        self._frames: dict[int, int] = {}
+        with suppress(OSError):
+            self._log = path.with_name(path.name + "-wal").open("rb")
+            self._frames = _frames_in(self._log.read())
+        self.count = max([self._size, *self._frames])
+        self.facts: Facts | None = None
+        self.readers: dict[str, ReaderState] = {}
+        self.blocks: list[Found] = []
+        """Those whose keys are sound, by position; none that another holds too."""
+        self.is_whole = self._claims_no_more()
+        """Whether the file is as long as it says, and no page of it is blank. If not, entries may
+        be missing behind the last one that was found."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+        if self._log is not None:
+            self._log.close()
+
+    def scan(self, on_progress: Callable[[int, int], object] | None = None) -> None:
+        """Find all that there is: ``blocks``, ``facts`` and ``readers``."""
+        found: list[Found] = []
+        for number in range(1, self.count + 1):
+            if on_progress is not None and number % ON_PROGRESS == 0:
+                on_progress(number, self.count)
+            page = self._page(number)
+            if not page.strip(b"\0"):
+                self.is_whole = False
+            elif page[0] == LEAF:
+                for cell in range(min(_short(page, 3), PAGE // 8)):
+                    self._take(number, cell, found)
+        self.blocks = _without_overlaps(found)
+
+    def block(self, found: Found) -> Block:
+        """Read the whole of a block that ``scan`` found; its rows may yet be damaged.
+
+        Raises:
+            DamagedBlock: it is not there any more.
+        """
+        with suppress(_NoRowError):
+            return Block(found.first, *self._row(found.page, found.cell)[1:])
+        raise DamagedBlock
+
+    def _take(self, number: int, cell: int, found: list[Found]) -> None:
+        try:
+            rowid, values = self._row_at(number, cell)
+            if len(values) == len(Block._fields) and isinstance(values[-1], bytes):
+                block = Block(rowid, *values[1:])
+                decode_keys(block)
+                found.append(Found(block.first, block.last, number, cell))
+            elif len(values) == 3 and isinstance(values[2], bytes):
+                self._take_record(rowid, values[1], values[2])
+        except (_NoRowError, DamagedBlock, TypeError, ValueError):
+            pass  # of a page that is no longer in use, or damaged: then positions are missing
+
+    def _take_record(self, rowid: int, crc: int, data: bytes) -> None:
+        if zlib.crc32(data) != crc:
+            raise DamagedBlock
+        # A page that is no longer in use may hold an older state; the later one has done more.
+        with suppress(ValueError, TypeError):
+            facts = Facts.from_bytes(data)
+            if rowid == 1 and (self.facts is None or self.facts.mark <= facts.mark):
+                self.facts = facts
+            return
+        with suppress(ValueError, TypeError):
+            reader = ReaderState.from_bytes(data)
+            known = self.readers.get(reader.name)
+            if known is None or known.frontier <= reader.frontier:
+                self.readers[reader.name] = reader
+
+    def _row(self, number: int, cell: int) -> list[Any]:
+        return self._row_at(number, cell)[1]
+
+    def _row_at(self, number: int, cell: int) -> tuple[int, list[Any]]:
+        """Return the number and the values of a row."""
+        page = self._page(number)
+        try:
+            at = _short(page, 8 + 2 * cell)
+            size, at = _varint(page, at)
+            rowid, at = _varint(page, at)
+        except (IndexError, struct.error):
+            raise _NoRowError from None
+        local = size
+        if size > MOST_LOCAL:
+            local = LEAST_LOCAL + (size - LEAST_LOCAL) % (PAGE - 4)
+            if local > MOST_LOCAL:
+                local = LEAST_LOCAL
+        if at + local > PAGE or size > PAGE * self.count:
+            raise _NoRowError
+        parts = [page[at : at + local]]
+        if size > local:
+            parts += self._overflow(page[at + local : at + local + 4], size - local)
+        return rowid, _values(b"".join(parts))
+
+    def _overflow(self, pointer: bytes, left: int) -> Iterator[bytes]:
+        while left > 0:
+            number = int.from_bytes(pointer, "big")
+            if not 1 < number <= self.count:
+                raise _NoRowError
+            page = self._page(number)
+            part = page[4 : 4 + min(left, PAGE - 4)]
+            left -= len(part)
+            pointer = page[:4]
+            yield part
+
+    def _page(self, number: int) -> bytes:
+        at = self._frames.get(number)
+        if at is not None and self._log is not None:
+            return os.pread(self._log.fileno(), PAGE, at).ljust(PAGE, b"\0")
+        return os.pread(self._file.fileno(), PAGE, (number - 1) * PAGE).ljust(PAGE, b"\0")
+
+    def _claims_no_more(self) -> bool:
+        header = self._page(1)
+        claimed = int.from_bytes(header[28:32], "big")
+        return header.startswith(b"SQLite format 3\0") and 0 < claimed <= self.count
+
+
+class _NoRowError(Exception):
+    """These bytes are no row."""
+
+
+def _frames_in(log: bytes) -> dict[int, int]:
+    """Return where in the log the newest version of each page is, up to its last commit."""
+    frames: dict[int, int] = {}
+    uncommitted: dict[int, int] = {}
+    salts = log[16:24]
+    for at in range(LOG_HEADER, len(log) - FRAME_HEADER - PAGE + 1, FRAME_HEADER + PAGE):
+        number, commits = struct.unpack_from(">II", log, at)
+        if log[at + 8 : at + 16] != salts or not number:
+            break
+        uncommitted[number] = at + FRAME_HEADER
+        if commits:
+            frames.update(uncommitted)
+            uncommitted.clear()
+    return frames
+
+
+def _without_overlaps(found: list[Found]) -> list[Found]:
+    """Drop what another block holds too: pages that are not in use may have older versions."""
+    blocks: list[Found] = []
+    for each in sorted(found, key=lambda block: (block.first, -block.last)):
+        if not blocks or each.first > blocks[-1].last:
+            blocks.append(each)
+    return blocks
+
+
+def _short(page: bytes, at: int) -> int:
+    return int.from_bytes(page[at : at + 2], "big")
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    value = 0
+    for _ in range(8):
+        byte = data[at]
+        at += 1
+        value = value << 7 | byte & 0x7F
+        if byte < 0x80:
+            return value, at
+    return value << 8 | data[at], at + 1
+
+
+def _values(record: bytes) -> list[Any]:
+    try:
+        end, at = _varint(record, 0)
+        types = []
+        while at < end:
+            kind, at = _varint(record, at)
+            types.append(kind)
+    except IndexError:
+        raise _NoRowError from None
+    values: list[Any] = []
+    for kind in types:
+        size = _INTEGERS.get(kind)
+        if kind == 0:
+            values.append(None)
+        elif kind in (8, 9):
+            values.append(kind - 8)
+        elif size is not None:
+            values.append(int.from_bytes(record[at : at + size], "big", signed=True))
+            at += size
+        elif kind >= 12 and kind % 2 == 0:
+            size = (kind - 12) // 2
+            values.append(record[at : at + size])
+            at += size
+        else:
+            raise _NoRowError
+    if at > len(record):
+        raise _NoRowError
+    return values
+
+
+_INTEGERS = {1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8}
+"""Kinds of value that are integers, and their bytes."""

@@ -1,0 +1,269 @@
+"""``SqliteReader``: a reading with a name, whose acknowledgements the journal remembers.
+
+What is remembered is a frontier and what is unacknowledged before it: at most ``max_unacked``
+positions, however far the acks ran ahead of one that never comes. So acks may come in any order,
+and what is stored stays small.
+
+An ack changes memory only. It is stored with the next commit, or within ``ack_interval``, and
+without a sync of its own: to lose it costs a repetition, which can always come.
+
+Retention takes entries whether or not they are acknowledged. The reader is told in the same commit,
+moves on to the oldest entry left, and says so with a ``Gap``. It can never stand before that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Protocol, Self
+
+from edr import Gap
+from edr.journal.errors import JournalError
+from edr.journal.following import Follower, OneAtATime, Source, Waiting
+from edr.journal.journal import Entry
+from edr.journal.schema import ReaderState
+from edr.journal.selection import Selection
+from edr.journal.store import ReaderUpdate
+
+
+class ReaderSource(Source, Protocol):
+    """The journal, as a reader sees it."""
+
+    def now(self) -> int:
+        """Return the time, in microseconds since 1970."""
+        ...
+
+    def reader_changed(self) -> None:
+        """Hear that a reader has something to be stored soon."""
+        ...
+
+    async def store_reader(self, reader: SqliteReader) -> None:
+        """Store the state of ``reader`` now."""
+        ...
+
+    def reader_closed(self, reader: SqliteReader) -> None:
+        """Hear that ``reader`` is closed."""
+        ...
+
+
+class SqliteReader:
+    """Made by ``SqliteJournal.reader``; see ``Reader``.
+
+    Args:
+        source: the journal.
+        selection: what is wanted.
+        state: what was remembered.
+        unacked: the entries that were given and not acknowledged, by position.
+        max_unacked: how many may be unacknowledged.
+    """
+
+    def __init__(
+        self,
+        source: ReaderSource,
+        selection: Selection,
+        state: ReaderState,
+        unacked: Iterable[Entry],
+        max_unacked: int,
+    ) -> None:
+        self._source = source
+        self._name = state.name
+        self._max_unacked = max_unacked
+        self._follower = Follower(source, selection, state.frontier)
+        deliveries = dict(state.unacked)
+        self._unacked = {
+            entry.position: entry._replace(delivery=deliveries[entry.position]) for entry in unacked
+        }
+        # What comes again, and when; each position in _unacked is at most once among it.
+        self._due = [(0.0, position) for position in self._unacked]
+        self._is_due = set(self._unacked)
+        self._last_ack = state.last_ack
+        self._untold = state.untold
+        self._more_missed = sum(position not in self._unacked for position in deliveries)
+        self._untold += self._more_missed
+        self._told = -self._more_missed
+        self._is_closed = False
+        self.is_changed = False
+        self._waiting = Waiting()
+        self._one = OneAtATime("the next entry")
+
+    @property
+    def name(self) -> str:
+        """The name given to ``SqliteJournal.reader``."""
+        return self._name
+
+    @property
+    def position(self) -> int:
+        """How far it was given entries."""
+        return self._follower.position
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether it has been given all that was stored when it last looked."""
+        return not self._is_due and not self._follower.is_behind
+
+    def __repr__(self) -> str:
+        state = "closed" if self._is_closed else "open"
+        return f"<SqliteReader {self._name!r} {state}, {len(self._unacked)} unacked>"
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Entry | Gap:
+        """Return the next entry; see ``Reader``."""
+        with self._one:
+            while not self._is_over:
+                item = self._due_now() or await self._following()
+                if item is not None:
+                    return item
+                if not self._is_over:
+                    await self._wait()
+            raise StopAsyncIteration
+
+    @property
+    def _is_over(self) -> bool:
+        return self._is_closed or self._source.is_closed
+
+    def _due_now(self) -> Entry | Gap | None:
+        if self._untold:
+            untold, self._untold = self._untold, 0
+            self._told += untold
+            self._changed()
+            return Gap(untold)
+        now = asyncio.get_running_loop().time()
+        while self._due and self._due[0][0] <= now:
+            _, position = heapq.heappop(self._due)
+            if position in self._is_due:
+                self._is_due.remove(position)
+                entry = self._unacked[position]
+                again = self._unacked[position] = entry._replace(delivery=entry.delivery + 1)
+                return again
+        return None
+
+    async def _following(self) -> Entry | Gap | None:
+        while len(self._unacked) < self._max_unacked:
+            item = await self._follower.next()
+            if item is None or self._is_over:
+                break
+            if isinstance(item, Entry):
+                self._unacked[item.position] = item
+                return item
+            if item.is_damage:
+                self._more_missed += item.missed
+                self._told -= item.missed
+                self._untold += item.missed
+                return self._due_now()
+            # What retention took was counted in its commit, and is told from there.
+        return None
+
+    async def _wait(self) -> None:
+        if self._untold:
+            return
+        self._source.waiting.add(self._waiting)
+        try:
+            await self._waiting.wait(self._due[0][0] if self._due else None)
+        finally:
+            self._source.waiting.discard(self._waiting)
+
+    # Acknowledging
+
+    def ack(self, entry: Entry) -> None:
+        """Say that ``entry`` was handled; see ``Reader``."""
+        if self._check(entry):
+            del self._unacked[entry.position]
+            self._is_due.discard(entry.position)
+            self._last_ack = self._source.now()
+            self._changed()
+            self._waiting.wake()
+
+    def nack(self, entry: Entry, delay: float = 0.0) -> None:
+        """Ask for ``entry`` again; see ``Reader``."""
+        if not delay >= 0:
+            raise ValueError(f"a delay is a number of seconds from 0 on, not {delay!r}")
+        if self._check(entry) and entry.position not in self._is_due:
+            self._is_due.add(entry.position)
+            when = asyncio.get_running_loop().time() + delay
+            heapq.heappush(self._due, (when, entry.position))
+            self._waiting.wake()
+
+    def _check(self, entry: Entry) -> bool:
+        """Tell whether ``entry`` is unacknowledged."""
+        if self._is_over:
+            raise JournalError(f"reader {self._name!r} is closed; the entry will come again")
+        mine = self._unacked.get(entry.position)
+        if entry.position > self._follower.position or (
+            mine is not None and mine.event.id != entry.event.id
+        ):
+            raise JournalError(f"reader {self._name!r} has never given this entry: {entry!r}")
+        return mine is not None
+
+    def _changed(self) -> None:
+        self.is_changed = True
+        self._source.reader_changed()
+
+    async def flush(self) -> None:
+        """Return when all acks so far are stored; see ``Reader``."""
+        if self._is_over:
+            raise JournalError(f"reader {self._name!r} is closed")
+        await self._source.store_reader(self)
+
+    # The journal's side
+
+    def lost(self, count: int, oldest: int) -> None:
+        """Hear that retention took ``count`` entries, and which is the oldest now."""
+        self._follower.skip_to(oldest - 1)
+        for position in [position for position in self._unacked if position < oldest]:
+            del self._unacked[position]
+            self._is_due.discard(position)
+        self._untold += count
+        self._waiting.wake()
+
+    def take_update(self) -> ReaderUpdate:
+        """Return what has changed, to be stored."""
+        update = ReaderUpdate(
+            self._name,
+            self._follower.position,
+            tuple([(position, entry.delivery) for position, entry in self._unacked.items()]),
+            self._last_ack,
+            missed=self._more_missed,
+            told=self._told,
+        )
+        self._more_missed = self._told = 0
+        self.is_changed = False
+        return update
+
+    def give_back(self, update: ReaderUpdate) -> None:
+        """Hear that it could not be stored."""
+        self._more_missed += update.missed
+        self._told += update.told
+        self.is_changed = True
+
+    def state(self) -> tuple[int, int]:
+        """Return up to where it is done with everything, and how many are unacknowledged."""
+        if self._unacked:
+            return next(iter(self._unacked)) - 1, len(self._unacked)
+        return self._follower.position, 0
+
+    async def aclose(self) -> None:
+        """Store its acks, and close it. Idempotent."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self._waiting.wake()
+        try:
+            if not self._source.is_closed:
+                await self._source.store_reader(self)
+        finally:
+            self._source.reader_closed(self)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()

@@ -1,0 +1,159 @@
+"""``salvage``: what is left of a damaged journal, moved into a new one.
+
+The damaged files are kept beside it, as ``*.corrupt-<time>``. The new journal has another id, since
+nobody can tell which positions the old one had given; but every entry that was saved keeps its
+position, so that readers go on where they were. Positions that were lost are holes, which readers
+are told of.
+
+The new database is complete and synced before anything is moved; a salvage that is cut short at
+any point is begun anew, or completed, when the journal is opened the next time.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import uuid
+import zlib
+from collections.abc import Sequence
+from contextlib import closing, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from edr.journal.codec import Block, DamagedBlock
+from edr.journal.errors import JournalUnusable
+from edr.journal.folder import JournalFolder
+from edr.journal.pages import Pages
+from edr.journal.schema import COLUMNS, TABLES, Facts, Hole, ReaderState, connect
+
+RESERVED = 1_000_000
+"""Positions that are reserved at a time."""
+
+
+class Salvage(NamedTuple):
+    """What came of a salvage."""
+
+    saved: int
+    """Entries that are in the new journal."""
+    lost: int
+    """Entries that are known to have been in the old one, and are not in the new one; at least."""
+    moved_to: Path
+
+
+def new_id() -> str:
+    """Return the name of a new journal."""
+    return uuid.uuid4().hex
+
+
+def create(connection: sqlite3.Connection, facts: Facts) -> None:
+    """Make the tables of a journal."""
+    connection.executescript(TABLES)
+    write_facts(connection, facts)
+
+
+def write_facts(connection: sqlite3.Connection, facts: Facts) -> None:
+    """Store what a journal knows of itself."""
+    data = facts.to_bytes()
+    connection.execute("REPLACE INTO facts VALUES (1, ?, ?)", (zlib.crc32(data), data))
+
+
+def write_reader(connection: sqlite3.Connection, number: int, reader: ReaderState) -> None:
+    """Store the state of a reader."""
+    data = reader.to_bytes()
+    connection.execute("REPLACE INTO readers VALUES (?, ?, ?)", (number, zlib.crc32(data), data))
+
+
+INSERT_BLOCK = f"INSERT INTO blocks ({COLUMNS}) VALUES ({', '.join('?' * len(Block._fields))})"
+
+
+def salvage(folder: JournalFolder) -> Salvage:
+    """Put a new journal in the place of the damaged one in ``folder``.
+
+    Raises:
+        JournalUnusable: there is no room, or no permission. Nothing was changed.
+    """
+    try:
+        _remove(folder.salvaging)
+        saved, lost, facts = _copy(folder)
+        folder.salvaging.replace(folder.salvaged)
+        folder.sync()
+        moved_to = complete(folder)
+    except (OSError, sqlite3.Error) as exc:
+        raise JournalUnusable(f"it is damaged, and cannot be salvaged: {exc}", folder.path) from exc
+    folder.name(facts.id)
+    return Salvage(saved, lost, moved_to)
+
+
+def complete(folder: JournalFolder) -> Path:
+    """Move the damaged files aside, and the salvaged database into their place."""
+    moved_to = _aside(folder.database)
+    log = folder.database.with_name(folder.database.name + "-wal")
+    with suppress(FileNotFoundError):
+        log.replace(moved_to.with_name(moved_to.name + "-wal"))
+    with suppress(FileNotFoundError):
+        folder.database.replace(moved_to)
+    folder.salvaged.replace(folder.database)
+    folder.sync()
+    return moved_to
+
+
+def _copy(folder: JournalFolder) -> tuple[int, int, Facts]:
+    if not folder.database.exists():
+        folder.database.touch(mode=0o600)
+    with Pages(folder.database) as pages, closing(connect(folder.salvaging, full_sync=True)) as new:
+        pages.scan()
+        old = pages.facts or Facts("", 0, clean=False)
+        holes = list(old.holes)
+        create(new, Facts("", 0, clean=False))
+        saved, last = 0, 0
+        lost: list[Hole] = []
+        new.execute("BEGIN")
+        for found in pages.blocks:
+            try:
+                block = pages.block(found)
+                block.check()
+            except DamagedBlock:
+                continue
+            if last:
+                lost += _between(last, block.first, holes)
+            new.execute(INSERT_BLOCK, block)
+            saved += block.size
+            last = block.last
+        end = max(last, old.mark) + RESERVED
+        if old.clean:
+            lost += _between(last, old.mark + 1, holes)
+            holes.append(Hole(old.mark + 1, end, 0))
+        else:
+            holes = [hole for hole in holes if hole.low <= last]
+            (holes if pages.is_whole else lost).append(Hole(last + 1, end, int(not pages.is_whole)))
+        facts = Facts(new_id(), end, True, tuple(sorted([*holes, *lost])))
+        write_facts(new, facts)
+        for number, reader in enumerate(pages.readers.values(), 1):
+            write_reader(new, number, reader)
+        new.execute("COMMIT")
+        new.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    return saved, sum(hole.lost for hole in lost), facts
+
+
+def _between(last: int, first: int, holes: Sequence[Hole]) -> list[Hole]:
+    """Return what is missing between two blocks, but for the holes that were there before."""
+    missing = []
+    low = last + 1
+    for hole in sorted(holes):
+        if low <= hole.low and hole.high < first:
+            if low < hole.low:
+                missing.append(Hole(low, hole.low - 1, hole.low - low))
+            low = hole.high + 1
+    if low < first:
+        missing.append(Hole(low, first - 1, first - low))
+    return missing
+
+
+def _aside(path: Path) -> Path:
+    now = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+    return path.with_name(f"{path.name}.corrupt-{now}")
+
+
+def _remove(path: Path) -> None:
+    for each in (path, path.with_name(path.name + "-wal")):
+        each.unlink(missing_ok=True)

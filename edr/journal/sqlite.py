@@ -1,0 +1,574 @@
+"""``SqliteJournal``: a journal in a folder of this machine, without a server.
+
+The loop's side of it: what it knows of the store is what the last commit left, so nobody here sees
+anything that a crash could take back. All else is with those who do the work: ``Appender`` (what
+is accepted), ``BlockStore`` in the ``Worker``'s thread (what is stored), ``SqliteReading`` and
+``SqliteReader`` (who reads).
+
+Measured against a database row for each event, a log of segments, LMDB: see
+``benchmarks/bench_journal.py``. With the group commit that an event loop gives for nothing the
+store is not what limits; that a commit changes all of the state at once is worth more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import logging
+import os
+import time
+import weakref
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self, TypeVar
+
+import orjson
+
+from edr import Binding, Event, InvalidBinding, InvalidEvent, WrongLoopError, bindings_to_json
+from edr.journal.appender import Appender
+from edr.journal.codec import microseconds, time_of
+from edr.journal.errors import JournalError, ReaderInUse, WrongJournal
+from edr.journal.fetching import Fetcher
+from edr.journal.following import Waiting
+from edr.journal.journal import Entry, JournalStatistics, ReaderStatus
+from edr.journal.reader import SqliteReader
+from edr.journal.reading import SqliteReading, Start
+from edr.journal.schema import ReaderState
+from edr.journal.selection import Selection
+from edr.journal.store import Appended, BlockStore, Limits, ReaderUpdate
+from edr.journal.tail import Tail
+from edr.journal.worker import Worker
+
+logger = logging.getLogger("edr.journal")
+
+T = TypeVar("T")
+
+ACK_INTERVAL = 0.1
+"""Seconds within which an ack is stored."""
+
+LONGEST_NAME = 128
+"""Characters of a reader's name."""
+
+EXIT_PATIENCE = 10.0
+"""Seconds that the end of a program waits for a journal that nobody closed."""
+
+
+class SqliteJournal:
+    """A journal in the folder ``path``, which is made (0700) if it is missing. See ``Journal``.
+
+    What is stored is in clear, in files that only their owner can read.
+
+    Args:
+        path: a folder of its own, on a local disk; ``events.journal`` is a good name.
+        bindings: what a bus gives it; by default what ``edr.Binding()`` matches, from info up.
+        max_bytes: when it takes more of the disk, the oldest entries go.
+        max_age: entries that are older go, some 256 at a time.
+        max_events: when there are more, the oldest go, some 256 at a time.
+        keep_unread: what a reader has not acknowledged never goes: when there is no room
+            left, appends wait, and emits with them, until it has, or is forgotten.
+        sync: ``"disk"``: what is stored survives the loss of power; ``"process"``: the death of the
+            process only, at a fraction of the cost.
+        linger: seconds for which events that nobody awaits may be collected for one commit.
+        max_pending: events that may wait to be stored.
+        clock: gives the time, as ``time.time`` does.
+
+    Raises:
+        ValueError, TypeError: an argument is wrong. Nothing else is done here: it is opened when it
+            is first used.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *bindings: Binding,
+        max_bytes: int = 1 << 30,
+        max_age: timedelta | None = None,
+        max_events: int | None = None,
+        keep_unread: bool = False,
+        sync: Literal["disk", "process"] = "disk",
+        linger: float = 0.01,
+        max_pending: int = 16_384,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.path = Path(path)
+        self._bindings = _checked(bindings or (Binding(),))
+        _at_least("max_bytes", max_bytes, 1 << 16)
+        _at_least("max_pending", max_pending, 1)
+        if max_events is not None:
+            _at_least("max_events", max_events, 1)
+        if max_age is not None and (not isinstance(max_age, timedelta) or max_age <= timedelta(0)):
+            raise ValueError(f"max_age is a timedelta above 0, not {max_age!r}")
+        if sync not in {"disk", "process"}:
+            raise ValueError(f"sync is 'disk' or 'process', not {sync!r}")
+        if not 0 <= linger < float("inf"):
+            raise ValueError(f"linger is a number of seconds, not {linger!r}")
+        self._clock = clock
+        self._store = BlockStore(
+            self.path,
+            Limits(max_bytes, max_age, max_events, keep_unread),
+            full_sync=sync == "disk",
+            now=self.now,
+            say=logger.error,
+        )
+        self._worker = Worker(f"edr journal {self.path.name}")
+        self._appender = Appender(self, linger=linger, max_pending=max_pending)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._pid = os.getpid()
+        self._opening: asyncio.Future[None] | None = None
+        self._closing: asyncio.Task[None] | None = None
+        self._id = ""
+
+        self.tail = Tail()
+        self.tip = 0
+        self.tip_at_open = -1
+        self.is_closed = False
+        self.waiting: set[Waiting] = set()
+
+        self._readers: dict[str, SqliteReader | None] = {}
+        """Those that are open; None while one is being opened or forgotten."""
+        self._ack_timer: asyncio.TimerHandle | None = None
+        self._updates_at = 0.0
+        self._first = 0
+        self._lost = 0
+        self._corrupt = 0
+        _all.add(self)
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closing else "open" if self._id else "not open yet"
+        return f"<SqliteJournal {str(self.path)!r} {state}, up to {self.tip}>"
+
+    @property
+    def id(self) -> str:
+        """Names this journal for ever."""
+        if not self._id:
+            raise JournalError(f"{self!r} was not opened yet, so its id is not known")
+        return self._store.id or self._id
+
+    @property
+    def bindings(self) -> tuple[Binding, ...]:
+        """What a bus gives it."""
+        return self._bindings
+
+    def now(self) -> int:
+        """Return the time, in microseconds since 1970."""
+        return int(self._clock() * 1_000_000)
+
+    # Opening and closing
+
+    async def open(self) -> None:
+        """Open it, if it is not open yet; see ``Journal``."""
+        if self.tip_at_open >= 0 and not self._closing and self._pid == os.getpid():
+            self._check_loop()
+            return
+        self._enter()
+        opening = self._opening
+        assert opening is not None
+        await asyncio.shield(opening)
+
+    def _enter(self) -> None:
+        """Begin to open it, unless that is done; check that it can be used here."""
+        if self._pid != os.getpid():
+            raise WrongLoopError(f"{self!r} belongs to process {self._pid}, which forked")
+        if self._closing is not None:
+            raise JournalError(f"{self!r} was closed")
+        self._check_loop()
+        if self._opening is None or (self._opening.done() and self._opening.exception()):
+            store = self._store
+
+            def job() -> tuple[str, int, int]:
+                store.open()
+                return store.id, store.first, store.next - 1
+
+            future = self._worker.submit(job, urgent=True)
+            self._opening = asyncio.get_running_loop().create_future()
+            future.add_done_callback(partial(self._opened, self._opening))
+
+    def _check_loop(self) -> None:
+        loop = asyncio.get_running_loop()
+        if self._loop is None:
+            self._loop = loop
+        elif self._loop is not loop:
+            raise WrongLoopError(f"{self!r} belongs to another event loop")
+
+    def _opened(
+        self, opening: asyncio.Future[None], future: asyncio.Future[tuple[str, int, int]]
+    ) -> None:
+        if future.cancelled() or opening.done():
+            return
+        error = future.exception()
+        if error is not None:
+            opening.set_exception(error)
+            opening.exception()
+            return
+        self._id, self._first, self.tip = future.result()
+        self.tip_at_open = self._appender.last = self.tip
+        opening.set_result(None)
+
+    async def aclose(self) -> None:
+        """Store what was accepted, and close; see ``Journal``."""
+        if self._pid != os.getpid():
+            return
+        if self._closing is None:
+            if self._opening is None:
+                self.is_closed = True
+            self._check_loop()
+            self._closing = asyncio.create_task(self._close())
+        await asyncio.shield(self._closing)
+
+    async def _close(self) -> None:
+        if self._opening is None:
+            return
+        self._appender.close()
+        with suppress(JournalError):
+            await self._appender.flush()
+        left = self._appender.stop()
+        if left:
+            logger.error("%r closes with %d events that could not be stored", self, len(left))
+            self._appender.fail(JournalError(f"{self!r} was closed"))
+        for reader in [reader for reader in self._readers.values() if reader is not None]:
+            with suppress(JournalError):
+                await reader.aclose()
+        self.is_closed = True
+        if self._ack_timer is not None:
+            self._ack_timer.cancel()
+        await self._worker.submit(self._store.close)
+        self._worker.stop()
+        self._wake_all()
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    # Appending
+
+    def append_nowait(self, event: Event) -> bool:
+        """Accept ``event``, to be stored soon; see ``Journal``."""
+        if self._opening is None or self._closing is not None or self._pid != os.getpid():
+            self._enter()
+        if self._appender.accept(event):
+            return True
+        self._appender.failed += 1
+        return False
+
+    async def append(self, *events: Event) -> int:
+        """Store ``events``; see ``Journal``."""
+        for event in events:
+            if not isinstance(event, Event):
+                raise InvalidEvent(f"a journal takes edr.Event, not {event!r}")
+        # Accepted before the first await that may wait, so that the order is that of the calls.
+        self._enter()
+        if not events:
+            await self.open()
+        return await self._appender.append(events)
+
+    async def room(self) -> None:
+        """Return when there is room, or waiting is no use; see ``Journal``."""
+        self._enter()
+        await self._appender.room()
+
+    async def flush(self) -> int:
+        """Return when all that was accepted is stored; see ``Journal``."""
+        self._enter()
+        if self.tip_at_open < 0 and not self._appender.waiting:
+            await self.open()
+        return await self._appender.flush()
+
+    def commit(self, events: Sequence[Event]) -> asyncio.Future[Appended]:
+        """Have ``events`` stored, for the appender."""
+        store, updates = self._store, self._take_updates()
+
+        def job() -> Appended:
+            store.open()
+            return store.append(events, updates)
+
+        future = self._worker.submit(job, urgent=True)
+        future.add_done_callback(partial(self._give_back, updates))
+        return future
+
+    def committed(self, events: Sequence[Event], appended: Appended) -> None:
+        """Hear that ``events`` are stored, from the appender."""
+        self.tail.add(appended.first, appended.recorded_at, events)
+        self.tip = appended.first + len(events) - 1
+        self._first = appended.oldest
+        if appended.lost:
+            self._lost += appended.lost
+            self.tail.forget_before(appended.oldest)
+            for name, count in appended.losses.items():
+                reader = self._readers.get(name)
+                if reader is not None:
+                    reader.lost(count, appended.oldest)
+        self._wake_all()
+
+    def _wake_all(self) -> None:
+        for waiting in self.waiting:
+            waiting.wake()
+
+    # Reading
+
+    def ask(self, question: Callable[[Fetcher], T]) -> asyncio.Future[T]:
+        """Ask the disk, for those who read."""
+        self._check_open()
+        store = self._store
+
+        def job() -> T:
+            return store.ask(question)
+
+        return self._worker.submit(job)
+
+    def read(
+        self,
+        *bindings: Binding,
+        after: int | None = None,
+        since: datetime | timedelta | None = None,
+        last: int | None = None,
+        live: bool = True,
+    ) -> SqliteReading:
+        """Return the entries that any of ``bindings`` matches; see ``Journal``."""
+        self._check_open()
+        if sum(each is not None for each in (after, since, last)) > 1:
+            raise ValueError("after, since and last: at most one of them")
+        if after is not None:
+            _at_least("after", after, 0)
+        if last is not None:
+            _at_least("last", last, 0)
+        start = Start(after, None if since is None else self._since(since), last)
+        return SqliteReading(self, Selection(_checked(bindings)), start, live=live)
+
+    def _since(self, since: datetime | timedelta) -> int:
+        if isinstance(since, timedelta):
+            return self.now() - since // timedelta(microseconds=1)
+        if not isinstance(since, datetime) or since.utcoffset() is None:
+            raise ValueError(f"since is an aware datetime or a timedelta, not {since!r}")
+        return microseconds(since)
+
+    def _check_open(self) -> None:
+        if self._pid != os.getpid():
+            raise WrongLoopError(f"{self!r} belongs to process {self._pid}, which forked")
+        if self._closing is not None:
+            raise JournalError(f"{self!r} was closed")
+
+    # Readers
+
+    async def reader(
+        self,
+        name: str,
+        *bindings: Binding,
+        start: Literal["oldest", "now"] | int = "oldest",
+        max_unacked: int = 1024,
+        rebind: bool = False,
+    ) -> SqliteReader:
+        """Open the reader ``name``, where it was; see ``Journal``."""
+        _check_name(name)
+        _at_least("max_unacked", max_unacked, 1)
+        if start not in ("oldest", "now"):
+            _at_least("start", start, 0)
+        selection = Selection(_checked(bindings))
+        await self.open()
+        self._reserve(name)
+        try:
+            state, unacked = await self._in_thread(
+                partial(_open_reader, self._store, name, _text(bindings), start, rebind=rebind)
+            )
+            reader = SqliteReader(self, selection, state, unacked, max_unacked)
+        except BaseException:
+            del self._readers[name]
+            raise
+        self._readers[name] = reader
+        return reader
+
+    async def readers(self) -> tuple[ReaderStatus, ...]:
+        """Return the state of every reader; see ``Journal``."""
+        await self.open()
+        live = {name: each.state() for name, each in self._readers.items() if each is not None}
+        store = self._store
+
+        def job() -> list[ReaderStatus]:
+            statuses = []
+            for name, state in sorted(store.readers.items()):
+                position, unacked = live.get(name, (state.position, len(state.unacked)))
+                last_ack = None if state.last_ack is None else time_of(state.last_ack)
+                lag = store.lag(position)
+                statuses.append(
+                    ReaderStatus(name, position, lag, unacked, state.missed, last_ack, name in live)
+                )
+            return statuses
+
+        return tuple(await self._in_thread(job))
+
+    async def forget(self, name: str) -> None:
+        """Delete what is remembered of the reader ``name``; see ``Journal``."""
+        await self.open()
+        self._reserve(name)
+        try:
+            await self._in_thread(partial(self._store.forget, name))
+        finally:
+            del self._readers[name]
+        self._appender.retry()
+
+    def _reserve(self, name: str) -> None:
+        if name in self._readers:
+            raise ReaderInUse(name)
+        self._readers[name] = None
+
+    def reader_changed(self) -> None:
+        """Hear that a reader has something to be stored soon."""
+        if self._ack_timer is None and not self.is_closed:
+            loop = asyncio.get_running_loop()
+            self._ack_timer = loop.call_later(ACK_INTERVAL, self._store_acks)
+
+    def reader_closed(self, reader: SqliteReader) -> None:
+        """Hear that ``reader`` is closed."""
+        if self._readers.get(reader.name) is reader:
+            del self._readers[reader.name]
+
+    async def store_reader(self, reader: SqliteReader) -> None:
+        """Store the state of ``reader`` now."""
+        update = reader.take_update()
+        try:
+            await self._in_thread(
+                partial(self._store.store_readers, (update,), synced=True), urgent=True
+            )
+        except JournalError:
+            reader.give_back(update)
+            self.reader_changed()
+            raise
+        self._appender.retry()
+
+    def _store_acks(self) -> None:
+        self._ack_timer = None
+        updates = self._take_updates()
+        if not updates or self.is_closed:
+            return
+        future = self._worker.submit(
+            partial(self._store.store_readers, updates, synced=False), urgent=True
+        )
+        future.add_done_callback(partial(self._give_back, updates))
+
+    def _take_updates(self) -> tuple[ReaderUpdate, ...]:
+        readers = self._readers.values()
+        return tuple(
+            [each.take_update() for each in readers if each is not None and each.is_changed]
+        )
+
+    def _give_back(
+        self, updates: Sequence[ReaderUpdate], future: asyncio.Future[Appended | None]
+    ) -> None:
+        if future.cancelled():
+            return
+        if future.exception() is None:
+            if updates:
+                self._appender.retry()  # what was acknowledged may make room
+            return
+        for update in updates:
+            reader = self._readers.get(update.name)
+            if reader is not None:
+                reader.give_back(update)
+                self.reader_changed()
+
+    async def _in_thread(self, job: Callable[[], T], *, urgent: bool = False) -> T:
+        # Shielded: what a caller who is cancelled has begun is done to its end.
+        return await asyncio.shield(self._worker.submit(job, urgent=urgent))
+
+    def statistics(self) -> JournalStatistics:
+        """Return the counts of this moment; see ``Journal``."""
+        appender = self._appender
+        return JournalStatistics(
+            first=self._first,
+            last=self.tip if self._first else 0,
+            bytes=self._store.bytes,
+            appended=appender.appended,
+            waiting=appender.waiting,
+            lost=self._lost,
+            corrupt=self._store.corrupt,
+            failed=appender.failed,
+            error=None if appender.error is None else str(appender.error),
+        )
+
+    def _exits(self) -> None:
+        """Store what was accepted: the program ends, and nobody has closed it."""
+        if self._pid != os.getpid() or self._opening is None or self._closing is not None:
+            return
+        left, updates, store = self._appender.stop(), self._take_updates(), self._store
+
+        def job() -> None:
+            with suppress(Exception):  # nobody is left to hear of it
+                if left:
+                    store.open()
+                for start in range(0, len(left), 4096):
+                    store.append(left[start : start + 4096], updates if not start else ())
+                if updates and not left:
+                    store.store_readers(updates, synced=True)
+            store.close()
+
+        self._worker.run_last(job, EXIT_PATIENCE)
+
+
+def _open_reader(
+    store: BlockStore, name: str, bindings: str, start: str | int, *, rebind: bool
+) -> tuple[ReaderState, list[Entry]]:
+    state = store.readers.get(name)
+    if state is None:
+        oldest = store.first or store.next
+        if isinstance(start, int):
+            if start >= store.next:
+                raise WrongJournal(start, store.id)
+            frontier = start
+        else:
+            frontier = oldest - 1 if start == "oldest" else store.next - 1
+        state = store.make_reader(ReaderState(name, bindings, frontier))
+    elif state.bindings != bindings:
+        if not rebind:
+            raise JournalError(
+                f"reader {name!r} has other bindings: {state.bindings}; with rebind=True it goes "
+                "on with those that you gave, and passes over what they do not match"
+            )
+        state = store.make_reader(state._replace(bindings=bindings))
+    positions = [position for position, _ in state.unacked]
+    return state, store.ask(lambda disk: disk.at(positions))
+
+
+def _text(bindings: Sequence[Binding]) -> str:
+    """Write bindings in one form: those that say the same in another order are the same."""
+    option = orjson.OPT_SORT_KEYS
+    texts = {orjson.dumps(bindings_to_json(each), option=option) for each in bindings}
+    return f"[{b','.join(sorted(texts)).decode()}]"
+
+
+def _checked(bindings: Sequence[Binding]) -> tuple[Binding, ...]:
+    for index, binding in enumerate(bindings):
+        if not isinstance(binding, Binding):
+            raise InvalidBinding(f"expected an edr.Binding, not {binding!r}", f"[{index}]")
+    return tuple(bindings)
+
+
+def _check_name(name: object) -> None:
+    if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME or not name.isprintable():
+        raise ValueError(
+            f"a reader's name is text of 1 to {LONGEST_NAME} printable characters, not {name!r}"
+        )
+
+
+def _at_least(name: str, value: object, least: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ValueError(f"{name} is a whole number from {least} on, not {value!r}")
+
+
+_all: weakref.WeakSet[SqliteJournal] = weakref.WeakSet()
+
+
+@atexit.register
+def _at_exit() -> None:
+    for journal in list(_all):
+        journal._exits()

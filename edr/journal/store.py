@@ -1,0 +1,559 @@
+"""``BlockStore``: the blocks of a journal in SQLite, and the state of its readers. Synchronous.
+
+All that belongs together changes in one commit: the entries, what retention removes for them, and
+what the readers lose by that. So there is no state in which two files disagree, and nothing to
+repair after a crash but what SQLite repairs itself.
+
+**Positions** are given below a mark that was committed, with a sync, before. After an end that was
+no clean one they go on behind the mark: whatever was given and seen, and then lost, is never given
+to another event. What lies between is a hole, which is nobody's loss.
+
+**Nothing is shown early, or counted twice**: what this object knows of the journal changes only
+after the commit. When a commit fails the connection is given up, since its file may be in any
+state, and never synced again: a second sync can succeed where the first has lost data. Another
+connection shows whether the commit was made after all; the same events are then not stored again.
+
+Invariants, named as their tests: a position is never given twice; a failed commit leaves no
+trace; a reader's loss is counted in the commit that causes it; a hole is no loss.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sqlite3
+import weakref
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+from edr import Event
+from edr.journal.codec import encode
+from edr.journal.errors import JournalError, JournalUnusable
+from edr.journal.fetching import Fetcher
+from edr.journal.folder import JournalFolder
+from edr.journal.opening import opened
+from edr.journal.salvage import INSERT_BLOCK, RESERVED, write_facts, write_reader
+from edr.journal.schema import (
+    PAGE,
+    Facts,
+    Hole,
+    ReaderState,
+    facts_in,
+    is_damage,
+    readers_in,
+    translated,
+)
+from edr.journal.trail import Piece, grown
+
+RETIRED = 16
+"""Blocks that retention removes in a commit; a commit adds no more than that."""
+
+MOST_AT_ONCE = RETIRED * 256
+"""Events in a commit."""
+
+MOST_HOLES = 1_000
+"""Holes that are remembered: that many unclean ends. The oldest are forgotten first, and would be
+told as lost to somebody who reads on from before them."""
+
+VACUUMED = 64
+"""Free pages that a commit gives back to the file system while the file is above its limit."""
+
+
+T = TypeVar("T")
+
+
+class Limits(NamedTuple):
+    """What retention keeps."""
+
+    max_bytes: int = 1 << 30
+    max_age: timedelta | None = None
+    max_events: int | None = None
+    keep_unread: bool = False
+
+
+class ReaderUpdate(NamedTuple):
+    """What has become of a reader since it was last stored."""
+
+    name: str
+    frontier: int
+    unacked: tuple[tuple[int, int], ...]
+    last_ack: int | None
+    missed: int = 0
+    """How many more."""
+    told: int = 0
+    """How many of the untold."""
+
+
+class Appended(NamedTuple):
+    """What a commit did."""
+
+    first: int
+    """Position of the first event."""
+    recorded_at: int
+    oldest: int
+    """Position of the oldest entry left."""
+    lost: int
+    """Entries that retention removed."""
+    losses: Mapping[str, int]
+    """What readers lost by that."""
+
+
+class NoRoomYetError(Exception):
+    """Readers hold what would have to go. It never leaves this package."""
+
+
+class RejectedError(Exception):
+    """One of the events can never be stored. It never leaves this package."""
+
+
+class BlockStore:
+    """The store of one journal. For one thread; ``open`` comes first, ``close`` last.
+
+    Args:
+        path: the journal's folder.
+        limits: what to keep.
+        full_sync: whether commits survive the loss of power, or only the process's death.
+        now: the time, in microseconds since 1970.
+        say: told, as a text, what people should know: damage, and what came of it.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        limits: Limits,
+        *,
+        full_sync: bool,
+        now: Callable[[], int],
+        say: Callable[[str], object],
+    ) -> None:
+        self.path = path
+        self.limits = limits
+        self._full_sync = full_sync
+        self._now = now
+        self._say = say
+        self._folder: JournalFolder | None = None
+        self._connection: sqlite3.Connection | None = None
+        self._is_damaged = False
+        self._facts = Facts("", 0, clean=True)
+        self.first = 0
+        """Position of the oldest entry; 0 if there is none."""
+        self.last = 0
+        """Position of the newest entry; 0 if there is none."""
+        self.next = 1
+        """Position of the next entry."""
+        self._until = 0
+        self._trail: list[Piece] = []
+        self.readers: dict[str, ReaderState] = {}
+        self._numbers: dict[str, int] = {}
+        self.bytes = 0
+        self.corrupt = 0
+        """Entries that could not be read."""
+        self._attempted: Appended | None = None
+        _stores.add(self)
+
+    # Opening and closing
+
+    @property
+    def id(self) -> str:
+        """Names the journal."""
+        return self._facts.id
+
+    def open(self) -> None:
+        """Open the journal if it is not open: made if it is missing, salvaged if it is damaged.
+
+        Raises:
+            JournalInUse, JournalUnusable: it cannot be opened.
+        """
+        if self._folder is not None:
+            return
+        self._folder = JournalFolder(self.path)
+        try:
+            self.reopen()
+        except BaseException as exc:
+            self._give_up()
+            self._folder.release()
+            self._folder = None
+            if isinstance(exc, JournalError) and not isinstance(exc, JournalUnusable):
+                raise JournalUnusable(str(exc), self.path) from exc
+            raise
+
+    def reopen(self) -> None:
+        """Connect again after a fault, if there was one.
+
+        Raises:
+            JournalUnusable: it is damaged, and cannot be salvaged.
+            JournalError: it cannot be opened now.
+        """
+        if self._connection is not None:
+            return
+        assert self._folder is not None
+        try:
+            self._connection = opened(
+                self._folder,
+                full_sync=self._full_sync,
+                is_damaged=self._is_damaged,
+                say=self._say,
+            )
+            self._connected(self._connection)
+        except (sqlite3.Error, OSError) as exc:
+            raise self._failed(exc) from exc
+        self._is_damaged = False
+
+    def close(self) -> None:
+        """Close the journal so that its next owner goes on without a hole. Idempotent."""
+        connection = self._connection
+        if connection is not None:
+            with suppress(sqlite3.Error):  # then the next owner finds an end that was not clean
+                connection.execute("PRAGMA synchronous = FULL")
+                connection.execute("BEGIN IMMEDIATE")
+                write_facts(connection, self._facts._replace(mark=self.next - 1, clean=True))
+                connection.execute("COMMIT")
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            self._give_up()
+        if self._folder is not None:
+            self._folder.release()
+            self._folder = None
+
+    def _connected(self, connection: sqlite3.Connection) -> None:
+        facts = facts_in(connection)
+        is_known = facts.id == self._facts.id
+        states = readers_in(connection)
+        self._numbers = {state.name: number for number, state in states.items()}
+        fetcher = Fetcher(connection)
+        first, last, until = fetcher.ends()
+        if facts.clean or not is_known:
+            holes = facts.holes
+            if not facts.clean and last < facts.mark:
+                holes = (*holes, Hole(last + 1, facts.mark, 0))[-MOST_HOLES:]
+            self.next = max(facts.mark, last) + 1
+            facts = Facts(facts.id, self.next - 1 + RESERVED, False, holes)
+            self._begin(connection, full_sync=True)
+            write_facts(connection, facts)
+            self._commit(connection)
+            self._attempted = None
+        elif self._attempted is not None and last >= self._attempted.first:
+            self._attempted = self._attempted._replace(
+                oldest=first,
+                losses={
+                    name: state.missed - self.readers[name].missed
+                    for name, state in zip(self._numbers, states.values(), strict=True)
+                    if name in self.readers and state.missed > self.readers[name].missed
+                },
+            )
+            self.next = last + 1
+        else:
+            self._attempted = None
+        self._facts = facts
+        self.readers = {state.name: state for state in states.values()}
+        self.first, self.last, self._until = first, last, max(until, self._until)
+        self._trail = fetcher.trail(self.next - 1)
+        self._measure(connection)
+
+    # Appending
+
+    def append(self, events: Sequence[Event], updates: Iterable[ReaderUpdate] = ()) -> Appended:
+        """Store ``events`` and ``updates`` in one commit, and remove what is too old or too much.
+
+        If the same events were stored by an append that seemed to fail, they are not again.
+
+        Raises:
+            NoRoomYetError: readers hold what would have to go.
+            RejectedError: one of the events can never be stored.
+            JournalError: nothing has changed, as far as is known; say it again.
+        """
+        assert 0 < len(events) <= MOST_AT_ONCE
+        self.reopen()
+        if self._attempted is not None:
+            done, self._attempted = self._attempted, None
+            self.store_readers(updates, synced=False)
+            return done
+        connection = self._connection
+        assert connection is not None
+        time = max(self._now(), self._until)
+        first, last = self.next, self.next + len(events) - 1
+        facts = self._facts
+        if last > facts.mark:
+            facts = facts._replace(mark=last + RESERVED)
+        change = grown(self._trail, first, [(event, time) for event in events])
+        try:
+            blocks = [encode(piece.first, piece.recorded) for piece in change.insert]
+        except Exception as exc:  # what was made past pydantic's checks can be anything
+            raise RejectedError(repr(exc)) from exc
+        try:
+            self._begin(connection, full_sync=self._full_sync or facts is not self._facts)
+            if facts is not self._facts:
+                write_facts(connection, facts)
+            if change.remove:
+                connection.executemany(
+                    "DELETE FROM blocks WHERE first = ?", [(each,) for each in change.remove]
+                )
+            connection.executemany(INSERT_BLOCK, blocks)
+            readers = self._updated(updates)
+            oldest, lost = self._retire(connection, readers, self.first or first, last, time)
+            losses = self._charge(readers, oldest) if lost else {}
+            self._write_changed(connection, readers)
+            appended = Appended(first, time, oldest, lost, losses)
+            self._attempted = appended
+            self._commit(connection)
+        except NoRoomYetError:
+            self._roll_back(connection)
+            raise
+        except (sqlite3.DataError, OverflowError) as exc:
+            self._roll_back(connection)
+            raise RejectedError(repr(exc)) from exc
+        except sqlite3.Error as exc:
+            raise self._failed(exc) from exc
+        self._attempted = None
+        self._facts = facts
+        self._trail = [piece for piece in change.trail if piece.first >= oldest]
+        self.readers = readers
+        self.first, self.last, self.next, self._until = oldest, last, last + 1, time
+        self._measure(connection)
+        return appended
+
+    def _retire(
+        self,
+        connection: sqlite3.Connection,
+        readers: Mapping[str, ReaderState],
+        oldest: int,
+        newest: int,
+        time: int,
+    ) -> tuple[int, int]:
+        """Remove the oldest blocks that are beyond a limit; return what is oldest, and how many."""
+        limits = self.limits
+        excess = _used(connection) - limits.max_bytes
+        too_old = -1 if limits.max_age is None else time - microseconds_in(limits.max_age)
+        surplus = -1
+        if limits.max_events is not None:
+            surplus = self._count(oldest, newest) - limits.max_events
+        if excess <= 0 and surplus <= 0 and limits.max_age is None:
+            return oldest, 0
+        kept_from = newest + 1
+        if limits.keep_unread and readers:
+            kept_from = min(reader.position for reader in readers.values()) + 1
+        end, lost = oldest - 1, 0
+        for first, last, until, size in connection.execute(
+            "SELECT first, last, until, length(keys) + length(rows) FROM blocks "
+            f"ORDER BY first LIMIT {RETIRED}"
+        ).fetchall():
+            count = last - first + 1
+            if last >= newest or not (excess > 0 or until < too_old or surplus >= count):
+                break
+            if last >= kept_from:
+                if excess > 0:
+                    raise NoRoomYetError
+                break
+            end, lost = last, lost + count
+            excess -= size + PAGE // 8
+            surplus -= count
+        if lost:
+            connection.execute("DELETE FROM blocks WHERE first <= ?", (end,))
+            oldest = connection.execute("SELECT min(first) FROM blocks").fetchone()[0]
+            (pages,) = connection.execute("PRAGMA page_count").fetchone()
+            if pages * PAGE > limits.max_bytes:
+                connection.execute(f"PRAGMA incremental_vacuum({VACUUMED})").fetchall()
+        return oldest, lost
+
+    def _charge(self, readers: dict[str, ReaderState], oldest: int) -> dict[str, int]:
+        """Count what each of ``readers`` loses when the entries before ``oldest`` go."""
+        losses = {}
+        for name, reader in readers.items():
+            passed = max(reader.frontier, self.first - 1)
+            lost = sum(self.first <= position < oldest for position, _ in reader.unacked)
+            lost += self._count(passed + 1, oldest - 1)
+            if reader.frontier < oldest - 1 or lost:
+                readers[name] = _clamped(reader, oldest)._replace(
+                    missed=reader.missed + lost, untold=reader.untold + lost
+                )
+            if lost:
+                losses[name] = lost
+        return losses
+
+    def _count(self, low: int, high: int) -> int:
+        """Return how many entries were ever between two positions, these included."""
+        if high < low:
+            return 0
+        holes = sum(
+            max(0, min(high, hole.high) - max(low, hole.low) + 1) for hole in self._facts.holes
+        )
+        return high - low + 1 - holes
+
+    # Readers
+
+    def store_readers(self, updates: Iterable[ReaderUpdate], *, synced: bool) -> None:
+        """Store the state of readers.
+
+        Args:
+            updates: what has changed.
+            synced: whether it must survive the loss of power; without it no sync is paid.
+
+        Raises:
+            JournalError: it could not be stored; say it again.
+        """
+        self.reopen()
+        connection = self._connection
+        assert connection is not None
+        readers = self._updated(updates)
+        try:
+            self._begin(connection, full_sync=synced and self._full_sync)
+            self._write_changed(connection, readers)
+            self._commit(connection)
+        except sqlite3.Error as exc:
+            raise self._failed(exc) from exc
+        self.readers = readers
+
+    def make_reader(self, state: ReaderState) -> ReaderState:
+        """Store a reader that is new, or has new bindings; what it lost before that is counted.
+
+        Raises:
+            JournalError: it could not be stored.
+        """
+        self.reopen()
+        connection = self._connection
+        assert connection is not None
+        readers = {state.name: state}
+        if self.first:
+            lost = self._count(state.frontier + 1, self.first - 1)
+            readers[state.name] = _clamped(state, self.first)._replace(
+                missed=state.missed + lost, untold=state.untold + lost
+            )
+        try:
+            self._begin(connection, full_sync=self._full_sync)
+            self._write_changed(connection, readers)
+            self._commit(connection)
+        except sqlite3.Error as exc:
+            raise self._failed(exc) from exc
+        self.readers.update(readers)
+        return readers[state.name]
+
+    def forget(self, name: str) -> None:
+        """Delete a reader.
+
+        Raises:
+            JournalError: there is none of this name, or it could not be deleted.
+        """
+        self.reopen()
+        connection = self._connection
+        assert connection is not None
+        if name not in self.readers:
+            raise JournalError(f"there is no reader {name!r}")
+        try:
+            self._begin(connection, full_sync=self._full_sync)
+            connection.execute("DELETE FROM readers WHERE number = ?", (self._numbers[name],))
+            self._commit(connection)
+        except sqlite3.Error as exc:
+            raise self._failed(exc) from exc
+        del self.readers[name], self._numbers[name]
+
+    def lag(self, position: int) -> int:
+        """Return how many entries are behind ``position``."""
+        return self._count(max(position + 1, self.first), self.last) if self.last else 0
+
+    def _updated(self, updates: Iterable[ReaderUpdate]) -> dict[str, ReaderState]:
+        readers = dict(self.readers)
+        for update in updates:
+            known = readers.get(update.name)
+            if known is not None:
+                updated = known._replace(
+                    frontier=update.frontier,
+                    unacked=update.unacked,
+                    last_ack=update.last_ack,
+                    missed=known.missed + update.missed,
+                    untold=max(0, known.untold - update.told),
+                )
+                # It may not have heard yet of what retention took.
+                readers[update.name] = _clamped(updated, self.first)
+        return readers
+
+    def _write_changed(
+        self, connection: sqlite3.Connection, readers: Mapping[str, ReaderState]
+    ) -> None:
+        for name, reader in readers.items():
+            if self.readers.get(name) != reader:
+                number = self._numbers.setdefault(name, max(self._numbers.values(), default=0) + 1)
+                write_reader(connection, number, reader)
+
+    # Reading
+
+    def ask(self, question: Callable[[Fetcher], T]) -> T:
+        """Answer a question that is for the blocks.
+
+        Raises:
+            JournalError: they cannot be read now; ask again.
+        """
+        self.reopen()
+        assert self._connection is not None
+        fetcher = Fetcher(self._connection, self.first, self.last, self._facts.holes)
+        try:
+            return question(fetcher)
+        except sqlite3.Error as exc:
+            raise self._failed(exc) from exc
+        finally:
+            self.corrupt += fetcher.corrupt
+
+    # Inner parts
+
+    def _begin(self, connection: sqlite3.Connection, *, full_sync: bool) -> None:
+        connection.execute(f"PRAGMA synchronous = {'FULL' if full_sync else 'NORMAL'}")
+        connection.execute("BEGIN IMMEDIATE")
+
+    def _commit(self, connection: sqlite3.Connection) -> None:
+        connection.execute("COMMIT")
+
+    def _roll_back(self, connection: sqlite3.Connection) -> None:
+        self._attempted = None
+        connection.execute("ROLLBACK")
+
+    def _failed(self, exc: sqlite3.Error | OSError) -> JournalError:
+        if isinstance(exc, sqlite3.Error) and is_damage(exc):
+            self._is_damaged = True
+        self._give_up()
+        return translated(exc, self.path)
+
+    def _give_up(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(sqlite3.Error):
+                connection.close()
+
+    def _measure(self, connection: sqlite3.Connection) -> None:
+        self.bytes = _used(connection)
+
+
+def microseconds_in(span: timedelta) -> int:
+    """Return the length of ``span`` in whole microseconds."""
+    return span // timedelta(microseconds=1)
+
+
+def _clamped(reader: ReaderState, oldest: int) -> ReaderState:
+    """Let a reader stand no further back than the oldest entry."""
+    if reader.frontier >= oldest - 1 and reader.position >= oldest - 1:
+        return reader
+    return reader._replace(
+        frontier=max(reader.frontier, oldest - 1),
+        unacked=tuple(pair for pair in reader.unacked if pair[0] >= oldest),
+    )
+
+
+def _used(connection: sqlite3.Connection) -> int:
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    (free,) = connection.execute("PRAGMA freelist_count").fetchone()
+    return int(pages - free) * PAGE
+
+
+_stores: weakref.WeakSet[BlockStore] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    """Keep a child from closing a connection that is its parent's: that would write to the file."""
+    for store in list(_stores):
+        connection, store._connection = store._connection, None
+        if connection is not None:
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
