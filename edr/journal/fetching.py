@@ -76,6 +76,7 @@ class Fetcher:
         connection: to the database.
         first: position of the oldest entry.
         last: position of the newest.
+        tip: the newest position that was given, or might have been before a crash.
         holes: positions that no entry has.
     """
 
@@ -84,25 +85,27 @@ class Fetcher:
         connection: sqlite3.Connection,
         first: int = 0,
         last: int = 0,
+        tip: int = 0,
         holes: Sequence[Hole] = (),
     ) -> None:
         self._connection = connection
         self._first = first
         self._last = last
+        self._tip = tip
         self._holes = holes
         self.corrupt = 0
         """Entries that it could not read."""
 
     def fetch(self, selection: Selection, after: int) -> Fetched:
         """Return some of the entries behind ``after``, and how far that is."""
-        if after >= self._last:
+        if after >= self._tip:
             return Fetched([], after)
         items: list[Entry | Lost] = []
         position = after
         if after < self._first - 1:
             self._tell_missing(after, self._first - 1, items)
             position = self._first - 1
-        end = min(self._last, position + REACH)
+        end = min(self._tip, position + REACH)
         clauses, bits = _condition(selection.clauses)
         start = self._block_at(position + 1)
         headers = self._connection.execute(

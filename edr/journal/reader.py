@@ -83,6 +83,7 @@ class SqliteReader:
         self._more_missed = sum(position not in self._unacked for position in deliveries)
         self._untold += self._more_missed
         self._told = -self._more_missed
+        self._told_early = 0
         self._is_closed = False
         self.is_changed = False
         self._waiting = Waiting()
@@ -149,12 +150,16 @@ class SqliteReader:
             if isinstance(item, Entry):
                 self._unacked[item.position] = item
                 return item
-            if item.is_damage:
+            if item.is_damage:  # told is counted down, as what is untold then is counted up
                 self._more_missed += item.missed
                 self._told -= item.missed
                 self._untold += item.missed
                 return self._due_now()
-            # What retention took was counted in its commit, and is told from there.
+            # Retention is told from its commit; but a salvage may have found it before.
+            self._told += item.missed
+            self._told_early += item.missed
+            self._changed()
+            return Gap(item.missed)
         return None
 
     async def _wait(self) -> None:
@@ -216,7 +221,9 @@ class SqliteReader:
         for position in [position for position in self._unacked if position < oldest]:
             del self._unacked[position]
             self._is_due.discard(position)
-        self._untold += count
+        early = min(count, self._told_early)
+        self._told_early -= early
+        self._untold += count - early
         self._waiting.wake()
 
     def take_update(self) -> ReaderUpdate:

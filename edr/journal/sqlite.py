@@ -106,12 +106,12 @@ class SqliteJournal:
             raise ValueError(f"sync is 'disk' or 'process', not {sync!r}")
         if not 0 <= linger < float("inf"):
             raise ValueError(f"linger is a number of seconds, not {linger!r}")
-        self._clock = clock
+        self._clock = partial(_microseconds_of, clock)
         self._store = BlockStore(
             self.path,
             Limits(max_bytes, max_age, max_events, keep_unread),
             full_sync=sync == "disk",
-            now=self.now,
+            now=self._clock,
             say=logger.error,
         )
         self._worker = Worker(f"edr journal {self.path.name}")
@@ -136,6 +136,7 @@ class SqliteJournal:
         self._lost = 0
         self._corrupt = 0
         _all.add(self)
+        weakref.finalize(self, _let_go, self._worker, self._store).atexit = False
 
     def __repr__(self) -> str:
         state = "closed" if self._closing else "open" if self._id else "not open yet"
@@ -155,7 +156,7 @@ class SqliteJournal:
 
     def now(self) -> int:
         """Return the time, in microseconds since 1970."""
-        return int(self._clock() * 1_000_000)
+        return self._clock()
 
     # Opening and closing
 
@@ -305,10 +306,10 @@ class SqliteJournal:
         if appended.lost:
             self._lost += appended.lost
             self.tail.forget_before(appended.oldest)
-            for name, count in appended.losses.items():
-                reader = self._readers.get(name)
-                if reader is not None:
-                    reader.lost(count, appended.oldest)
+        for name, count in appended.losses.items():
+            reader = self._readers.get(name)
+            if reader is not None:
+                reader.lost(count, appended.oldest)
         self._wake_all()
 
     def _wake_all(self) -> None:
@@ -558,6 +559,15 @@ def _check_name(name: object) -> None:
         raise ValueError(
             f"a reader's name is text of 1 to {LONGEST_NAME} printable characters, not {name!r}"
         )
+
+
+def _microseconds_of(clock: Callable[[], float]) -> int:
+    return int(clock() * 1_000_000)
+
+
+def _let_go(worker: Worker, store: BlockStore) -> None:
+    """Close what was a journal's that nobody refers to any more: nothing of it is waiting."""
+    worker.run_last(store.close, timeout=0.0)
 
 
 def _at_least(name: str, value: object, least: int) -> None:

@@ -152,6 +152,8 @@ class BlockStore:
         self.corrupt = 0
         """Entries that could not be read."""
         self._attempted: Appended | None = None
+        self._unreported: dict[str, int] = {}
+        """What readers lost by a salvage."""
         _stores.add(self)
 
     # Opening and closing
@@ -224,14 +226,20 @@ class BlockStore:
         self._numbers = {state.name: number for number, state in states.items()}
         fetcher = Fetcher(connection)
         first, last, until = fetcher.ends()
+        readers = {state.name: state for state in states.values()}
         if facts.clean or not is_known:
             holes = facts.holes
             if not facts.clean and last < facts.mark:
                 holes = (*holes, Hole(last + 1, facts.mark, 0))[-MOST_HOLES:]
             self.next = max(facts.mark, last) + 1
             facts = Facts(facts.id, self.next - 1 + RESERVED, False, holes)
+            self._facts = facts
+            # A salvage may have found nothing of what the first entries were.
+            self._unreported = self._charge(readers, first or self.next, 1)
             self._begin(connection, full_sync=True)
             write_facts(connection, facts)
+            for name, reader in readers.items():
+                write_reader(connection, self._numbers[name], reader)
             self._commit(connection)
             self._attempted = None
         elif self._attempted is not None and last >= self._attempted.first:
@@ -239,7 +247,7 @@ class BlockStore:
                 oldest=first,
                 losses={
                     name: state.missed - self.readers[name].missed
-                    for name, state in zip(self._numbers, states.values(), strict=True)
+                    for name, state in readers.items()
                     if name in self.readers and state.missed > self.readers[name].missed
                 },
             )
@@ -247,7 +255,7 @@ class BlockStore:
         else:
             self._attempted = None
         self._facts = facts
-        self.readers = {state.name: state for state in states.values()}
+        self.readers = readers
         self.first, self.last, self._until = first, last, max(until, self._until)
         self._trail = fetcher.trail(self.next - 1)
         self._measure(connection)
@@ -293,7 +301,9 @@ class BlockStore:
             connection.executemany(INSERT_BLOCK, blocks)
             readers = self._updated(updates)
             oldest, lost = self._retire(connection, readers, self.first or first, last, time)
-            losses = self._charge(readers, oldest) if lost else {}
+            losses = self._charge(readers, oldest, self.first) if lost else {}
+            for name, count in self._unreported.items():
+                losses[name] = losses.get(name, 0) + count
             self._write_changed(connection, readers)
             appended = Appended(first, time, oldest, lost, losses)
             self._attempted = appended
@@ -310,6 +320,7 @@ class BlockStore:
         self._facts = facts
         self._trail = [piece for piece in change.trail if piece.first >= oldest]
         self.readers = readers
+        self._unreported = {}
         self.first, self.last, self.next, self._until = oldest, last, last + 1, time
         self._measure(connection)
         return appended
@@ -329,8 +340,6 @@ class BlockStore:
         surplus = -1
         if limits.max_events is not None:
             surplus = self._count(oldest, newest) - limits.max_events
-        if excess <= 0 and surplus <= 0 and limits.max_age is None:
-            return oldest, 0
         kept_from = newest + 1
         if limits.keep_unread and readers:
             kept_from = min(reader.position for reader in readers.values()) + 1
@@ -352,17 +361,19 @@ class BlockStore:
         if lost:
             connection.execute("DELETE FROM blocks WHERE first <= ?", (end,))
             oldest = connection.execute("SELECT min(first) FROM blocks").fetchone()[0]
-            (pages,) = connection.execute("PRAGMA page_count").fetchone()
-            if pages * PAGE > limits.max_bytes:
-                connection.execute(f"PRAGMA incremental_vacuum({VACUUMED})").fetchall()
+        (pages,) = connection.execute("PRAGMA page_count").fetchone()
+        excess = pages - limits.max_bytes // PAGE  # it was larger once
+        for _ in range(min(excess, VACUUMED)):
+            # The module takes one step of a statement that has no columns: one page each.
+            connection.execute("PRAGMA incremental_vacuum(1)")
         return oldest, lost
 
-    def _charge(self, readers: dict[str, ReaderState], oldest: int) -> dict[str, int]:
-        """Count what each of ``readers`` loses when the entries before ``oldest`` go."""
+    def _charge(self, readers: dict[str, ReaderState], oldest: int, first: int) -> dict[str, int]:
+        """Count what each of ``readers`` loses when the entries from ``first`` to ``oldest`` go."""
         losses = {}
         for name, reader in readers.items():
-            passed = max(reader.frontier, self.first - 1)
-            lost = sum(self.first <= position < oldest for position, _ in reader.unacked)
+            passed = max(reader.frontier, first - 1)
+            lost = sum(first <= position < oldest for position, _ in reader.unacked)
             lost += self._count(passed + 1, oldest - 1)
             if reader.frontier < oldest - 1 or lost:
                 readers[name] = _clamped(reader, oldest)._replace(
@@ -486,7 +497,7 @@ class BlockStore:
         """
         self.reopen()
         assert self._connection is not None
-        fetcher = Fetcher(self._connection, self.first, self.last, self._facts.holes)
+        fetcher = Fetcher(self._connection, self.first, self.last, self.next - 1, self._facts.holes)
         try:
             return question(fetcher)
         except sqlite3.Error as exc:

@@ -1,0 +1,73 @@
+import shutil
+
+import pytest
+
+from edr.journal.fetching import Lost
+from edr.journal.selection import Selection
+from edr.journal.store import BlockStore, Limits
+
+
+class Clock:
+    """Microseconds that pass when they are told to."""
+
+    def __init__(self):
+        self.now = 1_700_000_000_000_000
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def said():
+    return []
+
+
+@pytest.fixture
+def make_store(tmp_path, clock, said):
+    """Make a store on the folder of this test, or on ``at``, and open it."""
+    made = []
+
+    def make(at=None, *, full_sync=True, **limits):
+        store = BlockStore(
+            at or tmp_path / "journal",
+            Limits(**limits),
+            full_sync=full_sync,
+            now=clock,
+            say=said.append,
+        )
+        made.append(store)
+        store.open()
+        return store
+
+    yield make
+    for store in made:
+        store.close()
+
+
+@pytest.fixture
+def crash(tmp_path):
+    """Copy what is in a store's files now, as a process that dies would leave it."""
+    copies = []
+
+    def copy(store):
+        copies.append(tmp_path / f"crashed{len(copies)}")
+        shutil.copytree(store.path, copies[-1])
+        return copies[-1]
+
+    return copy
+
+
+def everything(store, *bindings, after=0):
+    """All that is behind a position: numbers of events, and what is missing as Lost."""
+    items, position = [], after
+    while True:
+        fetched = store.ask(lambda disk, at=position: disk.fetch(Selection(bindings), at))
+        items += fetched.items
+        if fetched.position == position:
+            return [each if isinstance(each, Lost) else each.event.body["n"] for each in items]
+        position = fetched.position

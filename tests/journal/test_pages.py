@@ -1,0 +1,70 @@
+import pytest
+from contracts.journal import events
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edr.journal.codec import decode, decode_keys
+from edr.journal.pages import Pages, _varint
+from edr.journal.schema import ReaderState
+
+
+def numbers_in(path):
+    with Pages(path / "journal.sqlite3") as pages:
+        pages.scan()
+        found = []
+        for each in pages.blocks:
+            block = pages.block(each)
+            keys = decode_keys(block)
+            entries = decode(block, keys, [True] * len(keys.keys), block.first - 1)
+            found += [entry.event.body["n"] for entry in entries]
+        return found, pages
+
+
+@pytest.mark.parametrize("is_closed", [True, False])
+def test_it_finds_all_that_sqlite_would(make_store, is_closed):
+    store = make_store()
+    for n in range(0, 3000, 30):
+        store.append(events(*range(n, n + 30), body={"text": "xyz" * (n % 50)}))
+    store.make_reader(ReaderState("r", "[]", 5))
+    if is_closed:
+        store.close()
+    found, pages = numbers_in(store.path)
+
+    assert found == list(range(3000))
+    assert pages.readers == store.readers
+    assert pages.facts.id == store.id
+    assert pages.is_whole
+
+
+def test_what_was_merged_is_not_found_twice(make_store):
+    store = make_store()
+    for n in range(500):
+        store.append(events(n))
+
+    assert numbers_in(store.path)[0] == list(range(500))
+
+
+def test_it_tells_how_far_it_is(make_store):
+    store = make_store()
+    for n in range(0, 60_000, 4000):
+        store.append(events(*range(n, n + 4000), body={"pad": str(n) * 60}))
+    told = []
+    with Pages(store.path / "journal.sqlite3") as pages:
+        pages.scan(lambda done, of: told.append((done, of)))
+
+    assert told == [(n, pages.count) for n in range(1024, pages.count + 1, 1024)]
+
+
+@given(st.binary(max_size=12000))
+def test_no_bytes_are_too_odd(tmp_path_factory, data):
+    path = tmp_path_factory.mktemp("pages") / "journal.sqlite3"
+    path.write_bytes(b"\x0d\0\0\0\x05" + data)
+    with Pages(path) as pages:
+        pages.scan()
+        assert pages.blocks == []
+
+
+def test_numbers_of_all_lengths_are_read():
+    assert _varint(b"\x7f", 0) == (127, 1)
+    assert _varint(b"\x81\x00", 0) == (128, 2)
+    assert _varint(b"\xff" * 9, 0) == (2**64 - 1, 9)

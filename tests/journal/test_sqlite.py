@@ -1,0 +1,398 @@
+import asyncio
+import gc
+import os
+import shutil
+import subprocess
+import sys
+from datetime import timedelta
+
+import pytest
+from contracts.journal import all_of, event, events, numbers, take
+
+import edr
+from edr.journal import JournalError, JournalFull, JournalInUse, JournalUnusable, SqliteJournal
+from edr.journal import opening as opening_module
+from edr.journal import sqlite as sqlite_module
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "journal"
+
+
+async def on_connection(journal, use):
+    """Use the connection in its own thread."""
+    return await journal._worker.submit(lambda: use(journal._store._connection))
+
+
+class FullDisk:
+    """Lets a journal's database grow no further, until it is told to."""
+
+    def __init__(self, monkeypatch):
+        self.pages = None
+        connect = opening_module.connect
+
+        def limited(*args, **options):
+            connection = connect(*args, **options)
+            if self.pages is not None:
+                connection.execute(f"PRAGMA max_page_count = {self.pages}")
+            return connection
+
+        monkeypatch.setattr(opening_module, "connect", limited)
+
+    async def fill(self, journal):
+        self.pages = 1  # the least it can be is what the file has now
+        await on_connection(journal, lambda each: each.execute("PRAGMA max_page_count = 1"))
+
+    def make_room(self):
+        self.pages = None
+
+
+@pytest.fixture
+def disk(monkeypatch):
+    return FullDisk(monkeypatch)
+
+
+async def fill(journal):
+    """Append until the disk is full; return how many were stored."""
+    stored = 0
+    while True:
+        try:
+            await journal.append(*events(*range(stored, stored + 50), body={"pad": "x" * 2000}))
+        except JournalFull:
+            return stored
+        stored += 50
+
+
+# Faults
+
+
+async def test_a_full_disk_is_told_to_who_waits_and_recovers_by_itself(path, disk, caplog):
+    async with SqliteJournal(path) as journal:
+        await disk.fill(journal)
+        stored = await fill(journal)
+        assert journal.statistics().error is not None
+        assert len(await all_of(journal)) == stored
+        disk.make_room()
+        while journal.statistics().waiting:
+            await asyncio.sleep(0.01)
+        await journal.append(event(-1))
+        entries = await all_of(journal)
+
+    # What was told as not stored was kept, and is stored now, each once.
+    assert numbers(entries) == [*range(stored + 50), -1]
+    assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]
+
+
+async def test_what_waits_for_a_full_disk_is_bounded_and_the_rest_is_counted(path, disk, caplog):
+    async with SqliteJournal(path, max_pending=100) as journal:
+        await disk.fill(journal)
+        stored = await fill(journal)
+        taken = sum(journal.append_nowait(event(n)) for n in range(500))
+        await journal.room()
+        statistics = journal.statistics()
+
+        assert taken == 50
+        assert (statistics.waiting, statistics.failed) == (100, 450)
+        with pytest.raises(JournalFull):
+            await journal.append(event(-1))
+        disk.make_room()
+        while journal.statistics().waiting:
+            await asyncio.sleep(0.01)
+        assert len(await all_of(journal)) == stored + 100
+
+
+async def test_closing_with_a_full_disk_ends_and_says_what_is_lost(path, disk, caplog):
+    async with SqliteJournal(path) as journal:
+        await disk.fill(journal)
+        stored = await fill(journal)
+    assert "closes with 50 events that could not be stored" in caplog.text
+    disk.make_room()
+    async with SqliteJournal(path) as journal:
+        assert len(await all_of(journal)) == stored
+
+
+async def test_emitters_wait_for_readers_only_if_told_to(path):
+    async with SqliteJournal(path, max_bytes=1 << 17, keep_unread=True) as journal:
+        reader = await journal.reader("r", max_unacked=100_000)
+        stored = 0
+        while True:
+            appending = asyncio.ensure_future(journal.append(*events(*range(2000))))
+            done, _ = await asyncio.wait([appending], timeout=0.5)
+            if not done:
+                break
+            stored += 2000
+        assert journal.statistics().error is None
+        for entry in await take(reader, stored):
+            reader.ack(entry)
+        await appending
+
+        assert journal.statistics().failed == 0
+        assert (await journal.readers())[0].missed == 0
+
+
+async def test_a_journal_full_of_what_readers_keep_closes(path, caplog):
+    async with SqliteJournal(path, max_bytes=1 << 17, keep_unread=True) as journal:
+        await journal.reader("r")
+        for n in range(0, 40_000, 1000):
+            for each in events(*range(n, n + 1000)):
+                journal.append_nowait(each)
+            await asyncio.sleep(0)
+    assert "could not be stored" in caplog.text
+
+
+async def test_an_event_that_can_never_be_stored_is_left_out_alone(path, caplog):
+    wrong = edr.Event.model_construct(
+        **{**event(0).__dict__, "severity": "no such", "body": event(0).body}
+    )
+    async with SqliteJournal(path) as journal:
+        before, bad, after = await asyncio.gather(
+            journal.append(event(1)),
+            journal.append(wrong),
+            journal.append(event(2)),
+            return_exceptions=True,
+        )
+        assert isinstance(bad, JournalError)
+        assert before < after
+        assert numbers(await all_of(journal)) == [1, 2]
+        assert journal.statistics().failed == 1
+
+
+@pytest.mark.parametrize("page", [8, 30])
+async def test_readers_go_on_over_damage(path, caplog, page):
+    async with SqliteJournal(path) as journal, await journal.reader("r"):
+        for n in range(0, 20_000, 1000):
+            await journal.append(*events(*range(n, n + 1000)))
+    name = journal.id
+    with (path / "journal.sqlite3").open("r+b") as file:
+        file.seek(page * 4096)
+        file.write(b"\0" * 4096 * 12)
+    async with SqliteJournal(path) as journal, await journal.reader("r") as reader:
+        got, missed = [], 0
+        while not got or got[-1] != 19_999:
+            try:
+                item = await anext(reader)
+            except JournalError:  # the damage was found; the next call is of what was salvaged
+                continue
+            if isinstance(item, edr.Gap):
+                missed += item.missed
+            else:
+                got.append(item.event.body["n"])
+                reader.ack(item)
+        assert len(got) + missed == 20_000
+        assert 0 < missed < 5000
+        assert got == sorted(set(got))
+        await journal.append(event(1))
+        await reader.flush()
+        (status,) = await journal.readers()
+        assert status.missed == missed
+        assert (journal.id == name) is (not caplog.records)
+
+
+async def test_a_second_process_is_refused_at_once(path):
+    program = (
+        "import asyncio, sys; from edr.journal import *\n"
+        "async def main():\n"
+        "    try: await SqliteJournal(sys.argv[1]).open()\n"
+        "    except JournalInUse as exc: print('refused', exc)\n"
+        "asyncio.run(main())"
+    )
+    async with SqliteJournal(path) as journal:
+        await journal.append(event(1))
+        second = await asyncio.to_thread(
+            subprocess.run,
+            [sys.executable, "-c", program, path],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        with pytest.raises(JournalInUse):
+            await SqliteJournal(path).open()
+        await journal.append(event(2))
+
+    assert second.stdout.startswith("refused")
+    assert str(os.getpid()) in second.stdout
+
+
+async def test_one_that_cannot_be_opened_says_so_to_everybody_and_opens_later(path, caplog):
+    path.write_text("in the way")
+    journal = SqliteJournal(path)
+    assert journal.append_nowait(event(1))
+    for call in (journal.open, journal.flush, journal.readers, lambda: journal.append(event(2))):
+        with pytest.raises(JournalUnusable):
+            await call()
+    path.unlink()
+    await journal.append(event(3))
+
+    assert numbers(await all_of(journal)) == [1, 2, 3]
+    await journal.aclose()
+
+
+async def test_a_forked_child_cannot_use_it(path):
+    async with SqliteJournal(path) as journal:
+        await journal.append(event(1))
+        child = os.fork()
+        if not child:
+            code = 1
+            try:
+                journal.append_nowait(event(2))
+            except edr.WrongLoopError:
+                code = 0
+            finally:
+                os._exit(code)
+        assert os.waitpid(child, 0)[1] == 0
+        await journal.append(event(3))
+
+        assert numbers(await all_of(journal)) == [1, 3]
+
+
+async def test_what_a_crash_left_is_read_to_its_end(path, tmp_path):
+    async with SqliteJournal(path) as journal:
+        await journal.append(event(1))
+        await asyncio.to_thread(shutil.copytree, path, tmp_path / "crashed")
+    async with SqliteJournal(tmp_path / "crashed") as journal:
+        assert numbers(await all_of(journal)) == [1]
+        async with journal.read(after=0) as reading, await journal.reader("r") as reader:
+            await asyncio.gather(anext(reading), anext(reader))
+            waiting = [asyncio.ensure_future(anext(each)) for each in (reading, reader)]
+            await asyncio.sleep(0)
+            await journal.append(event(2))
+
+            assert numbers(await asyncio.gather(*waiting)) == [2, 2]
+            assert await all_of(journal, last=1) == await all_of(journal, after=1)
+
+
+# Bounds
+
+
+async def test_what_was_accepted_is_stored_within_linger(path):
+    async with SqliteJournal(path, linger=0.02) as journal:
+        reading = journal.read()
+        journal.append_nowait(event(1))
+
+        assert numbers(await take(reading, 1)) == [1]
+        await reading.aclose()
+
+
+async def test_an_append_waits_for_room_and_nobody_overtakes_it(path):
+    async with SqliteJournal(path, max_pending=10) as journal:
+        assert all(journal.append_nowait(event(n)) for n in range(10))
+        waiting = asyncio.ensure_future(journal.append(*events(10, 11, 12)))
+        later = asyncio.ensure_future(journal.append(event(13)))
+        await asyncio.sleep(0)
+        assert not journal.append_nowait(event(-1))
+        await asyncio.gather(waiting, later)
+        big = await journal.append(*events(*range(14, 100)))
+
+        assert numbers(await all_of(journal)) == list(range(100))
+        assert big == journal.statistics().last
+
+
+async def test_a_cancelled_append_that_waits_for_room_lets_the_next_one_in(path):
+    async with SqliteJournal(path, max_pending=2) as journal:
+        assert all(journal.append_nowait(event(n)) for n in range(2))
+        waiting = [asyncio.ensure_future(journal.append(event(n))) for n in (2, 3, 4)]
+        await asyncio.sleep(0)
+        waiting[0].cancel()
+        waiting[1].cancel()
+        await waiting[2]
+
+        assert numbers(await all_of(journal)) == [0, 1, 4]
+
+
+async def test_acks_are_stored_by_themselves_soon(path, monkeypatch):
+    monkeypatch.setattr(sqlite_module, "ACK_INTERVAL", 0.01)
+    async with SqliteJournal(path) as journal, await journal.reader("r") as reader:
+        await journal.append(event(1))
+        reader.ack(await anext(reader))
+        while journal._store.readers["r"].last_ack is None:
+            await asyncio.sleep(0.005)
+
+        assert journal._store.readers["r"].position == 1
+
+
+async def test_an_ack_pays_no_sync_of_its_own(path):
+    async with SqliteJournal(path) as journal, await journal.reader("r") as reader:
+        await journal.append(event(1))
+        statements = []
+        await on_connection(journal, lambda each: each.set_trace_callback(statements.append))
+        reader.ack(await anext(reader))
+        while not any("readers" in each for each in statements):
+            await asyncio.sleep(0.01)
+
+        assert statements[0] == "PRAGMA synchronous = NORMAL"
+
+
+@pytest.mark.parametrize(("sync", "level"), [("disk", 2), ("process", 1)])
+async def test_sync_says_what_a_commit_survives(path, sync, level):
+    async with SqliteJournal(path, sync=sync) as journal:
+        await journal.append(event(1))
+        await journal.append(event(2))
+
+        asked = lambda each: each.execute("PRAGMA synchronous").fetchone()  # noqa: E731
+        assert await on_connection(journal, asked) == (level,)
+
+
+async def test_a_journal_nobody_refers_to_lets_go_of_its_lock(path):
+    journal = SqliteJournal(path)
+    await journal.append(event(1))
+    thread = journal._worker._thread
+    del journal
+    gc.collect()
+    await asyncio.to_thread(thread.join)
+    async with SqliteJournal(path) as journal:
+        assert numbers(await all_of(journal)) == [1]
+
+
+def test_a_program_that_ends_without_closing_stores_what_was_accepted(path):
+    program = (
+        "import asyncio, sys; from contracts.journal import event; from edr.journal import *\n"
+        "async def main():\n"
+        "    global j; j = SqliteJournal(sys.argv[1]); await j.append(event(1))\n"
+        "    j.append_nowait(event(2))\n"
+        "asyncio.run(main())"
+    )
+    tests = os.path.dirname(os.path.dirname(__file__))  # noqa: PTH120
+    subprocess.run(
+        [sys.executable, "-c", program, path], check=True, env={**os.environ, "PYTHONPATH": tests}
+    )
+
+    async def stored():
+        async with SqliteJournal(path) as journal:
+            return numbers(await all_of(journal)), journal.tip
+
+    assert asyncio.run(stored()) == ([1, 2], 2)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"max_bytes": 0},
+        {"max_events": 0},
+        {"max_age": 60},
+        {"max_age": timedelta(0)},
+        {"sync": "full"},
+        {"linger": -1},
+        {"max_pending": 0},
+    ],
+)
+def test_a_wrong_argument_is_refused_and_nothing_is_made(path, wrong):
+    with pytest.raises(ValueError):
+        SqliteJournal(path, **wrong)
+    assert not path.exists()
+
+
+# The death of the process
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+async def test_nothing_acknowledged_is_lost_and_no_position_reused_when_it_is_killed(path):
+    """The rounds of benchmarks/kill_journal.py, some dozens of them."""
+    from benchmarks.kill_journal import Kills
+
+    kills = await asyncio.to_thread(Kills(path).run, 24)
+
+    assert kills.stored > 1000
+    assert (kills.lost, kills.reused) == (0, 0)
+    assert kills.most_doubled <= kills.bound

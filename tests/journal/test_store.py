@@ -1,0 +1,336 @@
+import os
+import sqlite3
+import stat
+import sys
+from datetime import timedelta
+
+import pytest
+from contracts.journal import events
+from journal.conftest import everything
+
+import edr
+from edr.journal import JournalError, JournalInUse
+from edr.journal.salvage import RESERVED
+from edr.journal.schema import ReaderState
+from edr.journal.store import NoRoomYetError, ReaderUpdate, RejectedError
+
+
+def put(store, *numbers, **fields):
+    return store.append(events(*numbers, **fields))
+
+
+# Positions
+
+
+def test_positions_go_on_densely_after_a_clean_end(make_store):
+    store = make_store()
+    put(store, 1, 2)
+    store.close()
+    store = make_store()
+
+    assert put(store, 3).first == 3
+
+
+@pytest.mark.parametrize("full_sync", [True, False])
+def test_a_position_is_never_given_twice_after_a_crash(make_store, crash, full_sync):
+    store = make_store(full_sync=full_sync)
+    put(store, 1, 2)
+    crashed = make_store(crash(store), full_sync=full_sync)
+
+    assert put(crashed, 3).first > RESERVED
+    assert everything(crashed) == [1, 2, 3]
+
+
+def test_positions_below_the_mark_are_not_given_again_though_their_entries_are_lost(
+    make_store, crash
+):
+    """As the loss of power does it to who syncs at checkpoints only."""
+    store = make_store(full_sync=False)
+    before = crash(store)
+    last = put(store, *range(100)).first + 99
+
+    assert put(make_store(before), 1).first > last
+
+
+def test_the_mark_moves_before_what_is_behind_it_is_given(make_store, crash):
+    store = make_store()
+    store.next = store._facts.mark - 1
+    put(store, 1, 2, 3)
+    last = store.last
+    put(store, 4)
+
+    assert put(make_store(crash(store)), 5).first > last + 1
+
+
+def test_a_hole_is_no_loss(make_store, crash):
+    store = make_store()
+    put(store, 1)
+    crashed = make_store(crash(store))
+    put(crashed, 2)
+
+    assert everything(crashed) == [1, 2]
+    assert crashed.lag(0) == 2
+    assert everything(make_store(crash(crashed)), after=1) == [2]
+
+
+# Commits
+
+
+class Faulty:
+    """A connection of which one statement fails, before or after it is done."""
+
+    def __init__(self, connection, statement, *, done):
+        self._connection, self._statement, self._done = connection, statement, done
+
+    def execute(self, sql, *args):
+        if sql.startswith(self._statement):
+            if self._done:
+                self._connection.execute(sql, *args)
+            raise sqlite3.OperationalError("disk I/O error")
+        return self._connection.execute(sql, *args)
+
+    def __getattr__(self, name):
+        return getattr(self._connection, name)
+
+
+@pytest.mark.parametrize("statement", ["BEGIN", "PRAGMA page_count", "COMMIT"])
+def test_a_failed_commit_leaves_no_trace(make_store, statement):
+    store = make_store()
+    put(store, 1)
+    store._connection = Faulty(store._connection, statement, done=False)
+    with pytest.raises(JournalError, match="disk I/O error"):
+        put(store, 2)
+
+    assert (store.last, store.next) == (1, 2)
+    assert put(store, 2).first == 2
+    assert everything(store) == [1, 2]
+
+
+def test_a_commit_that_seemed_to_fail_is_not_made_twice(make_store):
+    store = make_store()
+    put(store, 1)
+    store._connection = Faulty(store._connection, "COMMIT", done=True)
+    with pytest.raises(JournalError):
+        put(store, 2)
+
+    assert put(store, 2).first == 2
+    assert put(store, 3).first == 3
+    assert everything(store) == [1, 2, 3]
+
+
+def test_a_connection_on_which_a_commit_failed_is_not_used_again(make_store):
+    store = make_store()
+    faulty = store._connection = Faulty(store._connection, "COMMIT", done=False)
+    with pytest.raises(JournalError):
+        put(store, 1)
+
+    assert store._connection is None
+    with pytest.raises(sqlite3.ProgrammingError):
+        faulty._connection.execute("SELECT 1")
+
+
+def test_what_is_too_big_for_the_database_is_rejected_and_the_rest_stays(make_store):
+    store = make_store()
+    put(store, 1)
+    if not hasattr(store._connection, "setlimit"):
+        pytest.skip("this Python cannot lower SQLite's limit")
+    store._connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 2000)
+    with pytest.raises(RejectedError):
+        store.append(events(2, body={"text": os.urandom(4000).hex()}))
+
+    put(store, 3)
+    assert everything(store) == [1, 3]
+
+
+def test_small_commits_are_merged_and_nothing_changes(make_store):
+    store = make_store()
+    for n in range(600):
+        put(store, n)
+    (blocks,) = store._connection.execute("SELECT count(*) FROM blocks").fetchone()
+
+    assert everything(store) == list(range(600))
+    assert blocks < 40
+    for after in range(0, 600, 7):
+        assert everything(store, after=after) == list(range(after, 600))
+
+
+def test_small_blocks_are_merged_on_after_a_restart(make_store):
+    for n in range(100):
+        store = make_store()
+        put(store, n)
+        store.close()
+    store = make_store()
+    (blocks,) = store._connection.execute("SELECT count(*) FROM blocks").fetchone()
+
+    assert everything(store) == list(range(100))
+    assert blocks < 40
+
+
+def test_a_clock_that_is_set_back_does_not_set_back_what_is_recorded(make_store, clock):
+    store = make_store()
+    first = put(store, 1).recorded_at
+    clock.now -= 10_000_000
+    assert put(store, 2).recorded_at == first
+    store.close()
+
+    assert put(make_store(), 3).recorded_at == first
+
+
+# Retention
+
+
+def test_the_oldest_go_when_it_takes_more_than_max_bytes(make_store):
+    store = make_store(max_bytes=1 << 19)
+    for n in range(0, 60_000, 1000):
+        put(store, *range(n, n + 1000))
+        assert store.bytes <= (1 << 19) + (1 << 17)
+    lost, *left = everything(store)
+
+    assert lost.missed == left[0] == store.first - 1
+    assert left == list(range(left[0], 60_000))
+    assert store.path.joinpath("journal.sqlite3").stat().st_size < 1 << 20
+
+
+def test_what_is_older_than_max_age_goes(make_store, clock):
+    store = make_store(max_age=timedelta(hours=1))
+    put(store, *range(300))
+    clock.now += 3_000_000_000
+    put(store, *range(300, 600))
+    clock.now += 1_000_000_000
+    put(store, 600)
+
+    assert everything(store)[1:] == list(range(300, 601))
+
+
+def test_a_smaller_limit_is_worked_off_and_given_back(make_store):
+    store = make_store()
+    for n in range(0, 40_000, 1000):
+        put(store, *range(n, n + 1000), body={"pad": "x" * 100})
+    before = store.bytes
+    store.close()
+    store = make_store(max_bytes=before // 4)
+    for n in range(40_000, 40_040):
+        put(store, n)
+
+    assert store.bytes <= before // 4
+    assert everything(store)[-1] == 40_039
+    store.close()
+    assert store.path.joinpath("journal.sqlite3").stat().st_size < before // 2
+
+
+def test_a_readers_loss_is_counted_in_the_commit_that_causes_it(make_store, crash):
+    store = make_store(max_events=256)
+    put(store, *range(256))
+    store.make_reader(ReaderState("r", "[]", 100, unacked=((90, 1), (95, 2))))
+    for n in range(256, 2048, 256):
+        put(store, *range(n, n + 256))
+        for each in (store, make_store(crash(store))):
+            state = each.readers["r"]
+            lost = each.first - 1 - 100 + 2 if each.first > 1 else 0
+            assert (state.missed, state.untold) == (lost, lost)
+            assert state.frontier >= each.first - 1
+            assert state.unacked == () or each.first == 1
+
+
+def test_an_update_that_has_not_heard_of_a_loss_does_not_undo_it(make_store):
+    store = make_store(max_events=256)
+    put(store, *range(256))
+    store.make_reader(ReaderState("r", "[]", 0))
+    for n in range(256, 1024, 256):
+        put(store, *range(n, n + 256))
+    missed = store.readers["r"].missed
+    store.store_readers([ReaderUpdate("r", 50, ((20, 1),), 7)], synced=False)
+    state = store.readers["r"]
+
+    assert missed == state.missed == store.first - 1
+    assert (state.frontier, state.unacked, state.last_ack) == (store.first - 1, (), 7)
+
+
+def test_what_a_reader_has_not_acked_is_kept_if_told_to(make_store):
+    store = make_store(max_bytes=1 << 17, keep_unread=True)
+    store.make_reader(ReaderState("r", "[]", 0))
+    written = 0
+    with pytest.raises(NoRoomYetError):
+        while True:
+            put(store, *range(written, written + 1000))
+            written += 1000
+    assert everything(store) == list(range(written))
+    store.store_readers([ReaderUpdate("r", written, (), 7)], synced=False)
+
+    put(store, written)
+    assert everything(store)[-1] == written
+
+
+# Files
+
+
+def test_files_are_for_their_owner_only(make_store):
+    store = make_store()
+    put(store, 1)
+
+    assert stat.S_IMODE(store.path.stat().st_mode) == 0o700
+    for file in store.path.iterdir():
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600, file
+    assert {"journal.sqlite3", "journal.sqlite3-wal", "lock"} == {
+        file.name for file in store.path.iterdir()
+    }
+
+
+def test_a_second_one_is_refused_at_once_and_changes_nothing(make_store):
+    store = make_store()
+    with pytest.raises(JournalInUse, match=str(os.getpid())):
+        make_store()
+
+    assert put(store, 1).first == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
+def test_a_forked_child_never_touches_the_file(make_store):
+    store = make_store()
+    put(store, 1)
+    child = os.fork()
+    if not child:
+        code = 1
+        try:
+            assert store._connection is None
+            store.close()
+            code = 0
+        finally:
+            os._exit(code)
+    _, status = os.waitpid(child, 0)
+
+    assert status == 0
+    with pytest.raises(JournalInUse):
+        make_store()
+    assert put(store, 2).first == 2
+    assert everything(store) == [1, 2]
+
+
+# Reading
+
+
+def test_blocks_that_hold_nothing_wanted_are_passed_over(make_store):
+    store = make_store()
+    for n in range(0, 5000, 250):
+        put(store, *range(n, n + 250))
+    put(store, 5000, app_name="rare")
+    decoded = []
+    store._connection.set_trace_callback(decoded.append)
+
+    assert everything(store, edr.Binding(app_name="rare")) == [5000]
+    assert sum("SELECT rows" in sql for sql in decoded) <= 2
+
+
+def test_since_is_found_between_any_two(make_store, clock):
+    store = make_store()
+    starts = {}
+    for n in range(700):
+        clock.now += 10
+        put(store, n)
+        starts[n] = clock.now
+    for n in (0, 1, 15, 16, 17, 255, 256, 400, 699):
+        for early in (0, 5):
+            before = store.ask(lambda disk, at=starts[n] - early: disk.before(at))
+            assert everything(store, after=before) == list(range(n, 700))
+    assert store.ask(lambda disk: disk.before(clock.now + 1)) == store.last
+    assert store.ask(lambda disk: disk.before(0)) == 0
