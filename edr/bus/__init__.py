@@ -2,8 +2,8 @@
 
 Read the modules in this order; each imports only from those before it:
 loop_bound, options, overflow, statistics, template, queue, subscription, backpressure, accounts,
-log, losses, runner, callbacks, interest, routes, registry, inbox, quiescence, ending, emission,
-bus, default, run, emitter.
+log, losses, runner, callbacks, interest, routes, recording, registry, inbox, quiescence, ending,
+emission, bus, default, run, emitter.
 
 Promises: see the table in the README.
 """

@@ -17,6 +17,7 @@ from edr.bus.emission import Emission, checked_event
 from edr.bus.interest import InterestWatch, OnInterest
 from edr.bus.options import choice, function, plain_function, seconds, whole_number
 from edr.bus.overflow import AnyOverflow, Gap, Overflow
+from edr.bus.recording import EventJournal, JournalTap
 from edr.bus.routes import Tap
 from edr.bus.runner import (
     NO_PAYLOAD,
@@ -51,6 +52,10 @@ class Bus(Emission):
             ``math.inf`` to wait for ever.
         debug: check the body of every event, also of those that nobody wants.
         on_error: ``on_error(exception, event)`` for callbacks that were bound without their own.
+        journal: keeps what is emitted, as far as its bindings want it. ``async with`` opens it,
+            and the end of the bus closes it; see ``edr.journal``.
+        durable: let ``emit`` wait until the journal has stored the event, unless it says
+            ``durable=False``.
 
     ``async with Bus() as bus`` drains the bus at a clean end, and closes it at an error.
     """
@@ -66,6 +71,8 @@ class Bus(Emission):
         stall_after: float = 5.0,
         debug: bool = False,
         on_error: OnError | None = None,
+        journal: EventJournal | None = None,
+        durable: bool = False,
     ) -> None:
         seconds("stall_after", stall_after)
         seconds("accounts_timeout", accounts_timeout, infinite=False)
@@ -85,6 +92,14 @@ class Bus(Emission):
             debug=debug,
         )
         self._on_error = on_error
+        if durable and journal is None:
+            raise ValueError("durable=True needs a journal: Bus(journal=…)")
+        if journal is not None:
+            self._tap = JournalTap(journal, self._spawn, self._log)
+            self._routes.attach(self._tap, journal.bindings)
+        if durable:
+            # On the instance: an emit of another bus does not ask.
+            self.emit = self._emit_durably  # type: ignore[method-assign]
 
     # Subscribe
 
@@ -296,6 +311,7 @@ class Bus(Emission):
             callback_errors=self._callback_errors,
             refused=self._refused,
             account_failures=self._account_failures,
+            journal=self._journal_statistics(),
         )
 
     def _release_here(self) -> bool:
@@ -304,3 +320,9 @@ class Bus(Emission):
             return False
         self._registry.release()
         return True
+
+    def _journal_statistics(self) -> Any:
+        if self._tap is None:
+            return None
+        counts = self._tap.journal.statistics()
+        return counts._replace(failed=counts.failed + self._tap.refused)

@@ -219,9 +219,14 @@ def emit(
     verbosity: AnyVerbosity,
     body: Mapping[str, Any],
     account_id: str | None = None,
+    *,
+    durable: bool = False,
 ) -> Coroutine[Any, Any, int]:
     """``Bus.emit`` on the default bus; to be awaited."""
-    return default_bus().emit(app_name, app_version, severity, verbosity, body, account_id)
+    bus = default_bus()
+    if durable:
+        return bus.emit(app_name, app_version, severity, verbosity, body, account_id, durable=True)
+    return bus.emit(app_name, app_version, severity, verbosity, body, account_id)
 
 
 def publish(event: Event) -> Coroutine[Any, Any, int]:

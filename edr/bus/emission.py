@@ -28,6 +28,7 @@ from edr.bus.ending import Ending
 from edr.bus.inbox import ThreadInbox
 from edr.bus.loop_bound import is_loop_running
 from edr.bus.queue import BoundedQueue, Ticket, current_task, put_all
+from edr.bus.recording import RecordTicket
 from edr.bus.runner import is_inside
 from edr.bus.subscription import Subscription, queue_of
 from edr.bus.template import Draft, Template, TemplateKey, checked_account
@@ -69,7 +70,7 @@ class Emission(Ending):
             )
         self._inbox = ThreadInbox(self._offer, self._prepare, self._spawn)
 
-    async def emit(
+    async def emit(  # noqa: C901 - its branches are what it costs: calls would cost more
         self,
         app_name: str,
         app_version: str,
@@ -77,6 +78,8 @@ class Emission(Ending):
         verbosity: AnyVerbosity,
         body: Mapping[str, Any],
         account_id: str | None = None,
+        *,
+        durable: bool = False,
     ) -> int:
         """Emit an event to every subscription that wants it.
 
@@ -87,11 +90,20 @@ class Emission(Ending):
         ``Overflow``; never for a subscriber's code. Cancellation: subscriptions with room have
         the event; those still waited for have dropped it, counted as ``cancelled``.
 
+        ``durable=True`` waits until the bus's journal has stored the event, whatever the journal's
+        bindings; cancelled meanwhile, it may or may not be stored.
+
         Raises:
             InvalidEvent: a name, a level or the body is wrong; it reached nobody.
             BusClosedError, WrongLoopError: the bus cannot be used here; it reached nobody.
             WouldDeadlock: it would wait for the task that it runs in.
+            ValueError: it shall be durable, and the bus has no journal; it reached nobody.
+            edr.journal.JournalError: it is not known to be stored; subscribers have it.
         """
+        if durable:
+            return await self._emit_durably(
+                app_name, app_version, severity, verbosity, body, account_id
+            )
         if get_ident() != self._thread or current_task(self._loop) is None:
             self._enter_to_emit()
         account_tree: tuple[str, ...] = ()
@@ -126,6 +138,49 @@ class Emission(Ending):
         tickets = []
         admitted = put_all(queues, event, tickets)
         return admitted + await settle(tickets) if tickets else admitted
+
+    async def _emit_durably(
+        self,
+        app_name: str,
+        app_version: str,
+        severity: AnySeverity,
+        verbosity: AnyVerbosity,
+        body: Mapping[str, Any],
+        account_id: str | None = None,
+        *,
+        durable: bool = True,
+    ) -> int:
+        if not durable:
+            emit = Emission.emit
+            return await emit(self, app_name, app_version, severity, verbosity, body, account_id)
+        tap = self._tap
+        if tap is None:
+            raise ValueError("a durable emit needs a journal: Bus(journal=…)")
+        self._enter_to_emit()
+        draft = self._draft_of(app_name, app_version, severity, verbosity, body, account_id)
+        last_number = self._registry.last_number
+        account_tree: tuple[str, ...] = ()
+        if self._accounts is not None and draft.account_id is not None:
+            known = self._accounts.known(draft.account_id)
+            if known is None:
+                known = await self._accounts.ancestors(draft.account_id)
+                self._check_open()
+            account_tree = known
+        route = self._routes.find(draft.template)
+        queues = route.queues or route.wanting(draft.account_id, account_tree, draft.body)
+        queues = tuple([queue for queue in queues if 0 < queue.number <= last_number])
+        event = route.stamp(draft.body, draft.timestamp, draft.account_id, account_tree)
+        self._emits += 1
+        taken = tap.take(event)
+        tickets: list[Ticket] = [taken] if isinstance(taken, RecordTicket) else []
+        admitted = put_all(queues, event, tickets)
+        if tickets:
+            admitted += await settle(tickets)
+        if isinstance(taken, RecordTicket) and not taken.is_recorded:
+            await tap.journal.append(event)  # which knows why there is no room
+        else:
+            await tap.journal.flush()
+        return admitted
 
     async def publish(self, event: Event, *, besides: Subscription[Any] | None = None) -> int:
         """Emit an event that exists already, as it is: from a file, a broker, another bus.

@@ -52,11 +52,12 @@ class Emitter:
         account_id: the account of events that name none themselves.
         bus: where to; by default the default bus of the loop that emits. It may be set later.
         fields: what every body has that does not say otherwise.
+        durable: let ``emit`` wait until the bus's journal has stored the event.
 
     Its methods promise and raise what those of ``Bus`` do.
     """
 
-    __slots__ = ("account_id", "app_name", "app_version", "bus", "fields")
+    __slots__ = ("account_id", "app_name", "app_version", "bus", "durable", "fields")
 
     def __init__(
         self,
@@ -66,11 +67,13 @@ class Emitter:
         *,
         bus: Bus | None = None,
         fields: Mapping[str, Any] | None = None,
+        durable: bool = False,
     ) -> None:
         self.app_name: str = app_name
         self.app_version: str = app_version
         self.account_id: str | None = account_id
         self.bus: Bus | None = bus
+        self.durable: bool = durable
         self.fields: Mapping[str, Any] = dict(fields or {})
 
     def __repr__(self) -> str:
@@ -84,6 +87,7 @@ class Emitter:
             self.account_id if account_id is None else account_id,
             bus=self.bus,
             fields={**self.fields, **fields},
+            durable=self.durable,
         )
 
     def emit(
@@ -94,7 +98,10 @@ class Emitter:
         account_id: str | None = None,
     ) -> Coroutine[Any, Any, int]:
         """``Bus.emit``; to be awaited."""
-        return (self.bus or default).emit(*self._values(severity, verbosity, body, account_id))
+        values = self._values(severity, verbosity, body, account_id)
+        if self.durable:
+            return (self.bus or default).emit(*values, durable=True)
+        return (self.bus or default).emit(*values)
 
     def emit_nowait(
         self,

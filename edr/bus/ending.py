@@ -29,6 +29,7 @@ from edr.bus.log import RateLimitedLog
 from edr.bus.loop_bound import LoopBound, is_loop_running
 from edr.bus.queue import BoundedQueue
 from edr.bus.quiescence import discard_all, left_in, left_in_slices, until_quiet
+from edr.bus.recording import JournalTap
 from edr.bus.registry import Registry
 from edr.bus.routes import Routes
 from edr.bus.runner import CallbackRunner, is_inside, waiting_inside
@@ -70,6 +71,7 @@ class Ending(LoopBound):
         self._undone: dict[str, int] = {}
         # Who took when a drain first asked; those who have come since are looked for.
         self._consumers: weakref.WeakSet[asyncio.Task[Any]] | None = None
+        self._tap: JournalTap | None = None
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else "open"
@@ -221,6 +223,8 @@ class Ending(LoopBound):
                 self._log.log(
                     logging.WARNING, task.get_name(), "task %r ignores its cancellation", task
                 )
+        if self._tap is not None:
+            await self._tap.journal.aclose()
 
     def _stop_inflow(self) -> None:
         self._closed = True
@@ -287,6 +291,8 @@ class Ending(LoopBound):
 
     async def __aenter__(self) -> Self:
         self.enter()
+        if self._tap is not None:
+            await self._tap.journal.open()
         return self
 
     async def __aexit__(

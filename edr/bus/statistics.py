@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from edr.bus.overflow import Overflow
 from edr.records import Binding, Mismatch
@@ -54,6 +55,9 @@ class BusStatistics:
     """Events of other threads that ``emit_anywhere`` and ``publish_anywhere`` did not take."""
     account_failures: int
     """Look-ups of an account's ancestors that failed; their events had an empty tree."""
+    journal: Any = None
+    """The counts of the journal (``edr.journal.JournalStatistics``), if there is one; ``failed``
+    are events that it did not take, or could not store."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,182 @@
+"""``JournalTap``: how a bus gives its events to a journal.
+
+The bus knows no journal, only what it asks of one: ``EventJournal``. The tap is one more queue in a
+route, so an emit pays nothing for a journal that is not there, and the order of the emits is
+the order in which the journal accepts them.
+
+When a journal has no room left but is well, emits wait for it, as for a full queue under BLOCK.
+While it can store nothing they do not: what it refuses then is counted, and reaches its
+subscribers all the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol, TypeGuard
+
+from edr.bus.log import RateLimitedLog
+from edr.bus.overflow import Overflow
+from edr.bus.queue import Ticket
+from edr.records import Binding, Event
+
+
+class EventJournal(Protocol):
+    """What a bus asks of a journal; ``edr.journal.Journal`` is more than that."""
+
+    @property
+    def bindings(self) -> tuple[Binding, ...]:
+        """What the bus shall give it."""
+        ...
+
+    async def open(self) -> None:
+        """Open it, if it is not open."""
+        ...
+
+    def append_nowait(self, event: Event) -> bool:
+        """Accept an event, to be stored soon, unless there is no room for it."""
+        ...
+
+    async def append(self, *events: Event) -> int:
+        """Accept events, and wait until they are stored."""
+        ...
+
+    async def room(self) -> None:
+        """Wait until there is room, or waiting is no use."""
+        ...
+
+    async def flush(self) -> int:
+        """Wait until all that was accepted is stored."""
+        ...
+
+    def statistics(self) -> Any:
+        """Return its counts of this moment, a named tuple with ``failed`` among them."""
+        ...
+
+    async def aclose(self) -> None:
+        """Store what was accepted, and close it."""
+        ...
+
+
+class RecordTicket(Ticket):
+    """The place in line of an event for which the journal has no room yet.
+
+    It is never ``admitted``, which counts subscriptions.
+    """
+
+    __slots__ = ("is_recorded",)
+
+    def __init__(self, tap: JournalTap, event: Event) -> None:
+        super().__init__(tap, event)  # type: ignore[arg-type]  # as a queue, to whoever settles it
+        self.is_recorded = False
+
+
+class JournalTap:
+    """Gives a journal what is emitted. It stands among the queues of a route; see ``Tap``.
+
+    Args:
+        journal: which.
+        spawn: runs a coroutine in a task of the bus.
+        log: says what is refused.
+    """
+
+    credit = 0
+    number = 0
+    overflow = Overflow.BLOCK
+
+    def __init__(
+        self,
+        journal: EventJournal,
+        spawn: Callable[[Coroutine[Any, Any, None]], object],
+        log: RateLimitedLog,
+    ) -> None:
+        self.journal = journal
+        self._spawn = spawn
+        self._log = log
+        self._line: deque[RecordTicket] = deque()
+        self._is_waiting = False
+        self.refused = 0
+        """Events that the journal did not take."""
+
+    def take(self, event: Event) -> RecordTicket | bool:
+        """Give ``event`` to the journal.
+
+        Returns:
+            Whether it took it; or a ticket, if there is no room yet.
+        """
+        if not self._line and self.journal.append_nowait(event):
+            return True
+        ticket = RecordTicket(self, event)
+        self._line.append(ticket)
+        if not self._is_waiting:
+            self._is_waiting = True
+            self._spawn(self._wait_for_room())
+        return ticket
+
+    def offer(self, event: Event) -> Ticket | bool:
+        """Take ``event``, and count for no subscription."""
+        taken = self.take(event)
+        return taken if isinstance(taken, RecordTicket) else False
+
+    def offer_nowait(self, event: Event) -> bool:
+        """Take ``event`` from an emit that cannot wait."""
+        if self._line or not self.journal.append_nowait(event):
+            self._refuse()
+        return False
+
+    async def _wait_for_room(self) -> None:
+        try:
+            while self._line:
+                await self.journal.room()
+                while self._line and self.journal.append_nowait(self._line[0].item):  # type: ignore[arg-type]  # no Gap
+                    ticket = self._line.popleft()
+                    ticket.is_recorded = True
+                    ticket.resolve(admitted=False)
+                if self._line and self._is_of_no_use():
+                    self._refuse_all()
+        finally:
+            self._is_waiting = False
+            self._refuse_all()
+
+    def _is_of_no_use(self) -> bool:
+        return self.journal.statistics().error is not None
+
+    def _refuse_all(self) -> None:
+        while self._line:
+            self._refuse()
+            self._line.popleft().resolve(admitted=False)
+
+    def _refuse(self) -> None:
+        self.refused += 1
+        self._log.log(
+            logging.WARNING,
+            "journal",
+            "the journal does not take events now; they are counted, and reach subscribers only",
+        )
+
+    # As a queue, to whoever settles a ticket
+
+    def may_wait(self) -> bool:
+        """Tell that an emit may wait for this."""
+        return True
+
+    def apply_policy(self, ticket: Ticket) -> None:
+        """Let the emit wait."""
+
+    def is_consumed_by_none_but(self, _task: asyncio.Task[Any] | None) -> bool:
+        """Tell that waiting for it can end."""
+        return False
+
+    def drop(self, ticket: Ticket, _reason: str) -> None:
+        """Take an event out of the line: its emit gave up."""
+        if is_of_journal(ticket) and ticket in self._line:
+            self._line.remove(ticket)
+            self._refuse()
+        ticket.admitted = False
+
+
+def is_of_journal(ticket: object) -> TypeGuard[RecordTicket]:
+    """Tell whether an emit waits for the journal by this."""
+    return isinstance(ticket, RecordTicket)

@@ -1,0 +1,238 @@
+import asyncio
+from typing import NamedTuple
+
+import pytest
+
+import edr
+
+
+class Counts(NamedTuple):
+    failed: int
+    error: str | None
+
+
+class FakeJournal:
+    """Keeps events in a list; ``size`` is how many it takes before it wants to be flushed."""
+
+    def __init__(self, *bindings, size=1000):
+        self.bindings = bindings or (edr.Binding(),)
+        self.size = size
+        self.error = None
+        self.accepted = []
+        self.stored = []
+        self.said = []
+        self.may_store = asyncio.Event()
+        self.may_store.set()
+
+    async def open(self):
+        self.said.append("open")
+
+    def append_nowait(self, event):
+        if self.error or len(self.accepted) >= self.size:
+            return False
+        self.accepted.append(event)
+        return True
+
+    async def append(self, *events):
+        if self.error:
+            raise OSError(self.error)
+        self.accepted += events
+        return await self.flush()
+
+    async def room(self):
+        while len(self.accepted) >= self.size and not self.error:
+            await self.flush()
+
+    async def flush(self):
+        if self.error:
+            raise OSError(self.error)
+        await self.may_store.wait()
+        self.stored += self.accepted
+        self.accepted.clear()
+        return len(self.stored)
+
+    def statistics(self):
+        return Counts(0, self.error)
+
+    async def aclose(self):
+        self.stored += self.accepted
+        self.accepted.clear()
+        self.said.append("close")
+
+    @property
+    def numbers(self):
+        return [event.body["n"] for event in [*self.stored, *self.accepted]]
+
+
+async def emit(bus, n, **options):
+    return await bus.emit("app", "1", "ok", options.pop("verbosity", "info"), {"n": n}, **options)
+
+
+async def test_the_journal_gets_what_its_bindings_want_in_the_order_of_the_emits():
+    journal = FakeJournal(edr.Binding(app_name="app"))
+    async with edr.Bus(journal=journal) as bus:
+        subscription = bus.subscribe()
+        assert await emit(bus, 1) == 1
+        assert bus.emit_nowait("app", "1", "ok", "info", {"n": 2}) == 1
+        await bus.emit("other", "1", "ok", "info", {"n": 0})
+        await bus.publish(await anext(subscription))
+        await asyncio.to_thread(
+            lambda: bus.emit_threadsafe("app", "1", "ok", "info", {"n": 3}).result()
+        )
+        await subscription.aclose()
+
+    assert journal.numbers == [1, 2, 1, 3]
+    assert journal.said[:2] == ["open", "close"]
+
+
+async def test_it_is_nobodys_interest_and_no_subscription():
+    async with edr.Bus(journal=FakeJournal()) as bus:
+        assert await emit(bus, 1) == 0
+        assert bus.statistics().subscriptions == 0
+        assert bus.statistics().offered == 0
+
+
+async def test_a_durable_emit_returns_when_it_is_stored():
+    journal = FakeJournal()
+    async with edr.Bus(journal=journal) as bus:
+        subscription = bus.subscribe()
+        journal.may_store.clear()
+        emitting = asyncio.ensure_future(emit(bus, 1, durable=True))
+        event = await anext(subscription)
+        await asyncio.sleep(0)
+        assert not emitting.done()
+        journal.may_store.set()
+
+        assert await emitting == 1
+        assert journal.stored == [event]
+        await subscription.aclose()
+
+
+async def test_a_durable_emit_is_stored_whatever_the_journals_bindings():
+    journal = FakeJournal(edr.Binding(severity="critical"))
+    async with edr.Bus(journal=journal) as bus:
+        await emit(bus, 1, durable=True, verbosity="trace")
+        await emit(bus, 2)
+
+    assert journal.numbers == [1]
+
+
+async def test_a_durable_bus_waits_unless_it_is_told_not_to():
+    journal = FakeJournal()
+    async with edr.Bus(journal=journal, durable=True) as bus:
+        await emit(bus, 1)
+        assert len(journal.stored) == 1
+        await emit(bus, 2, durable=False)
+        assert len(journal.stored) == 1
+
+
+async def test_a_durable_emitter_waits():
+    journal = FakeJournal()
+    async with edr.Bus(journal=journal) as bus:
+        emitter = edr.Emitter("app", "1", bus=bus, durable=True)
+        await emitter.bind("acme", m=1).emit("ok", "info", {"n": 1})
+
+        assert journal.stored[0].body == {"n": 1, "m": 1}
+        assert journal.stored[0].account_id == "acme"
+
+
+async def test_a_durable_emit_knows_the_accounts_above():
+    tree = edr.AccountTree({"a": "root"})
+    journal = FakeJournal()
+    async with edr.Bus(journal=journal, accounts=tree) as bus:
+        await emit(bus, 1, durable=True, account_id="a")
+        await emit(bus, 2, durable=True, account_id="a")
+
+    assert [event.account_tree for event in journal.stored] == [("root",), ("root",)]
+
+
+async def test_a_durable_emit_needs_a_journal(bus):
+    with pytest.raises(ValueError, match="journal"):
+        await emit(bus, 1, durable=True)
+    with pytest.raises(ValueError, match="journal"):
+        edr.Bus(durable=True)
+    assert bus.statistics().emits == 0
+
+
+async def test_an_invalid_durable_emit_reaches_nobody():
+    journal = FakeJournal()
+    async with edr.Bus(journal=journal) as bus:
+        with pytest.raises(edr.InvalidEvent):
+            await bus.emit("app", "1", "ok", "info", {"n": object()}, durable=True)
+
+    assert journal.numbers == []
+
+
+async def test_emits_wait_for_a_journal_that_is_full_and_keep_their_order():
+    journal = FakeJournal(size=2)
+    async with edr.Bus(journal=journal) as bus:
+        await emit(bus, 0)
+        await emit(bus, 1)
+        journal.may_store.clear()
+        emits = [asyncio.ensure_future(emit(bus, n)) for n in (2, 3)]
+        emits.append(asyncio.ensure_future(emit(bus, 4, durable=True)))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert not any(each.done() for each in emits)
+        journal.may_store.set()
+        await asyncio.gather(*emits)
+
+    assert journal.numbers == [0, 1, 2, 3, 4]
+    assert bus.statistics().journal.failed == 0
+
+
+async def test_who_cannot_wait_is_refused_and_counted():
+    journal = FakeJournal(size=1)
+    async with edr.Bus(journal=journal) as bus:
+        subscription = bus.subscribe()
+        for n in range(3):
+            bus.emit_nowait("app", "1", "ok", "info", {"n": n})
+
+        assert bus.statistics().journal.failed == 2
+        assert subscription.statistics().offered == 3
+        await subscription.aclose()
+
+
+async def test_a_journal_that_fails_holds_up_no_plain_emit_and_tells_durable_ones():
+    journal = FakeJournal()
+    async with edr.Bus(journal=journal) as bus:
+        subscription = bus.subscribe()
+        journal.error = "broken"
+        assert await emit(bus, 1) == 1
+        with pytest.raises(OSError, match="broken"):
+            await emit(bus, 2, durable=True)
+        assert [(await anext(subscription)).body["n"] for _ in range(2)] == [1, 2]
+        assert bus.statistics().journal.failed == 2
+        journal.error = None
+        await emit(bus, 3, durable=True)
+        await subscription.aclose()
+
+    assert journal.numbers == [3]
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_a_cancelled_durable_emit_leaves_the_counts_true(turns):
+    journal = FakeJournal(size=1)
+    async with edr.Bus(journal=journal) as bus:
+        subscription = bus.subscribe()
+        await emit(bus, 1)
+        journal.may_store.clear()
+        emitting = asyncio.ensure_future(emit(bus, 2, durable=True))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        emitting.cancel()
+        await asyncio.wait({emitting})
+        journal.may_store.set()
+        await emit(bus, 3, durable=True)
+        statistics = subscription.statistics()
+
+        assert statistics.offered == statistics.pending == journal_count(journal, bus)
+        await subscription.aclose()
+
+
+def journal_count(journal, bus):
+    return len(journal.numbers) + bus.statistics().journal.failed
+
+
+async def test_without_a_journal_there_is_nothing_of_it(bus):
+    assert bus.statistics().journal is None
