@@ -81,7 +81,7 @@ class Kills:
         return self
 
     def _round(self, number: int) -> None:
-        child = subprocess.Popen(
+        child = subprocess.Popen(  # noqa: S603 - our own program
             [sys.executable, "-c", CHILD, str(self._path), str(number), self._sync],
             stdout=subprocess.PIPE,
         )

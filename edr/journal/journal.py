@@ -71,7 +71,8 @@ class JournalStatistics(NamedTuple):
     corrupt: int
     """Entries that could not be read for damage."""
     failed: int
-    """Events that it could not take: they are not in it, and never will be."""
+    """Events that it accepted and could never store; in a bus's statistics those, too, that it did
+    not accept."""
     error: str | None
     """Why nothing can be stored now; ``None`` while all is well."""
 
@@ -228,7 +229,7 @@ class Journal(Protocol):
         Accepted is not stored: ``flush`` says when it is. In one order with ``append``.
 
         Returns:
-            False if there is no room for it: it is not stored, and counted as ``failed``.
+            False if there is no room for it: nothing has happened then.
 
         Raises:
             JournalError: the journal was closed.

@@ -258,10 +258,7 @@ class SqliteJournal:
         """Accept ``event``, to be stored soon; see ``Journal``."""
         if self._opening is None or self._closing is not None or self._pid != os.getpid():
             self._enter()
-        if self._appender.accept(event):
-            return True
-        self._appender.failed += 1
-        return False
+        return self._appender.accept(event)
 
     async def append(self, *events: Event) -> int:
         """Store ``events``; see ``Journal``."""
@@ -497,7 +494,7 @@ class SqliteJournal:
             error=None if appender.error is None else str(appender.error),
         )
 
-    def _exits(self) -> None:
+    def exits(self) -> None:
         """Store what was accepted: the program ends, and nobody has closed it."""
         if self._pid != os.getpid() or self._opening is None or self._closing is not None:
             return
@@ -581,4 +578,4 @@ _all: weakref.WeakSet[SqliteJournal] = weakref.WeakSet()
 @atexit.register
 def _at_exit() -> None:
     for journal in list(_all):
-        journal._exits()
+        journal.exits()

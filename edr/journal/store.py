@@ -530,6 +530,12 @@ class BlockStore:
             with suppress(sqlite3.Error):
                 connection.close()
 
+    def forked(self) -> None:
+        """Keep a child from closing the connection, which is its parent's: that would write."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))  # never collected
+
     def _measure(self, connection: sqlite3.Connection) -> None:
         self.bytes = _used(connection)
 
@@ -559,11 +565,8 @@ _stores: weakref.WeakSet[BlockStore] = weakref.WeakSet()
 
 
 def _after_fork() -> None:
-    """Keep a child from closing a connection that is its parent's: that would write to the file."""
     for store in list(_stores):
-        connection, store._connection = store._connection, None
-        if connection is not None:
-            ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
+        store.forked()
 
 
 if hasattr(os, "register_at_fork"):

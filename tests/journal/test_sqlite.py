@@ -84,7 +84,7 @@ async def test_a_full_disk_is_told_to_who_waits_and_recovers_by_itself(path, dis
     assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]
 
 
-async def test_what_waits_for_a_full_disk_is_bounded_and_the_rest_is_counted(path, disk, caplog):
+async def test_what_waits_for_a_full_disk_is_bounded_and_the_rest_is_refused(path, disk, caplog):
     async with SqliteJournal(path, max_pending=100) as journal:
         await disk.fill(journal)
         stored = await fill(journal)
@@ -93,7 +93,7 @@ async def test_what_waits_for_a_full_disk_is_bounded_and_the_rest_is_counted(pat
         statistics = journal.statistics()
 
         assert taken == 50
-        assert (statistics.waiting, statistics.failed) == (100, 450)
+        assert (statistics.waiting, statistics.failed) == (100, 0)
         with pytest.raises(JournalFull):
             await journal.append(event(-1))
         disk.make_room()

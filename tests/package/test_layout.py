@@ -10,6 +10,7 @@ import pytest
 
 import edr
 import edr.adapters
+import edr.journal
 import edr.records.pattern
 import edr.testing
 import edr.typed
@@ -24,6 +25,7 @@ PACKAGES = [
     edr.records.pattern,
     edr.bus,
     edr.wire,
+    edr.journal,
     edr.typed,
     edr.adapters,
     edr.testing,

@@ -1,0 +1,80 @@
+"""A bus and its journal, together. The bus's side alone is in tests/bus/test_recording.py."""
+
+import asyncio
+
+import pytest
+from contracts.journal import all_of, numbers, take
+
+import edr
+from edr.journal import JournalUnusable, SqliteJournal
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "journal"
+
+
+async def emit(bus, n, **options):
+    return await bus.emit("app", "1", "ok", "info", {"n": n}, **options)
+
+
+async def test_what_is_emitted_durably_is_there_when_it_returns(path):
+    async with edr.Bus(journal=SqliteJournal(path), node="here") as bus:
+        journal = bus._tap.journal
+        subscription = bus.subscribe()
+        assert await emit(bus, 1, durable=True) == 1
+        (entry,) = await all_of(journal)
+
+        assert entry.event == await anext(subscription)
+        assert bus.statistics().journal.appended == 1
+        await subscription.aclose()
+
+
+async def test_positions_rise_in_the_order_of_the_emits_of_all_kinds(path):
+    async with edr.Bus(journal=SqliteJournal(path, max_pending=20)) as bus:
+        journal = bus._tap.journal
+        order = []
+        subscription = bus.subscribe(capacity=10_000)
+
+        async def emitter(start):
+            for n in range(start, start + 50):
+                await emit(bus, n, durable=n % 3 == 0)
+                if n % 7 == 0:
+                    await asyncio.sleep(0)
+
+        await asyncio.gather(*[emitter(start) for start in range(0, 500, 50)])
+        order = [(await anext(subscription)).body["n"] for _ in range(500)]
+        await journal.flush()
+
+        assert numbers(await all_of(journal)) == order
+        await subscription.aclose()
+
+
+async def test_the_end_of_the_bus_stores_what_was_emitted_and_closes_the_journal(path):
+    async with edr.Bus(journal=SqliteJournal(path)) as bus:
+        for n in range(100):
+            await emit(bus, n)
+    async with SqliteJournal(path) as journal:
+        assert numbers(await all_of(journal)) == list(range(100))
+        assert journal.tip == 100  # a clean end: no positions were passed over
+
+
+async def test_a_journal_that_cannot_be_opened_is_told_when_the_bus_begins(path):
+    path.write_text("in the way")
+    bus = edr.Bus(journal=SqliteJournal(path))
+    with pytest.raises(JournalUnusable):
+        await bus.__aenter__()
+    await bus.aclose()
+
+
+async def test_a_consumer_of_the_journal_that_hangs_holds_up_no_emit(path):
+    async with edr.Bus(journal=SqliteJournal(path)) as bus:
+        journal = bus._tap.journal
+        async with await journal.reader("slow", max_unacked=1) as reader:
+            await emit(bus, 0, durable=True)
+            await anext(reader)
+            for n in range(1, 5000):
+                await emit(bus, n)
+            await emit(bus, 5000, durable=True)
+            async with journal.read(after=0) as reading:
+                assert numbers(await take(reading, 5001)) == list(range(5001))
