@@ -359,3 +359,13 @@ def test_explain_tells_every_reason():
     assert (done.returncode, done.stderr) == (0, "")
     assert "body.wait_time: wanted [{" in done.stdout
     assert len(done.stdout.splitlines()) == 6
+
+
+def test_the_outbox_loses_no_order_though_it_is_killed():
+    done = run("outbox.py", "--orders", 60)
+    numbers = {name: int(row["number"]) for name, row in table_of(done.stdout).items()}
+
+    assert done.returncode == 0, done.stderr
+    assert "the service was killed" in done.stdout
+    assert (numbers["emitted"], numbers["delivered"], numbers["lost"]) == (60, 60, 0)
+    assert numbers["doubled"] >= numbers["broken"]
