@@ -19,7 +19,7 @@ secrecy of what is stored.
 
 Read the modules in this order; each imports only from those before it:
 errors, journal, codec, selection, folder, schema, pages, salvage, opening, trail, fetching, store,
-appender, worker, tail, following, reading, reader, sqlite.
+appender, worker, tail, following, reading, reader, sqlite, __main__.
 """
 
 from edr.journal.errors import (

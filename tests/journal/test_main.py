@@ -1,0 +1,90 @@
+"""python -m edr.journal, whose module is edr/journal/__main__.py."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from contracts.journal import events
+
+from edr.journal.__main__ import main
+from edr.journal.schema import ReaderState
+
+
+@pytest.fixture
+def journal(make_store):
+    """A journal in use: 600 entries, of two apps, and a reader."""
+    store = make_store()
+    for n in range(0, 600, 30):
+        store.append(events(*range(n, n + 30), app_name="a" if n else "rare"))
+    store.make_reader(ReaderState("r", "[]", 100, unacked=((90, 1),), last_ack=0))
+    return store
+
+
+def run(capsys, *arguments):
+    code = main([str(each) for each in arguments])
+    return code, capsys.readouterr().out
+
+
+def test_ls_tells_what_a_journal_in_use_holds(journal, capsys):
+    code, out = run(capsys, "ls", journal.path)
+
+    assert code == 0
+    assert journal.id in out
+    assert "600 in" in out
+    assert "1 to 600" in out
+
+
+def test_read_gives_entries_as_lines_of_json(journal, capsys):
+    def read(*options):
+        lines = run(capsys, "read", journal.path, *options)[1].splitlines()
+        return [json.loads(line)["event"]["body"]["n"] for line in lines]
+
+    assert read() == list(range(600))
+    assert read("--after", 590) == list(range(590, 600))
+    assert read("--last", 2) == [598, 599]
+    assert read("--binding", '{"app_name": "rare"}') == list(range(30))
+    assert read("--since", "2020-01-01") == list(range(600))
+    assert read("--since", 1) == []
+
+
+def test_readers_tells_who_reads(journal, capsys):
+    _, out = run(capsys, "readers", journal.path)
+
+    assert out.splitlines()[1].split()[:5] == ["r", "89", "511", "1", "0"]
+
+
+def test_verify_finds_a_sound_journal_sound(journal, capsys):
+    assert run(capsys, "verify", journal.path) == (0, "sound         600 entries\n")
+
+
+def test_verify_tells_what_is_damaged_and_what_can_be_saved(journal, capsys):
+    (rows,) = journal._connection.execute("SELECT rows FROM blocks WHERE first > 300").fetchone()
+    journal.close()
+    database = journal.path / "journal.sqlite3"
+    data = bytearray(database.read_bytes())
+    data[data.index(rows[:20]) + 10] ^= 1
+    database.write_bytes(bytes(data))
+    code, out = run(capsys, "verify", journal.path)
+
+    assert code == 1
+    assert "damaged       positions" in out
+    assert "can be saved" in out
+
+
+def test_nothing_there_is_said_plainly(tmp_path, capsys):
+    assert main(["ls", str(tmp_path)]) == 1
+    assert "there is no journal.sqlite3" in capsys.readouterr().err
+
+
+def test_a_wrong_binding_is_said_plainly(journal, capsys):
+    with pytest.raises(SystemExit):
+        main(["read", str(journal.path), "--binding", '{"severity": "bad"}'])
+    assert "severity" in capsys.readouterr().err
+
+
+def test_it_runs_as_a_module(journal):
+    command = [sys.executable, "-m", "edr.journal", "readers", journal.path]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+
+    assert done.stdout.startswith("name")
