@@ -2,7 +2,8 @@
 
 There is no state in which a service cannot start because of its journal: what is missing is made,
 what is damaged is moved aside and salvaged. Refused, and left as it is, is what never was a
-journal, and one that a newer edr wrote.
+journal, and one that a newer edr wrote. A new database is made beside its place and moved there
+when it is complete, so that what is there is never half made.
 
 Only what costs nothing is looked at: the header, the length of the file, the tables that are small.
 A page that is damaged far inside is found when it is read.
@@ -11,18 +12,16 @@ A page that is damaged far inside is found when it is read.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from collections.abc import Callable
+from contextlib import suppress
 
 from edr.journal.errors import JournalUnusable
 from edr.journal.folder import JournalFolder
-from edr.journal.salvage import complete, new_id, salvage, write_facts
+from edr.journal.salvage import complete, make, salvage
 from edr.journal.schema import (
     APPLICATION_ID,
     PAGE,
-    TABLES,
     VERSION,
-    Facts,
     connect,
     facts_in,
     is_damage,
@@ -54,7 +53,11 @@ def opened(
     """
     if folder.salvaged.exists():
         complete(folder)
-    if not is_damaged and _may_be_opened(folder):
+    header = _header_of(folder)
+    if not header and folder.id is None:
+        make(folder)
+        return _checked(folder, full_sync=full_sync)
+    if _may_be_opened(folder, header) and not is_damaged:
         try:
             return _checked(folder, full_sync=full_sync)
         except sqlite3.Error as exc:
@@ -69,48 +72,34 @@ def opened(
     return _checked(folder, full_sync=full_sync)
 
 
-def _may_be_opened(folder: JournalFolder) -> bool:
-    """Tell whether the file is a database of ours, or can become one; if not, it is damaged.
+def _header_of(folder: JournalFolder) -> bytes:
+    with suppress(FileNotFoundError), folder.database.open("rb") as file:
+        return file.read(100)
+    return b""
+
+
+def _may_be_opened(folder: JournalFolder, header: bytes) -> bool:
+    """Tell whether the file is a sound database of ours; if not, it is one that is damaged.
 
     Raises:
         JournalUnusable: it is something else.
     """
-    header = b""
-    with suppress(FileNotFoundError), folder.database.open("rb") as file:
-        header = file.read(100)
-    if not header:
-        return folder.id is None
-    if not header.startswith(b"SQLite format 3\0"):
-        if folder.id is None:
-            raise JournalUnusable("journal.sqlite3 is no database", folder.path)
-        return False
-    is_ours = int.from_bytes(header[68:72], "big") == APPLICATION_ID
+    is_database = header.startswith(b"SQLite format 3\0")
+    is_ours = is_database and int.from_bytes(header[68:72], "big") == APPLICATION_ID
     version = int.from_bytes(header[60:64], "big")
     if is_ours and version > VERSION:
         raise JournalUnusable(
             f"it is of version {version}, and this edr reads up to {VERSION}", folder.path
         )
-    if folder.id is None and not is_ours and not _is_empty(folder):
-        raise JournalUnusable("journal.sqlite3 is another program's database", folder.path)
-    return folder.id is None or (is_ours and max(header[18:20]) <= WRITABLE)
-
-
-def _is_empty(folder: JournalFolder) -> bool:
-    """Tell whether a database has no tables: the making of it was cut short."""
-    with closing(sqlite3.connect(f"file:{folder.database}?mode=ro", uri=True)) as connection:
-        (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    return not tables
+    if folder.id is None and not is_ours:
+        what = "another program's database" if is_database else "no database"
+        raise JournalUnusable(f"journal.sqlite3 is {what}", folder.path)
+    return is_ours and max(header[18:20]) <= WRITABLE
 
 
 def _checked(folder: JournalFolder, *, full_sync: bool) -> sqlite3.Connection:
     connection = connect(folder.database, full_sync=full_sync)
     try:
-        if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-            connection.execute("BEGIN IMMEDIATE")
-            for statement in _statements():
-                connection.execute(statement)
-            write_facts(connection, Facts(new_id(), 0, clean=True))
-            connection.execute("COMMIT")
         # What the last owner left in the log; then the file has all its pages.
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         _check_length(connection, folder)
@@ -129,10 +118,3 @@ def _check_length(connection: sqlite3.Connection, folder: JournalFolder) -> None
     (pages,) = connection.execute("PRAGMA page_count").fetchone()
     if folder.database.stat().st_size < pages * PAGE:
         raise sqlite3.DatabaseError("the file is shorter than it says")
-
-
-def _statements() -> Iterator[str]:
-    # executescript would commit before, and a half-made database is what must not be.
-    for statement in TABLES.split(";"):
-        if statement.strip():
-            yield statement

@@ -1,4 +1,4 @@
-"""``salvage``: what is left of a damaged journal, moved into a new one.
+"""``make`` and ``salvage``: a new journal, and what is left of a damaged one moved into a new one.
 
 The damaged files are kept beside it, as ``*.corrupt-<time>``. The new journal has another id, since
 nobody can tell which positions the old one had given; but every entry that was saved keeps its
@@ -49,6 +49,17 @@ def create(connection: sqlite3.Connection, facts: Facts) -> None:
     """Make the tables of a journal."""
     connection.executescript(TABLES)
     write_facts(connection, facts)
+
+
+def make(folder: JournalFolder) -> None:
+    """Make a new journal in ``folder``."""
+    _remove(folder.salvaging)
+    with closing(connect(folder.salvaging, full_sync=True)) as new:
+        create(new, Facts(new_id(), 0, clean=True))
+        new.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    folder.database.with_name(folder.database.name + "-wal").unlink(missing_ok=True)
+    folder.salvaging.replace(folder.database)
+    folder.sync()
 
 
 def write_facts(connection: sqlite3.Connection, facts: Facts) -> None:
@@ -155,5 +166,5 @@ def _aside(path: Path) -> Path:
 
 
 def _remove(path: Path) -> None:
-    for each in (path, path.with_name(path.name + "-wal")):
-        each.unlink(missing_ok=True)
+    for suffix in ("", "-wal", "-journal"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
