@@ -38,6 +38,8 @@ QUESTIONS = (
     "links",
     "rabbitmq",
     "import",
+    "journal",
+    "journal_reads",
 )
 """The modules ``bench_…``, in the order of the report. A new one is listed here, and only here."""
 

@@ -154,30 +154,34 @@ def decode(block: Block, keys: Keys, wanted: Sequence[Wanted], after: int) -> li
     Raises:
         DamagedBlock: the rows are not those that were written.
     """
-    rows = orjson.loads(_plain_rows(block))
+    plain = _plain_rows(block)
+    rows = orjson.loads(plain)
+    # As many braces as bodies, and as many brackets as rows and one: no body has a container in
+    # it. A brace within a text only makes it look as if.
+    is_flat = plain.count(b"{") == len(rows) and plain.count(b"[") == len(rows) + 1
+    freeze: Callable[[dict[str, Any]], FrozenDict] = FrozenDict if is_flat else _frozen
     templates = [_fields_of(key) for key in keys.keys]
     times = _spread(keys.times)
-    parse = datetime.fromisoformat
+    parse, make = datetime.fromisoformat, _make
     entries = []
-    skipped = max(0, after + 1 - block.first)
-    for index in range(skipped, len(rows)):
-        number, event_id, timestamp, body = rows[index]
+    start = max(0, after + 1 - block.first)
+    position = block.first + start
+    for (number, event_id, timestamp, body), time in zip(rows[start:], times[start:], strict=True):
         want = wanted[number]
-        if not want:
-            continue
-        frozen = _frozen(body)
-        if want is not True and not want(frozen):
-            continue
-        fields = templates[number].copy()
-        fields["body"] = frozen
-        fields["id"] = event_id
-        fields["timestamp"] = parse(timestamp)
-        event = _make(Event)
-        _set_fields(event, fields)
-        _set_fields_set(event, _FIELDS.copy())
-        _set_extra(event, None)
-        _set_private(event, None)
-        entries.append(_new_entry(Entry, (block.first + index, times[index], event, 1)))
+        if want:
+            frozen = freeze(body)
+            if want is True or want(frozen):
+                fields = templates[number].copy()
+                fields["body"] = frozen
+                fields["id"] = event_id
+                fields["timestamp"] = parse(timestamp)
+                event = make(Event)
+                _set_fields(event, fields)
+                _set_fields_set(event, _FIELDS.copy())
+                _set_extra(event, None)
+                _set_private(event, None)
+                entries.append(_new_entry(Entry, (position, time, event, 1)))
+        position += 1
     return entries
 
 
