@@ -118,9 +118,9 @@ def connect(path: Path, *, full_sync: bool) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None, timeout=0, cached_statements=64)
     try:
         for pragma in (
+            "locking_mode = EXCLUSIVE",  # before all that reads, or there is shared memory
             f"page_size = {PAGE}",
             "auto_vacuum = INCREMENTAL",
-            "locking_mode = EXCLUSIVE",
             "journal_mode = WAL",
             f"synchronous = {'FULL' if full_sync else 'NORMAL'}",
             f"wal_autocheckpoint = {CHECKPOINT}",

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from datetime import timedelta
 
 import pytest
@@ -260,6 +261,31 @@ async def test_what_a_crash_left_is_read_to_its_end(path, tmp_path):
 
             assert numbers(await asyncio.gather(*waiting)) == [2, 2]
             assert await all_of(journal, last=1) == await all_of(journal, after=1)
+
+
+async def test_nothing_is_read_before_it_is_committed(path, monkeypatch):
+    async with SqliteJournal(path) as journal:
+        await journal.append(event(1))
+        may_commit = threading.Event()
+        commit = journal._store._commit
+
+        def slow(connection):
+            may_commit.wait(10)
+            commit(connection)
+
+        monkeypatch.setattr(journal._store, "_commit", slow)
+        reading = journal.read(after=0)
+        appending = asyncio.ensure_future(journal.append(event(2)))
+        assert numbers(await take(reading, 1)) == [1]
+        waiting = asyncio.ensure_future(anext(reading))
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert not waiting.done()
+        assert not appending.done()
+        may_commit.set()
+
+        assert (await waiting).position == await appending
+        await reading.aclose()
 
 
 # Bounds
