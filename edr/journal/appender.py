@@ -22,7 +22,8 @@ from typing import Protocol
 
 from edr import Event
 from edr.journal.errors import JournalError, JournalFull
-from edr.journal.store import MOST_AT_ONCE, Appended, NoRoomYetError, RejectedError
+from edr.journal.retention import NoRoomYetError
+from edr.journal.store import MOST_AT_ONCE, Appended, RejectedError
 
 logger = logging.getLogger("edr.journal")
 

@@ -37,9 +37,10 @@ from edr.journal.following import Waiting
 from edr.journal.journal import Entry, JournalStatistics, ReaderStatus
 from edr.journal.reader import SqliteReader
 from edr.journal.reading import SqliteReading, Start
+from edr.journal.retention import Limits
 from edr.journal.schema import ReaderState
 from edr.journal.selection import Selection
-from edr.journal.store import Appended, BlockStore, Limits, ReaderUpdate
+from edr.journal.store import Appended, BlockStore, ReaderUpdate
 from edr.journal.tail import Tail
 from edr.journal.worker import Worker
 

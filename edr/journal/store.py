@@ -25,7 +25,6 @@ import sqlite3
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from datetime import timedelta
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -35,9 +34,18 @@ from edr.journal.errors import JournalError, JournalUnusable
 from edr.journal.fetching import Fetcher
 from edr.journal.folder import JournalFolder
 from edr.journal.opening import opened
+from edr.journal.retention import (
+    RETIRED,
+    Limits,
+    NoRoomYetError,
+    charge,
+    clamped,
+    existed,
+    retire,
+    used,
+)
 from edr.journal.salvage import INSERT_BLOCK, RESERVED, write_facts, write_reader
 from edr.journal.schema import (
-    PAGE,
     Facts,
     Hole,
     ReaderState,
@@ -48,9 +56,6 @@ from edr.journal.schema import (
 )
 from edr.journal.trail import Piece, grown
 
-RETIRED = 16
-"""Blocks that retention removes in a commit; a commit adds no more than that."""
-
 MOST_AT_ONCE = RETIRED * 256
 """Events in a commit."""
 
@@ -58,20 +63,7 @@ MOST_HOLES = 1_000
 """Holes that are remembered: that many unclean ends. The oldest are forgotten first, and would be
 told as lost to somebody who reads on from before them."""
 
-VACUUMED = 64
-"""Free pages that a commit gives back to the file system while the file is above its limit."""
-
-
 T = TypeVar("T")
-
-
-class Limits(NamedTuple):
-    """What retention keeps."""
-
-    max_bytes: int = 1 << 30
-    max_age: timedelta | None = None
-    max_events: int | None = None
-    keep_unread: bool = False
 
 
 class ReaderUpdate(NamedTuple):
@@ -99,10 +91,6 @@ class Appended(NamedTuple):
     """Entries that retention removed."""
     losses: Mapping[str, int]
     """What readers lost by that."""
-
-
-class NoRoomYetError(Exception):
-    """Readers hold what would have to go. It never leaves this package."""
 
 
 class RejectedError(Exception):
@@ -235,7 +223,7 @@ class BlockStore:
             facts = Facts(facts.id, self.next - 1 + RESERVED, False, holes)
             self._facts = facts
             # A salvage may have found nothing of what the first entries were.
-            self._unreported = self._charge(readers, first or self.next, 1)
+            self._unreported = charge(readers, facts.holes, 1, first or self.next)
             self._begin(connection, full_sync=True)
             write_facts(connection, facts)
             for name, reader in readers.items():
@@ -300,8 +288,10 @@ class BlockStore:
                 )
             connection.executemany(INSERT_BLOCK, blocks)
             readers = self._updated(updates)
-            oldest, lost = self._retire(connection, readers, self.first or first, last, time)
-            losses = self._charge(readers, oldest, self.first) if lost else {}
+            oldest, lost = retire(
+                connection, self.limits, facts.holes, readers, self.first or first, last, time
+            )
+            losses = charge(readers, facts.holes, self.first, oldest) if lost else {}
             for name, count in self._unreported.items():
                 losses[name] = losses.get(name, 0) + count
             self._write_changed(connection, readers)
@@ -324,73 +314,6 @@ class BlockStore:
         self.first, self.last, self.next, self._until = oldest, last, last + 1, time
         self._measure(connection)
         return appended
-
-    def _retire(
-        self,
-        connection: sqlite3.Connection,
-        readers: Mapping[str, ReaderState],
-        oldest: int,
-        newest: int,
-        time: int,
-    ) -> tuple[int, int]:
-        """Remove the oldest blocks that are beyond a limit; return what is oldest, and how many."""
-        limits = self.limits
-        excess = _used(connection) - limits.max_bytes
-        too_old = -1 if limits.max_age is None else time - microseconds_in(limits.max_age)
-        surplus = -1
-        if limits.max_events is not None:
-            surplus = self._count(oldest, newest) - limits.max_events
-        kept_from = newest + 1
-        if limits.keep_unread and readers:
-            kept_from = min(reader.position for reader in readers.values()) + 1
-        end, lost = oldest - 1, 0
-        for first, last, until, size in connection.execute(
-            "SELECT first, last, until, length(keys) + length(rows) FROM blocks "
-            f"ORDER BY first LIMIT {RETIRED}"
-        ).fetchall():
-            count = last - first + 1
-            if last >= newest or not (excess > 0 or until < too_old or surplus >= count):
-                break
-            if last >= kept_from:
-                if excess > 0:
-                    raise NoRoomYetError
-                break
-            end, lost = last, lost + count
-            excess -= size + PAGE // 8
-            surplus -= count
-        if lost:
-            connection.execute("DELETE FROM blocks WHERE first <= ?", (end,))
-            oldest = connection.execute("SELECT min(first) FROM blocks").fetchone()[0]
-        (pages,) = connection.execute("PRAGMA page_count").fetchone()
-        excess = pages - limits.max_bytes // PAGE  # it was larger once
-        for _ in range(min(excess, VACUUMED)):
-            # The module takes one step of a statement that has no columns: one page each.
-            connection.execute("PRAGMA incremental_vacuum(1)")
-        return oldest, lost
-
-    def _charge(self, readers: dict[str, ReaderState], oldest: int, first: int) -> dict[str, int]:
-        """Count what each of ``readers`` loses when the entries from ``first`` to ``oldest`` go."""
-        losses = {}
-        for name, reader in readers.items():
-            passed = max(reader.frontier, first - 1)
-            lost = sum(first <= position < oldest for position, _ in reader.unacked)
-            lost += self._count(passed + 1, oldest - 1)
-            if reader.frontier < oldest - 1 or lost:
-                readers[name] = _clamped(reader, oldest)._replace(
-                    missed=reader.missed + lost, untold=reader.untold + lost
-                )
-            if lost:
-                losses[name] = lost
-        return losses
-
-    def _count(self, low: int, high: int) -> int:
-        """Return how many entries were ever between two positions, these included."""
-        if high < low:
-            return 0
-        holes = sum(
-            max(0, min(high, hole.high) - max(low, hole.low) + 1) for hole in self._facts.holes
-        )
-        return high - low + 1 - holes
 
     # Readers
 
@@ -427,8 +350,8 @@ class BlockStore:
         assert connection is not None
         readers = {state.name: state}
         if self.first:
-            lost = self._count(state.frontier + 1, self.first - 1)
-            readers[state.name] = _clamped(state, self.first)._replace(
+            lost = existed(self._facts.holes, state.frontier + 1, self.first - 1)
+            readers[state.name] = clamped(state, self.first)._replace(
                 missed=state.missed + lost, untold=state.untold + lost
             )
         try:
@@ -461,7 +384,7 @@ class BlockStore:
 
     def lag(self, position: int) -> int:
         """Return how many entries are behind ``position``."""
-        return self._count(max(position + 1, self.first), self.last) if self.last else 0
+        return existed(self._facts.holes, max(position + 1, self.first), self.last)
 
     def _updated(self, updates: Iterable[ReaderUpdate]) -> dict[str, ReaderState]:
         readers = dict(self.readers)
@@ -476,7 +399,7 @@ class BlockStore:
                     untold=max(0, known.untold - update.told),
                 )
                 # It may not have heard yet of what retention took.
-                readers[update.name] = _clamped(updated, self.first)
+                readers[update.name] = clamped(updated, self.first)
         return readers
 
     def _write_changed(
@@ -537,28 +460,7 @@ class BlockStore:
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))  # never collected
 
     def _measure(self, connection: sqlite3.Connection) -> None:
-        self.bytes = _used(connection)
-
-
-def microseconds_in(span: timedelta) -> int:
-    """Return the length of ``span`` in whole microseconds."""
-    return span // timedelta(microseconds=1)
-
-
-def _clamped(reader: ReaderState, oldest: int) -> ReaderState:
-    """Let a reader stand no further back than the oldest entry."""
-    if reader.frontier >= oldest - 1 and reader.position >= oldest - 1:
-        return reader
-    return reader._replace(
-        frontier=max(reader.frontier, oldest - 1),
-        unacked=tuple(pair for pair in reader.unacked if pair[0] >= oldest),
-    )
-
-
-def _used(connection: sqlite3.Connection) -> int:
-    (pages,) = connection.execute("PRAGMA page_count").fetchone()
-    (free,) = connection.execute("PRAGMA freelist_count").fetchone()
-    return int(pages - free) * PAGE
+        self.bytes = used(connection)
 
 
 _stores: weakref.WeakSet[BlockStore] = weakref.WeakSet()

@@ -3,8 +3,9 @@ import shutil
 import pytest
 
 from edr.journal.fetching import Lost
+from edr.journal.retention import Limits
 from edr.journal.selection import Selection
-from edr.journal.store import BlockStore, Limits
+from edr.journal.store import BlockStore
 
 
 class Clock:

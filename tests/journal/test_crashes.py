@@ -27,7 +27,8 @@ import os, sys, time
 from pathlib import Path
 from contracts.journal import events
 from edr.journal import schema
-from edr.journal.store import BlockStore, Limits
+from edr.journal.retention import Limits
+from edr.journal.store import BlockStore
 
 schema.CHECKPOINT = 8
 path, sync = Path(sys.argv[1]), sys.argv[2]

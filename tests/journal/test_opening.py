@@ -1,12 +1,13 @@
 """What is found at a journal's path: to be made, opened, salvaged, or left alone."""
 
 import sqlite3
+from contextlib import suppress
 
 import pytest
 from contracts.journal import events
 from journal.conftest import everything
 
-from edr.journal import JournalUnusable
+from edr.journal import JournalError, JournalUnusable
 from edr.journal.schema import PAGE, ReaderState
 
 
@@ -68,8 +69,9 @@ def test_a_flipped_byte_costs_its_block_and_says_so(make_store, full):
 def test_blank_pages_cost_what_was_in_them(make_store, full, said, places):
     damage(full, *places)
     store = make_store()
-    items = everything(store)
-    store.append(events(-1))  # which may be what finds the damage
+    with suppress(JournalError):  # reading may be what finds the damage; then it is salvaged
+        everything(store)
+    store.append(events(-1))
     items = everything(store)
     lost = sum(each.missed for each in items if not isinstance(each, int))
     entries = [each for each in items if isinstance(each, int)]

@@ -10,9 +10,10 @@ from journal.conftest import everything
 
 import edr
 from edr.journal import JournalError, JournalInUse
+from edr.journal.retention import NoRoomYetError
 from edr.journal.salvage import RESERVED
 from edr.journal.schema import ReaderState
-from edr.journal.store import NoRoomYetError, ReaderUpdate, RejectedError
+from edr.journal.store import ReaderUpdate, RejectedError
 
 
 def put(store, *numbers, **fields):

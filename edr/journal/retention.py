@@ -1,0 +1,151 @@
+"""Retention: what goes when a journal holds too much, and what its readers lose by that.
+
+Whole blocks go, the oldest first, within the commit that brings new ones: never more of them at a
+time than a commit adds, or an append would pay for many. The newest block always stays.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import NamedTuple
+
+from edr.journal.schema import PAGE, Hole, ReaderState
+
+RETIRED = 16
+"""Blocks that are removed in a commit; a commit adds no more than that."""
+
+VACUUMED = 64
+"""Free pages that a commit gives back to the file system while the file is above its limit."""
+
+BESIDE = 512
+"""Bytes that a block takes beside its blobs, with what is left of its last page."""
+
+
+class Limits(NamedTuple):
+    """What is kept."""
+
+    max_bytes: int = 1 << 30
+    max_age: timedelta | None = None
+    max_events: int | None = None
+    keep_unread: bool = False
+
+
+class NoRoomYetError(Exception):
+    """Readers hold what would have to go. It never leaves this package."""
+
+
+def retire(
+    connection: sqlite3.Connection,
+    limits: Limits,
+    holes: Sequence[Hole],
+    readers: Mapping[str, ReaderState],
+    oldest: int,
+    newest: int,
+    time: int,
+) -> tuple[int, int]:
+    """Remove the oldest blocks that are beyond a limit, in the transaction that is open.
+
+    Returns:
+        The oldest position that is left, and how many entries were removed.
+
+    Raises:
+        NoRoomYetError: ``keep_unread`` forbids it.
+    """
+    excess = used(connection) - limits.max_bytes
+    surplus = -1
+    if limits.max_events is not None:
+        surplus = existed(holes, oldest, newest) - limits.max_events
+    lost = 0
+    if excess > 0 or surplus > 0 or limits.max_age is not None:
+        lost = _retire_blocks(connection, limits, readers, newest, time, excess, surplus)
+    if lost:
+        (oldest,) = connection.execute("SELECT min(first) FROM blocks").fetchone()
+    _give_back(connection, limits)
+    return oldest, lost
+
+
+def _retire_blocks(
+    connection: sqlite3.Connection,
+    limits: Limits,
+    readers: Mapping[str, ReaderState],
+    newest: int,
+    time: int,
+    excess: int,
+    surplus: int,
+) -> int:
+    too_old = -1
+    if limits.max_age is not None:
+        too_old = time - limits.max_age // timedelta(microseconds=1)
+    kept_from = newest + 1
+    if limits.keep_unread and readers:
+        kept_from = min(reader.position for reader in readers.values()) + 1
+    end = lost = 0
+    for first, last, until, size in connection.execute(
+        "SELECT first, last, until, length(keys) + length(rows) FROM blocks "
+        f"ORDER BY first LIMIT {RETIRED}"
+    ).fetchall():
+        count = last - first + 1
+        if last >= newest or not (excess > 0 or until < too_old or surplus >= count):
+            break
+        if last >= kept_from:
+            if excess > 0:
+                raise NoRoomYetError
+            break
+        end, lost = last, lost + count
+        excess -= size + BESIDE
+        surplus -= count
+    if lost:
+        connection.execute("DELETE FROM blocks WHERE first <= ?", (end,))
+    return lost
+
+
+def _give_back(connection: sqlite3.Connection, limits: Limits) -> None:
+    """Give free pages back to the file system, if the limit was higher once."""
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    for _ in range(min(pages - limits.max_bytes // PAGE, VACUUMED)):
+        # The module takes one step of a statement that has no columns: one page each.
+        connection.execute("PRAGMA incremental_vacuum(1)")
+
+
+def charge(
+    readers: dict[str, ReaderState], holes: Sequence[Hole], first: int, oldest: int
+) -> dict[str, int]:
+    """Count what each of ``readers`` loses when the entries from ``first`` to ``oldest`` go."""
+    losses = {}
+    for name, reader in readers.items():
+        lost = sum(first <= position < oldest for position, _ in reader.unacked)
+        lost += existed(holes, max(reader.frontier, first - 1) + 1, oldest - 1)
+        if reader.frontier < oldest - 1 or lost:
+            readers[name] = clamped(reader, oldest)._replace(
+                missed=reader.missed + lost, untold=reader.untold + lost
+            )
+        if lost:
+            losses[name] = lost
+    return losses
+
+
+def clamped(reader: ReaderState, oldest: int) -> ReaderState:
+    """Let a reader stand no further back than the oldest entry."""
+    if reader.frontier >= oldest - 1 and reader.position >= oldest - 1:
+        return reader
+    return reader._replace(
+        frontier=max(reader.frontier, oldest - 1),
+        unacked=tuple(pair for pair in reader.unacked if pair[0] >= oldest),
+    )
+
+
+def existed(holes: Sequence[Hole], low: int, high: int) -> int:
+    """Return how many entries were ever between two positions, these included."""
+    if high < low:
+        return 0
+    missing = sum(max(0, min(high, hole.high) - max(low, hole.low) + 1) for hole in holes)
+    return high - low + 1 - missing
+
+
+def used(connection: sqlite3.Connection) -> int:
+    """Return the bytes of the pages that are in use."""
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    (free,) = connection.execute("PRAGMA freelist_count").fetchone()
+    return int(pages - free) * PAGE
