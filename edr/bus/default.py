@@ -219,8 +219,7 @@ def emit(
     verbosity: AnyVerbosity,
     body: Mapping[str, Any],
     account_id: str | None = None,
-    *,
-    durable: bool = False,
+    durable: bool = False,  # noqa: FBT001, FBT002 - as the method
 ) -> Coroutine[Any, Any, int]:
     """``Bus.emit`` on the default bus; to be awaited."""
     bus = default_bus()
