@@ -54,6 +54,8 @@ class Ending(LoopBound):
 
     _inbox: ThreadInbox
     """The events of other threads. ``Emission``, which knows what to do with them, sets it."""
+    _tap: JournalTap | None = None
+    """What gives events to the journal. Set where there is one: a bus without it is as it was."""
 
     def __init__(self, node: str, stall_after: float, *, debug: bool) -> None:
         super().__init__()
@@ -71,7 +73,6 @@ class Ending(LoopBound):
         self._undone: dict[str, int] = {}
         # Who took when a drain first asked; those who have come since are looked for.
         self._consumers: weakref.WeakSet[asyncio.Task[Any]] | None = None
-        self._tap: JournalTap | None = None
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else "open"
