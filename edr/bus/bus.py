@@ -99,7 +99,7 @@ class Bus(Emission):
             self._routes.attach(self._tap, journal.bindings)
         if durable:
             # On the instance: an emit of another bus does not ask.
-            self.emit = self._emit_durably  # type: ignore[method-assign]
+            self.emit = self._emit_durably  # type: ignore[assignment, method-assign]
 
     # Subscribe
 
