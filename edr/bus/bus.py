@@ -15,7 +15,14 @@ from edr.bus.accounts import AccountResolver
 from edr.bus.callbacks import Handle, OnOptions, SubscribeOptions, bindings_of, decorator
 from edr.bus.emission import Emission, checked_event
 from edr.bus.interest import InterestWatch, OnInterest
-from edr.bus.options import choice, function, plain_function, seconds, whole_number
+from edr.bus.options import (
+    choice,
+    function,
+    keywords,
+    plain_function,
+    seconds,
+    whole_number,
+)
 from edr.bus.overflow import AnyOverflow, Gap, Overflow
 from edr.bus.routes import Tap
 from edr.bus.runner import (
@@ -34,6 +41,8 @@ from edr.records import (
     checked_bindings,
     default_node,
 )
+
+_SUBSCRIBE_KEYWORDS = ("capacity", "overflow", "name", "gaps", *Binding.model_fields)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -124,6 +133,7 @@ class Bus(Emission):
             InvalidBinding: something is no binding.
             TypeError, ValueError: an option is wrong; the message says what it may be.
         """
+        keywords("subscribe", wanted, _SUBSCRIBE_KEYWORDS)
         whole_number("capacity", capacity, at_least=1)
         policy = choice("overflow", overflow, Overflow)
         checked = bindings_of(bindings, wanted)
@@ -215,7 +225,7 @@ class Bus(Emission):
             *wanted,
             capacity=capacity,
             overflow=overflow,
-            name=name or getattr(callback, "__qualname__", None) or repr(callback),
+            name=name or _name_of(callback),
         )
         runner = CallbackRunner(
             self,
@@ -304,3 +314,9 @@ class Bus(Emission):
             return False
         self._registry.release()
         return True
+
+
+def _name_of(callback: Callback) -> str:
+    """Return the name that is read in warnings: of a function within one, its own part."""
+    name = getattr(callback, "__qualname__", None)
+    return name.rpartition("<locals>.")[2] if isinstance(name, str) and name else repr(callback)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 from support.strategies import events, json_values, names
 
-from edr import Event, InvalidEvent
+from edr import Binding, Event, InvalidEvent
 from edr.records.body import FrozenDict
 
 GOOD = '{"app_name": "a", "app_version": "1.0", "severity": "ok", "verbosity": "info", "body": {}}'
@@ -60,7 +60,7 @@ def test_from_json_ignores_unknown_fields_and_no_others(event, others):
         (GOOD.replace("{}", "[]"), "body", "a body is a JSON object, not an array"),
         (
             GOOD.replace("{}", '{"a":' * 128 + "{}" + "}" * 128),
-            "body" + ".a" * 128,
+            "body" + ".a" * 11 + "…" + ".a" * 12,
             "nested deeper",
         ),
     ],
@@ -211,3 +211,23 @@ def test_what_a_dump_leaves_out_of_the_body_is_left_out(make_event):
     assert event.model_dump(exclude=excluded)["body"] == {"open": {"n": 1}}
     assert "secret" not in event.model_dump_json(exclude=excluded)
     assert event.model_dump(include={"body": {"secret"}}) == {"body": {"secret": "s"}}
+
+
+def test_a_repr_can_be_evaluated_and_has_plain_words():
+    event = Event.model_validate_json(GOOD)
+
+    assert "severity='ok'" in repr(event)
+    assert "account" not in repr(event)
+    assert eval(repr(event), {"Event": Event}) == event
+
+
+def test_a_wrong_field_or_level_is_told_with_the_one_that_was_meant():
+    with pytest.raises(InvalidEvent, match="acount_id: .*; did you mean 'account_id'"):
+        Event.model_validate_json(GOOD.replace("{", '{"acount_id": "acme",', 1))
+    with pytest.raises(InvalidEvent, match="severity: 'error' is a verbosity; a severity is one"):
+        Event.model_validate_json(GOOD.replace('"ok"', '"error"'))
+
+
+def test_a_body_that_is_no_object_is_told_how_to_become_one():
+    with pytest.raises(InvalidEvent, match=r'not a Binding; send its model_dump\(mode="json"\)'):
+        Event(app_name="a", app_version="1", severity="ok", verbosity="info", body=Binding())
