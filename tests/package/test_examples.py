@@ -150,7 +150,7 @@ def test_the_call_centre_accounts_for_every_event():
     assert "overflow" in table["archive"]["dropped"]
     assert '  pager      {"severity":"warning"}; block at 1024\n' in done.stdout
     assert re.search(
-        r"^archive lost \d+ of \d+: it takes 4 events a second, has", done.stdout, re.M
+        r"^archive lost \d+ of \d+: it takes 4 events a second, has", done.stdout, re.MULTILINE
     )
 
 
