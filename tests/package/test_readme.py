@@ -22,7 +22,7 @@ def programs_of(page):
 
 
 PROGRAMS = [
-    pytest.param(*each, id=f"{page}-{n}")
+    pytest.param(*each, id=f"{page}-{n}", marks=() if page == "README.md" else pytest.mark.slow)
     for page in PAGES
     for n, each in enumerate(programs_of(page), 1)
 ]
@@ -76,7 +76,7 @@ def test_the_commands_name_files_and_extras_that_exist():
     assert all(re.search(rf"^{extra} = \[", pyproject, re.MULTILINE) for extra in extras)
 
 
-@pytest.mark.parametrize("page", [*PAGES, "CONTRIBUTING.md", "CHANGELOG.md"])
+@pytest.mark.parametrize("page", [*PAGES, "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"])
 def test_the_links_of_a_page_lead_somewhere(page):
     folder = (ROOT / page).parent
     text = (ROOT / page).read_text(encoding="utf-8")
