@@ -1,4 +1,8 @@
-"""Every program in the README and in docs/ runs, and prints what the page shows."""
+"""Every program in the README and in docs/ runs, and prints what the page shows.
+
+A ```python block is a program, and the ```text block behind it what it prints; a ```py block is a
+module of tests.
+"""
 
 import re
 import shlex
@@ -52,6 +56,24 @@ def test_a_program_prints_what_the_page_shows(program, output, tmp_path):
     # What a program loses on purpose is said on stderr; the page shows what it prints.
     said = [line for line in done.stderr.splitlines() if not re.search(LOSS, line)]
     assert not said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", [page for page in PAGES if "```py\n" in PAGES[page]])
+def test_the_tests_that_a_page_shows_pass(page, tmp_path):
+    for number, tests in enumerate(re.findall(r"```py\n(.*?)```", PAGES[page], re.DOTALL)):
+        (tmp_path / f"test_{number}.py").write_text(tests, encoding="utf-8")
+    options = ["-q", "-W", "error", "-o", "asyncio_default_fixture_loop_scope=function"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *options, "--rootdir", tmp_path, tmp_path],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        timeout=100,
+    )
+
+    assert done.returncode == 0, done.stdout
 
 
 def test_the_commands_name_files_and_extras_that_exist():
