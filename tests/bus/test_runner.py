@@ -174,6 +174,8 @@ async def test_an_option_that_is_unknown_is_told_with_the_one_that_was_meant(bus
         bus.subscribe(severty="ok")
     with pytest.raises(TypeError, match="on has no argument 'retires'.*'retries'"):
         bus.on(app_name="billing", retires=3)
+    with pytest.raises(TypeError, match="configure has no argument 'acounts'.*'accounts'"):
+        edr.configure(acounts=None)
 
     assert bus.statistics().subscriptions == 0
 

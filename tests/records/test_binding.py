@@ -11,6 +11,7 @@ from support.strategies import events, names
 
 from edr import (
     Binding,
+    BindingIndex,
     Event,
     InvalidBinding,
     Pattern,
@@ -304,3 +305,16 @@ def test_a_repr_leaves_out_what_is_the_default_and_can_be_evaluated():
 def test_a_wrong_field_or_level_is_told_with_the_one_that_was_meant(fields, message):
     with pytest.raises(InvalidBinding, match=re.escape(message)):
         Binding(**fields)
+
+
+@pytest.mark.parametrize(
+    ("given", "way_out"),
+    [
+        ("billing", "say app_name='billing'"),
+        ({"severity": "ok"}, "edr.bindings_from_json makes one of it"),
+        ([Binding()], r"give several one by one: \*bindings"),
+    ],
+)
+def test_what_is_no_binding_is_told_how_to_become_one(given, way_out):
+    with pytest.raises(InvalidBinding, match=way_out):
+        BindingIndex().add("x", given)
