@@ -1,7 +1,7 @@
 """Every program in the README and in docs/ runs, and prints what the page shows.
 
-A ```python block is a program, and the ```text block behind it what it prints; a ```py block is a
-module of tests.
+A ```python block is a program, and the ```text block behind it what it prints. A ```py block that
+has tests is a module of tests; any other needs a server, and is tested where one is started.
 """
 
 import re
@@ -19,6 +19,11 @@ PAGES = {
     path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
     for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 }
+
+
+def modules_of_tests(page):
+    blocks = re.findall(r"```py\n(.*?)```", PAGES[page], re.DOTALL)
+    return [block for block in blocks if "def test_" in block]
 
 
 def programs_of(page):
@@ -59,9 +64,9 @@ def test_a_program_prints_what_the_page_shows(program, output, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", [page for page in PAGES if "```py\n" in PAGES[page]])
+@pytest.mark.parametrize("page", [page for page in PAGES if modules_of_tests(page)])
 def test_the_tests_that_a_page_shows_pass(page, tmp_path):
-    for number, tests in enumerate(re.findall(r"```py\n(.*?)```", PAGES[page], re.DOTALL)):
+    for number, tests in enumerate(modules_of_tests(page)):
         (tmp_path / f"test_{number}.py").write_text(tests, encoding="utf-8")
     options = ["-q", "-W", "error", "-o", "asyncio_default_fixture_loop_scope=function"]
     done = subprocess.run(
