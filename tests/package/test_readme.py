@@ -113,6 +113,20 @@ def test_the_links_of_a_page_lead_somewhere(page):
         assert link.startswith("https://") or (folder / link).exists(), link
 
 
+def test_on_a_package_index_no_link_leads_nowhere():
+    done = subprocess.run(
+        [sys.executable, "-m", "hatch_fancy_pypi_readme"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+        timeout=100,
+    )
+
+    assert "the tutorial" in done.stdout
+    assert not re.findall(r"\]\((?!https://)", done.stdout)
+
+
 def test_the_ci_calls_the_test_command_of_the_readme():
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
 
