@@ -50,18 +50,25 @@ class FrozenModel(BaseModel, metaclass=_Brief):
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         super().__pydantic_init_subclass__(**kwargs)
-        types = get_type_hints(cls)  # without what Annotated adds to them
+        try:
+            types = get_type_hints(cls)  # without what Annotated adds to them
+        except NameError:  # a subclass of a user's names what is not defined yet
+            return
         cls.__signature__ = Signature(
             [
-                parameter.replace(annotation=types[name], default=_plain(parameter.default))
+                parameter.replace(
+                    annotation=types.get(name, parameter.annotation),
+                    default=_plain(parameter.default),
+                )
                 for name, parameter in cls.__signature__.parameters.items()
             ]
         )
 
     def __repr_args__(self) -> Iterator[tuple[str, Any]]:
-        fields = type(self).model_fields
-        for name, value in self.__dict__.items():  # what was never validated may lack some
-            field = fields[name]
+        for name, field in type(self).model_fields.items():
+            if name not in self.__dict__:  # it was never validated
+                continue
+            value = self.__dict__[name]
             if field.is_required() or field.default_factory is not None or value != field.default:
                 yield name, _plain(value)
 

@@ -1,4 +1,5 @@
 import copy
+import json
 import pickle
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -7,7 +8,7 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import TypeAdapter
+from pydantic import BaseModel, Field, TypeAdapter
 from support.strategies import events, json_values, names
 
 from edr import Binding, Event, InvalidEvent
@@ -231,6 +232,21 @@ def test_a_wrong_field_or_level_is_told_with_the_one_that_was_meant():
 def test_a_body_that_is_no_object_is_told_how_to_become_one():
     with pytest.raises(InvalidEvent, match=r'not a Binding; send its model_dump\(mode="json"\)'):
         Event(app_name="a", app_version="1", severity="ok", verbosity="info", body=Binding())
+
+
+def test_a_subclass_may_name_what_is_defined_later_and_have_aliases():
+    class Noted(Event):
+        note: "Note | None" = None
+        origin: str = Field("here", alias="from")
+
+    class Note(BaseModel):
+        text: str
+
+    Noted.model_rebuild(_types_namespace={"Note": Note})
+    event = Noted(**json.loads(GOOD), note={"text": "x"}, **{"from": "there"})
+
+    assert event.note.text == "x"
+    assert "origin='there'" in repr(event)
 
 
 def test_a_long_path_is_cut_in_its_middle():
