@@ -41,7 +41,7 @@ class _Invalid(EdrError, ValueError):  # noqa: N818 - the root of two names that
 
     @classmethod
     def from_validation(
-        cls, error: ValidationError, in_our_words: Callable[[Any], str | None]
+        cls, error: ValidationError, in_our_words: Callable[[Any], str | None] = lambda _: None
     ) -> Self:
         """Translate pydantic's error: the first fault as ``path``, the others in the text.
 
