@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from enum import StrEnum
 from inspect import Signature
-from typing import Any, ClassVar, Self, get_type_hints
+from typing import TYPE_CHECKING, Any, ClassVar, Self, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic._internal._model_construction import ModelMetaclass
@@ -36,6 +36,8 @@ class FrozenModel(BaseModel, metaclass=_Brief):
 
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
     _invalid: ClassVar[type[InvalidEvent | InvalidBinding]]
+    if TYPE_CHECKING:
+        __signature__: ClassVar[Signature]  # set below; a type checker would infer it
 
     def __init__(self, /, **data: Any) -> None:
         try:
