@@ -75,7 +75,7 @@ def main() -> int:
     if folder:
         write_results(folder / "RESULTS.md", tables, took=took, quick=arguments.quick)
         if "growth" in tables:
-            plot(folder / "growth.svg", tables["growth"])
+            plot(folder)
     if arguments.save:
         saved = {
             "quick": arguments.quick,

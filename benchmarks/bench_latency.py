@@ -193,8 +193,7 @@ NOTES = f"""\
 At a rate: {SUBSCRIBERS} subscribers, from when the event was due, so an emitter that cannot keep
 up shows. The queue loop builds the plain Pydantic model. Beside a slow one, which sleeps
 {SLOW_PAUSE * 1e3:g} ms over each event and holds {SLOW_CAPACITY}: at {SLOW_RATE:,} events/s, from
-the call of emit. Under BLOCK the emitter is paced, as asked, and the fast subscriber does not feel
-it."""
+the call of emit. Under BLOCK the emitter is paced, as asked, and so is what the fast one gets."""
 
 
 def run(settings: Settings) -> Table:

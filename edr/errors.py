@@ -7,10 +7,16 @@ in an emitter: it is logged, counted, and handed to ``on_error``.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from collections.abc import Callable, Iterable, Mapping
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
+
+
+_MOST_FAULTS = 10
+"""Faults of one document that are told beside the first; a hostile one has a million."""
 
 
 class EdrError(Exception):
@@ -34,22 +40,29 @@ class _Invalid(EdrError, ValueError):  # noqa: N818 - the root of two names that
         return f"{self.path}: {self.reason}" if self.path else self.reason
 
     @classmethod
-    def from_validation(cls, error: ValidationError) -> Self:
-        """Translate pydantic's error: the first fault as ``path``, the others in the text."""
-        faults = [cls._fault(details) for details in error.errors(include_url=False)]
+    def from_validation(
+        cls, error: ValidationError, in_our_words: Callable[[Any], str | None] = lambda _: None
+    ) -> Self:
+        """Translate pydantic's error: the first fault as ``path``, the others in the text.
+
+        ``in_our_words(details)`` says what pydantic cannot know, or nothing.
+        """
+        faults = [cls._fault(each, in_our_words) for each in error.errors(include_url=False)]
         first, *others = faults
-        reason = "; ".join([first.reason, *map(str, others)])
+        told = [first.reason, *map(str, others[:_MOST_FAULTS])]
+        if len(others) > _MOST_FAULTS:
+            told.append(f"and {len(others) - _MOST_FAULTS:,} more")
+        reason = "; ".join(told)
         return cls(reason, first.path)
 
     @classmethod
-    def _fault(cls, details: object) -> Self:
-        assert isinstance(details, dict)
+    def _fault(cls, details: Mapping[str, Any], in_our_words: Callable[[Any], str | None]) -> Self:
         cause = details.get("ctx", {}).get("error")
         path = join_path(*details["loc"])
         if isinstance(cause, _Invalid):
             # Our own validators know the path inside the field better than pydantic does.
             return cls(cause.reason, cause.path or path)
-        return cls(details["msg"].removeprefix("Value error, "), path)
+        return cls(in_our_words(details) or details["msg"].removeprefix("Value error, "), path)
 
 
 class InvalidEvent(_Invalid):
@@ -120,24 +133,51 @@ def kind_of(value: object) -> str:
     return f"{article} {type(value).__name__}"
 
 
-_KINDS: tuple[tuple[type, str], ...] = (
+_KINDS: tuple[tuple[type | tuple[type, ...], str], ...] = (
     (bool, "a boolean"),
     (int, "a number"),
     (float, "a number"),
     (str, "text"),
-    (list, "an array"),
+    ((list, tuple), "an array"),
     (dict, "an object"),
 )
 
 
+def shown(value: object, longest: int = 60) -> str:
+    """Return the ``repr`` of a value, cut where nobody would read on."""
+    if isinstance(value, (str, bytes)):
+        value = value[: longest + 1]  # its repr could be as long as a message must not be
+    text = repr(value)
+    return text if len(text) <= longest + 2 else f"{text[:longest]}…"
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return ``; did you mean 'severity'?`` for the known word that is nearest, or nothing."""
+    by_spelling = {each.replace("_", "-"): each for each in known}
+    nearest = get_close_matches(word[:60].replace("_", "-"), by_spelling, n=1)
+    return f"; did you mean {by_spelling[nearest[0]]!r}?" if nearest else ""
+
+
 def join_path(*parts: str | int) -> str:
-    """Write a path as a reader would: ``body.calls[3].at``, ``body["a.b"]``."""
-    path = ""
-    for part in parts:
-        if isinstance(part, int):
-            path += f"[{part}]"
-        elif not part.isidentifier():
-            path += f"[{part!r}]" if '"' in part else f'["{part}"]'
-        else:
-            path += f".{part}" if path else part
-    return path
+    """Write a path as a reader would: ``body.calls[3].at``, ``body["a.b"]``.
+
+    What nobody would read is left out, with a ``…`` in its place: the ends of long names, the
+    middle of long paths.
+    """
+    path = "".join(map(_step, parts)).removeprefix(".")
+    if len(path) <= _LONGEST_PATH:
+        return path
+    return f"{path[: _LONGEST_PATH // 2]}…{path[-_LONGEST_PATH // 2 :]}"
+
+
+def _step(part: str | int) -> str:
+    if isinstance(part, int):
+        return f"[{part}]"
+    if part.isidentifier() and len(part) <= _LONGEST_STEP:
+        return f".{part}"
+    text = part if len(part) <= _LONGEST_STEP else f"{part[:_LONGEST_STEP]}…"
+    return f"[{text!r}]" if '"' in text else f'["{text}"]'
+
+
+_LONGEST_PATH = 300
+_LONGEST_STEP = 80

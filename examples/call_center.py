@@ -7,8 +7,9 @@ service tells what it does, and knows of nobody who listens. Each consumer says 
 what it wants; one of them is too slow on purpose, and by its own policy loses events without
 holding up anybody. A second here is a minute in the call centre.
 
-It ends, after the given time or at Ctrl-C, with what each subscription was offered, and what
-became of that. The exit code is 1 if it does not add up.
+It begins with what each consumer wants, as bindings, and what happens when its queue is full. It
+ends, after the given time or at Ctrl-C, with what each was offered, what became of that, and why
+one of them lost events. The exit code is 1 if it does not add up.
 """
 
 from __future__ import annotations
@@ -189,10 +190,14 @@ async def count(events: Subscription, seen: Seen, key: str) -> None:
         seen[event.body.get(key, event.body["event"])] += 1
 
 
+PAUSE = 0.25  # seconds that the archive takes for each event; there are dozens in a second
+ROOM = 8
+
+
 async def archive(events: Subscription, seen: Seen) -> None:
     async for event in events:
         seen[event.app_name] += 1
-        await asyncio.sleep(0.25)  # too slow: there are dozens of events in a second
+        await asyncio.sleep(PAUSE)
 
 
 def page(event: Event, seen: Seen) -> None:
@@ -224,11 +229,31 @@ def start_consumers(bus: Bus, group: asyncio.TaskGroup, screen: Screen, ledger: 
     long = [{"numeric": [">", 30]}]
     idle = Binding(app_name="agents", body={"$or": [{"wait_time": long}, {"pause_time": long}]})
     start(count, bus.subscribe(idle, name="long idle"), "agent_id")
-    # The slow one, with room for eight events.
-    start(archive, bus.subscribe(everything, name="archive", capacity=8, overflow=newest))
+    # The slow one, with little room.
+    start(archive, bus.subscribe(everything, name="archive", capacity=ROOM, overflow=newest))
     # A callback, for whatever is a warning or worse.
     pages: Seen = Counter()
     ledger.append((bus.bind(Binding(severity="warning"), page, pages, name="pager"), pages))
+
+
+def print_wants(bus: Bus) -> None:
+    """Print what each consumer is subscribed to, and what happens when its queue is full."""
+    print("Who wants what, and what happens to an event that finds so many queued:")
+    for info in bus.subscriptions():
+        wants = " or ".join(each.model_dump_json(exclude_defaults=True) for each in info.bindings)
+        print(f"  {info.name:<10} {wants}; {info.overflow} at {info.capacity}")
+
+
+def print_losses(ledger: Ledger) -> None:
+    """Print why events were lost, where some were."""
+    for source, _ in ledger:
+        now = source.statistics()
+        if "overflow" in now.dropped:
+            print(
+                f"{now.name} lost {now.dropped['overflow']} of {now.offered}: it takes "
+                f"{1 / PAUSE:g} events a second, has room for {ROOM}, and its policy lets the "
+                "oldest go. Nobody waited for it."
+            )
 
 
 COLUMNS = ("consumer", "offered", "delivered", "dropped", "pending", "sum")
@@ -277,8 +302,10 @@ async def main(seconds: float, seed: int, *, rich: bool) -> bool:
     accounts = edr.AccountTree(CUSTOMERS | BRANCHES)
     try:
         async with Bus(accounts=accounts) as bus, asyncio.TaskGroup() as consumers:
-            with Screen(COLUMNS, lambda: rows(ledger), rich=rich) as screen:
-                start_consumers(bus, consumers, screen, ledger)
+            screen = Screen(COLUMNS, lambda: rows(ledger), rich=rich)
+            start_consumers(bus, consumers, screen, ledger)
+            print_wants(bus)
+            with screen:
                 await keep_open(bus, seconds, seed, screen)
                 # Consumers end after what their subscription holds. The slow one is not waited
                 # for: what it holds after half a second is dropped, and counted as closed.
@@ -287,6 +314,7 @@ async def main(seconds: float, seed: int, *, rich: bool) -> bool:
         print_table(COLUMNS, rows(ledger), rich=rich)
         for source, seen in ledger:
             print(f"{source.name}:", ", ".join(f"{n} {what}" for what, n in seen.most_common(5)))
+        print_losses(ledger)
     return all(is_right(source, seen) for source, seen in ledger)
 
 

@@ -15,7 +15,14 @@ from edr.bus.accounts import AccountResolver
 from edr.bus.callbacks import Handle, OnOptions, SubscribeOptions, bindings_of, decorator
 from edr.bus.emission import Emission, checked_event
 from edr.bus.interest import InterestWatch, OnInterest
-from edr.bus.options import choice, function, plain_function, seconds, whole_number
+from edr.bus.options import (
+    choice,
+    function,
+    keywords,
+    plain_function,
+    seconds,
+    whole_number,
+)
 from edr.bus.overflow import AnyOverflow, Gap, Overflow
 from edr.bus.recording import EventJournal, JournalTap
 from edr.bus.routes import Tap
@@ -35,6 +42,8 @@ from edr.records import (
     checked_bindings,
     default_node,
 )
+
+_SUBSCRIBE_KEYWORDS = ("capacity", "overflow", "name", "gaps", *Binding.model_fields)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -139,6 +148,7 @@ class Bus(Emission):
             InvalidBinding: something is no binding.
             TypeError, ValueError: an option is wrong; the message says what it may be.
         """
+        keywords("subscribe", wanted, _SUBSCRIBE_KEYWORDS)
         whole_number("capacity", capacity, at_least=1)
         policy = choice("overflow", overflow, Overflow)
         checked = bindings_of(bindings, wanted)
@@ -230,7 +240,7 @@ class Bus(Emission):
             *wanted,
             capacity=capacity,
             overflow=overflow,
-            name=name or getattr(callback, "__qualname__", None) or repr(callback),
+            name=name or _name_of(callback),
         )
         runner = CallbackRunner(
             self,
@@ -326,3 +336,9 @@ class Bus(Emission):
             return None
         counts = self._tap.journal.statistics()
         return counts._replace(failed=counts.failed + self._tap.refused)
+
+
+def _name_of(callback: Callback) -> str:
+    """Return the name that is read in warnings: of a function within one, its own part."""
+    name = getattr(callback, "__qualname__", None)
+    return name.rpartition("<locals>.")[2] if isinstance(name, str) and name else repr(callback)

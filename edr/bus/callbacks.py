@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import Any, Protocol, TypedDict, TypeVar
 
+from edr.bus.options import keywords
 from edr.bus.overflow import AnyOverflow
 from edr.bus.runner import Callback, CallbackRunner, OnError
 from edr.bus.statistics import SubscriptionStatistics
@@ -165,6 +166,7 @@ def decorator(bind: Callable[..., Any], bindings: tuple[Any, ...], options: dict
     if len(bindings) == 1 and not options and _is_decorated(bindings[0]):
         bind(Binding(), bindings[0])
         return bindings[0]
+    keywords("on", options, OnOptions.__annotations__)
     fields: Any = {name: options.pop(name) for name in Binding.model_fields if name in options}
     wanted = bindings_of(bindings, fields)
 

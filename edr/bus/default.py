@@ -7,6 +7,7 @@ import concurrent.futures
 import weakref
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from inspect import signature
 from typing import Any, Literal, TypeVar, Unpack, overload
 
 from edr.bus.bus import Bus
@@ -19,7 +20,8 @@ from edr.bus.callbacks import (
     decorator,
     is_same,
 )
-from edr.bus.loop_bound import is_loop_running
+from edr.bus.loop_bound import is_loop_running, no_loop
+from edr.bus.options import keywords
 from edr.bus.overflow import AnyOverflow, Gap, Overflow
 from edr.bus.runner import NO_PAYLOAD, Callback
 from edr.bus.subscription import Subscription
@@ -51,6 +53,7 @@ def configure(**options: Any) -> None:
         TypeError, ValueError: an option is unknown or wrong; nothing has changed.
         RuntimeError: the default bus of the running loop is there already.
     """
+    keywords("configure", options, signature(Bus).parameters)
     Bus(**options)
     if is_loop_running() and asyncio.get_running_loop() in _buses:
         raise RuntimeError("the default bus of this loop is in use already; configure it before")
@@ -168,9 +171,8 @@ def default_bus() -> Bus:
     try:
         loop = asyncio.get_running_loop()
     except RuntimeError:
-        raise WrongLoopError(
-            "no event loop runs in this thread; call this from a coroutine, "
-            "or from another thread use emit_threadsafe"
+        raise no_loop(
+            "call this from a coroutine, or from another thread use emit_threadsafe"
         ) from None
     bus = _buses.get(loop)
     if bus is None or bus.is_over:

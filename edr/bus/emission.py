@@ -32,8 +32,8 @@ from edr.bus.recording import RecordTicket
 from edr.bus.runner import is_inside
 from edr.bus.subscription import Subscription, queue_of
 from edr.bus.template import Draft, Template, TemplateKey, checked_account
-from edr.errors import BusClosedError, InvalidEvent, WrongLoopError, kind_of
-from edr.records import AnySeverity, AnyVerbosity, Event, FrozenDict, snapshot
+from edr.errors import BusClosedError, InvalidEvent, WrongLoopError
+from edr.records import AnySeverity, AnyVerbosity, Event, FrozenDict, no_object, snapshot
 
 # Bound once: emit would look the class up, and its method, each time.
 _now = datetime.now
@@ -125,7 +125,7 @@ class Emission(Ending):
         if route is None:
             route = self._routes.find((app_name, app_version, severity, verbosity))
         if type(body) is not dict and not isinstance(body, Mapping):
-            raise _no_object(body)
+            raise no_object(body)
         queues = route.queues
         if not queues and (
             route.unwanted or not (queues := route.wanting(account_id, account_tree, body))
@@ -245,7 +245,7 @@ class Emission(Ending):
         if route is None:
             route = self._routes.find((app_name, app_version, severity, verbosity))
         if type(body) is not dict and not isinstance(body, Mapping):
-            raise _no_object(body)
+            raise no_object(body)
         queues = route.queues
         if not queues and (
             route.unwanted or not (queues := route.wanting(account_id, account_tree, body))
@@ -407,7 +407,7 @@ class Emission(Ending):
         timestamp = _now(UTC)
         Template(key, self.node)
         if not isinstance(body, Mapping):
-            raise _no_object(body)
+            raise no_object(body)
         return Draft(key, account_id, snapshot(body), timestamp, last_number)
 
     def _prepare(self, draft: Draft | Event) -> None:
@@ -460,7 +460,3 @@ def checked_event(event: Event) -> Event:
     if type(body) is not FrozenDict:
         raise InvalidEvent(f"publish takes an edr.Event that was validated, not {event!r}")
     return event
-
-
-def _no_object(body: object) -> InvalidEvent:
-    return InvalidEvent(f"a body is a JSON object, not {kind_of(body)}", "body")

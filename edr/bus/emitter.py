@@ -27,7 +27,7 @@ _context: ContextVar[_Context] = ContextVar("context", default=_Context(None, {}
 
 
 @contextmanager
-def context(account_id: str | None = None, /, **fields: Any) -> Iterator[None]:
+def context(account_id: str | None = None, **fields: Any) -> Iterator[None]:
     """Let what emitters emit within this have these fields in its body, and this account.
 
     ``with edr.context("acme", request_id="r1"):`` Contexts may be nested; the inner one wins. An
@@ -79,7 +79,7 @@ class Emitter:
     def __repr__(self) -> str:
         return f"Emitter({self.app_name!r}, {self.app_version!r}, {self.account_id!r})"
 
-    def bind(self, account_id: str | None = None, /, **fields: Any) -> Self:
+    def bind(self, account_id: str | None = None, **fields: Any) -> Self:
         """Return an emitter like this one whose bodies have these fields too, and this account."""
         return type(self)(
             self.app_name,

@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import os
+import sys
 import weakref
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import Future
@@ -57,9 +58,7 @@ class LoopBound:
             loop = asyncio.get_running_loop()
         except RuntimeError:
             self._check_open()
-            raise WrongLoopError(
-                f"no event loop runs in this thread; from here, use emit_threadsafe of {self!r}"
-            ) from None
+            raise no_loop(f"from here, use emit_threadsafe of {self!r}") from None
         if self._loop is not None and self._loop is not loop and self._pid == os.getpid():
             raise WrongLoopError(
                 f"{self!r} belongs to another event loop; "
@@ -189,6 +188,17 @@ def _runs_here(loop: asyncio.AbstractEventLoop) -> bool:
         return asyncio.get_running_loop() is loop
     except RuntimeError:
         return False
+
+
+def no_loop(way_out: str) -> WrongLoopError:
+    """Return the error of a call that needs a running event loop of asyncio, and finds none."""
+    trio = sys.modules.get("trio")  # who runs in it has imported it
+    if trio is not None and trio.lowlevel.in_trio_run():
+        return WrongLoopError(
+            "this is trio, and a bus needs asyncio: run it in a thread of its own, with "
+            "asyncio.run, and emit from here with emit_threadsafe"
+        )
+    return WrongLoopError(f"no event loop runs in this thread; {way_out}")
 
 
 def is_loop_running() -> bool:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from enum import StrEnum
 from math import inf, isnan
 from typing import TypeVar
+
+from edr.errors import did_you_mean
 
 E = TypeVar("E", bound=StrEnum)
 
@@ -51,7 +53,19 @@ def choice(name: str, value: object, choices: type[E]) -> E:
     try:
         return choices(value)  # type: ignore[arg-type]  # any value may be asked for
     except ValueError:
-        raise ValueError(f"{name} is one of {', '.join(choices)}; not {value!r}") from None
+        hint = did_you_mean(value, map(str, choices)) if isinstance(value, str) else ""
+        raise ValueError(f"{name} is one of {', '.join(choices)}; not {value!r}{hint}") from None
+
+
+def keywords(call: str, given: Iterable[str], known: Collection[str]) -> None:
+    """Check that ``call`` knows every keyword that it was given.
+
+    Raises:
+        TypeError: it does not, as Python says of any function; the message names the one meant.
+    """
+    for name in given:
+        if name not in known:
+            raise TypeError(f"{call} has no argument {name!r}{did_you_mean(name, known)}")
 
 
 def function(name: str, value: object) -> None:

@@ -39,10 +39,14 @@ def run(
         What ``main`` returns.
 
     Raises:
+        TypeError: ``main`` is no coroutine: the function, say, and not what a call of it gives.
         KeyboardInterrupt: SIGINT came, and cancelled ``main``.
         SystemExit: SIGTERM came, and cancelled ``main``. The status is 0 if nothing was left
             undone, else 75, which asks a supervisor to start again.
     """
+    if not asyncio.iscoroutine(main):
+        hint = "; call it: edr.run(main())" if callable(main) else ""
+        raise TypeError(f"run takes a coroutine, not {main!r}{hint}")
     with asyncio.Runner(debug=debug, loop_factory=loop_factory) as runner:
         return runner.run(_run(main, drain_timeout))
 

@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from uuid_utils import uuid7
 
 from edr.errors import InvalidEvent
-from edr.records import Event, FrozenDict, Severity, Verbosity, snapshot
+from edr.records import Event, FrozenDict, Severity, Verbosity, snapshot, why_no_level
 
 L = TypeVar("L", Severity, Verbosity)
 
@@ -80,8 +80,8 @@ class Template:
         """
         app_name, app_version, severity, verbosity = key
         self.app_name: str = _checked_name(app_name, "app_name")
-        self.severity: Severity = _checked_level(severity, "severity", _SEVERITIES)
-        self.verbosity: Verbosity = _checked_level(verbosity, "verbosity", _VERBOSITIES)
+        self.severity: Severity = _checked_level(severity, "severity", Severity, _SEVERITIES)
+        self.verbosity: Verbosity = _checked_level(verbosity, "verbosity", Verbosity, _VERBOSITIES)
         self._fields: dict[str, Any] = {
             "account_id": None,
             "account_tree": (),
@@ -164,8 +164,8 @@ def _checked_name(value: object, field: str) -> str:
     return name
 
 
-def _checked_level(value: object, field: str, levels: dict[str, L]) -> L:
+def _checked_level(value: object, field: str, kind: type[L], levels: dict[str, L]) -> L:
     level = levels.get(value) if isinstance(value, str) else None
     if level is None:
-        raise InvalidEvent(f"{value!r} is none of {', '.join(levels)}", field)
+        raise InvalidEvent(why_no_level(value, kind), field)
     return level

@@ -16,10 +16,10 @@ from edr.records.binding import (
     bindings_to_json,
     checked_bindings,
 )
-from edr.records.body import FrozenDict, snapshot
+from edr.records.body import FrozenDict, no_object, snapshot
 from edr.records.event import Event, default_node
 from edr.records.index import BindingIndex, Found, Place, SpotIndex, found_among, places_of
-from edr.records.levels import AnySeverity, AnyVerbosity, Severity, Verbosity
+from edr.records.levels import AnySeverity, AnyVerbosity, Severity, Verbosity, why_no_level
 from edr.records.pattern import Mismatch, Pattern, PatternIndex
 from edr.records.trie import Branch, Change, Spot, SubscriptionTrie, bindings_at, spots_of
 
@@ -49,7 +49,9 @@ __all__ = [
     "checked_bindings",
     "default_node",
     "found_among",
+    "no_object",
     "places_of",
     "snapshot",
     "spots_of",
+    "why_no_level",
 ]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, TypedDict, Typ
 import orjson
 from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, WithJsonSchema
 
-from edr.errors import InvalidBinding, join_path, kind_of
+from edr.errors import InvalidBinding, join_path, kind_of, shown
 from edr.records.event import Event
 from edr.records.levels import AnySeverity, AnyVerbosity, Severity, Verbosity
 from edr.records.model import FrozenModel
@@ -47,9 +47,8 @@ def _levels(field: str, kind: type[_Level]) -> BeforeValidator:
     def one(value: Any, *path: str | int) -> _Level:
         try:
             return kind(value)
-        except ValueError:
-            known = ", ".join(kind)
-            raise InvalidBinding(f"{value!r} is none of {known}", join_path(*path)) from None
+        except ValueError as exc:
+            raise InvalidBinding(str(exc), join_path(*path)) from None
 
     def check(value: object) -> _Level | tuple[_Level, ...]:
         if not isinstance(value, (list, tuple)):
@@ -149,7 +148,7 @@ class Binding(FrozenModel):
 
     @classmethod
     def everything(cls) -> Self:
-        """Return the binding that every event matches, of whatever verbosity."""
+        """Return the binding of all events, of any verbosity."""
         return cls(verbosity=Verbosity.TRACE)
 
     def matches(self, event: Event) -> bool:
@@ -165,8 +164,7 @@ class Binding(FrozenModel):
     def explain(self, event: Event) -> tuple[Mismatch, ...]:
         """Tell why ``event`` is not wanted: every field, or path in the body, that disagrees.
 
-        Empty if it is wanted. For people who wonder why nothing arrives; each ``Mismatch`` says
-        where, what was ``wanted`` there and what was ``found``, and reads well as text.
+        Empty if it is wanted. A ``Mismatch`` says where, what was ``wanted`` and what ``found``.
         """
         mismatches = []
         if self.app_name != WILDCARD and event.app_name not in self.app_names:
@@ -191,12 +189,12 @@ class Binding(FrozenModel):
 
     @property
     def app_names(self) -> tuple[str, ...]:
-        """The app names, also when there is but one; ``("*",)`` may mean all."""
+        """The app names, also if it is one; ``("*",)`` may mean all."""
         return _many(self.app_name)
 
     @property
     def account_ids(self) -> tuple[str, ...]:
-        """The account ids, also when there is but one; ``("*",)`` may mean all."""
+        """The account ids, also if it is one; ``("*",)`` may mean all."""
         return _many(self.account_id)
 
     @property
@@ -212,11 +210,9 @@ class Binding(FrozenModel):
     def routing_keys(self) -> tuple[str, ...]:
         """Return the AMQP keys that cover this binding.
 
-        They are ``edr.<severity>.<verbosity>.<account>.<app>``: the cross product in that order,
-        the rightmost fastest. Covering is not matching: a broker sees neither the accounts
-        above an event, so with descendants the account is ``*``, nor the body; what arrives
-        must still pass ``matches``. In a name ``.``, ``*``, ``#`` and ``%``, which mean something
-        to a broker, are percent-encoded; whoever publishes must do the same.
+        They are ``edr.<severity>.<verbosity>.<account>.<app>``: the cross product, rightmost
+        fastest. With descendants the account is ``*``, and no key tells of the body, so what
+        arrives must still pass ``matches``. What a broker reads in a name is percent-encoded.
         """
         any_account = self.account_id == WILDCARD or self.include_descendants
         accounts = [WILDCARD] if any_account else [_key_word(name) for name in self.account_ids]
@@ -282,10 +278,22 @@ def checked_bindings(bindings: tuple[object, ...]) -> tuple[Binding, ...]:
     """
     for index, binding in enumerate(bindings):
         if not isinstance(binding, Binding):
-            raise InvalidBinding(f"expected an edr.Binding, not {binding!r}", f"[{index}]")
+            raise InvalidBinding(
+                f"expected an edr.Binding, not {shown(binding)}{_way_out(binding)}", f"[{index}]"
+            )
     if not bindings:
         raise InvalidBinding("an empty list matches nothing; edr.Binding() matches from info up")
     return cast("tuple[Binding, ...]", bindings)
+
+
+def _way_out(value: object) -> str:
+    if isinstance(value, str):
+        return f"; for events of one app, say app_name={shown(value)}"
+    if isinstance(value, Mapping):
+        return "; edr.bindings_from_json makes one of it"
+    if isinstance(value, (list, tuple)):
+        return "; give several one by one: *bindings"
+    return ""
 
 
 def _many(value: str | tuple[str, ...]) -> tuple[str, ...]:

@@ -212,9 +212,8 @@ def _copy_value(value: Any, depth: int) -> Any:
         return _copy_object(value, depth - 1)
     if isinstance(value, (list, tuple)):
         return _copy_array(value, depth - 1)
-    raise _NotJsonError(
-        f"{kind_of(value)} is no JSON value; send text, a number, a list or an object"
-    )
+    way_out = _way_out(value, _WAYS_OUT) or "send text, a number, a list or an object"
+    raise _NotJsonError(f"{kind_of(value)} is no JSON value; {way_out}")
 
 
 def _copy_text(text: str) -> str:
@@ -242,3 +241,38 @@ class _NotJsonError(Exception):
         super().__init__(reason)
         self.reason = reason
         self.steps: list[str | int] = []
+
+
+# The way out of what is refused. A value is known by what its type can do, so that no package
+# is imported that it may come from.
+
+_WAYS_TO_AN_OBJECT = {
+    "model_dump": 'send its model_dump(mode="json")',
+    "__dataclass_fields__": "send dataclasses.asdict of it",
+    "_asdict": "send its _asdict()",
+}
+_WAYS_OUT = {
+    **_WAYS_TO_AN_OBJECT,
+    "isoformat": "send its isoformat()",
+    "total_seconds": "send its total_seconds()",
+    "_member_map_": "send its value",
+    "as_tuple": "send it as text, with str, or as a float",
+    "urn": "send it as text, with str",
+    "__fspath__": "send it as text, with str",
+    "with_traceback": "send it as text, with str or repr",
+    "decode": "send it as text: decode it, or take its hex()",
+    "__dlpack__": "send its tolist()",
+    "item": "send its item()",
+    "__iter__": "send a list of what is in it",
+}
+
+
+def no_object(body: object) -> InvalidEvent:
+    """Return the error of a body that is no object, with the way to make it one."""
+    reason = f"a body is a JSON object, not {kind_of(body)}"
+    way_out = _way_out(body, _WAYS_TO_AN_OBJECT)
+    return InvalidEvent(f"{reason}; {way_out}" if way_out else reason, "body")
+
+
+def _way_out(value: object, ways: Mapping[str, str]) -> str | None:
+    return next((way for name, way in ways.items() if hasattr(type(value), name)), None)

@@ -17,8 +17,8 @@ from pydantic import (
 )
 from uuid_utils import uuid7
 
-from edr.errors import InvalidEvent, kind_of
-from edr.records.body import FrozenDict, snapshot
+from edr.errors import InvalidEvent
+from edr.records.body import FrozenDict, no_object, snapshot
 from edr.records.levels import AnySeverity, AnyVerbosity, Severity, Verbosity
 from edr.records.model import FrozenModel
 
@@ -65,7 +65,7 @@ def _aware_utc(value: datetime) -> datetime:
 def _checked_body(value: object) -> FrozenDict:
     if isinstance(value, Mapping):
         return snapshot(value)
-    raise InvalidEvent(f"a body is a JSON object, not {kind_of(value)}", "body")
+    raise no_object(value)
 
 
 Name = Annotated[str, Field(strict=True, min_length=1)]

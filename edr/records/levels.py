@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from enum import StrEnum
 from functools import cache
-from typing import Literal, Self, TypeAlias, TypeVar
+from typing import Literal, Never, Self, TypeAlias, TypeVar
+
+from edr.errors import did_you_mean, shown
 
 L = TypeVar("L", bound="_Level")
 
@@ -29,6 +31,10 @@ class _Level(StrEnum):
         level._value_ = text
         level.rank = len(cls.__members__)
         return level
+
+    @classmethod
+    def _missing_(cls, value: object) -> Never:
+        raise ValueError(why_no_level(value, cls))
 
     @property
     def and_higher(self) -> tuple[Self, ...]:
@@ -70,6 +76,17 @@ class Verbosity(_Level):
     WARN = "warn"
     ERROR = "error"
     FATAL = "fatal"
+
+
+def why_no_level(value: object, kind: type[_Level]) -> str:
+    """Say what is wrong with a value that names no level of this kind."""
+    known = ", ".join(kind)
+    other = Verbosity if kind is Severity else Severity
+    if isinstance(value, str) and value in list(other):
+        theirs, ours = other.__name__.lower(), kind.__name__.lower()
+        return f"{value!r} is a {theirs}; a {ours} is one of {known}"
+    hint = did_you_mean(value, map(str, kind)) if isinstance(value, str) else ""
+    return f"{shown(value)} is none of {known}{hint}"
 
 
 AnySeverity: TypeAlias = Severity | Literal["ok", "warning", "critical"]

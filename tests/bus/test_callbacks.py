@@ -377,3 +377,16 @@ async def test_a_bind_that_is_refused_leaves_nothing_half_done(bus):
         bus.bind(ALL, print, capacity=0)
 
     assert list(bus._handles) == []
+
+
+async def test_a_callback_is_named_by_what_its_reader_would_call_it(bus):
+    class Billing:
+        def book(self, event):
+            pass
+
+    def page(event):
+        pass
+
+    names = [bus.bind(ALL, each).name for each in (page, Billing().book, print)]
+
+    assert names == ["page", "Billing.book", "print"]

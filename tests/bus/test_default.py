@@ -6,6 +6,7 @@ import os
 import threading
 
 import pytest
+import trio
 from support.consuming import take_ready, ticks
 
 import edr
@@ -69,6 +70,16 @@ def test_without_a_loop_a_clear_error():
     ):
         with pytest.raises(WrongLoopError, match="no event loop runs in this thread"):
             use()
+
+
+def test_under_trio_the_error_says_that_it_takes_asyncio(bus):
+    async def use():
+        with pytest.raises(WrongLoopError, match="this is trio, and a bus needs asyncio"):
+            edr.subscribe()
+        with pytest.raises(WrongLoopError, match="this is trio, and a bus needs asyncio"):
+            await bus.emit(*ARGS)
+
+    trio.run(use)
 
 
 def test_callbacks_bound_at_import_serve_each_loop_that_runs_later():

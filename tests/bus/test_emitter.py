@@ -76,3 +76,15 @@ async def test_its_bus_may_come_later():
 async def test_a_body_that_is_none_is_refused_as_anywhere(bus):
     with pytest.raises(edr.InvalidEvent):
         await Emitter("shop", "1", bus=bus).bind(a=1).emit("ok", "info", [1])
+
+
+async def test_the_account_may_be_given_by_name_and_is_no_field_of_the_body(bus):
+    events = bus.subscribe()
+    with edr.context(account_id="acme", request="r1"):
+        await Emitter("app", "1", bus=bus).ok({})
+    await Emitter("app", "1", bus=bus).bind(account_id="globex").ok({})
+
+    assert [(event.account_id, event.body) for event in events.take()] == [
+        ("acme", {"request": "r1"}),
+        ("globex", {}),
+    ]

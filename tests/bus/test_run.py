@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+import edr
+
 START = """
 import asyncio, os, signal, edr
 
@@ -157,3 +159,11 @@ print(edr.run(main()))
     assert done.stdout.split().count("slow") == 5
     assert done.stdout.splitlines()[-1] == "main's"
     assert done.returncode == 0
+
+
+def test_what_is_no_coroutine_is_refused_with_the_call_that_was_meant():
+    async def main():
+        pass
+
+    with pytest.raises(TypeError, match=r"run takes a coroutine, .*; call it: edr.run\(main\(\)\)"):
+        edr.run(main)

@@ -155,6 +155,7 @@ async def test_callbacks_cancelled_from_outside_leave_a_line(bus, emit, caplog):
         ({"timeout": "5"}, "timeout is a number of seconds, not '5'"),
         ({"backoff": float("inf")}, "backoff must be finite, not inf"),
         ({"overflow": "bloc"}, "overflow is one of block, drop_oldest, drop_newest, close; not"),
+        ({"overflow": "drop-oldest"}, "not 'drop-oldest'; did you mean 'drop_oldest'?"),
         ({"on_error": "print"}, "on_error must be callable, not 'print'"),
     ],
 )
@@ -163,6 +164,19 @@ async def test_a_wrong_option_is_refused_where_it_is_given(bus, options, message
         bus.bind(ALL, print, **options)
 
     assert message in str(caught.value)
+    assert bus.statistics().subscriptions == 0
+
+
+async def test_an_option_that_is_unknown_is_told_with_the_one_that_was_meant(bus):
+    with pytest.raises(TypeError, match="subscribe has no argument 'capasity'.*'capacity'"):
+        bus.subscribe(capasity=3)
+    with pytest.raises(TypeError, match="subscribe has no argument 'severty'.*'severity'"):
+        bus.subscribe(severty="ok")
+    with pytest.raises(TypeError, match="on has no argument 'retires'.*'retries'"):
+        bus.on(app_name="billing", retires=3)
+    with pytest.raises(TypeError, match="configure has no argument 'acounts'.*'accounts'"):
+        edr.configure(acounts=None)
+
     assert bus.statistics().subscriptions == 0
 
 

@@ -121,6 +121,16 @@ def ctrl_c_works():
     signal.signal(signal.SIGINT, before)
 
 
+def test_the_sample_has_only_events_and_is_what_the_readme_replays():
+    sample = (EXAMPLES / "events.jsonl").as_posix()
+
+    done = run("replay.py", "--binding", 'bad={"severity": "warning"}', sample)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert table_of(done.stdout)["bad"]["received"] == "5"
+    assert "16 events published, 0 bad lines" in done.stdout
+
+
 # The call centre
 
 
@@ -138,6 +148,10 @@ def test_the_call_centre_accounts_for_every_event():
         assert row["sum"] == "right"
     assert int(table["screen"]["offered"]) == int(table["screen"]["delivered"]) > 0
     assert "overflow" in table["archive"]["dropped"]
+    assert '  pager      {"severity":"warning"}; block at 1024\n' in done.stdout
+    assert re.search(
+        r"^archive lost \d+ of \d+: it takes 4 events a second, has", done.stdout, re.MULTILINE
+    )
 
 
 @pytest.mark.slow

@@ -1,4 +1,8 @@
-"""Every program in the README and in docs/ runs, and prints what the page shows."""
+"""Every program in the README and in docs/ runs, and prints what the page shows.
+
+A ```python block is a program, and the ```text block behind it what it prints. A ```py block that
+has tests is a module of tests; any other needs a server, and is tested where one is started.
+"""
 
 import re
 import shlex
@@ -17,12 +21,17 @@ PAGES = {
 }
 
 
+def modules_of_tests(page):
+    blocks = re.findall(r"```py\n(.*?)```", PAGES[page], re.DOTALL)
+    return [block for block in blocks if "def test_" in block]
+
+
 def programs_of(page):
     return re.findall(r"```python\n(.*?)```\n\n```text\n(.*?)```", PAGES[page], re.DOTALL)
 
 
 PROGRAMS = [
-    pytest.param(*each, id=f"{page}-{n}")
+    pytest.param(*each, id=f"{page}-{n}", marks=() if page == "README.md" else pytest.mark.slow)
     for page in PAGES
     for n, each in enumerate(programs_of(page), 1)
 ]
@@ -54,6 +63,24 @@ def test_a_program_prints_what_the_page_shows(program, output, tmp_path):
     assert not said
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("page", [page for page in PAGES if modules_of_tests(page)])
+def test_the_tests_that_a_page_shows_pass(page, tmp_path):
+    for number, tests in enumerate(modules_of_tests(page)):
+        (tmp_path / f"test_{number}.py").write_text(tests, encoding="utf-8")
+    options = ["-q", "-W", "error", "-o", "asyncio_default_fixture_loop_scope=function"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *options, "--rootdir", tmp_path, tmp_path],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        timeout=100,
+    )
+
+    assert done.returncode == 0, done.stdout
+
+
 def test_the_commands_name_files_and_extras_that_exist():
     contributing = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     commands = re.findall(r"```sh\n(.*?)```", README + contributing, re.DOTALL)
@@ -76,7 +103,7 @@ def test_the_commands_name_files_and_extras_that_exist():
     assert all(re.search(rf"^{extra} = \[", pyproject, re.MULTILINE) for extra in extras)
 
 
-@pytest.mark.parametrize("page", [*PAGES, "CONTRIBUTING.md", "CHANGELOG.md"])
+@pytest.mark.parametrize("page", [*PAGES, "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"])
 def test_the_links_of_a_page_lead_somewhere(page):
     folder = (ROOT / page).parent
     text = (ROOT / page).read_text(encoding="utf-8")
@@ -84,6 +111,20 @@ def test_the_links_of_a_page_lead_somewhere(page):
 
     for link in links:
         assert link.startswith("https://") or (folder / link).exists(), link
+
+
+def test_on_a_package_index_no_link_leads_nowhere():
+    done = subprocess.run(
+        [sys.executable, "-m", "hatch_fancy_pypi_readme"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+        timeout=100,
+    )
+
+    assert "the tutorial" in done.stdout
+    assert not re.findall(r"\]\((?!https://)", done.stdout)
 
 
 def test_the_ci_calls_the_test_command_of_the_readme():

@@ -1,4 +1,7 @@
+import inspect
 import json
+import pydoc
+import re
 
 import jsonschema
 import pytest
@@ -6,7 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.strategies import events, names
 
-from edr import Binding, InvalidBinding, Severity, Verbosity, bindings_from_json, bindings_to_json
+from edr import (
+    Binding,
+    BindingIndex,
+    Event,
+    InvalidBinding,
+    Pattern,
+    Severity,
+    Verbosity,
+    bindings_from_json,
+    bindings_to_json,
+)
 
 
 def one_or_many(items):
@@ -262,3 +275,46 @@ def test_explain_is_empty_just_when_the_binding_matches(binding, data):
     event = data.draw(events)
 
     assert (binding.explain(event) == ()) == binding.matches(event)
+
+
+@pytest.mark.parametrize("model", [Binding, Event])
+def test_help_and_signature_are_short_enough_to_be_read(model):
+    assert len(pydoc.render_doc(model, renderer=pydoc.plaintext)) < 3000
+    assert len(str(inspect.signature(model))) < 350
+    assert "Annotated" not in str(inspect.signature(model))
+
+
+def test_a_repr_leaves_out_what_is_the_default_and_can_be_evaluated():
+    binding = Binding(app_name=["a", "b"], severity="warning", body={"status": ["paused"]})
+
+    assert repr(Binding()) == "Binding()"
+    assert repr(Binding(severity="warning")) == "Binding(severity='warning')"
+    assert eval(repr(binding), {"Binding": Binding, "Pattern": Pattern}) == binding
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"severiti": "ok"}, "severiti: there is no such field; did you mean 'severity'?"),
+        ({"status": "paused"}, "status: there is no such field"),
+        ({"severity": "warnin"}, "did you mean 'warning'?"),
+        ({"severity": "error"}, "'error' is a verbosity; a severity is one of ok, warning"),
+        ({"verbosity": "warning"}, "'warning' is a severity; a verbosity is one of trace, debug"),
+    ],
+)
+def test_a_wrong_field_or_level_is_told_with_the_one_that_was_meant(fields, message):
+    with pytest.raises(InvalidBinding, match=re.escape(message)):
+        Binding(**fields)
+
+
+@pytest.mark.parametrize(
+    ("given", "way_out"),
+    [
+        ("billing", "say app_name='billing'"),
+        ({"severity": "ok"}, "edr.bindings_from_json makes one of it"),
+        ([Binding()], r"give several one by one: \*bindings"),
+    ],
+)
+def test_what_is_no_binding_is_told_how_to_become_one(given, way_out):
+    with pytest.raises(InvalidBinding, match=way_out):
+        BindingIndex().add("x", given)

@@ -4,8 +4,11 @@ import decimal
 import enum
 import json
 import pickle
+import uuid
 from collections import OrderedDict
-from types import MappingProxyType
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType, SimpleNamespace
 
 import orjson
 import pytest
@@ -13,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.strategies import json_values
 
-from edr import InvalidEvent
+from edr import Binding, InvalidEvent
 from edr.records.body import (
     INT_MAX,
     INT_MIN,
@@ -182,6 +185,62 @@ def test_what_is_no_json_value_is_refused_with_its_path(bad, depth):
         snapshot({"top": value})
     assert caught.value.path.startswith(f"body.top{path}")
     assert caught.value.reason
+
+
+class Color(enum.Enum):
+    RED = "red"
+
+
+@dataclass
+class Place:
+    name: str
+
+
+@pytest.mark.parametrize(
+    ("value", "way_out"),
+    [
+        (datetime.datetime.now(datetime.UTC), "isoformat()"),
+        (datetime.timedelta(seconds=1), "total_seconds()"),
+        (decimal.Decimal(1), "as text, with str, or as a float"),
+        (uuid.UUID(int=1), "as text, with str"),
+        (Path("a/b"), "as text, with str"),
+        (ValueError("x"), "as text, with str or repr"),
+        (b"x", "decode it, or take its hex()"),
+        ({1}, "a list of what is in it"),
+        (range(3), "a list of what is in it"),
+        (Color.RED, "its value"),
+        (Place("x"), "dataclasses.asdict of it"),
+        (Binding(), 'model_dump(mode="json")'),
+        (SimpleNamespace(), "send text, a number, a list or an object"),
+    ],
+    ids=lambda each: type(each).__name__,
+)
+def test_a_refused_value_is_told_how_to_become_json(value, way_out):
+    with pytest.raises(InvalidEvent) as caught:
+        snapshot({"at": value})
+
+    assert caught.value.reason.endswith(way_out)
+
+
+class Scalar:
+    """Has what a scalar of numpy has."""
+
+    def item(self):
+        return 1
+
+
+class HasEverything:
+    """Says that it has whatever it is asked for, or fails at that."""
+
+    def __getattr__(self, name):
+        raise RuntimeError(name)
+
+
+def test_a_way_out_is_found_by_type_alone():
+    with pytest.raises(InvalidEvent, match=r"send its item\(\)"):
+        snapshot({"at": Scalar()})
+    with pytest.raises(InvalidEvent, match="a HasEverything is no JSON value; send text"):
+        snapshot({"at": HasEverything()})
 
 
 def test_the_path_quotes_names_that_are_no_identifiers():

@@ -1,4 +1,5 @@
 import copy
+import json
 import pickle
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -7,10 +8,10 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import TypeAdapter
+from pydantic import BaseModel, Field, TypeAdapter
 from support.strategies import events, json_values, names
 
-from edr import Event, InvalidEvent
+from edr import Binding, Event, InvalidEvent
 from edr.records.body import FrozenDict
 
 GOOD = '{"app_name": "a", "app_version": "1.0", "severity": "ok", "verbosity": "info", "body": {}}'
@@ -211,3 +212,48 @@ def test_what_a_dump_leaves_out_of_the_body_is_left_out(make_event):
     assert event.model_dump(exclude=excluded)["body"] == {"open": {"n": 1}}
     assert "secret" not in event.model_dump_json(exclude=excluded)
     assert event.model_dump(include={"body": {"secret"}}) == {"body": {"secret": "s"}}
+
+
+def test_a_repr_can_be_evaluated_and_has_plain_words():
+    event = Event.model_validate_json(GOOD)
+
+    assert "severity='ok'" in repr(event)
+    assert "account" not in repr(event)
+    assert eval(repr(event), {"Event": Event}) == event
+
+
+def test_a_wrong_field_or_level_is_told_with_the_one_that_was_meant():
+    with pytest.raises(InvalidEvent, match="acount_id: .*; did you mean 'account_id'"):
+        Event.model_validate_json(GOOD.replace("{", '{"acount_id": "acme",', 1))
+    with pytest.raises(InvalidEvent, match="severity: 'error' is a verbosity; a severity is one"):
+        Event.model_validate_json(GOOD.replace('"ok"', '"error"'))
+
+
+def test_a_body_that_is_no_object_is_told_how_to_become_one():
+    with pytest.raises(InvalidEvent, match=r'not a Binding; send its model_dump\(mode="json"\)'):
+        Event(app_name="a", app_version="1", severity="ok", verbosity="info", body=Binding())
+
+
+def test_a_subclass_may_name_what_is_defined_later_and_have_aliases():
+    class Noted(Event):
+        note: "Note | None" = None
+        origin: str = Field("here", alias="from")
+
+    class Note(BaseModel):
+        text: str
+
+    Noted.model_rebuild(_types_namespace={"Note": Note})
+    event = Noted(**json.loads(GOOD), note={"text": "x"}, **{"from": "there"})
+
+    assert event.note.text == "x"
+    assert "origin='there'" in repr(event)
+
+
+def test_a_long_path_is_cut_in_its_middle():
+    deep = '{"extension": ' * 128 + "{}" + "}" * 128
+
+    with pytest.raises(InvalidEvent) as caught:
+        Event.from_json(GOOD.replace("{}", deep))
+    assert len(caught.value.path) < 310
+    assert caught.value.path.startswith("body.extension.extension")
+    assert "…" in caught.value.path

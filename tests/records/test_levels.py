@@ -28,3 +28,12 @@ def test_comparing_with_what_is_no_level_of_the_kind_is_an_error():
 
 def test_json_holds_the_text():
     assert json.dumps([Severity.OK, Verbosity.FATAL]) == '["ok", "fatal"]'
+
+
+def test_what_is_no_level_of_the_kind_is_told_as_what_it_is():
+    with pytest.raises(ValueError, match="'error' is a verbosity; a severity is one of ok, warn"):
+        Severity("error")
+    with pytest.raises(ValueError, match="'debgu' is none of .*; did you mean 'debug'"):
+        Verbosity("debgu")
+    with pytest.raises(ValueError, match="2 is none of ok, warning, critical"):
+        Severity(2)
