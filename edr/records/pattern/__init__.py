@@ -1,7 +1,8 @@
 """Body patterns: bindings that look into the event.
 
 Read the modules in this order; each imports only from those before it:
-values, tree, parser, language, schema, tables, ranges, postings, index.
+values, tree, limits, operands, parser, language, schema, tables, ranges, postings, nodes, plan,
+index.
 
 ``Pattern`` (language) is one pattern, and the plain statement of what it means;
 ``PatternIndex`` (index) finds the patterns that a body matches, among any number of them.

@@ -41,7 +41,8 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from edr.records.pattern.parser import Path, parse, path_text
+from edr.records.pattern.operands import Path, path_text
+from edr.records.pattern.parser import parse
 from edr.records.pattern.tree import ABSENT, Fields, Leaf, names_in, test_below
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from edr.records.pattern.parser import MAX_AFFIX, MAX_ELEMENTS, MAX_WILDCARDS
+from edr.records.pattern.limits import MAX_AFFIX, MAX_ELEMENTS, MAX_WILDCARDS
 from edr.records.pattern.tree import OR
 
 _PREFIX: Final = "edr_pattern_"

@@ -4,7 +4,7 @@ import pytest
 from support.pattern_elements import ELEMENTS
 from support.pattern_remains import assert_nothing_remains
 
-import edr.records.pattern.index
+import edr.records.pattern.nodes
 from edr.records.pattern.index import PatternIndex
 from edr.records.pattern.language import Pattern
 from edr.records.pattern.values import Wildcard
@@ -22,12 +22,12 @@ def index_of(*documents):
 def tested(monkeypatch):
     """Count the candidates' other conditions that are tested."""
     counts = []
-    of_condition = edr.records.pattern.index._Condition.__init__
+    of_condition = edr.records.pattern.nodes.Condition.__init__
 
     def counting(self, text, test):
         of_condition(self, text, lambda body: (counts.append(text), test(body))[1])
 
-    monkeypatch.setattr(edr.records.pattern.index._Condition, "__init__", counting)
+    monkeypatch.setattr(edr.records.pattern.nodes.Condition, "__init__", counting)
     return counts
 
 

@@ -14,7 +14,7 @@ from support.pattern_strategies import patterns
 
 from edr.errors import InvalidBinding
 from edr.records.pattern.language import ABSENT, Mismatch, Pattern
-from edr.records.pattern.parser import (
+from edr.records.pattern.limits import (
     MAX_AFFIX,
     MAX_COMBINATIONS,
     MAX_DEPTH,

@@ -1,0 +1,137 @@
+"""What the index stores: patterns by access predicate, in a tree of the fields that they name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from edr.records.pattern.postings import LeafPostings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+
+    from edr.records.pattern.tree import Leaf
+
+ValueT = TypeVar("ValueT", bound="Hashable")
+
+
+class Entry(Generic[ValueT]):
+    """One pattern, with its values."""
+
+    __slots__ = ("conjunctions", "values")
+
+    def __init__(self) -> None:
+        self.values: dict[ValueT, None] = {}
+        self.conjunctions: list[Conjunction] = []
+
+
+class Condition:
+    """A condition on an object, one for all that ask for the same."""
+
+    __slots__ = ("test", "text", "uses")
+
+    def __init__(self, text: str, test: Callable[[dict[str, object]], bool]) -> None:
+        self.text = text
+        self.test = test
+        self.uses = 0
+
+
+class Access:
+    """A leaf at one place, with the conjunctions whose access predicate it is."""
+
+    __slots__ = ("conjunctions", "leaf")
+
+    def __init__(self, leaf: Leaf) -> None:
+        self.leaf = leaf
+        self.conjunctions: dict[Conjunction, None] = {}
+
+
+class Conjunction:
+    """One way to match a pattern: its access predicate, and all that is asked besides.
+
+    Attributes:
+        others: The other conditions, each with the scope it is about: 0 for the body, 1 for an
+            object at a field of it on the way to the access predicate, and so on.
+    """
+
+    __slots__ = ("access", "entry", "others", "path")
+
+    def __init__(
+        self,
+        entry: Entry[Any],
+        path: tuple[str, ...],
+        access: Access,
+        others: tuple[tuple[int, Condition], ...],
+    ) -> None:
+        self.entry = entry
+        self.path = path
+        self.access = access
+        self.others = others
+
+
+class Place:
+    """A field of an object: the leaves that are asked for there, and the fields below it.
+
+    Attributes:
+        accesses: By the text of their leaf.
+        postings: Their posting lists, of which `probes` and `absent` are repeated here.
+        below: What is asked of an object there.
+    """
+
+    __slots__ = ("absent", "accesses", "below", "postings", "probes")
+
+    def __init__(self) -> None:
+        self.accesses: dict[str, Access] = {}
+        self.postings: LeafPostings[Access] = LeafPostings()
+        self.probes = self.postings.probes
+        self.absent = self.postings.absent
+        self.below = Node()
+
+    @property
+    def with_absences(self) -> bool:
+        """Whether something matches here, or below, where the body has nothing."""
+        return bool(self.absent or self.below.absences)
+
+
+class Node:
+    """An object: the places of its fields that access predicates are at, or below.
+
+    Attributes:
+        absences: Those of the children that are visited even if the body does not have them.
+    """
+
+    __slots__ = ("absences", "children")
+
+    def __init__(self) -> None:
+        self.children: dict[str, Place] = {}
+        self.absences: dict[str, Place] = {}
+
+    def access(self, path: tuple[str, ...], leaf: Leaf) -> Access:
+        """Return the access of a leaf at a path below this node, made if it is not there."""
+        name, *rest = path
+        place = self.children.get(name)
+        if place is None:
+            place = self.children[name] = Place()
+        if rest:
+            access = place.below.access(tuple(rest), leaf)
+        else:
+            access = place.accesses.get(leaf.text) or Access(leaf)
+            if not access.conjunctions:
+                place.accesses[leaf.text] = access
+                place.postings.add(leaf, access)
+        if place.with_absences:
+            self.absences[name] = place
+        return access
+
+    def forget(self, path: tuple[str, ...], access: Access) -> None:
+        """Undo `access`."""
+        name, *rest = path
+        place = self.children[name]
+        if rest:
+            place.below.forget(tuple(rest), access)
+        else:
+            del place.accesses[access.leaf.text]
+            place.postings.discard(access.leaf, access)
+        if not place.with_absences:
+            self.absences.pop(name, None)
+        if not (place.accesses or place.below.children):
+            del self.children[name]

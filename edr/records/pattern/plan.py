@@ -1,0 +1,98 @@
+"""How an access predicate is chosen when a pattern is added."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from edr.records.pattern.nodes import Node, Place
+from edr.records.pattern.postings import is_broad
+from edr.records.pattern.tree import Fields, Leaf
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class Cost(NamedTuple):
+    """How bad an access predicate is; the least is the best.
+
+    Attributes:
+        tier: 0 for a leaf that names values, 1 for one that nearly any value satisfies, 2 for one
+            that nothing satisfies. A longer list of a lower tier is better: the list of a
+            ``type`` is met by the events of that type, that of an ``anything-but`` by all.
+        size: The length of the posting lists.
+        breadth: Which kind satisfies fewer bodies, where the lists are of one length.
+    """
+
+    tier: int
+    size: int
+    breadth: int
+
+
+class AccessPlan(NamedTuple):
+    """An access predicate to be: where, what, and the conditions besides, by scope."""
+
+    path: tuple[str, ...]
+    leaf: Leaf
+    others: tuple[tuple[int, Fields], ...]
+
+
+class Plan(NamedTuple):
+    """The access predicates of a pattern: one, or one for each member of an ``$or``."""
+
+    cost: Cost
+    accesses: list[AccessPlan]
+
+
+_NOWHERE: Final = Node()
+
+
+def plan(fields: Fields, node: Node, depth: int = 0) -> Plan:
+    """Return the cheapest access predicates for an object pattern that is at `node`."""
+    plans = [_plan_of_field(name, child, node, depth) for name, child in fields.fields]
+    conditions = [Fields((field,)) for field in fields.fields]
+    if fields.alternatives:
+        plans.append(_plan_of_alternatives(fields.alternatives, node, depth))
+        conditions.append(Fields((), fields.alternatives))
+    best = min(range(len(plans)), key=lambda position: plans[position].cost)
+    others = tuple((depth, each) for at, each in enumerate(conditions) if at != best)
+    if not others:
+        return plans[best]
+    return Plan(
+        plans[best].cost,
+        [each._replace(others=others + each.others) for each in plans[best].accesses],
+    )
+
+
+def _plan_of_field(name: str, child: Leaf | Fields, node: Node, depth: int) -> Plan:
+    place = node.children.get(name)
+    if isinstance(child, Leaf):
+        return Plan(_cost(child, place), [AccessPlan((name,), child, ())])
+    below = plan(child, _NOWHERE if place is None else place.below, depth + 1)
+    return Plan(below.cost, [each._replace(path=(name, *each.path)) for each in below.accesses])
+
+
+def _plan_of_alternatives(alternatives: Iterable[Fields], node: Node, depth: int) -> Plan:
+    plans = [plan(each, node, depth) for each in alternatives]
+    cost = Cost(
+        tier=max(each.cost.tier for each in plans),
+        size=sum(each.cost.size for each in plans),
+        breadth=max(each.cost.breadth for each in plans),
+    )
+    return Plan(cost, [access for each in plans for access in each.accesses])
+
+
+def _cost(leaf: Leaf, place: Place | None) -> Cost:
+    tier = 2 if leaf.absent else 1 if is_broad(leaf) else 0
+    size = 0
+    if place is not None:
+        size = place.postings.size(leaf)
+        access = place.accesses.get(leaf.text)
+        if access is not None:
+            size += len(access.conjunctions)
+    values = leaf.values
+    breadth = 0
+    if values.literals or any(None in (each.lower, each.upper) for each in values.ranges):
+        breadth = 2
+    elif not (values.strings or values.numbers or values.folded):
+        breadth = 1
+    return Cost(tier, size, breadth)
