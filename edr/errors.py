@@ -120,12 +120,12 @@ def kind_of(value: object) -> str:
     return f"{article} {type(value).__name__}"
 
 
-_KINDS: tuple[tuple[type, str], ...] = (
+_KINDS: tuple[tuple[type | tuple[type, ...], str], ...] = (
     (bool, "a boolean"),
     (int, "a number"),
     (float, "a number"),
     (str, "text"),
-    (list, "an array"),
+    ((list, tuple), "an array"),
     (dict, "an object"),
 )
 

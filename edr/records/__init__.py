@@ -3,7 +3,7 @@
 No event loop, no thread and no file is known here; everything is tested by plain calls.
 
 Read the modules in this order; each imports only from those before it:
-levels, body, model, event, pattern, binding, trie, index.
+text, levels, body, model, event, pattern, binding, trie, index.
 
 Promises: an event never changes, and neither does its body; ``Binding.matches`` says what a
 binding means, and every index agrees with it always.

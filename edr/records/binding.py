@@ -15,6 +15,7 @@ from edr.records.event import Event
 from edr.records.levels import AnySeverity, AnyVerbosity, Severity, Verbosity
 from edr.records.model import FrozenModel
 from edr.records.pattern import Mismatch, Pattern, pattern_json_schema
+from edr.records.text import is_encodable
 
 WILDCARD = "*"
 
@@ -24,10 +25,8 @@ _Level = TypeVar("_Level", Severity, Verbosity)
 def _name(value: object, *path: str | int) -> str:
     if not isinstance(value, str) or not value:
         raise InvalidBinding(f"a name is text and not empty, not {value!r}", join_path(*path))
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise InvalidBinding(f"{value!r} has a lone surrogate", join_path(*path)) from None
+    if not is_encodable(value):
+        raise InvalidBinding(f"{value!r} has a lone surrogate", join_path(*path))
     return str.__str__(value)
 
 

@@ -6,7 +6,7 @@ bindings that each wait for another ``call_id`` must cost little more than ten.
 **The idea** is that of the Le Subscribe system: *one access predicate per conjunction*. Of the
 conditions that a pattern ands, one is chosen when the pattern is added: the one whose posting list
 is the shortest, so the one that the fewest bodies are expected to satisfy for nothing. The pattern
-is stored under that one alone. A body is looked up in the posting lists of the places that
+is stored under that one alone. A body is looked up in the posting lists of the fields that
 patterns name; only the patterns found there are candidates, and only their other conditions are
 tested. Equal conditions are one object (*interned*), whose verdict is remembered for the length of
 one event, so many candidates that share a condition test it once.
@@ -29,33 +29,30 @@ those scopes must satisfy besides. As these are tested against exactly the objec
 was found in, one and the same object satisfies them all.
 
 **Absence.** A pattern that asks for absent fields only has no value to be found by. The nodes on
-the way to such a field are marked (`Node.absences`) and visited even where the body has nothing.
+the way to such a field are marked (``Node.absences``) and visited even where the body has nothing.
 
 **Invariants.**
 
-* Agreement: `match` returns the values of the patterns whose `Pattern.matches` is true.
+* Agreement: ``match`` returns the values of the patterns whose ``Pattern.matches`` is true.
 * Each value once, whatever number of its patterns match, and however often.
 * Nothing remains: after a removal the index is as if the pattern had never been added. Only the
   order of additions shows in which access predicates were chosen, never in what matches.
 * Adding and removing cost what the pattern's own size costs, whatever else is stored.
 
-**Cost** of a match: for each object of the body that patterns name a place in, the smaller of the
-number of its fields and of the fields named there; for each value at such a place, one probe for
+**Cost** of a match: for each object of the body that patterns name a field in, the smaller of the
+number of its fields and of the fields named there; for each value at such a field, one probe for
 each kind of element asked for there; for each candidate, its other conditions, once per scope.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, TypeAlias
+from collections.abc import Iterable
+from typing import Any, Generic, TypeAlias
 
-from edr.records.pattern.nodes import Access, Condition, Conjunction, Entry, Node, Place, ValueT
+from edr.records.pattern.language import Pattern
+from edr.records.pattern.nodes import Access, Condition, Conjunction, Entry, FieldNode, Node, ValueT
 from edr.records.pattern.plan import AccessPlan, plan
 from edr.records.pattern.tree import ABSENT, Fields, flat
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from edr.records.pattern.language import Pattern
 
 
 class PatternIndex(Generic[ValueT]):
@@ -105,7 +102,7 @@ class PatternIndex(Generic[ValueT]):
         """Return the values of all patterns that a body matches, each once, in no promised order.
 
         Args:
-            body: As for `Pattern.matches`.
+            body: As for ``Pattern.matches``.
         """
         entries: _Entries = {}
         _visit(self._root, body, [], entries)
@@ -151,7 +148,7 @@ _Entries: TypeAlias = dict[Entry[Any], None]
 
 
 def _visit(node: Node, body: dict[str, object], scopes: list[_Scope], entries: _Entries) -> None:
-    """Look an object up in the places below a node.
+    """Look an object up in the fields below a node.
 
     Args:
         node: The node of the tree that the object is at.
@@ -165,35 +162,37 @@ def _visit(node: Node, body: dict[str, object], scopes: list[_Scope], entries: _
         value = body.get(name, ABSENT)
         if value is ABSENT:
             continue
-        place = children.get(name)
-        if place is None:
+        field = children.get(name)
+        if field is None:
             continue
-        probe = place.probes.get(type(value))
+        probe = field.probes.get(type(value))
         if probe is None:
-            _visit_composite(place, value, scopes, entries)
+            _visit_composite(field, value, scopes, entries)
             continue
         accesses = probe(value)
         if accesses:
             _try(accesses, scopes, entries)
-        if place.below.absences:
-            _visit(place.below, {}, scopes, entries)
-    for name, place in node.absences.items():
+        if field.below.absences:
+            _visit(field.below, {}, scopes, entries)
+    for name, field in node.absences.items():
         if name not in body:
-            _visit_composite(place, ABSENT, scopes, entries)
+            _visit_composite(field, ABSENT, scopes, entries)
     scopes.pop()
 
 
-def _visit_composite(place: Place, value: object, scopes: list[_Scope], entries: _Entries) -> None:
-    """Look up what is no scalar at a place: an object, an array, or `ABSENT`."""
-    below = place.below
+def _visit_composite(
+    field: FieldNode, value: object, scopes: list[_Scope], entries: _Entries
+) -> None:
+    """Look up what is no scalar at a field: an object, an array, or ``ABSENT``."""
+    below = field.below
     if isinstance(value, list):
-        _try(_accesses_of_array(place, value), scopes, entries)
+        _try(_accesses_of_array(field, value), scopes, entries)
         if below.children:
             for each in _objects_of_array(value):
                 _visit(below, each, scopes, entries)
         return
-    if place.absent:
-        _try(place.absent, scopes, entries)
+    if field.absent:
+        _try(field.absent, scopes, entries)
     if isinstance(value, dict):
         if below.children:
             _visit(below, value, scopes, entries)
@@ -218,16 +217,16 @@ def _try(accesses: Iterable[Access], scopes: list[_Scope], entries: _Entries) ->
                 entries[conjunction.entry] = None
 
 
-def _accesses_of_array(place: Place, array: list[object]) -> Iterable[Access]:
+def _accesses_of_array(field: FieldNode, array: list[object]) -> Iterable[Access]:
     """Return the accesses that some element of an array satisfies, each once."""
     found: dict[Access, None] = {}
     empty = True
     for element in flat(array):
-        probe = place.probes.get(type(element))
+        probe = field.probes.get(type(element))
         if probe is not None:
             empty = False
             found.update(dict.fromkeys(probe(element) or ()))
-    return place.absent if empty else found
+    return field.absent if empty else found
 
 
 def _objects_of_array(array: list[object]) -> Iterable[dict[str, object]]:

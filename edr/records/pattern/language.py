@@ -27,28 +27,27 @@ The fields of an object are anded, the elements of a leaf (the array at a field)
 Event Ruler, which EventBridge uses, flattens bodies to dotted names and finds the array members
 that fit together on its way, so that some verdicts there depend on the order of field names.
 Here the meaning is compositional: what an object pattern says of an object depends on nothing
-else. `Pattern.matches` is that meaning; `index` must agree with it and is tested against.
+else. ``Pattern.matches`` is that meaning; ``index`` must agree with it and is tested against.
 
 Cost: a match visits the fields that the pattern names, not those that the body has. Against a
 body with arrays it is at most linear in the product of the body's size with the number of fields
-asked for and with that of the conditions on one field that no table holds. `parser` limits
+asked for and with that of the conditions on one field that no table holds. ``parser`` limits
 both. Nothing is ever backtracked.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import Any, NoReturn
 
-from edr.records.pattern.operands import Path, path_text
+from edr.errors import join_path
+from edr.records.pattern.operands import Path
 from edr.records.pattern.parser import parse
 from edr.records.pattern.tree import ABSENT, Fields, Leaf, names_in, test_below
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-
-_MAX_EXPLAINED: Final = 100
+_MAX_EXPLAINED = 100
 """Objects in arrays that an explanation looks at: a person will read about one of them."""
 
 
@@ -60,7 +59,7 @@ class Mismatch:
         path: Where in the body: ``body.calls[2].status``.
         wanted: The part of the pattern that is not met, as JSON: the elements of a leaf, or
             ``{"$or": …}``.
-        found: What the body has there, `ABSENT` for nothing. For ``$or`` an object with what the
+        found: What the body has there, ``ABSENT`` for nothing. For ``$or`` an object with what the
             body has of the fields that its members name.
     """
 
@@ -83,7 +82,7 @@ class Pattern:
     __slots__ = ("_key", "_test", "_text", "root")
 
     root: Fields
-    """The pattern as parsed; for `index`."""
+    """The pattern as parsed; for ``index``."""
     _key: str
     _test: Callable[[Any], bool] | None
     _text: str
@@ -180,7 +179,7 @@ class _Explainer:
             if self._accepts(child, value):
                 continue
             if isinstance(child, Leaf):
-                yield Mismatch(path_text((*path, name)), json.loads(child.text), value)
+                yield Mismatch(join_path(*path, name), json.loads(child.text), value)
             else:
                 yield from self._nearest(child, value, (*path, name))
         alternatives = node.alternatives
@@ -188,7 +187,7 @@ class _Explainer:
             wanted = json.loads(Fields((), alternatives).text())
             asked = {name for each in alternatives for name in names_in(each)}
             found = {name: value for name, value in body.items() if name in asked}
-            yield Mismatch(path_text(path), wanted, found)
+            yield Mismatch(join_path(*path), wanted, found)
 
     def _nearest(self, node: Fields, value: object, path: Path) -> list[Mismatch]:
         """Return the reasons of the object at a field that misses the fewest conditions."""

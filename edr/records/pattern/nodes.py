@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from collections.abc import Callable, Hashable
+from typing import Any, Generic, TypeVar
 
 from edr.records.pattern.postings import LeafPostings
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
-
-    from edr.records.pattern.tree import Leaf
+from edr.records.pattern.tree import Leaf
 
 ValueT = TypeVar("ValueT", bound="Hashable")
 
@@ -36,7 +33,7 @@ class Condition:
 
 
 class Access:
-    """A leaf at one place, with the conjunctions whose access predicate it is."""
+    """A leaf at one field, with the conjunctions whose access predicate it is."""
 
     __slots__ = ("conjunctions", "leaf")
 
@@ -68,12 +65,12 @@ class Conjunction:
         self.others = others
 
 
-class Place:
+class FieldNode:
     """A field of an object: the leaves that are asked for there, and the fields below it.
 
     Attributes:
         accesses: By the text of their leaf.
-        postings: Their posting lists, of which `probes` and `absent` are repeated here.
+        postings: Their posting lists, of which ``probes`` and ``absent`` are repeated here.
         below: What is asked of an object there.
     """
 
@@ -102,36 +99,36 @@ class Node:
     __slots__ = ("absences", "children")
 
     def __init__(self) -> None:
-        self.children: dict[str, Place] = {}
-        self.absences: dict[str, Place] = {}
+        self.children: dict[str, FieldNode] = {}
+        self.absences: dict[str, FieldNode] = {}
 
     def access(self, path: tuple[str, ...], leaf: Leaf) -> Access:
         """Return the access of a leaf at a path below this node, made if it is not there."""
         name, *rest = path
-        place = self.children.get(name)
-        if place is None:
-            place = self.children[name] = Place()
+        field = self.children.get(name)
+        if field is None:
+            field = self.children[name] = FieldNode()
         if rest:
-            access = place.below.access(tuple(rest), leaf)
+            access = field.below.access(tuple(rest), leaf)
         else:
-            access = place.accesses.get(leaf.text) or Access(leaf)
+            access = field.accesses.get(leaf.text) or Access(leaf)
             if not access.conjunctions:
-                place.accesses[leaf.text] = access
-                place.postings.add(leaf, access)
-        if place.with_absences:
-            self.absences[name] = place
+                field.accesses[leaf.text] = access
+                field.postings.add(leaf, access)
+        if field.with_absences:
+            self.absences[name] = field
         return access
 
     def forget(self, path: tuple[str, ...], access: Access) -> None:
-        """Undo `access`."""
+        """Undo ``access``."""
         name, *rest = path
-        place = self.children[name]
+        field = self.children[name]
         if rest:
-            place.below.forget(tuple(rest), access)
+            field.below.forget(tuple(rest), access)
         else:
-            del place.accesses[access.leaf.text]
-            place.postings.discard(access.leaf, access)
-        if not place.with_absences:
+            del field.accesses[access.leaf.text]
+            field.postings.discard(access.leaf, access)
+        if not field.with_absences:
             self.absences.pop(name, None)
-        if not (place.accesses or place.below.children):
+        if not (field.accesses or field.below.children):
             del self.children[name]

@@ -5,30 +5,14 @@ from __future__ import annotations
 import ipaddress
 import json
 from math import isfinite
-from typing import TYPE_CHECKING, Final, NoReturn, TypeAlias
+from typing import NoReturn, TypeAlias
 
-from edr.errors import InvalidBinding
+from edr.errors import InvalidBinding, join_path, kind_of
 from edr.records.pattern.limits import MAX_AFFIX, MAX_ELEMENTS, MAX_INTEGER, MAX_WILDCARDS
-from edr.records.pattern.values import Range
-
-if TYPE_CHECKING:
-    from edr.records.pattern.values import Network, Number
+from edr.records.pattern.values import Network, Number, Range
+from edr.records.text import is_encodable
 
 Path: TypeAlias = tuple[str | int, ...]
-
-
-def path_text(path: Path) -> str:
-    """Return a path for people: ``("body", "a.b", "c", 0)`` is ``body["a.b"].c[0]``."""
-    first, *steps = path
-    text = str(first)
-    for step in steps:
-        if isinstance(step, int):
-            text += f"[{step}]"
-        elif step.isidentifier():
-            text += f".{step}"
-        else:
-            text += f"[{json.dumps(step, ensure_ascii=False)}]"
-    return text
 
 
 def affix(operand: object, path: Path) -> str:
@@ -116,9 +100,7 @@ def text_of(operand: object, path: Path) -> str:
     if not isinstance(operand, str):
         refuse(path, f"must be a string, not {kind_of(operand)}")
     text = str.__str__(operand)  # an enum's value; str() would give its name
-    try:
-        text.encode()
-    except UnicodeEncodeError:
+    if not is_encodable(text):
         refuse(path, "holds a lone surrogate, which no JSON text can")
     return text
 
@@ -164,24 +146,6 @@ def canonical(document: object) -> str:
     return json.dumps(json.loads(json.dumps(document), parse_float=by_value))
 
 
-def kind_of(value: object) -> str:
-    """Return what `value` is in JSON's words; for errors."""
-    if value is None or isinstance(value, bool):
-        return json.dumps(value)
-    for kind, name in _KINDS:
-        if isinstance(value, kind):
-            return name
-    return f"a {type(value).__name__}"
-
-
-_KINDS: Final = (
-    (str, "a string"),
-    ((int, float), "a number"),
-    (dict, "an object"),
-    ((list, tuple), "an array"),
-)
-
-
 def refuse(path: Path, reason: str) -> NoReturn:
     """Raise the error of a fault at a path."""
-    raise InvalidBinding(reason, path_text(path))
+    raise InvalidBinding(reason, join_path(*path))

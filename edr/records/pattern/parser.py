@@ -7,9 +7,11 @@ name; one field inside and outside of a ``$or`` is an error, where Ruler lets th
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from math import prod
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, ClassVar
 
+from edr.errors import kind_of
 from edr.records.pattern.limits import MAX_COMBINATIONS, MAX_DEPTH, MAX_FIELDS, MAX_TRIED
 from edr.records.pattern.operands import (
     Path,
@@ -18,7 +20,6 @@ from edr.records.pattern.operands import (
     check_length,
     comparison,
     field_name,
-    kind_of,
     members_of,
     network,
     number,
@@ -31,10 +32,7 @@ from edr.records.pattern.operands import (
 from edr.records.pattern.tree import OR, Fields, Leaf
 from edr.records.pattern.values import Values, Wildcard, fold
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-_MIN_ALTERNATIVES: Final = 2
+_MIN_ALTERNATIVES = 2
 
 
 def parse(document: object) -> Fields:
@@ -56,10 +54,10 @@ class _Parser:
     def fields(
         self, document: object, path: Path, depth: int = 1, outside: frozenset[str] = frozenset()
     ) -> Fields:
-        """Return the object pattern that `document` is.
+        """Return the object pattern that ``document`` is.
 
         Args:
-            document: What is at `path`.
+            document: What is at ``path``.
             path: Where this is in the pattern.
             depth: How many objects of the pattern this is in, itself counted.
             outside: The fields that are asked for outside of the ``$or`` that this is a member of.
@@ -248,7 +246,7 @@ class _Elements:
                 refuse(path, "must be all strings or all numbers")
         self._exceptions.append(excepted._values())
 
-    _operators: Final[dict[str, Callable[[_Elements, object, Path], None]]] = {
+    _operators: ClassVar[dict[str, Callable[[_Elements, object, Path], None]]] = {
         "exactly": _add_exactly,
         "prefix": _add_prefix,
         "suffix": _add_suffix,
@@ -259,7 +257,7 @@ class _Elements:
         "exists": _add_exists,
         "anything-but": _add_exception,
     }
-    _exceptional: Final[dict[str, Callable[[_Elements, object, Path], None]]] = {
+    _exceptional: ClassVar[dict[str, Callable[[_Elements, object, Path], None]]] = {
         "prefix": _add_prefix,
         "suffix": _add_suffix,
         "equals-ignore-case": _add_ignoring_case,

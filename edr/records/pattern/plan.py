@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple
 
-from edr.records.pattern.nodes import Node, Place
+from edr.records.pattern.nodes import FieldNode, Node
 from edr.records.pattern.postings import is_broad
 from edr.records.pattern.tree import Fields, Leaf
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 
 class Cost(NamedTuple):
@@ -43,11 +41,11 @@ class Plan(NamedTuple):
     accesses: list[AccessPlan]
 
 
-_NOWHERE: Final = Node()
+_NOWHERE = Node()
 
 
 def plan(fields: Fields, node: Node, depth: int = 0) -> Plan:
-    """Return the cheapest access predicates for an object pattern that is at `node`."""
+    """Return the cheapest access predicates for an object pattern that is at ``node``."""
     plans = [_plan_of_field(name, child, node, depth) for name, child in fields.fields]
     conditions = [Fields((field,)) for field in fields.fields]
     if fields.alternatives:
@@ -64,10 +62,10 @@ def plan(fields: Fields, node: Node, depth: int = 0) -> Plan:
 
 
 def _plan_of_field(name: str, child: Leaf | Fields, node: Node, depth: int) -> Plan:
-    place = node.children.get(name)
+    field = node.children.get(name)
     if isinstance(child, Leaf):
-        return Plan(_cost(child, place), [AccessPlan((name,), child, ())])
-    below = plan(child, _NOWHERE if place is None else place.below, depth + 1)
+        return Plan(_cost(child, field), [AccessPlan((name,), child, ())])
+    below = plan(child, _NOWHERE if field is None else field.below, depth + 1)
     return Plan(below.cost, [each._replace(path=(name, *each.path)) for each in below.accesses])
 
 
@@ -81,12 +79,12 @@ def _plan_of_alternatives(alternatives: Iterable[Fields], node: Node, depth: int
     return Plan(cost, [access for each in plans for access in each.accesses])
 
 
-def _cost(leaf: Leaf, place: Place | None) -> Cost:
+def _cost(leaf: Leaf, field: FieldNode | None) -> Cost:
     tier = 2 if leaf.absent else 1 if is_broad(leaf) else 0
     size = 0
-    if place is not None:
-        size = place.postings.size(leaf)
-        access = place.accesses.get(leaf.text)
+    if field is not None:
+        size = field.postings.size(leaf)
+        access = field.accesses.get(leaf.text)
         if access is not None:
             size += len(access.conjunctions)
     values = leaf.values

@@ -1,6 +1,6 @@
 """Posting lists: of the leaves asked for at one place of a body, those that a value satisfies.
 
-`LeafPostings` puts the tables of all kinds of elements together.
+``LeafPostings`` puts the tables of all kinds of elements together.
 
 Invariants:
 
@@ -12,7 +12,8 @@ Invariants:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Generic
+from collections.abc import Callable, Iterator
+from typing import Any, Generic
 
 from edr.records.pattern.ranges import RangeTable
 from edr.records.pattern.tables import (
@@ -26,13 +27,8 @@ from edr.records.pattern.tables import (
     beginning,
     ending,
 )
-from edr.records.pattern.values import Values, fold
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from edr.records.pattern.tree import Leaf
-    from edr.records.pattern.values import Number, Scalar
+from edr.records.pattern.tree import Leaf
+from edr.records.pattern.values import Number, Scalar, Values, fold
 
 
 class PresentTable(Generic[EntryT]):
@@ -100,7 +96,7 @@ def _excepted_only(leaf: Leaf) -> frozenset[str | Number] | None:
     return only.strings | only.numbers
 
 
-_TABLES: Final[dict[str, Callable[[], Table[Any, Any]]]] = {
+_TABLES: dict[str, Callable[[], Table[Any, Any]]] = {
     "strings": Table,
     "folded": FoldedTable,
     "prefixes": lambda: AffixTable(beginning),
@@ -113,10 +109,10 @@ _TABLES: Final[dict[str, Callable[[], Table[Any, Any]]]] = {
     "ranges": RangeTable,
     "literals": Table,
 }
-_KINDS_OF_STRING: Final = tuple(_TABLES)[:8]
-_KINDS_OF_NUMBER: Final = ("numbers", "ranges")
-_KINDS_OF_LITERAL: Final = ("literals",)
-_TYPES: Final[dict[type, tuple[str, ...]]] = {
+_KINDS_OF_STRING = tuple(_TABLES)[:8]
+_KINDS_OF_NUMBER = ("numbers", "ranges")
+_KINDS_OF_LITERAL = ("literals",)
+_TYPES: dict[type, tuple[str, ...]] = {
     str: _KINDS_OF_STRING,
     int: _KINDS_OF_NUMBER,
     float: _KINDS_OF_NUMBER,
@@ -190,7 +186,7 @@ class LeafPostings(Generic[EntryT]):
         )
 
     def _combine(self) -> None:
-        """Make `probes` those of the tables in use; what is not in use costs a match nothing."""
+        """Make ``probes`` those of the tables in use; what is not in use costs a match nothing."""
         for type_, kinds in _TYPES.items():
             probes = [self._tables[kind].probe for kind in kinds if kind in self._tables]
             if self._present:

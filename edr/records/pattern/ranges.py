@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from bisect import bisect_left, bisect_right, insort
 from math import inf
-from typing import Final, Generic
+from typing import Generic
 
 from edr.records.pattern.tables import EntryT, Held, Probe, Table
 from edr.records.pattern.values import Number, Range
@@ -41,7 +41,7 @@ class RangeTable(Table[Range, EntryT]):
 
     def link(self, operand: Range) -> None:
         held = self._held[operand] = Held(operand.test(), self.postings[operand])
-        shift, above, lower, upper = _place(operand)
+        shift, above, lower, upper = _fork_of(operand)
         forks = self._forks.setdefault(shift, {})
         fork = forks.get(above)
         if fork is None:
@@ -51,7 +51,7 @@ class RangeTable(Table[Range, EntryT]):
 
     def unlink(self, operand: Range) -> None:
         held = self._held.pop(operand)
-        shift, above, lower, upper = _place(operand)
+        shift, above, lower, upper = _fork_of(operand)
         forks = self._forks[shift]
         fork = forks[above]
         fork.by_lower.discard(lower, held)
@@ -62,7 +62,7 @@ class RangeTable(Table[Range, EntryT]):
                 del self._forks[shift]
 
     def size(self, operand: Range) -> int:
-        shift, above, _, _ = _place(operand)
+        shift, above, _, _ = _fork_of(operand)
         fork = self._forks.get(shift, {}).get(above)
         return 0 if fork is None else len(fork.by_lower)  # they overlap, all of them
 
@@ -100,7 +100,7 @@ class _SortedSets(Generic[EntryT]):
     __slots__ = ("_blocks", "_highest", "_sets")
 
     # Moving so few keys takes less time than finding the place; twice as many are split.
-    _BLOCK: Final = 512
+    _BLOCK = 512
 
     def __init__(self) -> None:
         self._sets: dict[int, dict[EntryT, None]] = {}
@@ -128,7 +128,7 @@ class _SortedSets(Generic[EntryT]):
             self._delete(key)
 
     def up_to(self, key: int) -> list[EntryT]:
-        """Return the entries of all keys up to `key`, itself included."""
+        """Return the entries of all keys up to ``key``, itself included."""
         found: list[EntryT] = []
         if not self._blocks or self._blocks[0][0] > key:  # so it is for most forks of a number
             return found
@@ -164,7 +164,7 @@ class _SortedSets(Generic[EntryT]):
             del self._blocks[at], self._highest[at]
 
 
-def _place(operand: Range) -> tuple[int, int, int, int]:
+def _fork_of(operand: Range) -> tuple[int, int, int, int]:
     """Return the fork of a range (the bits it spans, and those above), and the keys of its ends."""
     lower = _rank(-inf if operand.lower is None else operand.lower)
     upper = _rank(inf if operand.upper is None else operand.upper)
@@ -172,9 +172,9 @@ def _place(operand: Range) -> tuple[int, int, int, int]:
     return shift, upper >> shift, lower, upper
 
 
-_pack: Final = struct.Struct("<d").pack
-_unpack: Final = struct.Struct("<q").unpack
-_SIGN: Final = 1 << 63
+_pack = struct.Struct("<d").pack
+_unpack = struct.Struct("<q").unpack
+_SIGN = 1 << 63
 
 
 def _rank(number: Number) -> int:

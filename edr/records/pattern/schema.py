@@ -1,21 +1,21 @@
 """The JSON Schema of body patterns: for editors, forms, and those who store bindings.
 
-It is as strict as a schema can be. What it cannot say, `Pattern` checks: the order of two bounds,
+It is as strict as a schema can be. What it cannot say, ``Pattern`` checks: the order of two bounds,
 a field inside and outside of one ``$or``, addresses, and the limits on a whole pattern.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 from edr.records.pattern.limits import MAX_AFFIX, MAX_ELEMENTS, MAX_WILDCARDS
 from edr.records.pattern.tree import OR
 
-_PREFIX: Final = "edr_pattern_"
+_PREFIX = "edr_pattern_"
 
 
 def pattern_json_schema(definitions: str = "#/$defs/") -> dict[str, Any]:
-    """Return a JSON Schema (2020-12) of the documents that `Pattern` accepts; a new one each time.
+    """Return a JSON Schema (2020-12) of what ``Pattern`` accepts; a new one each time.
 
     Each accepted document is valid against it. The reverse does not hold, as said above.
 

@@ -2,7 +2,7 @@
 
 A dict for what is equal to something, a dict probed once per length in use for prefixes and
 suffixes, one probed per mask for address blocks, and literal pieces for wildcards. Numbers and
-literals need no more than `Table` itself; ranges have a file of their own.
+literals need no more than ``Table`` itself; ranges have a file of their own.
 
 Invariants:
 
@@ -14,14 +14,10 @@ Invariants:
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Generic, TypeAlias, TypeVar
 
-from edr.records.pattern.values import Wildcard, address_of, fold
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-
-    from edr.records.pattern.values import Network
+from edr.records.pattern.values import Network, Wildcard, address_of, fold
 
 OperandT = TypeVar("OperandT")
 EntryT = TypeVar("EntryT")
@@ -64,10 +60,10 @@ class Table(Generic[OperandT, EntryT]):
         return len(self.postings.get(operand, ()))
 
     def link(self, operand: OperandT) -> None:
-        """Make a new operand known to `probe`; a dict look-up needs no more than the dict."""
+        """Make a new operand known to ``probe``; a dict look-up needs no more than the dict."""
 
     def unlink(self, operand: OperandT) -> None:
-        """Undo `link`."""
+        """Undo ``link``."""
 
 
 class FoldedTable(Table[str, EntryT]):
@@ -113,12 +109,12 @@ class AffixTable(Table[str, EntryT]):
 
 
 def beginning(text: str, length: int) -> str:
-    """Return the first characters of `text`, which has as many."""
+    """Return the first characters of ``text``, which has as many."""
     return text[:length]
 
 
 def ending(text: str, length: int) -> str:
-    """Return the last characters of `text`, which has as many."""
+    """Return the last characters of ``text``, which has as many."""
     return text[len(text) - length :]
 
 
@@ -129,7 +125,7 @@ class PieceTable(Table[str, EntryT]):
 
     # Up to so many literals are sought one by one, which takes one fast scan of the string each;
     # more of them by looking up every stretch of it, a Python step per character.
-    _FEW: Final = 64
+    _FEW = 64
 
     def __init__(self) -> None:
         super().__init__()
@@ -182,7 +178,7 @@ class WildcardTable(Table[Wildcard, EntryT]):
     __slots__ = ("_beginnings", "_chosen", "_endings", "_pieces")
 
     # Literals in the middle are cut to such lengths, so that few lengths are in use.
-    _PIECE_LENGTHS: Final = (8, 4, 2, 1)
+    _PIECE_LENGTHS = (8, 4, 2, 1)
 
     def __init__(self) -> None:
         super().__init__()
@@ -246,18 +242,18 @@ class NetworkTable(Table["Network", EntryT]):
         self.probe: Probe[EntryT] = self._probe
 
     def link(self, operand: Network) -> None:
-        mask, bits = self._place(operand)
+        mask, bits = self._bits_of(operand)
         self._blocks.setdefault(mask, {})[bits] = operand
 
     def unlink(self, operand: Network) -> None:
-        mask, bits = self._place(operand)
+        mask, bits = self._bits_of(operand)
         blocks = self._blocks[mask]
         del blocks[bits]
         if not blocks:
             del self._blocks[mask]
 
     @staticmethod
-    def _place(network: Network) -> tuple[tuple[int, int], int]:
+    def _bits_of(network: Network) -> tuple[tuple[int, int], int]:
         host_bits = network.max_prefixlen - network.prefixlen
         return (network.version, host_bits), int(network.network_address) >> host_bits
 

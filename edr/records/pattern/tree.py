@@ -1,28 +1,26 @@
 """The tree that a body pattern is: leaves and objects, and how each tests what a body has there.
 
-`Leaf` and `Fields` are data; `test` compiles one to a closure, which runs several times as fast
-as a walk over the tree. The meaning is told in `language`.
+``Leaf`` and ``Fields`` are data; ``test`` compiles one to a closure, which runs several times as
+fast as a walk over the tree. The meaning is told in ``language``.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from edr.records.pattern.values import Values
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-OR: Final = "$or"
+OR = "$or"
 """The reserved field: an array of objects, one of which must match. No body field of that name
 can be asked for."""
 
 
 class Absent(Enum):
-    """The type of `ABSENT`. An enum, so that a copied or pickled one is still the same object."""
+    """The type of ``ABSENT``. An enum, so that a copied or pickled one is still the same object."""
 
     ABSENT = "absent"
 
@@ -30,7 +28,7 @@ class Absent(Enum):
         return "ABSENT"
 
 
-ABSENT: Final = Absent.ABSENT
+ABSENT: Final = Absent.ABSENT  # final, so that ``is ABSENT`` narrows a type
 """What stands for the value of a field that is not there."""
 
 
@@ -40,10 +38,10 @@ class Leaf:
 
     Attributes:
         values: What the elements describe that name values.
-        exceptions: For each `anything-but`, what it excepts. A value matches that is outside of
+        exceptions: For each ``anything-but``, what it excepts. A value matches that is outside of
             one of them; two of them are not one of both.
-        present: Whether any value will do, as ``{"exists": true}`` asks.
-        absent: Whether no value will do, as ``{"exists": false}`` asks.
+        present: Whether it accepts whatever value is there, as ``{"exists": true}`` asks.
+        absent: Whether it accepts that no value is there, as ``{"exists": false}`` asks.
         text: The elements as JSON; equal for equal ones, whatever the spelling of their numbers.
     """
 
@@ -54,7 +52,7 @@ class Leaf:
     text: str
 
     def test(self) -> Callable[[object], bool]:
-        """Return the test of the value of a field: any JSON value, or `ABSENT`.
+        """Return the test of the value of a field: any JSON value, or ``ABSENT``.
 
         An array stands for its elements, and an array in it for its own: one that matches is
         enough. An object is no value, neither alone nor in an array.
@@ -92,7 +90,7 @@ class Leaf:
     def _test(
         self, of_one_type: Callable[[Values], Callable[..., bool]]
     ) -> Callable[[object], bool]:
-        """Return the test of the values of one type, for which `of_one_type` tests a set."""
+        """Return the test of the values of one type, for which ``of_one_type`` tests a set."""
         if self.present:
             return _always
         accepted = of_one_type(self.values)
@@ -169,7 +167,7 @@ def sorted_fields(node: Fields) -> list[tuple[str, Leaf | Fields]]:
 
 
 def test_below(child: Leaf | Fields) -> Callable[[object], bool]:
-    """Return the test of what is at a field: any JSON value, or `ABSENT`."""
+    """Return the test of what is at a field: any JSON value, or ``ABSENT``."""
     if isinstance(child, Leaf):
         return child.test()
     test = child.test()
@@ -193,7 +191,7 @@ def test_below(child: Leaf | Fields) -> Callable[[object], bool]:
 
 
 def flat(array: list[object]) -> Iterator[object]:
-    """Yield the elements of `array`, those of an array in it in that array's place."""
+    """Yield the elements of ``array``, those of an array in it in that array's place."""
     # A stack instead of recursion, which would hand each element up through every level.
     stack = [iter(array)]
     while stack:

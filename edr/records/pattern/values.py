@@ -4,9 +4,9 @@ A leaf is a list of elements, any of which may match. Read one by one they would
 10,000 elements cost 10,000 tests for each value of a body, so a leaf is kept as *sets by kind*:
 all its exact strings, all its prefixes, all its numbers. A value is looked up in the sets of its
 own type. Three kinds fit no table and are tried one by one: numeric ranges, wildcards and
-`anything-but`; their number in a pattern is limited for that reason (`pattern.MAX_TRIED`).
+``anything-but``; their number in a pattern is limited for that reason (``pattern.MAX_TRIED``).
 
-The same sets serve twice: `language` compiles them to tests, `index` to postings.
+The same sets serve twice: ``language`` compiles them to tests, ``index`` to postings.
 
 Invariants:
 
@@ -19,13 +19,11 @@ from __future__ import annotations
 
 import ipaddress
 from bisect import bisect_right
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from operator import ge, gt, le, lt
-from typing import TYPE_CHECKING, Final, TypeAlias
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+from typing import TypeAlias
 
 Number: TypeAlias = int | float
 Scalar: TypeAlias = str | int | float | bool | None
@@ -33,11 +31,11 @@ Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 # "ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255", the longest text of an address. A longer string
 # is none, which spares its parsing.
-_LONGEST_ADDRESS: Final = 45
+_LONGEST_ADDRESS = 45
 
 
 def fold(text: str) -> str:
-    """Return `text` with each character's case removed, and its length kept.
+    """Return ``text`` with each character's case removed, and its length kept.
 
     This is Unicode's *simple* case folding: one character becomes one character. A character
     whose full folding is longer is only lowered (``ẞ`` is ``ß``, and neither is ``ss``), and one
@@ -132,7 +130,7 @@ class Range:
 class Values:
     """A set of scalars, as the elements of a leaf describe it. Each attribute adds to the set.
 
-    The `folded` attributes hold foldings: they are compared with the folding of a value.
+    The ``folded`` attributes hold foldings: they are compared with the folding of a value.
     """
 
     strings: frozenset[str] = frozenset()
@@ -176,7 +174,7 @@ class Values:
 
 
 def address_of(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """Return the IP address that `text` is, None when it is none.
+    """Return the IP address that ``text`` is, None when it is none.
 
     An IPv6 address with a zone (``fe80::1%eth0``) is none: blocks know no zones.
     """
