@@ -7,10 +7,16 @@ in an emitter: it is logged, counted, and handed to ``on_error``.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
+
+
+_MOST_FAULTS = 10
+"""Faults of one document that are told beside the first; a hostile one has a million."""
 
 
 class EdrError(Exception):
@@ -38,7 +44,10 @@ class _Invalid(EdrError, ValueError):  # noqa: N818 - the root of two names that
         """Translate pydantic's error: the first fault as ``path``, the others in the text."""
         faults = [cls._fault(details) for details in error.errors(include_url=False)]
         first, *others = faults
-        reason = "; ".join([first.reason, *map(str, others)])
+        told = [first.reason, *map(str, others[:_MOST_FAULTS])]
+        if len(others) > _MOST_FAULTS:
+            told.append(f"and {len(others) - _MOST_FAULTS:,} more")
+        reason = "; ".join(told)
         return cls(reason, first.path)
 
     @classmethod
@@ -130,14 +139,41 @@ _KINDS: tuple[tuple[type | tuple[type, ...], str], ...] = (
 )
 
 
+def shown(value: object, longest: int = 60) -> str:
+    """Return the ``repr`` of a value, cut where nobody would read on."""
+    if isinstance(value, (str, bytes)):
+        value = value[: longest + 1]  # its repr could be as long as a message must not be
+    text = repr(value)
+    return text if len(text) <= longest + 2 else f"{text[:longest]}…"
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return ``; did you mean 'severity'?`` for the known word that is nearest, or nothing."""
+    by_spelling = {each.replace("_", "-"): each for each in known}
+    nearest = get_close_matches(word[:60].replace("_", "-"), by_spelling, n=1)
+    return f"; did you mean {by_spelling[nearest[0]]!r}?" if nearest else ""
+
+
 def join_path(*parts: str | int) -> str:
-    """Write a path as a reader would: ``body.calls[3].at``, ``body["a.b"]``."""
-    path = ""
-    for part in parts:
-        if isinstance(part, int):
-            path += f"[{part}]"
-        elif not part.isidentifier():
-            path += f"[{part!r}]" if '"' in part else f'["{part}"]'
-        else:
-            path += f".{part}" if path else part
-    return path
+    """Write a path as a reader would: ``body.calls[3].at``, ``body["a.b"]``.
+
+    What nobody would read is left out, with a ``…`` in its place: the ends of long names, the
+    middle of long paths.
+    """
+    steps = [_step(part) for part in parts]
+    if len(steps) > _MOST_STEPS:
+        steps[_MOST_STEPS // 2 : -_MOST_STEPS // 2] = ["…"]
+    return "".join(steps).removeprefix(".")
+
+
+def _step(part: str | int) -> str:
+    if isinstance(part, int):
+        return f"[{part}]"
+    if part.isidentifier() and len(part) <= _LONGEST_STEP:
+        return f".{part}"
+    text = part if len(part) <= _LONGEST_STEP else f"{part[:_LONGEST_STEP]}…"
+    return f"[{text!r}]" if '"' in text else f'["{text}"]'
+
+
+_MOST_STEPS = 24
+_LONGEST_STEP = 80

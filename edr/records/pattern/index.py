@@ -46,13 +46,16 @@ each kind of element asked for there; for each candidate, its other conditions, 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
-from typing import Any, Generic, TypeAlias
+from typing import Any, Generic
 
+from edr.records.pattern.arrays import SHORT, Seen, contents_of
 from edr.records.pattern.language import Pattern
 from edr.records.pattern.nodes import Access, Condition, Conjunction, Entry, FieldNode, Node, ValueT
 from edr.records.pattern.plan import AccessPlan, plan
-from edr.records.pattern.tree import ABSENT, Fields, flat
+from edr.records.pattern.tables import compact
+from edr.records.pattern.tree import ABSENT, Fields
 
 
 class PatternIndex(Generic[ValueT]):
@@ -74,11 +77,16 @@ class PatternIndex(Generic[ValueT]):
         return self._size
 
     def add(self, pattern: Pattern, value: ValueT) -> None:
-        """Add a value under a pattern. A pair that is there already stays there once."""
+        """Add a value under a pattern. A pair that is there already stays there once.
+
+        Raises:
+            TypeError: the value is not hashable; nothing has changed.
+        """
+        hash(value)
         entry = self._entries.get(pattern)
         if entry is None:
             entry = self._entries[pattern] = Entry()
-            for access in plan(pattern.root, self._root).accesses:
+            for access in plan(pattern.merged, self._root).accesses:
                 entry.conjunctions.append(self._insert(access, entry))
         if value not in entry.values:
             entry.values[value] = None
@@ -95,8 +103,11 @@ class PatternIndex(Generic[ValueT]):
         self._size -= 1
         if not entry.values:
             del self._entries[pattern]
+            compact(self._entries)
             for conjunction in entry.conjunctions:
                 self._delete(conjunction)
+        else:
+            compact(entry.values)
 
     def match(self, body: dict[str, object]) -> list[ValueT]:
         """Return the values of all patterns that a body matches, each once, in no promised order.
@@ -104,8 +115,9 @@ class PatternIndex(Generic[ValueT]):
         Args:
             body: As for ``Pattern.matches``.
         """
-        entries: _Entries = {}
-        _visit(self._root, body, [], entries)
+        match = _Match()
+        _visit(self._root, body, match)
+        entries = match.entries
         if len(entries) == 1:
             (entry,) = entries
             return list(entry.values)
@@ -123,40 +135,48 @@ class PatternIndex(Generic[ValueT]):
             condition.uses -= 1
             if not condition.uses:
                 del self._conditions[condition.text]
+                compact(self._conditions)
         access = conjunction.access
         del access.conjunctions[conjunction]
-        if not access.conjunctions:
+        if access.conjunctions:
+            compact(access.conjunctions)
+        else:
             self._root.forget(conjunction.path, access)
 
     def _intern(self, fields: Fields) -> Condition:
         text = fields.text()
         condition = self._conditions.get(text)
         if condition is None:
-            condition = self._conditions[text] = Condition(text, fields.test())
+            condition = self._conditions[text] = Condition(text, fields)
         condition.uses += 1
         return condition
 
 
-_Scope: TypeAlias = tuple[dict[str, object], dict[Condition, bool]]
-"""An object of the body, with the verdicts of the conditions that it was tested for."""
+class _Match:
+    """One match on its way.
 
-_Entries: TypeAlias = dict[Entry[Any], None]
-
-
-# The next functions are the hot path. They pass on what an object would hold in attributes, and the
-# first has the look-up of a scalar in its own loop: a call costs as much as the look-up itself.
-
-
-def _visit(node: Node, body: dict[str, object], scopes: list[_Scope], entries: _Entries) -> None:
-    """Look an object up in the fields below a node.
-
-    Args:
-        node: The node of the tree that the object is at.
-        body: The object.
-        scopes: The objects that it is in; the same when this returns.
-        entries: Where what is found is added.
+    Attributes:
+        scopes: The objects that the visited one is in, itself the last, each with the verdicts of
+            the conditions that it was tested for.
+        entries: What is found.
+        seen: What was seen of the body's arrays.
     """
-    scopes.append((body, {}))
+
+    __slots__ = ("entries", "scopes", "seen")
+
+    def __init__(self) -> None:
+        self.scopes: list[tuple[dict[str, object], dict[Condition, bool]]] = []
+        self.entries: dict[Entry[Any], None] = {}
+        self.seen: Seen = {}
+
+
+# The next functions are the hot path. The first has the look-up of a scalar in its own loop: a call
+# costs as much as the look-up itself.
+
+
+def _visit(node: Node, body: dict[str, object], match: _Match) -> None:
+    """Look an object up in the fields below a node."""
+    match.scopes.append((body, {}))
     children = node.children
     for name in body if len(body) < len(children) else children:
         value = body.get(name, ABSENT)
@@ -167,41 +187,113 @@ def _visit(node: Node, body: dict[str, object], scopes: list[_Scope], entries: _
             continue
         probe = field.probes.get(type(value))
         if probe is None:
-            _visit_composite(field, value, scopes, entries)
+            _visit_composite(field, value, match)
             continue
         accesses = probe(value)
         if accesses:
-            _try(accesses, scopes, entries)
+            _try(accesses, match)
         if field.below.absences:
-            _visit(field.below, {}, scopes, entries)
+            _visit(field.below, {}, match)
     for name, field in node.absences.items():
         if name not in body:
-            _visit_composite(field, ABSENT, scopes, entries)
-    scopes.pop()
+            _visit_composite(field, ABSENT, match)
+    match.scopes.pop()
 
 
-def _visit_composite(
-    field: FieldNode, value: object, scopes: list[_Scope], entries: _Entries
-) -> None:
+def _visit_composite(field: FieldNode, value: object, match: _Match) -> None:
     """Look up what is no scalar at a field: an object, an array, or ``ABSENT``."""
     below = field.below
     if isinstance(value, list):
-        _try(_accesses_of_array(field, value), scopes, entries)
-        if below.children:
-            for each in _objects_of_array(value):
-                _visit(below, each, scopes, entries)
+        _visit_array(field, value, match)
         return
     if field.absent:
-        _try(field.absent, scopes, entries)
+        _try(field.absent, match)
     if isinstance(value, dict):
         if below.children:
-            _visit(below, value, scopes, entries)
+            _visit(below, value, match)
     elif below.absences:
-        _visit(below, {}, scopes, entries)
+        _visit(below, {}, match)
 
 
-def _try(accesses: Iterable[Access], scopes: list[_Scope], entries: _Entries) -> None:
+def _visit_array(field: FieldNode, array: list[object], match: _Match) -> None:
+    contents = contents_of(array, match.seen)
+    if field.accesses:
+        _try(field.postings.probe_contents(contents), match)
+    below = field.below
+    if below.children:
+        # All empty objects are alike, and where there is no object, its fields are absent.
+        if contents.with_empty and below.absences:
+            _visit(below, {}, match)
+        if len(contents.objects) > SHORT:
+            _visit_many(below, contents.objects, match)
+        else:
+            for each in contents.objects:
+                _visit(below, each, match)
+
+
+def _visit_many(node: Node, objects: list[dict[str, Any]], match: _Match) -> None:
+    """Look many objects up in the fields below a node; none is empty.
+
+    What each is found by is gathered first: the conditions besides are tested for all objects of
+    one access at once, and a scope is made for none.
+    """
+    found: defaultdict[Access, list[dict[str, Any]]] = defaultdict(list)
+    children = node.children
+    for each in objects:
+        for name in each if len(each) < len(children) else children:
+            field = children.get(name)
+            if field is None or (value := each.get(name, ABSENT)) is ABSENT:
+                continue
+            probe = field.probes.get(type(value))
+            if probe is None or field.below.absences:
+                _visit_within(field, each, value, match)
+                continue
+            for access in probe(value) or ():
+                found[access].append(each)
+    for name, field in node.absences.items():
+        for each in objects:
+            if name not in each:
+                _visit_within(field, each, ABSENT, match)
+    for access, satisfying in found.items():
+        _try_many(access, satisfying, match)
+
+
+def _visit_within(field: FieldNode, body: dict[str, Any], value: object, match: _Match) -> None:
+    """Look up a field of one of many objects."""
+    match.scopes.append((body, {}))
+    probe = field.probes.get(type(value))
+    if probe is None:
+        _visit_composite(field, value, match)
+    else:
+        _try(probe(value) or (), match)
+        if field.below.absences:
+            _visit(field.below, {}, match)
+    match.scopes.pop()
+
+
+def _try_many(access: Access, objects: list[dict[str, Any]], match: _Match) -> None:
+    """Do as ``_try`` for several objects that satisfy an access."""
+    for conjunction in access.conjunctions:
+        if conjunction.entry not in match.entries and _holds(conjunction.above, match):
+            here = conjunction.here
+            if here is None or here.test_of_some(objects, match.seen):
+                match.entries[conjunction.entry] = None
+
+
+def _holds(others: tuple[tuple[int, Condition], ...], match: _Match) -> bool:
+    for depth, condition in others:
+        body, verdicts = match.scopes[depth]
+        verdict = verdicts.get(condition)
+        if verdict is None:
+            verdict = verdicts[condition] = condition.test(body, match.seen)
+        if not verdict:
+            return False
+    return True
+
+
+def _try(accesses: Iterable[Access], match: _Match) -> None:
     """Add the entries of those conjunctions whose other conditions hold, too."""
+    scopes, entries = match.scopes, match.entries
     for access in accesses:
         for conjunction in access.conjunctions:
             if conjunction.entry in entries:
@@ -210,27 +302,8 @@ def _try(accesses: Iterable[Access], scopes: list[_Scope], entries: _Entries) ->
                 body, verdicts = scopes[depth]
                 verdict = verdicts.get(condition)
                 if verdict is None:
-                    verdict = verdicts[condition] = condition.test(body)
+                    verdict = verdicts[condition] = condition.test(body, match.seen)
                 if not verdict:
                     break
             else:
                 entries[conjunction.entry] = None
-
-
-def _accesses_of_array(field: FieldNode, array: list[object]) -> Iterable[Access]:
-    """Return the accesses that some element of an array satisfies, each once."""
-    found: dict[Access, None] = {}
-    empty = True
-    for element in flat(array):
-        probe = field.probes.get(type(element))
-        if probe is not None:
-            empty = False
-            found.update(dict.fromkeys(probe(element) or ()))
-    return field.absent if empty else found
-
-
-def _objects_of_array(array: list[object]) -> Iterable[dict[str, object]]:
-    """Return the objects of an array; an empty one for all that are, and where there is none."""
-    objects = [element for element in flat(array) if isinstance(element, dict)]
-    filled = [each for each in objects if each]
-    return filled if filled and len(filled) == len(objects) else [*filled, {}]

@@ -43,9 +43,10 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from edr.errors import join_path
+from edr.records.pattern.limits import DEFAULT_LIMITS, Limits
 from edr.records.pattern.operands import Path
 from edr.records.pattern.parser import parse
-from edr.records.pattern.tree import ABSENT, Fields, Leaf, names_in, test_below
+from edr.records.pattern.tree import ABSENT, Fields, Leaf, Test, names_in, test_below
 
 _MAX_EXPLAINED = 100
 """Objects in arrays that an explanation looks at: a person will read about one of them."""
@@ -79,28 +80,35 @@ class Pattern:
     the spelling of numbers. It pickles, and a copy of it is itself.
     """
 
-    __slots__ = ("_key", "_test", "_text", "root")
+    __slots__ = ("_key", "_test", "_text", "limits", "merged", "root")
 
     root: Fields
-    """The pattern as parsed; for ``index``."""
+    """The pattern as parsed."""
+    merged: Fields
+    """The same, with what members of ``$or`` ask of one field alone as one; for ``index``."""
+    limits: Limits
+    """The limits that it was checked by."""
     _key: str
-    _test: Callable[[Any], bool] | None
+    _test: Test | None
     _text: str
 
-    def __init__(self, document: object) -> None:
+    def __init__(self, document: object, *, limits: Limits = DEFAULT_LIMITS) -> None:
         """Parse and check a pattern.
 
         Args:
             document: The pattern as JSON values; copied, so later changes to it are not seen.
                 A tuple counts as an array.
+            limits: What the pattern may ask.
 
         Raises:
             InvalidBinding: it is no pattern, or exceeds a limit; ``path`` says where
-                (``body.queue.id[0].numeric[1]``), and the reason of a limit names its constant.
+                (``body.queue.id[0].numeric[1]``), and the reason of a limit names it.
         """
-        root = parse(document)
+        root, simple = parse(document, limits)
         set_once = super().__setattr__
         set_once("root", root)
+        set_once("merged", simple)
+        set_once("limits", limits)
         set_once("_text", json.dumps(document))
         set_once("_key", root.text())
         set_once("_test", None)
@@ -118,14 +126,13 @@ class Pattern:
             body: JSON values of the plain types, where a subclass of ``dict`` or ``list`` will
                 do; no NaN and no infinity. Not changed.
         """
-        test: Callable[[Any], bool] | None = self._test
+        test: Test | None = self._test
         if test is None:
             # Compiled at the first match: the index holds many patterns that it never needs to
             # test as a whole. Two threads that race here set equal tests.
-            compiled: Callable[[Any], bool] = self.root.test()
-            super().__setattr__("_test", compiled)
-            return compiled(body)
-        return test(body)
+            test = self.merged.test()
+            super().__setattr__("_test", test)
+        return test(body, {})
 
     def explain(self, body: Mapping[str, Any]) -> tuple[Mismatch, ...]:
         """Return why a body does not match, in the order of the pattern; nothing if it does.
@@ -147,8 +154,8 @@ class Pattern:
     def __repr__(self) -> str:
         return f"Pattern({self.document!r})"
 
-    def __reduce__(self) -> tuple[type[Pattern], tuple[dict[str, object]]]:
-        return Pattern, (self.document,)
+    def __reduce__(self) -> tuple[Callable[..., Pattern], tuple[dict[str, object], Limits]]:
+        return _restored, (self.document, self.limits)
 
     def __copy__(self) -> Pattern:
         return self
@@ -165,11 +172,15 @@ class Pattern:
         raise AttributeError(msg)
 
 
+def _restored(document: dict[str, object], limits: Limits) -> Pattern:
+    return Pattern(document, limits=limits)
+
+
 class _Explainer:
     """Collects the reasons why one body does not match."""
 
     def __init__(self) -> None:
-        self._tests: dict[int, Callable[[object], bool]] = {}  # by identity of the part
+        self._tests: dict[int, Test] = {}  # by identity of the part
         self._objects_left = _MAX_EXPLAINED
 
     def mismatches(self, node: Fields, body: dict[str, object], path: Path) -> Iterator[Mismatch]:
@@ -205,7 +216,7 @@ class _Explainer:
         test = self._tests.get(id(part))
         if test is None:
             test = self._tests[id(part)] = test_below(part)
-        return test(value)
+        return test(value, {})
 
 
 def _objects(value: object, path: Path) -> Iterator[tuple[Path, dict[str, object]]]:

@@ -1,38 +1,72 @@
-"""The limits of a body pattern, each with its reason.
+"""The limits of a body pattern: what may be asked, so that no pattern can hurt those beside it.
 
-Together they make a match at most linear in the size of the body, times a constant that they
-bound.
+Bindings are data. They come from files, brokers and browsers, and one match is one hold of the
+event loop. So a pattern is measured when it is read, and what is refused is refused there.
+
+Two things can grow: the pattern and the body. What a pattern *holds* (fields, elements,
+characters) bounds its memory and the time of reading it, of adding it to an index, and of a match
+with a small body. What it *asks of one value* (``Limits.work``) is what a large body multiplies,
+and is counted field by field, as the values of different fields are different parts of the body.
 """
 
 from __future__ import annotations
 
-MAX_DEPTH = 128
-"""Objects within each other, members of ``$or`` included. No body nests deeper, and parsing and
-testing recurse."""
+from dataclasses import dataclass
+from typing import Self
 
-MAX_ELEMENTS = 10_000
-"""Elements of one leaf, or of one list in it. They are looked up in tables, so this bounds memory
-and the time of parsing (some 10 ms), not that of matching."""
 
-MAX_FIELDS = 128
-"""Leaves of a pattern. Each object in an array of a body is tested for each of them, so it is a
-factor of the cost. The 2 KiB that EventBridge allows for a pattern hold hardly more."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a pattern may ask. The defaults are for bindings that colleagues write.
 
-MAX_TRIED = 16
-"""Numeric ranges, wildcards and ``anything-but`` that a pattern asks of one field, in all
-members of ``$or``. No table finds these: each is tried against each value, so it is a factor of the cost."""
+    With these, and with any that are stricter, the worst pattern and body that were found hold the
+    loop for less than 50 ms for each MiB of the body, and for less than 5 ms where it has 2 KB;
+    ``benchmarks/bench_hostile.py`` searches for them. Who raises ``work`` raises that in
+    proportion.
 
-MAX_WILDCARDS = 64
-"""``*`` in one string. A match is linear for any number of them; nobody means more."""
+    Attributes:
+        depth: Objects within each other, members of ``$or`` included. Reading and testing recurse.
+        fields: Leaves of the whole pattern. The 2 KiB that EventBridge allows for a pattern hold
+            hardly more than 128.
+        elements: Elements of one leaf, or of one list in it. They are looked up in tables, so this
+            bounds memory and the time of reading, not that of matching.
+        characters: Length of all field names and operands together.
+        affix: Characters of one prefix, suffix or wildcard. An index cuts values to these lengths.
+        work: What is asked of any one value, all members of ``$or`` together, in look-ups; see
+            ``work_of_leaf``.
+        combinations: Plain conjunctions that the ``$or`` unfold to. 1,000 is EventBridge's limit:
+            what is refused there is refused here.
+        names: Of a whole binding: its app names times its account ids.
+        bindings: Bindings of one document.
+    """
 
-MAX_AFFIX = 1_024
-"""Characters of one prefix or suffix. For each length in use, that many characters are cut from a
-value and hashed; the sum over all lengths is quadratic in the longest."""
+    depth: int = 64
+    fields: int = 128
+    elements: int = 10_000
+    characters: int = 256_000
+    affix: int = 1_024
+    work: int = 8
+    combinations: int = 1_000
+    names: int = 10_000
+    bindings: int = 10_000
 
-MAX_COMBINATIONS = 1_000
-"""Plain conjunctions that the ``$or`` of a pattern unfold to. EventBridge's limit: what is refused
-there is refused here, and nobody could say what more of them ask for."""
+    @classmethod
+    def untrusted(cls) -> Self:
+        """Return the limits for people whom you do not know: a few KB, a fraction of the work.
 
-MAX_INTEGER = 2**1_024
-"""Magnitude of an integer, exclusive. Every float is smaller, so larger bounds would tell no two
-numbers of a body apart; without a limit, the text of one could have any length."""
+        They hold for each binding. How many of them somebody may have is for you to say.
+        """
+        return cls(
+            depth=8,
+            fields=32,
+            elements=256,
+            characters=4_096,
+            affix=128,
+            work=4,
+            combinations=64,
+            names=64,
+            bindings=16,
+        )
+
+
+DEFAULT_LIMITS = Limits()

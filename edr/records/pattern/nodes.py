@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from typing import Any, Generic, TypeVar
 
+from edr.records.pattern.arrays import Seen
 from edr.records.pattern.postings import LeafPostings
-from edr.records.pattern.tree import Leaf
+from edr.records.pattern.tables import compact
+from edr.records.pattern.tree import Fields, Leaf, TestOfSome
 
 ValueT = TypeVar("ValueT", bound="Hashable")
 
@@ -24,12 +26,21 @@ class Entry(Generic[ValueT]):
 class Condition:
     """A condition on an object, one for all that ask for the same."""
 
-    __slots__ = ("test", "text", "uses")
+    __slots__ = ("_fields", "_test_of_some", "test", "text", "uses")
 
-    def __init__(self, text: str, test: Callable[[dict[str, object]], bool]) -> None:
+    def __init__(self, text: str, fields: Fields) -> None:
         self.text = text
-        self.test = test
+        self.test = fields.test()
         self.uses = 0
+        self._fields = fields
+        self._test_of_some: TestOfSome | None = None
+
+    def test_of_some(self, objects: list[dict[str, Any]], seen: Seen) -> bool:
+        """Return whether one of several objects satisfies it."""
+        test = self._test_of_some
+        if test is None:  # most conditions meet no array of many objects
+            test = self._test_of_some = self._fields.test_of_some()
+        return test(objects, seen)
 
 
 class Access:
@@ -41,16 +52,23 @@ class Access:
         self.leaf = leaf
         self.conjunctions: dict[Conjunction, None] = {}
 
+    def __len__(self) -> int:
+        """Return how many conjunctions are found by it."""
+        return len(self.conjunctions)
+
 
 class Conjunction:
     """One way to match a pattern: its access predicate, and all that is asked besides.
 
     Attributes:
         others: The other conditions, each with the scope it is about: 0 for the body, 1 for an
-            object at a field of it on the way to the access predicate, and so on.
+            object at a field of it on the way to the access predicate, and so on. Of each scope
+            but the body there is one at most.
+        here: That of the innermost scope, if there is one and it is not the body.
+        above: The others without that.
     """
 
-    __slots__ = ("access", "entry", "others", "path")
+    __slots__ = ("above", "access", "entry", "here", "others", "path")
 
     def __init__(
         self,
@@ -63,6 +81,12 @@ class Conjunction:
         self.path = path
         self.access = access
         self.others = others
+        self.here: Condition | None = None
+        self.above = others
+        innermost = len(path) - 1
+        if innermost and others and others[-1][0] == innermost:
+            self.here = others[-1][1]
+            self.above = others[:-1]
 
 
 class FieldNode:
@@ -127,8 +151,11 @@ class Node:
             field.below.forget(tuple(rest), access)
         else:
             del field.accesses[access.leaf.text]
+            compact(field.accesses)
             field.postings.discard(access.leaf, access)
-        if not field.with_absences:
-            self.absences.pop(name, None)
+        if not field.with_absences and name in self.absences:
+            del self.absences[name]
+            compact(self.absences)
         if not (field.accesses or field.below.children):
             del self.children[name]
+            compact(self.children)

@@ -1,58 +1,75 @@
 """Reads a document as a body pattern, and refuses what is none, naming the place.
 
 Reading is strict where Event Ruler guesses: ``$or`` is always the operator, never a field of that
-name; one field inside and outside of a ``$or`` is an error, where Ruler lets the later one win.
+name; one and the same field inside and outside of a ``$or`` is an error, where Ruler lets the later
+one win. What is too large is refused before it is read.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Callable
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterator
 from math import prod
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
-from edr.errors import kind_of
-from edr.records.pattern.limits import MAX_COMBINATIONS, MAX_DEPTH, MAX_FIELDS, MAX_TRIED
+from edr.errors import did_you_mean, kind_of, shown
+from edr.records.pattern.limits import Limits
 from edr.records.pattern.operands import (
     Path,
-    affix,
+    affix_of,
+    block_of,
     canonical,
     check_length,
-    comparison,
-    field_name,
+    comparison_of,
     members_of,
-    network,
-    number,
+    name_of,
+    number_of,
     only_member,
-    pieces,
     range_of,
     refuse,
     text_of,
+    wildcard_of,
 )
 from edr.records.pattern.tree import OR, Fields, Leaf
-from edr.records.pattern.values import Values, Wildcard, fold
+from edr.records.pattern.values import Values, fold
+from edr.records.pattern.work import Names, merged, work
 
 _MIN_ALTERNATIVES = 2
 
 
-def parse(document: object) -> Fields:
-    """Return the tree of a pattern.
+def parse(document: object, limits: Limits) -> tuple[Fields, Fields]:
+    """Return the tree of a pattern, as written and merged.
 
     Raises:
-        InvalidBinding: the document is no pattern.
+        InvalidBinding: the document is no pattern, or asks for more than the limits allow.
     """
-    return _Parser().fields(document, ("body",))
+    root = _Parser(limits).fields(document, ("body",))
+    simple = merged(root)
+    for names, count in work(simple).items():
+        if count > limits.work:
+            refuse(
+                ("body", *names),
+                f"asks one value for {count} look-ups, more than Limits.work = {limits.work}; "
+                "use several bindings, fewer wildcards, or affixes of fewer lengths",
+            )
+    return root, simple
 
 
 class _Parser:
     """Reads one document, and counts what the limits on a whole pattern are about."""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
         self._fields = 0
-        self._tried: Counter[Path] = Counter()  # by the names on the way
+        self._characters = 0
 
     def fields(
-        self, document: object, path: Path, depth: int = 1, outside: frozenset[str] = frozenset()
+        self,
+        document: object,
+        path: Path,
+        depth: int = 1,
+        outside: frozenset[Names] = frozenset(),
     ) -> Fields:
         """Return the object pattern that ``document`` is.
 
@@ -60,75 +77,111 @@ class _Parser:
             document: What is at ``path``.
             path: Where this is in the pattern.
             depth: How many objects of the pattern this is in, itself counted.
-            outside: The fields that are asked for outside of the ``$or`` that this is a member of.
+            outside: The leaves that are asked for outside of the ``$or`` that this is in.
         """
+        members = self._members(document, path, depth)
+        fields: list[tuple[str, Leaf | Fields]] = []
+        for name, below in members.items():
+            here = (*path, name)
+            if name == OR:
+                continue
+            if isinstance(below, dict):
+                fields.append((name, self.fields(below, here, depth + 1, outside)))
+            else:
+                fields.append((name, self._leaf(below, here, outside)))
+        alternatives: tuple[Fields, ...] = ()
+        if OR in members:
+            taken = outside.union(_leaves_in(Fields(tuple(fields)), _names(path)))
+            alternatives = self._alternatives(members[OR], (*path, OR), depth, taken)
+        node = Fields(tuple(fields), alternatives)
+        most = self._limits.combinations
+        if _combinations(node) > most:
+            refuse(path, f"unfolds to more conjunctions than Limits.combinations = {most:,}")
+        return node
+
+    def _members(self, document: object, path: Path, depth: int) -> dict[str, object]:
         if not isinstance(document, dict):
             refuse(path, f"must be an object, not {kind_of(document)}")
         if not document:
             refuse(path, "must have a field: an empty object asks for nothing")
-        if depth > MAX_DEPTH:
-            refuse(path, f"is nested deeper than MAX_DEPTH = {MAX_DEPTH} objects")
-        members = [(field_name(key, path), below) for key, below in document.items()]
-        outside_of_or = outside.union(name for name, _ in members)
-        fields: list[tuple[str, Leaf | Fields]] = []
-        alternatives: tuple[Fields, ...] = ()
-        for name, below in members:
-            here = (*path, name)
-            if name == OR:
-                alternatives = self._alternatives(below, here, depth, outside_of_or - {OR})
-            elif name in outside:
-                # Either could be meant: both, or that the one inside wins. In an array of objects
-                # the two could even hold for different ones.
-                refuse(here, f"is also asked for outside of this {OR}: ask in one place")
-            elif isinstance(below, dict):
-                fields.append((name, self.fields(below, here, depth + 1)))
-            else:
-                fields.append((name, self._leaf(below, here)))
-        node = Fields(tuple(fields), alternatives)
-        if _combinations(node) > MAX_COMBINATIONS:
-            refuse(path, f"unfolds to more than MAX_COMBINATIONS = {MAX_COMBINATIONS} conjunctions")
-        return node
+        if depth > self._limits.depth:
+            refuse(path, f"is nested deeper than Limits.depth = {self._limits.depth} objects")
+        self._check_fields(self._fields + len(document) - (OR in document), path)
+        members = {}
+        for key, below in document.items():
+            name = name_of(key, path)
+            self._count_characters(name, path)
+            members[name] = below
+        return members
 
     def _alternatives(
-        self, document: object, path: Path, depth: int, outside: frozenset[str]
+        self, document: object, path: Path, depth: int, outside: frozenset[Names]
     ) -> tuple[Fields, ...]:
         if not isinstance(document, list | tuple):
             refuse(path, f"must be an array of objects, not {kind_of(document)}")
         if len(document) < _MIN_ALTERNATIVES:
             refuse(path, f"must have two or more members, not {len(document)}")
+        self._check_fields(self._fields + len(document), path)
         return tuple(
             self.fields(member, (*path, index), depth + 1, outside)
             for index, member in enumerate(document)
         )
 
-    def _leaf(self, document: object, path: Path) -> Leaf:
+    def _leaf(self, document: object, path: Path, outside: frozenset[Names]) -> Leaf:
         if not isinstance(document, list | tuple):
-            refuse(path, f"must be an array of elements or an object, not {kind_of(document)}")
-        check_length(document, path)
+            _refuse_leaf(document, path)
+        check_length(document, path, self._limits.elements)
+        if _names(path) in outside:
+            # Either could be meant: both, or that the one inside wins.
+            refuse(path, f"is also asked for outside of this {OR}: ask in one place")
         self._fields += 1
-        if self._fields > MAX_FIELDS:
-            refuse(path, f"is one leaf more than MAX_FIELDS = {MAX_FIELDS} in a pattern")
-        elements = _Elements()
+        elements = _Elements(self._limits, self._count_characters)
         for index, element in enumerate(document):
             elements.add(element, (*path, index))
-        leaf = elements.leaf(document)
-        names = tuple(step for step in path if isinstance(step, str) and step != OR)
-        self._tried[names] += len(leaf.exceptions) + sum(
-            len(each.ranges) + len(each.wildcards) for each in (leaf.values, *leaf.exceptions)
-        )
-        if self._tried[names] > MAX_TRIED:
-            refuse(
-                path,
-                "has a numeric range, wildcard or anything-but more than "
-                f"MAX_TRIED = {MAX_TRIED} for one field",
-            )
-        return leaf
+        return elements.leaf(document)
+
+    def _check_fields(self, count: int, path: Path) -> None:
+        if count > self._limits.fields:
+            refuse(path, f"makes more leaves in all than Limits.fields = {self._limits.fields}")
+
+    def _count_characters(self, text: str, path: Path) -> None:
+        self._characters += len(text)
+        if self._characters > self._limits.characters:
+            most = self._limits.characters
+            refuse(path, f"makes more characters in all than Limits.characters = {most:,}")
+
+
+def _names(path: Path) -> Names:
+    """Return the names of fields on a path in a pattern, from the body on."""
+    return tuple(step for step in path[1:] if isinstance(step, str) and step != OR)
+
+
+def _leaves_in(node: Fields, names: Names) -> Iterator[Names]:
+    for name, child in node.fields:
+        if isinstance(child, Leaf):
+            yield (*names, name)
+        else:
+            yield from _leaves_in(child, (*names, name))
+    for alternative in node.alternatives:
+        yield from _leaves_in(alternative, names)
+
+
+def _refuse_leaf(document: object, path: Path) -> NoReturn:
+    name = path[-1]
+    if document is None or isinstance(document, bool | str | int | float):
+        element = json.dumps(document[:20] if isinstance(document, str) else document)
+        if name in OPERATORS:
+            element = json.dumps({name: json.loads(element)})
+        refuse(path, f"must be an array or an object, not {kind_of(document)}; write [{element}]")
+    refuse(path, f"must be an array of elements or an object, not {kind_of(document)}")
 
 
 class _Elements:
     """The elements of one leaf, sorted by kind as they are read."""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Limits, count: Callable[[str, Path], None]) -> None:
+        self._limits = limits
+        self._count = count
         self._sets: defaultdict[str, set[Any]] = defaultdict(set)  # by attribute of Values
         self._exceptions: list[Values] = []
         self._present = False
@@ -148,17 +201,16 @@ class _Elements:
         """Read one element."""
         if isinstance(element, dict):
             operator, operand = only_member(element, path)
-            read = self._operators.get(operator)
+            read = self.operators.get(operator)
             if read is None:
-                known = ", ".join(sorted(self._operators))
-                refuse(path, f"has the unknown operator {operator!r}; there are {known}")
+                _refuse_operator(operator, path, self.operators)
             read(self, operand, (*path, operator))
         elif isinstance(element, str):
-            self._sets["strings"].add(text_of(element, path))
+            self._sets["strings"].add(self._text(element, path))
         elif element is None or isinstance(element, bool):
             self._sets["literals"].add(element)
         elif isinstance(element, int | float):
-            self._sets["numbers"].add(number(element, path))
+            self._sets["numbers"].add(number_of(element, path))
         else:
             refuse(
                 path,
@@ -169,8 +221,18 @@ class _Elements:
     def _values(self) -> Values:
         return Values(**{kind: frozenset(members) for kind, members in self._sets.items()})
 
+    def _text(self, operand: object, path: Path) -> str:
+        text = text_of(operand, path)
+        self._count(text, path)
+        return text
+
+    def _affix(self, operand: object, path: Path) -> str:
+        text = affix_of(operand, path, self._limits.affix)
+        self._count(text, path)
+        return text
+
     def _add_exactly(self, operand: object, path: Path) -> None:
-        self._sets["strings"].add(text_of(operand, path))
+        self._sets["strings"].add(self._text(operand, path))
 
     def _add_prefix(self, operand: object, path: Path) -> None:
         self._add_affix("prefixes", operand, path)
@@ -182,20 +244,25 @@ class _Elements:
         if isinstance(operand, dict):
             operator, folded = only_member(operand, path)
             if operator != "equals-ignore-case":
-                refuse(path, f"must be a string or equals-ignore-case, not {operator!r}")
-            self._sets["folded_" + kind].add(fold(affix(folded, (*path, operator))))
+                refuse(path, f"must be a string or equals-ignore-case, not {shown(operator)}")
+            self._sets["folded_" + kind].add(fold(self._affix(folded, (*path, operator))))
         else:
-            self._sets[kind].add(affix(operand, path))
+            self._sets[kind].add(self._affix(operand, path))
 
     def _add_ignoring_case(self, operand: object, path: Path) -> None:
-        self._sets["folded"].add(fold(text_of(operand, path)))
+        self._sets["folded"].add(fold(self._text(operand, path)))
 
     def _add_wildcard(self, operand: object, path: Path) -> None:
-        literals = pieces(text_of(operand, path), path)
-        if len(literals) == 1:
-            self._sets["strings"].add(literals[0])
+        wildcard = wildcard_of(self._affix(operand, path), path)
+        first, *between, last = wildcard.pieces if len(wildcard.pieces) > 1 else ("", "", "")
+        if len(wildcard.pieces) == 1:
+            self._sets["strings"].add(wildcard.pieces[0])
+        elif not (between or last):
+            self._sets["prefixes"].add(first)
+        elif not (between or first):
+            self._sets["suffixes"].add(last)
         else:
-            self._sets["wildcards"].add(Wildcard(literals))
+            self._sets["wildcards"].add(wildcard)
 
     def _add_numeric(self, operand: object, path: Path) -> None:
         if not isinstance(operand, list | tuple):
@@ -203,7 +270,7 @@ class _Elements:
         if len(operand) not in (2, 4):
             refuse(path, "must be [operator, number], once or twice")
         bounds = [
-            (comparison(operand[at], (*path, at)), number(operand[at + 1], (*path, at + 1)))
+            (comparison_of(operand[at], (*path, at)), number_of(operand[at + 1], (*path, at + 1)))
             for at in range(0, len(operand), 2)
         ]
         if bounds[0][0] == "=" and len(bounds) == 1:
@@ -211,8 +278,8 @@ class _Elements:
         else:
             self._sets["ranges"].add(range_of(bounds, path))
 
-    def _add_network(self, operand: object, path: Path) -> None:
-        self._sets["networks"].add(network(text_of(operand, path), path))
+    def _add_block(self, operand: object, path: Path) -> None:
+        self._sets["blocks"].add(block_of(self._text(operand, path), path))
 
     def _add_exists(self, operand: object, path: Path) -> None:
         if not isinstance(operand, bool):
@@ -223,21 +290,20 @@ class _Elements:
             self._absent = True
 
     def _add_exception(self, operand: object, path: Path) -> None:
-        excepted = _Elements()
+        excepted = _Elements(self._limits, self._count)
         if isinstance(operand, dict):
             operator, strings = only_member(operand, path)
-            read = self._exceptional.get(operator)
+            read = self.exceptional.get(operator)
             if read is None:
-                known = ", ".join(sorted(self._exceptional))
-                refuse(path, f"has the unknown operator {operator!r}; there are {known}")
-            for member, at in members_of(strings, (*path, operator)):
+                _refuse_operator(operator, path, self.exceptional)
+            for member, at in members_of(strings, (*path, operator), self._limits.elements):
                 text = text_of(member, at)
                 if not text and operator in {"prefix", "suffix"}:
                     refuse(at, "must not be empty: each string begins and ends with nothing")
                 read(excepted, text, at)
         else:
             kinds = set()
-            for member, at in members_of(operand, path):
+            for member, at in members_of(operand, path, self._limits.elements):
                 if isinstance(member, dict | bool) or not isinstance(member, str | int | float):
                     refuse(at, f"must be a string or a number, not {kind_of(member)}")
                 excepted.add(member, at)
@@ -246,23 +312,78 @@ class _Elements:
                 refuse(path, "must be all strings or all numbers")
         self._exceptions.append(excepted._values())
 
-    _operators: ClassVar[dict[str, Callable[[_Elements, object, Path], None]]] = {
+    operators: ClassVar[dict[str, Callable[[_Elements, object, Path], None]]] = {
         "exactly": _add_exactly,
         "prefix": _add_prefix,
         "suffix": _add_suffix,
         "equals-ignore-case": _add_ignoring_case,
         "wildcard": _add_wildcard,
         "numeric": _add_numeric,
-        "cidr": _add_network,
+        "cidr": _add_block,
         "exists": _add_exists,
         "anything-but": _add_exception,
     }
-    _exceptional: ClassVar[dict[str, Callable[[_Elements, object, Path], None]]] = {
+    exceptional: ClassVar[dict[str, Callable[[_Elements, object, Path], None]]] = {
         "prefix": _add_prefix,
         "suffix": _add_suffix,
         "equals-ignore-case": _add_ignoring_case,
         "wildcard": _add_wildcard,
     }
+
+
+OPERATORS = frozenset(_Elements.operators)
+"""The names of the operators of elements."""
+
+_MEANT = {
+    "contains": '{"wildcard": "*text*"}',
+    "includes": '{"wildcard": "*text*"}',
+    "like": '{"wildcard": "*text*"}',
+    "regex": '{"wildcard": "begin*end"}; there are no regular expressions',
+    "regexp": '{"wildcard": "begin*end"}; there are no regular expressions',
+    "matches": '{"wildcard": "begin*end"}; there are no regular expressions',
+    "pattern": '{"wildcard": "begin*end"}; there are no regular expressions',
+    "glob": '{"wildcard": "begin*end"}',
+    "startswith": '{"prefix": "text"}',
+    "beginswith": '{"prefix": "text"}',
+    "endswith": '{"suffix": "text"}',
+    "equals": '"text" or {"exactly": "text"}',
+    "eq": '"text" or {"exactly": "text"}',
+    "is": '"text" or {"exactly": "text"}',
+    "in": 'the values themselves: ["a", "b"]',
+    "not": '{"anything-but": "text"}',
+    "ne": '{"anything-but": "text"}',
+    "notin": '{"anything-but": ["a", "b"]}',
+    "ignorecase": '{"equals-ignore-case": "text"}',
+    "iequals": '{"equals-ignore-case": "text"}',
+    "gt": '{"numeric": [">", 5]}',
+    "gte": '{"numeric": [">=", 5]}',
+    "lt": '{"numeric": ["<", 5]}',
+    "lte": '{"numeric": ["<=", 5]}',
+    "min": '{"numeric": [">=", 5]}',
+    "max": '{"numeric": ["<=", 5]}',
+    "between": '{"numeric": [">=", 1, "<=", 5]}',
+    "range": '{"numeric": [">=", 1, "<=", 5]}',
+    "ip": '{"cidr": "10.0.0.0/8"}',
+    "ipaddress": '{"cidr": "10.0.0.0/8"}',
+    "subnet": '{"cidr": "10.0.0.0/8"}',
+    "missing": '{"exists": false}',
+}
+"""What those mean who write an operator of other languages, without hyphens and the like."""
+
+
+def _refuse_operator(operator: str, path: Path, known: dict[str, Any]) -> NoReturn:
+    """Refuse an operator that there is not, with what was probably meant."""
+    *_, name, _ = path
+    if isinstance(name, str) and name.startswith("$"):
+        refuse(
+            path,
+            f"has the unknown operator {shown(operator)}; if {shown(name)} was to be one: fields "
+            f"are anded as they stand, and {OR} is the only operator beside fields",
+        )
+    word = "".join(filter(str.isalnum, operator[:40])).lower()
+    meant = f"; write {_MEANT[word]}" if word in _MEANT else did_you_mean(operator, known)
+    there_are = ", ".join(sorted(known))
+    refuse(path, f"has the unknown operator {shown(operator)}{meant}; there are {there_are}")
 
 
 def _combinations(node: Fields) -> int:

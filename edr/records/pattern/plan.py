@@ -17,7 +17,7 @@ class Cost(NamedTuple):
         tier: 0 for a leaf that names values, 1 for one that nearly any value satisfies, 2 for one
             that nothing satisfies. A longer list of a lower tier is better: the list of a
             ``type`` is met by the events of that type, that of an ``anything-but`` by all.
-        size: The length of the posting lists.
+        size: How many patterns are found by the posting lists already, roughly.
         breadth: Which kind satisfies fewer bodies, where the lists are of one length.
     """
 
@@ -52,13 +52,32 @@ def plan(fields: Fields, node: Node, depth: int = 0) -> Plan:
         plans.append(_plan_of_alternatives(fields.alternatives, node, depth))
         conditions.append(Fields((), fields.alternatives))
     best = min(range(len(plans)), key=lambda position: plans[position].cost)
-    others = tuple((depth, each) for at, each in enumerate(conditions) if at != best)
+    others = [each for at, each in enumerate(conditions) if at != best]
     if not others:
         return plans[best]
     return Plan(
         plans[best].cost,
-        [each._replace(others=others + each.others) for each in plans[best].accesses],
+        [each._replace(others=_with(each.others, depth, others)) for each in plans[best].accesses],
     )
+
+
+def _with(
+    below: tuple[tuple[int, Fields], ...], depth: int, others: list[Fields]
+) -> tuple[tuple[int, Fields], ...]:
+    """Return the conditions of an access, those of a further object added, outermost first.
+
+    What is asked of the body itself is tested once for an event, so each part is a condition, that
+    other patterns may share. An object in an array is one of many: what is asked of it is one.
+    """
+    if not depth:
+        return (*((0, each) for each in others), *below)
+    if below and below[0][0] == depth:
+        others = [*others, below[0][1]]
+        below = below[1:]
+    fields = tuple(field for each in others for field in each.fields)
+    alternatives = [each.alternatives for each in others if each.alternatives]
+    assert len(alternatives) <= 1, "where an access is in an $or, that is no condition besides"
+    return ((depth, Fields(fields, alternatives[0] if alternatives else ())), *below)
 
 
 def _plan_of_field(name: str, child: Leaf | Fields, node: Node, depth: int) -> Plan:
@@ -81,12 +100,7 @@ def _plan_of_alternatives(alternatives: Iterable[Fields], node: Node, depth: int
 
 def _cost(leaf: Leaf, field: FieldNode | None) -> Cost:
     tier = 2 if leaf.absent else 1 if is_broad(leaf) else 0
-    size = 0
-    if field is not None:
-        size = field.postings.size(leaf)
-        access = field.accesses.get(leaf.text)
-        if access is not None:
-            size += len(access.conjunctions)
+    size = 0 if field is None else field.postings.size(leaf)
     values = leaf.values
     breadth = 0
     if values.literals or any(None in (each.lower, each.upper) for each in values.ranges):
