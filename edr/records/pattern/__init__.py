@@ -1,8 +1,8 @@
 """Body patterns: bindings that look into the event.
 
 Read the modules in this order; each imports only from those before it:
-limits, values, arrays, tree, work, operands, parser, language, schema, tables, ranges, postings,
-nodes, plan, index.
+limits, values, arrays, tree, work, operands, parser, warnings, language, schema, tables, ranges,
+postings, nodes, plan, index.
 
 ``Pattern`` (language) is one pattern, and the plain statement of what it means;
 ``PatternIndex`` (index) finds the patterns that a body matches, among any number of them.
@@ -13,6 +13,7 @@ from edr.records.pattern.language import Mismatch, Pattern
 from edr.records.pattern.limits import DEFAULT_LIMITS, Limits
 from edr.records.pattern.schema import pattern_json_schema
 from edr.records.pattern.tree import ABSENT
+from edr.records.pattern.warnings import PatternWarning
 
 __all__ = [
     "ABSENT",
@@ -21,5 +22,6 @@ __all__ = [
     "Mismatch",
     "Pattern",
     "PatternIndex",
+    "PatternWarning",
     "pattern_json_schema",
 ]

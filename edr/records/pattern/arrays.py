@@ -8,12 +8,14 @@ a match, by whoever asks first, and remembered for the others (``Seen``).
 
 from __future__ import annotations
 
+from collections.abc import Iterable, KeysView
+from collections.abc import Set as AbstractSet
 from itertools import chain
 from typing import Any, TypeAlias
 
 from edr.records.pattern.values import Number
 
-SHORT = 8
+SHORT = 32
 """Up to so many elements are looked at one by one, which takes less time than to sort them."""
 
 
@@ -29,24 +31,22 @@ class Contents:
         with_empty: Whether it has an empty object, or no object.
     """
 
-    __slots__ = ("_ordered", "_strings", "literals", "numbers", "objects", "strings", "with_empty")
+    __slots__ = ("_ordered", "literals", "numbers", "objects", "strings", "with_empty")
 
     def __init__(self, array: list[object]) -> None:
-        self._strings: dict[str, None] = {}
-        self.strings = self._strings.keys()
-        self.numbers: set[Number] = set()
-        self.literals: set[bool | None] = set()
+        self.strings = _NO_STRINGS
+        self.numbers: AbstractSet[Number] = _NONE
+        self.literals: AbstractSet[bool | None] = _NONE
         self.objects: list[dict[str, Any]] = []
         self.with_empty = False
         self._ordered: list[Number] | None = None
         level: list[Any] = array
         while level:
             kinds = set(map(type, level))
-            if not kinds <= _SCALARS:
-                level = self._add_composites(level, kinds)
-                continue
-            self._add_scalars(level, kinds)
-            break
+            if kinds <= SCALARS:
+                self._add_scalars(level, kinds)
+                break
+            level = self._add_composites(level, kinds)
         self.with_empty = self.with_empty or not self.objects
 
     def __bool__(self) -> bool:
@@ -61,24 +61,25 @@ class Contents:
 
     def _add_scalars(self, scalars: list[Any], kinds: set[type]) -> None:
         if bool in kinds:
-            # True is 1 in a set, so one would hide the other.
+            # True is 1 in a dict, so one would hide the other.
             self.literals |= {each for each in scalars if each is True or each is False}
-            if kinds <= _LITERALS:
-                scalars = [each for each in scalars if each is None][:1]
-            else:
-                scalars = [each for each in scalars if each is not True and each is not False]
+            scalars = [each for each in scalars if each is not True and each is not False]
         found = dict.fromkeys(scalars)
         if None in found:
             del found[None]
-            self.literals.add(None)
+            self.literals |= {None}
         if kinds.isdisjoint(_NUMBERS):
-            self._strings.update(found)
+            strings = found
         elif str not in kinds:
-            self.numbers.update(found)
+            strings = {}
+            self.numbers |= found.keys()
         else:
             strings = {each: None for each in found if type(each) is str}
-            self._strings.update(strings)
-            self.numbers.update(found.keys() - strings.keys())
+            self.numbers |= found.keys() - strings.keys()
+        if strings:
+            self.strings = (
+                (dict.fromkeys(self.strings) | strings).keys() if self.strings else strings.keys()
+            )
 
     def _add_composites(self, level: list[Any], kinds: set[type]) -> list[Any]:
         """Add all but the arrays of a level, and return what these have in them."""
@@ -90,17 +91,30 @@ class Contents:
                 self.with_empty = self.with_empty or len(filled) < len(objects)
                 self.objects += filled
             if len(arrays) + len(objects) < len(level):
-                scalars = [each for each in level if type(each) in _SCALARS]
-                self._add_scalars(scalars, kinds & _SCALARS)
+                scalars = [each for each in level if type(each) in SCALARS]
+                self._add_scalars(scalars, kinds & SCALARS)
         return list(chain.from_iterable(arrays))
 
 
 Seen: TypeAlias = dict[int, Contents]
 """The contents of the arrays that were looked at in one match, by identity."""
 
-_SCALARS = frozenset({str, int, float, bool, type(None)})
+SCALARS = frozenset({str, int, float, bool, type(None)})
 _NUMBERS = frozenset({int, float})
-_LITERALS = frozenset({bool, type(None)})
+_NO_STRINGS: KeysView[str] = {}.keys()
+_NONE: frozenset[Any] = frozenset()
+
+
+def different(array: list[Any]) -> Iterable[Any]:
+    """Return the elements of a short array, equal ones once where that saves time."""
+    if len(array) > _VERY_SHORT:
+        kinds = set(map(type, array))
+        if bool not in kinds and kinds <= SCALARS:
+            return set(array)
+    return array
+
+
+_VERY_SHORT = 4
 
 
 def contents_of(array: list[object], seen: Seen) -> Contents:

@@ -50,7 +50,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any, Generic
 
-from edr.records.pattern.arrays import SHORT, Seen, contents_of
+from edr.records.pattern.arrays import SHORT, Contents, Seen, contents_of, different
 from edr.records.pattern.language import Pattern
 from edr.records.pattern.nodes import Access, Condition, Conjunction, Entry, FieldNode, Node, ValueT
 from edr.records.pattern.plan import AccessPlan, plan
@@ -86,7 +86,7 @@ class PatternIndex(Generic[ValueT]):
         entry = self._entries.get(pattern)
         if entry is None:
             entry = self._entries[pattern] = Entry()
-            for access in plan(pattern.merged, self._root).accesses:
+            for access in plan(pattern.merged, self._root, self._population).accesses:
                 entry.conjunctions.append(self._insert(access, entry))
         if value not in entry.values:
             entry.values[value] = None
@@ -142,6 +142,10 @@ class PatternIndex(Generic[ValueT]):
             compact(access.conjunctions)
         else:
             self._root.forget(conjunction.path, access)
+
+    def _population(self, fields: Fields) -> int:
+        condition = self._conditions.get(fields.text())
+        return 0 if condition is None else condition.uses
 
     def _intern(self, fields: Fields) -> Condition:
         text = fields.text()
@@ -216,19 +220,44 @@ def _visit_composite(field: FieldNode, value: object, match: _Match) -> None:
 
 
 def _visit_array(field: FieldNode, array: list[object], match: _Match) -> None:
-    contents = contents_of(array, match.seen)
+    if len(array) > SHORT:
+        _visit_contents(field, contents_of(array, match.seen), match)
+        return
+    found: dict[Access, None] = {}
+    empty = True
+    objects = []
+    for element in different(array):
+        probe = field.probes.get(type(element))
+        if probe is not None:
+            empty = False
+            accesses = probe(element)
+            if accesses:
+                found.update(dict.fromkeys(accesses))
+        elif isinstance(element, dict):
+            objects.append(element)
+        elif isinstance(element, list):
+            _visit_contents(field, Contents(array), match)
+            return
+    _try(field.absent if empty else found, match)
+    below = field.below
+    if below.children:
+        for each in objects or _NO_OBJECT:
+            _visit(below, each, match)
+
+
+_NO_OBJECT: list[dict[str, Any]] = [{}]
+"""What stands for the objects of an array that has none: their fields are absent."""
+
+
+def _visit_contents(field: FieldNode, contents: Contents, match: _Match) -> None:
     if field.accesses:
         _try(field.postings.probe_contents(contents), match)
     below = field.below
     if below.children:
-        # All empty objects are alike, and where there is no object, its fields are absent.
-        if contents.with_empty and below.absences:
+        if contents.with_empty and below.absences:  # all empty objects are alike
             _visit(below, {}, match)
-        if len(contents.objects) > SHORT:
+        if contents.objects:
             _visit_many(below, contents.objects, match)
-        else:
-            for each in contents.objects:
-                _visit(below, each, match)
 
 
 def _visit_many(node: Node, objects: list[dict[str, Any]], match: _Match) -> None:

@@ -29,17 +29,20 @@ that fit together on its way, so that some verdicts there depend on the order of
 Here the meaning is compositional: what an object pattern says of an object depends on nothing
 else. ``Pattern.matches`` is that meaning; ``index`` must agree with it and is tested against.
 
-Cost: a match visits the fields that the pattern names, not those that the body has. Against a
-body with arrays it is at most linear in the product of the body's size with the number of fields
-asked for and with that of the conditions on one field that no table holds. ``parser`` limits
-both. Nothing is ever backtracked.
+* What stands outside of an ``$or`` and what is inside of it are conditions of their own: in an
+  array of objects, ``{"calls": {"a": [1]}, "$or": [{"calls": {"b": [2]}}, …]}`` may be met by two
+  calls. To ask one and the same, put the ``$or`` below ``calls``.
+
+Cost: a match visits the fields that the pattern names, not those that the body has. It is at most
+linear in the product of the body's size with what the pattern asks of one field, which ``work``
+counts and ``limits`` bounds. Nothing is ever backtracked.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 from edr.errors import join_path
@@ -47,6 +50,7 @@ from edr.records.pattern.limits import DEFAULT_LIMITS, Limits
 from edr.records.pattern.operands import Path
 from edr.records.pattern.parser import parse
 from edr.records.pattern.tree import ABSENT, Fields, Leaf, Test, names_in, test_below
+from edr.records.pattern.warnings import PatternWarning, warnings_of
 
 _MAX_EXPLAINED = 100
 """Objects in arrays that an explanation looks at: a person will read about one of them."""
@@ -62,15 +66,18 @@ class Mismatch:
             ``{"$or": …}``.
         found: What the body has there, ``ABSENT`` for nothing. For ``$or`` an object with what the
             body has of the fields that its members name.
+        hint: What in the pattern was probably not meant so (``Pattern.warnings``); mostly nothing.
     """
 
     path: str
     wanted: object
     found: object
+    hint: str = ""
 
     def __str__(self) -> str:
         found = "nothing" if self.found is ABSENT else _shortened(self.found)
-        return f"{self.path}: wanted {_shortened(self.wanted)}, found {found}"
+        hint = f" (the pattern {self.hint})" if self.hint else ""
+        return f"{self.path}: wanted {_shortened(self.wanted)}, found {found}{hint}"
 
 
 class Pattern:
@@ -119,6 +126,11 @@ class Pattern:
         document: dict[str, object] = json.loads(self._text)
         return document
 
+    @property
+    def warnings(self) -> tuple[PatternWarning, ...]:
+        """What in it is legal and seldom meant, such as an operator that is a field's name."""
+        return warnings_of(self.document)
+
     def matches(self, body: Mapping[str, Any]) -> bool:
         """Return whether a body matches. This is what patterns mean; all else must agree.
 
@@ -141,7 +153,17 @@ class Pattern:
         that misses the fewest, among the first hundred. For people: it takes far longer than a
         match.
         """
-        return tuple(_Explainer().mismatches(self.root, dict(body), ("body",)))
+        mismatches = tuple(_Explainer().mismatches(self.root, dict(body), ("body",)))
+        if not mismatches:
+            return ()
+        # The pattern has no index where the body has one; a path that does is not looked for.
+        hints = {warning.path: warning.reason for warning in self.warnings}
+        hints.update(
+            (warning.path.rpartition("[")[0], warning.reason)
+            for warning in self.warnings
+            if warning.path.endswith("]")
+        )
+        return tuple(replace(each, hint=hints.get(each.path, "")) for each in mismatches)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Pattern):

@@ -45,7 +45,7 @@ class Limits:
     elements: int = 10_000
     characters: int = 256_000
     affix: int = 1_024
-    work: int = 8
+    work: int = 4
     combinations: int = 1_000
     names: int = 10_000
     bindings: int = 10_000
@@ -62,7 +62,7 @@ class Limits:
             elements=256,
             characters=4_096,
             affix=128,
-            work=4,
+            work=3,
             combinations=64,
             names=64,
             bindings=16,

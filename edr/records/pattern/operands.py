@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import re
 from math import isfinite
 from typing import NoReturn, TypeAlias
 
 from edr.errors import InvalidBinding, join_path, kind_of, shown
-from edr.records.pattern.values import Block, Number, Range, Wildcard
+from edr.records.pattern.values import Block, Number, Range, Wildcard, address_of
 from edr.records.text import is_encodable
 
 Path: TypeAlias = tuple[str | int, ...]
@@ -76,14 +75,12 @@ def range_of(bounds: list[tuple[str, Number]], path: Path) -> Range:
 def block_of(text: str, path: Path) -> Block:
     """Return a block of IP addresses; the bits of a host are masked."""
     address, _, length = text.partition("/")
-    # ip_network reads more than CIDR: addresses without a length, net masks, zones, 10.0.0.0/08.
-    if re.fullmatch("0|[1-9][0-9]{0,2}", length) and "%" not in address:
-        try:
-            network = ipaddress.ip_network(text, strict=False)
-        except ValueError:
-            pass
-        else:
-            return Block(network.network_address.packed, network.prefixlen)
+    packed = address_of(address)
+    if packed is not None and re.fullmatch("0|[1-9][0-9]{0,2}", length):
+        host_bits = 8 * len(packed) - int(length)
+        if host_bits >= 0:
+            first = int.from_bytes(packed, "big") >> host_bits << host_bits
+            return Block(first.to_bytes(len(packed), "big"), int(length))
     return refuse(path, "must be a block of IP addresses, such as 10.0.0.0/8 or 2001:db8::/32")
 
 

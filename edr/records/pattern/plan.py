@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
+from typing import NamedTuple, TypeAlias
 
 from edr.records.pattern.nodes import FieldNode, Node
 from edr.records.pattern.postings import is_broad
@@ -44,10 +44,24 @@ class Plan(NamedTuple):
 _NOWHERE = Node()
 
 
-def plan(fields: Fields, node: Node, depth: int = 0) -> Plan:
-    """Return the cheapest access predicates for an object pattern that is at ``node``."""
+Population: TypeAlias = Callable[[Fields], int]
+"""How many patterns ask for a condition on the body beside their access predicate."""
+
+
+def plan(fields: Fields, node: Node, population: Population, depth: int = 0) -> Plan:
+    """Return the cheapest access predicates for an object pattern that is at ``node``.
+
+    A list is taken for as long as it would be if all patterns that ask for its leaf were in it. By
+    those alone that are, patterns of one ``type`` would be put into its list as soon as that of
+    their thresholds is no shorter, and half of them would be met by each event.
+    """
     plans = [_plan_of_field(name, child, node, depth) for name, child in fields.fields]
     conditions = [Fields((field,)) for field in fields.fields]
+    if not depth:
+        plans = [
+            each._replace(cost=each.cost._replace(size=each.cost.size + population(condition)))
+            for each, condition in zip(plans, conditions, strict=True)
+        ]
     if fields.alternatives:
         plans.append(_plan_of_alternatives(fields.alternatives, node, depth))
         conditions.append(Fields((), fields.alternatives))
@@ -84,18 +98,22 @@ def _plan_of_field(name: str, child: Leaf | Fields, node: Node, depth: int) -> P
     field = node.children.get(name)
     if isinstance(child, Leaf):
         return Plan(_cost(child, field), [AccessPlan((name,), child, ())])
-    below = plan(child, _NOWHERE if field is None else field.below, depth + 1)
+    below = plan(child, _NOWHERE if field is None else field.below, _unknown, depth + 1)
     return Plan(below.cost, [each._replace(path=(name, *each.path)) for each in below.accesses])
 
 
 def _plan_of_alternatives(alternatives: Iterable[Fields], node: Node, depth: int) -> Plan:
-    plans = [plan(each, node, depth) for each in alternatives]
+    plans = [plan(each, node, _unknown, depth) for each in alternatives]
     cost = Cost(
         tier=max(each.cost.tier for each in plans),
         size=sum(each.cost.size for each in plans),
         breadth=max(each.cost.breadth for each in plans),
     )
     return Plan(cost, [access for each in plans for access in each.accesses])
+
+
+def _unknown(_: Fields) -> int:
+    return 0
 
 
 def _cost(leaf: Leaf, field: FieldNode | None) -> Cost:

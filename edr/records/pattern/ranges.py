@@ -67,9 +67,10 @@ class RangeTable(SoughtTable[Range, EntryT]):
                 del self._forks[shift]
 
     def size(self, operand: Range) -> int:
-        # What its ends meet: ``[0, x)`` are many at 0, ``[n, n + 1)`` are few anywhere.
-        _, _, lower, upper = _fork_of(operand)
-        return max(self._count_at(lower), self._count_at(upper))
+        # What its ends meet: ``[0, x)`` are many at 0, ``[n, n + 1)`` are few anywhere. A
+        # value meets some of those, and mostly not all: most thresholds are seldom reached.
+        ends = (operand.lower, operand.upper)
+        return sum(self._count_at(_rank(each)) for each in ends if each is not None) // 3
 
     def probe_ordered(
         self, numbers: AbstractSet[Number], ordered: list[Number]

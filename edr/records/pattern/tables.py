@@ -20,7 +20,14 @@ from collections.abc import Set as AbstractSet
 from itertools import islice
 from typing import Any, Generic, TypeAlias, TypeVar
 
-from edr.records.pattern.values import Block, Wildcard, address_of, fold, like_addresses
+from edr.records.pattern.values import (
+    Block,
+    Wildcard,
+    address_of,
+    fold,
+    like_addresses,
+    test_of_blocks,
+)
 
 OperandT = TypeVar("OperandT")
 EntryT = TypeVar("EntryT", bound=Sized)
@@ -370,7 +377,10 @@ class BlockTable(Table[Block, EntryT]):
         self._by_bits.discard(_bits(operand.first)[: 2 + operand.length], entry)
 
     def probe_all(self, values: AbstractSet[Any]) -> Iterable[EntryT]:
-        return self._by_bits.probe_all(dict.fromkeys(like_addresses(values)).keys())
+        texts: Iterable[str] = like_addresses(values)
+        if len(self.postings) <= _FEW:
+            texts = filter(test_of_blocks(self.postings.keys()), texts)
+        return self._by_bits.probe_all(dict.fromkeys(texts).keys())
 
 
 def _bits(address: bytes) -> str:

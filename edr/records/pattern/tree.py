@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, TypeAlias
 
-from edr.records.pattern.arrays import SHORT, Contents, Seen, contents_of
+from edr.records.pattern.arrays import SCALARS, SHORT, Contents, Seen, contents_of, different
 from edr.records.pattern.values import Values
 
 OR = "$or"
@@ -90,7 +90,7 @@ class Leaf:
             if len(value) > SHORT:
                 return some(contents_of(value, seen))
             empty = True
-            for element in value:
+            for element in different(value):
                 test = test_of_type(type(element))
                 if test is not None:
                     if test(element):
@@ -101,6 +101,10 @@ class Leaf:
             return absent and empty
 
         return accepts
+
+    def accepts_absence(self) -> bool:
+        """Return whether it accepts that no value is there."""
+        return self.absent
 
     def exact(self) -> frozenset[Any] | None:
         """Return the values that are all that it accepts, if they can be told by ``in`` alone."""
@@ -185,13 +189,26 @@ class Fields:
     fields: tuple[tuple[str, Leaf | Fields], ...]
     alternatives: tuple[Fields, ...] = ()
 
+    def accepts_absence(self) -> bool:
+        """Return whether an object without any field satisfies it."""
+        return all(child.accepts_absence() for _, child in self.fields) and (
+            not self.alternatives or any(each.accepts_absence() for each in self.alternatives)
+        )
+
+    def asks_one_field(self) -> bool:
+        """Return whether it asks for one field, which must be there, and nothing else."""
+        return len(self.fields) == 1 and not self.alternatives and not self.accepts_absence()
+
     def test(self) -> Test:
         """Return the test of an object."""
         # The verdict on nothing is known beforehand, and so common that it is worth no call.
-        tests = [(name, test_below(child)) for name, child in self.fields]
-        required = tuple(each for each in tests if not each[1](ABSENT, {}))
-        optional = tuple(each for each in tests if each not in required)
-        alternatives = tuple(each.test() for each in self.alternatives)
+        ordered = sorted(self.fields, key=_dearness)
+        required = tuple((n, test_below(c)) for n, c in ordered if not c.accepts_absence())
+        optional = tuple((n, test_below(c)) for n, c in ordered if c.accepts_absence())
+        by_name, others = _dispatched(self.alternatives)
+        alternatives = tuple(each.test() for each in others)
+        if by_name:
+            alternatives = (_test_of_any_field(by_name), *alternatives)
         if len(required) == 1 and not (optional or alternatives):
             return _test_of_field(*required[0])
 
@@ -219,9 +236,10 @@ class Fields:
         """
         sieves = []
         optional = []
-        for name, child in self.fields:
+        # What takes the least time goes first: most objects are gone before the others.
+        for name, child in sorted(self.fields, key=_dearness):
             test = test_below(child)
-            if test(ABSENT, {}):
+            if child.accepts_absence():
                 optional.append((name, test))
             else:
                 sieves.append(_sieve(name, child, test))
@@ -230,7 +248,13 @@ class Fields:
             sieves.append(
                 lambda objects, seen: [each for each in objects if accepts_optional(each, seen)]
             )
-        alternatives = [each.test_of_some() for each in self.alternatives]
+        by_name, others = _dispatched(self.alternatives)
+        alternatives = [each.test_of_some() for each in others]
+        if by_name:
+            any_field = _test_of_any_field(by_name)
+            alternatives.append(
+                lambda objects, seen: any(any_field(each, seen) for each in objects)
+            )
 
         def accepts(objects: list[dict[str, Any]], seen: Seen) -> bool:
             for sieve in sieves:
@@ -286,6 +310,11 @@ def _sieve(name: str, child: Leaf | Fields, test: Test) -> _Sieve:
     return sift_exact
 
 
+def _dearness(field: tuple[str, Leaf | Fields]) -> int:
+    _, child = field
+    return 2 if isinstance(child, Fields) else int(child.exact() is None)
+
+
 def _test_of_field(name: str, test: Test) -> Test:
     """Return the test of an object for one field, which is required, and nothing else."""
 
@@ -315,6 +344,39 @@ def _test_of_optional(tests: tuple[tuple[str, Test], ...]) -> Test:
     return accepts
 
 
+def _dispatched(members: tuple[Fields, ...]) -> tuple[dict[str, Test], list[Fields]]:
+    """Return the tests of the fields that members of ``$or`` ask for alone, and the other members.
+
+    They are as good as one: an object is tested for those of its own fields that are among them.
+    """
+    alone = [each for each in members if each.asks_one_field()]
+    if len(alone) < 2:  # noqa: PLR2004 - of one, the test itself is faster
+        return {}, list(members)
+    by_name: dict[str, Test] = {}
+    for member in alone:
+        ((name, child),) = member.fields
+        test, other = test_below(child), by_name.get(name)
+        by_name[name] = test if other is None else _either(test, other)
+    return by_name, [each for each in members if not each.asks_one_field()]
+
+
+def _test_of_any_field(by_name: dict[str, Test]) -> Test:
+    """Return the test of an object for one of several fields."""
+
+    def accepts(body: dict[str, object], seen: Seen) -> bool:
+        for name in body if len(body) < len(by_name) else by_name:
+            test = by_name.get(name)
+            if test is not None and name in body and test(body[name], seen):
+                return True
+        return False
+
+    return accepts
+
+
+def _either(test: Test, other: Test) -> Test:
+    return lambda value, seen: test(value, seen) or other(value, seen)
+
+
 def _both(test: Test, other: Test) -> Test:
     return lambda value, seen: test(value, seen) and other(value, seen)
 
@@ -329,17 +391,51 @@ def test_below(child: Leaf | Fields) -> Test:
     if isinstance(child, Leaf):
         return child.test()
     test = child.test()
-    test_of_some = child.test_of_some()
-    without_object = test({}, {})
+    without_object = child.accepts_absence()
+    test_of_array = _test_of_array(child, test, without_object=without_object)
 
     def accepts(value: object, seen: Seen) -> bool:
         if isinstance(value, dict):
             return test(value, seen)
-        if not isinstance(value, list):
+        return test_of_array(value, seen) if isinstance(value, list) else without_object
+
+    return accepts
+
+
+def _test_of_array(node: Fields, test: Test, *, without_object: bool) -> Test:
+    """Return the test of an array for an object in it, given that of an object and of none."""
+    some = _test_of_contents(node, without_object=without_object)
+
+    def accepts(array: list[object], seen: Seen) -> bool:
+        if len(array) > SHORT:
+            return some(contents_of(array, seen), seen)
+        if SCALARS.issuperset(map(type, array)):
             return without_object
-        contents = contents_of(value, seen)
+        none = True
+        for element in array:
+            if isinstance(element, dict):
+                if test(element, seen) if element else without_object:
+                    return True
+                none = False
+            elif isinstance(element, list):
+                return some(Contents(array), seen)
+        return none and without_object
+
+    return accepts
+
+
+def _test_of_contents(node: Fields, *, without_object: bool) -> Callable[[Contents, Seen], bool]:
+    test_of_some: TestOfSome | None = None
+
+    def accepts(contents: Contents, seen: Seen) -> bool:
+        nonlocal test_of_some
         if without_object and contents.with_empty:
             return True
+        if not contents.objects:
+            return False
+        if test_of_some is None:
+            # Not before: each object would compile what is below it twice, and that twice, too.
+            test_of_some = node.test_of_some()
         return test_of_some(contents.objects, seen)
 
     return accepts

@@ -218,7 +218,7 @@ class Values:
             tests.append(lambda texts: not folded.isdisjoint(map(fold, texts)))
         tests.extend(each.test_of_some() for each in self.wildcards)
         if self.blocks:
-            test_of_block = _test_of_blocks(self.blocks)
+            test_of_block = test_of_blocks(self.blocks)
             tests.append(lambda texts: any(map(test_of_block, like_addresses(texts))))
         return _any_of(tests)
 
@@ -253,7 +253,7 @@ class Values:
             tests.append(_folding(_any_of(folded)))
         tests.extend(each.test() for each in self.wildcards)
         if self.blocks:
-            tests.append(_test_of_blocks(self.blocks))
+            tests.append(test_of_blocks(self.blocks))
         return tests
 
 
@@ -377,7 +377,8 @@ def _test_of_ranges(ranges: Iterable[Range]) -> Callable[[Number], bool]:
     return accepts
 
 
-def _test_of_blocks(blocks: frozenset[Block]) -> Callable[[str], bool]:
+def test_of_blocks(blocks: AbstractSet[Block]) -> Callable[[str], bool]:
+    """Return the test of whether a string is an address of one of several blocks."""
     of_family = {
         size: _united((each.first, each.last) for each in blocks if len(each.first) == size)
         for size in (4, 16)

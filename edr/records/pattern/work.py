@@ -89,8 +89,12 @@ def _count(node: Fields, names: Names, counts: defaultdict[Names, int]) -> None:
             # In a field of the body itself all leaves meet one and the same array, whose values
             # are gathered, and put in order, once.
             counts[here] = max(counts[here], 1) + _scans(child)
+    # Members that ask for one field are tested for the fields that an object has, all at once.
+    alone = [each for each in node.alternatives if each.asks_one_field()]
     for alternative in node.alternatives:
         _count(alternative, names, counts)
+    if names and len(alone) > 1:
+        counts[names] -= len(alone) - 1
 
 
 def work_of_leaf(leaf: Leaf) -> int:
