@@ -160,10 +160,10 @@ def join_path(*parts: str | int) -> str:
     What nobody would read is left out, with a ``…`` in its place: the ends of long names, the
     middle of long paths.
     """
-    steps = [_step(part) for part in parts]
-    if len(steps) > _MOST_STEPS:
-        steps[_MOST_STEPS // 2 : -_MOST_STEPS // 2] = ["…"]
-    return "".join(steps).removeprefix(".")
+    path = "".join(map(_step, parts)).removeprefix(".")
+    if len(path) <= _LONGEST_PATH:
+        return path
+    return f"{path[: _LONGEST_PATH // 2]}…{path[-_LONGEST_PATH // 2 :]}"
 
 
 def _step(part: str | int) -> str:
@@ -175,5 +175,5 @@ def _step(part: str | int) -> str:
     return f"[{text!r}]" if '"' in text else f'["{text}"]'
 
 
-_MOST_STEPS = 24
+_LONGEST_PATH = 300
 _LONGEST_STEP = 80

@@ -52,10 +52,11 @@ from typing import Any, Generic
 
 from edr.records.pattern.arrays import SHORT, Contents, Seen, contents_of, different
 from edr.records.pattern.language import Pattern
+from edr.records.pattern.leaf import ABSENT
 from edr.records.pattern.nodes import Access, Condition, Conjunction, Entry, FieldNode, Node, ValueT
 from edr.records.pattern.plan import AccessPlan, plan
 from edr.records.pattern.tables import compact
-from edr.records.pattern.tree import ABSENT, Fields
+from edr.records.pattern.tree import Fields
 
 
 class PatternIndex(Generic[ValueT]):

@@ -46,10 +46,11 @@ from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 from edr.errors import join_path
+from edr.records.pattern.leaf import ABSENT, Leaf, Test
 from edr.records.pattern.limits import DEFAULT_LIMITS, Limits
 from edr.records.pattern.operands import Path
 from edr.records.pattern.parser import parse
-from edr.records.pattern.tree import ABSENT, Fields, Leaf, Test, names_in, test_below
+from edr.records.pattern.tree import Fields, names_in, test_below
 from edr.records.pattern.warnings import PatternWarning, warnings_of
 
 _MAX_EXPLAINED = 100

@@ -6,9 +6,10 @@ from collections.abc import Hashable
 from typing import Any, Generic, TypeVar
 
 from edr.records.pattern.arrays import Seen
+from edr.records.pattern.leaf import Leaf
 from edr.records.pattern.postings import LeafPostings
 from edr.records.pattern.tables import compact
-from edr.records.pattern.tree import Fields, Leaf, TestOfSome
+from edr.records.pattern.tree import Fields, TestOfSome
 
 ValueT = TypeVar("ValueT", bound="Hashable")
 

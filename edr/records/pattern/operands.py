@@ -8,7 +8,8 @@ from math import isfinite
 from typing import NoReturn, TypeAlias
 
 from edr.errors import InvalidBinding, join_path, kind_of, shown
-from edr.records.pattern.values import Block, Number, Range, Wildcard, address_of
+from edr.records.pattern.addresses import Block, address_of
+from edr.records.pattern.values import Number, Range, Wildcard
 from edr.records.text import is_encodable
 
 Path: TypeAlias = tuple[str | int, ...]

@@ -13,8 +13,10 @@ from collections.abc import Callable, Iterator
 from math import prod
 from typing import Any, ClassVar, NoReturn
 
-from edr.errors import did_you_mean, kind_of, shown
+from edr.errors import kind_of, shown
+from edr.records.pattern.leaf import OR, Leaf
 from edr.records.pattern.limits import Limits
+from edr.records.pattern.meant import refuse_operator
 from edr.records.pattern.operands import (
     Path,
     affix_of,
@@ -31,7 +33,7 @@ from edr.records.pattern.operands import (
     text_of,
     wildcard_of,
 )
-from edr.records.pattern.tree import OR, Fields, Leaf
+from edr.records.pattern.tree import Fields
 from edr.records.pattern.values import Values, fold
 from edr.records.pattern.work import Names, merged, work
 
@@ -203,7 +205,7 @@ class _Elements:
             operator, operand = only_member(element, path)
             read = self.operators.get(operator)
             if read is None:
-                _refuse_operator(operator, path, self.operators)
+                refuse_operator(operator, path, self.operators)
             read(self, operand, (*path, operator))
         elif isinstance(element, str):
             self._sets["strings"].add(self._text(element, path))
@@ -295,7 +297,7 @@ class _Elements:
             operator, strings = only_member(operand, path)
             read = self.exceptional.get(operator)
             if read is None:
-                _refuse_operator(operator, path, self.exceptional)
+                refuse_operator(operator, path, self.exceptional)
             for member, at in members_of(strings, (*path, operator), self._limits.elements):
                 text = text_of(member, at)
                 if not text and operator in {"prefix", "suffix"}:
@@ -333,57 +335,6 @@ class _Elements:
 
 OPERATORS = frozenset(_Elements.operators)
 """The names of the operators of elements."""
-
-_MEANT = {
-    "contains": '{"wildcard": "*text*"}',
-    "includes": '{"wildcard": "*text*"}',
-    "like": '{"wildcard": "*text*"}',
-    "regex": '{"wildcard": "begin*end"}; there are no regular expressions',
-    "regexp": '{"wildcard": "begin*end"}; there are no regular expressions',
-    "matches": '{"wildcard": "begin*end"}; there are no regular expressions',
-    "pattern": '{"wildcard": "begin*end"}; there are no regular expressions',
-    "glob": '{"wildcard": "begin*end"}',
-    "startswith": '{"prefix": "text"}',
-    "beginswith": '{"prefix": "text"}',
-    "endswith": '{"suffix": "text"}',
-    "equals": '"text" or {"exactly": "text"}',
-    "eq": '"text" or {"exactly": "text"}',
-    "is": '"text" or {"exactly": "text"}',
-    "in": 'the values themselves: ["a", "b"]',
-    "not": '{"anything-but": "text"}',
-    "ne": '{"anything-but": "text"}',
-    "notin": '{"anything-but": ["a", "b"]}',
-    "ignorecase": '{"equals-ignore-case": "text"}',
-    "iequals": '{"equals-ignore-case": "text"}',
-    "gt": '{"numeric": [">", 5]}',
-    "gte": '{"numeric": [">=", 5]}',
-    "lt": '{"numeric": ["<", 5]}',
-    "lte": '{"numeric": ["<=", 5]}',
-    "min": '{"numeric": [">=", 5]}',
-    "max": '{"numeric": ["<=", 5]}',
-    "between": '{"numeric": [">=", 1, "<=", 5]}',
-    "range": '{"numeric": [">=", 1, "<=", 5]}',
-    "ip": '{"cidr": "10.0.0.0/8"}',
-    "ipaddress": '{"cidr": "10.0.0.0/8"}',
-    "subnet": '{"cidr": "10.0.0.0/8"}',
-    "missing": '{"exists": false}',
-}
-"""What those mean who write an operator of other languages, without hyphens and the like."""
-
-
-def _refuse_operator(operator: str, path: Path, known: dict[str, Any]) -> NoReturn:
-    """Refuse an operator that there is not, with what was probably meant."""
-    *_, name, _ = path
-    if isinstance(name, str) and name.startswith("$"):
-        refuse(
-            path,
-            f"has the unknown operator {shown(operator)}; if {shown(name)} was to be one: fields "
-            f"are anded as they stand, and {OR} is the only operator beside fields",
-        )
-    word = "".join(filter(str.isalnum, operator[:40])).lower()
-    meant = f"; write {_MEANT[word]}" if word in _MEANT else did_you_mean(operator, known)
-    there_are = ", ".join(sorted(known))
-    refuse(path, f"has the unknown operator {shown(operator)}{meant}; there are {there_are}")
 
 
 def _combinations(node: Fields) -> int:

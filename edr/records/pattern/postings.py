@@ -18,6 +18,7 @@ from itertools import islice
 from typing import Any, Generic
 
 from edr.records.pattern.arrays import Contents
+from edr.records.pattern.leaf import Leaf, Test
 from edr.records.pattern.ranges import RangeTable
 from edr.records.pattern.tables import (
     AffixTable,
@@ -27,12 +28,11 @@ from edr.records.pattern.tables import (
     Probe,
     SuffixTable,
     Table,
-    WildcardTable,
     compact,
     weight_of,
 )
-from edr.records.pattern.tree import Leaf, Test
 from edr.records.pattern.values import Scalar, Values, fold
+from edr.records.pattern.wildcards import WildcardTable
 
 _TABLES: dict[str, Callable[[], Table[Any, Any]]] = {
     "strings": Table,

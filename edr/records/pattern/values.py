@@ -25,7 +25,7 @@ Invariants:
 
 from __future__ import annotations
 
-import socket
+import sys
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
@@ -33,7 +33,9 @@ from dataclasses import dataclass, fields
 from functools import partial
 from math import inf
 from operator import ge, gt, le, lt
-from typing import Any, NamedTuple, TypeAlias
+from typing import TypeAlias
+
+from edr.records.pattern.addresses import Block, like_addresses, test_of_blocks, united
 
 Number: TypeAlias = int | float
 Scalar: TypeAlias = str | int | float | bool | None
@@ -139,26 +141,6 @@ class Range:
         )
 
 
-class Block(NamedTuple):
-    """A block of IP addresses.
-
-    Attributes:
-        first: Its first address, packed: 4 bytes, or 16. An address is hashed as bytes, since
-            those who choose 128-bit integers can choose them of one hash.
-        length: How many leading bits are common to all.
-    """
-
-    first: bytes
-    length: int
-
-    @property
-    def last(self) -> bytes:
-        """Its last address, packed."""
-        size = len(self.first)
-        number = int.from_bytes(self.first, "big") | ((1 << size * 8 - self.length) - 1)
-        return number.to_bytes(size, "big")
-
-
 @dataclass(frozen=True, slots=True)
 class Values:
     """A set of scalars, as the elements of a leaf describe it. Each attribute adds to the set.
@@ -259,41 +241,6 @@ class Values:
 
 _KINDS = fields(Values)
 
-_OCTETS = {str(number): number for number in range(256)}.get
-_LONGEST_ADDRESS = len("ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255")
-_OF_ADDRESS = frozenset("0123456789abcdefABCDEF:.").issuperset
-
-
-def address_of(text: str) -> bytes | None:
-    """Return the IP address that ``text`` is, packed; None when it is none.
-
-    An IPv6 address with a zone (``fe80::1%eth0``) is none: blocks know no zones.
-    """
-    # Most strings are no address, which must cost next to nothing: ``ipaddress.ip_address`` takes
-    # two microseconds to say so, and those a body of 1 MiB can make it say 170,000 times.
-    if len(text) > _LONGEST_ADDRESS:
-        return None
-    if ":" not in text:
-        parts = text.split(".", 4)
-        if len(parts) != 4:  # noqa: PLR2004 - dotted quad
-            return None
-        a, b, c, d = map(_OCTETS, parts)
-        if a is None or b is None or c is None or d is None:
-            return None
-        return bytes((a, b, c, d))
-    if text.count(":") < 2 or not _OF_ADDRESS(text):  # noqa: PLR2004 - the fewest, in "::"
-        return None
-    try:
-        return socket.inet_pton(socket.AF_INET6, text)
-    except OSError:
-        return None
-
-
-def like_addresses(texts: Iterable[str]) -> list[str]:
-    """Return those of several strings that may be addresses."""
-    dots = 3
-    return [each for each in texts if ("." in each and each.count(".") == dots) or ":" in each]
-
 
 def _never(*_: object) -> bool:
     return False
@@ -335,8 +282,7 @@ def _test_of_affixes(prefixes: frozenset[str], suffixes: frozenset[str]) -> Call
 
 def _test_of_some_affixed(prefixes: frozenset[str], suffixes: frozenset[str]) -> TestOfSome:
     if len(prefixes) > _FEW or len(suffixes) > _FEW:
-        test = _test_of_affixes(prefixes, suffixes)
-        return lambda texts: any(map(test, texts))
+        return _test_of_some_cut(prefixes, suffixes)
     beginnings, endings = tuple(prefixes), tuple(suffixes)
     if not endings:
         return lambda texts: bool([None for each in texts if each.startswith(beginnings)])
@@ -344,6 +290,20 @@ def _test_of_some_affixed(prefixes: frozenset[str], suffixes: frozenset[str]) ->
         return lambda texts: bool([None for each in texts if each.endswith(endings)])
     return lambda texts: bool(
         [None for each in texts if each.startswith(beginnings) or each.endswith(endings)]
+    )
+
+
+def _test_of_some_cut(prefixes: frozenset[str], suffixes: frozenset[str]) -> TestOfSome:
+    cuts = [
+        (slice(length), frozenset(each for each in prefixes if len(each) == length))
+        for length in set(map(len, prefixes))
+    ]
+    cuts += [
+        (slice(-length or sys.maxsize, None), frozenset(e for e in suffixes if len(e) == length))
+        for length in set(map(len, suffixes))
+    ]
+    return lambda texts: any(
+        not operands.isdisjoint([each[cut] for each in texts]) for cut, operands in cuts
     )
 
 
@@ -368,41 +328,10 @@ def _test_of_suffixes(suffixes: Iterable[str]) -> Callable[[str], bool]:
 
 
 def _test_of_ranges(ranges: Iterable[Range]) -> Callable[[Number], bool]:
-    lowers, uppers = _united(each.ends() for each in ranges)
+    lowers, uppers = united(each.ends() for each in ranges)
 
     def accepts(number: Number) -> bool:
         at = bisect_right(lowers, (number, 1)) - 1
         return at >= 0 and (number, 1) < uppers[at]
 
     return accepts
-
-
-def test_of_blocks(blocks: AbstractSet[Block]) -> Callable[[str], bool]:
-    """Return the test of whether a string is an address of one of several blocks."""
-    of_family = {
-        size: _united((each.first, each.last) for each in blocks if len(each.first) == size)
-        for size in (4, 16)
-    }
-
-    def accepts(text: str) -> bool:
-        address = address_of(text)
-        if address is None:
-            return False
-        firsts, lasts = of_family[len(address)]
-        at = bisect_right(firsts, address) - 1
-        return at >= 0 and address <= lasts[at]
-
-    return accepts
-
-
-def _united(intervals: Iterable[tuple[Any, Any]]) -> tuple[list[Any], list[Any]]:
-    """Return the lower and the upper ends of intervals, those that overlap as one, in order."""
-    lowers: list[Any] = []
-    uppers: list[Any] = []
-    for lower, upper in sorted(intervals):
-        if uppers and lower <= uppers[-1]:
-            uppers[-1] = max(uppers[-1], upper)
-        else:
-            lowers.append(lower)
-            uppers.append(upper)
-    return lowers, uppers

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from edr.errors import join_path
+from edr.records.pattern.leaf import OR
 from edr.records.pattern.operands import Path
 from edr.records.pattern.parser import OPERATORS
-from edr.records.pattern.tree import OR
 
 
 class PatternWarning(NamedTuple):

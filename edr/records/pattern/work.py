@@ -14,7 +14,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeAlias
 
-from edr.records.pattern.tree import Fields, Leaf
+from edr.records.pattern.leaf import Leaf
+from edr.records.pattern.tree import Fields
 
 Names: TypeAlias = tuple[str, ...]
 """The names of the fields on the way to a value."""

@@ -9,6 +9,7 @@ from support import naive_pattern as naive
 from support.pattern_strategies import bodies, patterns
 
 import edr.records.pattern.index
+import edr.records.pattern.leaf
 import edr.records.pattern.tree
 from edr.records.pattern import Limits, Pattern, PatternIndex
 from edr.records.pattern.arrays import Contents, contents_of
@@ -19,6 +20,7 @@ SETTINGS = settings(max_examples=500, deadline=None, suppress_health_check=list(
 @pytest.fixture
 def _no_array_is_short(monkeypatch):
     monkeypatch.setattr(edr.records.pattern.index, "SHORT", 0)
+    monkeypatch.setattr(edr.records.pattern.leaf, "SHORT", 0)
     monkeypatch.setattr(edr.records.pattern.tree, "SHORT", 0)
     monkeypatch.setattr(edr.records.pattern.tree, "_PART", 2)
 

@@ -10,9 +10,10 @@ from support.pattern_remains import assert_nothing_remains
 
 import edr.records.pattern.index
 import edr.records.pattern.nodes
+from edr.records.pattern.addresses import address_of
 from edr.records.pattern.index import PatternIndex
 from edr.records.pattern.language import Pattern
-from edr.records.pattern.values import Wildcard, address_of
+from edr.records.pattern.values import Wildcard
 
 
 def index_of(*documents):
@@ -343,7 +344,7 @@ def test_what_an_anything_but_excepts_is_looked_up_and_not_tried(operator, monke
         operator
     ]
     index = index_of(*({"s": [{"anything-but": {operator: text.format(n)}}]} for n in range(1_000)))
-    monkeypatch.setattr("edr.records.pattern.tree.Leaf.test", None)  # none is compiled
+    monkeypatch.setattr("edr.records.pattern.leaf.Leaf.test", None)  # none is compiled
 
     body = {"prefix": "7-x", "suffix": "x-7", "equals-ignore-case": "7", "wildcard": "xx7xx"}[
         operator
