@@ -18,6 +18,9 @@ from edr.records.pattern.values import Number
 SHORT = 32
 """Up to so many elements are looked at one by one, which takes less time than to sort them."""
 
+VERY_SHORT = 4
+"""Up to so many, equal ones too."""
+
 
 class Contents:
     """The elements of an array, those of arrays in it too.
@@ -106,15 +109,9 @@ _NONE: frozenset[Any] = frozenset()
 
 
 def different(array: list[Any]) -> Iterable[Any]:
-    """Return the elements of a short array, equal ones once where that saves time."""
-    if len(array) > _VERY_SHORT:
-        kinds = set(map(type, array))
-        if bool not in kinds and kinds <= SCALARS:
-            return set(array)
-    return array
-
-
-_VERY_SHORT = 4
+    """Return the elements of a short array, equal ones once if no two of them could be confused."""
+    kinds = set(map(type, array))
+    return set(array) if bool not in kinds and kinds <= SCALARS else array
 
 
 def contents_of(array: list[object], seen: Seen) -> Contents:

@@ -50,7 +50,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any, Generic
 
-from edr.records.pattern.arrays import SHORT, Contents, Seen, contents_of, different
+from edr.records.pattern.arrays import SHORT, VERY_SHORT, Contents, Seen, contents_of, different
 from edr.records.pattern.language import Pattern
 from edr.records.pattern.leaf import ABSENT
 from edr.records.pattern.nodes import Access, Condition, Conjunction, Entry, FieldNode, Node, ValueT
@@ -227,7 +227,7 @@ def _visit_array(field: FieldNode, array: list[object], match: _Match) -> None:
     found: dict[Access, None] = {}
     empty = True
     objects = []
-    for element in different(array):
+    for element in array if len(array) <= VERY_SHORT else different(array):
         probe = field.probes.get(type(element))
         if probe is not None:
             empty = False

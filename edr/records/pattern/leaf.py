@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, TypeAlias
 
-from edr.records.pattern.arrays import SHORT, Contents, Seen, contents_of, different
+from edr.records.pattern.arrays import SHORT, VERY_SHORT, Contents, Seen, contents_of, different
 from edr.records.pattern.values import Values
 
 OR = "$or"
@@ -76,10 +76,18 @@ class Leaf:
                 return test(value)
             if not isinstance(value, list):
                 return absent
-            if len(value) > SHORT:
-                return some(contents_of(value, seen))
+            size = len(value)
+            if size == 1:
+                test = test_of_type(type(value[0]))
+                if test is not None:
+                    return test(value[0])
+            elements: Iterable[object] = value
+            if size > VERY_SHORT:
+                if size > SHORT:
+                    return some(contents_of(value, seen))
+                elements = different(value)
             empty = True
-            for element in different(value):
+            for element in elements:
                 test = test_of_type(type(element))
                 if test is not None:
                     if test(element):

@@ -19,10 +19,11 @@ from typing import Self
 class Limits:
     """What a pattern may ask. The defaults are for bindings that colleagues write.
 
-    With these, and with any that are stricter, the worst pattern and body that were found hold the
-    loop for less than 50 ms for each MiB of the body, and for less than 5 ms where it has 2 KB;
-    ``benchmarks/bench_hostile.py`` searches for them. Who raises ``work`` raises that in
-    proportion.
+    Within them the worst pattern and body that were found hold the loop for about a millisecond
+    where the body has 2 KB, and for 50 ms where it has 1 MiB; for up to 100 ms where that is made
+    of a hundred thousand objects that each hold an array. Within those for people who are not
+    trusted it is half of that. ``benchmarks/bench_hostile.py`` searches for the worst. Who raises
+    ``work`` raises it in proportion.
 
     Attributes:
         depth: Objects within each other, members of ``$or`` included. Reading and testing recurse.
@@ -62,7 +63,7 @@ class Limits:
             elements=256,
             characters=4_096,
             affix=128,
-            work=3,
+            work=2,
             combinations=64,
             names=64,
             bindings=16,

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from edr.records.pattern.arrays import SCALARS, SHORT, Contents, Seen, contents_of
+from edr.records.pattern.arrays import SCALARS, SHORT, VERY_SHORT, Contents, Seen, contents_of
 from edr.records.pattern.leaf import ABSENT, OR, Leaf, Test
 
 TestOfSome: TypeAlias = Callable[[list[dict[str, Any]], Seen], bool]
@@ -254,7 +254,9 @@ def _test_of_array(node: Fields, test: Test, *, without_object: bool) -> Test:
     def accepts(array: list[object], seen: Seen) -> bool:
         if len(array) > SHORT:
             return some(contents_of(array, seen), seen)
-        if SCALARS.issuperset(map(type, array)):
+        if len(array) > VERY_SHORT and SCALARS.issuperset(map(type, array)):
+            return without_object
+        if len(array) == 1 and type(array[0]) in SCALARS:
             return without_object
         none = True
         for element in array:

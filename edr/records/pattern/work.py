@@ -102,10 +102,10 @@ def work_of_leaf(leaf: Leaf) -> int:
     """Return how many look-ups a leaf may cost one value.
 
     One for all plain strings, numbers, true, false, null and ``exists``, however many; for
-    prefixes and suffixes one for each different length; two more for all that ignore case; for a
-    wildcard one, and one for each literal between two ``*`` beyond the first; two for all blocks
-    of addresses, and one for each of their lengths beyond the first; one for each numeric range;
-    and one for each ``anything-but``, with what it excepts.
+    prefixes and suffixes one for each different length; one more for all that ignore case; for a
+    wildcard one, and one for each literal between two ``*`` beyond the first; for blocks of
+    addresses one for each length; one for each numeric range; and one for each ``anything-but``,
+    with what it excepts.
     """
     ranges = sum(len(each.ranges) for each in (leaf.values, *leaf.exceptions))
     return 1 + _scans(leaf) + ranges
@@ -118,8 +118,8 @@ def _scans(leaf: Leaf) -> int:
         affixes = (values.prefixes, values.suffixes, values.folded_prefixes, values.folded_suffixes)
         total += sum(len(set(map(len, each))) for each in affixes)
         if values.folded or values.folded_prefixes or values.folded_suffixes:
-            total += 2
+            total += 1
         total += sum(max(1, len(each.pieces) - 2) for each in values.wildcards)
         if values.blocks:
-            total += 1 + len({(len(each.first), each.length) for each in values.blocks})
+            total += len({(len(each.first), each.length) for each in values.blocks})
     return total + len(leaf.exceptions)

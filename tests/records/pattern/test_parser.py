@@ -177,9 +177,9 @@ def test_fields_of_the_body_itself_share_what_is_exact_or_a_range():
     [
         (["a", 1, None, {"exists": True}], 1),
         ([{"prefix": "a"}, {"prefix": "b"}, {"prefix": "ab"}], 3),
-        ([{"equals-ignore-case": "a"}, {"equals-ignore-case": "b"}], 3),
+        ([{"equals-ignore-case": "a"}, {"equals-ignore-case": "b"}], 2),
         ([{"wildcard": "*a*"}, {"wildcard": "*a*b*c*"}, {"wildcard": "a*"}], 6),
-        ([{"cidr": "10.0.0.0/8"}, {"cidr": "11.0.0.0/8"}], 3),
+        ([{"cidr": "10.0.0.0/8"}, {"cidr": "11.0.0.0/8"}], 2),
         ([{"numeric": ["<", 1]}, {"numeric": [">", 2]}], 3),
         ([{"anything-but": ["a", "b"]}], 2),
         ([{"anything-but": {"prefix": ["a", "b"]}}], 3),
