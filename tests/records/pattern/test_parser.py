@@ -1,5 +1,6 @@
 """How a document is refused: early, briefly, and with what was probably meant."""
 
+import ipaddress
 import json
 import sys
 import tracemalloc
@@ -9,6 +10,7 @@ import pytest
 
 from edr.errors import InvalidBinding
 from edr.records.pattern import Limits, Pattern
+from edr.records.pattern.operands import block_of
 from edr.records.pattern.parser import parse
 from edr.records.pattern.work import merged, work, work_of_leaf
 
@@ -112,6 +114,14 @@ def test_integers_that_all_have_one_hash_are_refused():
     assert "no body can hold" in refusal({"x": colliding})
     assert "no body can hold" in refusal({"x": [{"anything-but": colliding}]})
     assert "no body can hold" in refusal({"x": [{"numeric": [">", 2**64]}]})
+
+
+def test_blocks_of_addresses_that_are_one_hash_as_integers_have_hashes_of_their_own():
+    addresses = [ipaddress.IPv6Address(number * (2**61 - 1)) for number in range(1, 200)]
+    blocks = {block_of(f"{each}/128", ()) for each in addresses}
+
+    assert len(set(map(hash, map(int, addresses)))) == 1
+    assert len(set(map(hash, blocks))) == len(addresses)
 
 
 def test_a_pattern_as_deep_as_allowed_matches_in_a_stack_that_is_half_full():
