@@ -3,7 +3,7 @@
 from hypothesis import strategies as st
 
 from edr.errors import InvalidBinding
-from edr.records.pattern import Pattern
+from edr.records.pattern import DEFAULT_LIMITS, Limits, Pattern
 
 # Leaves are mostly at the first two fields and objects at the third, in patterns and in bodies.
 FIELDS = ["a", "a.b", "b"]
@@ -144,13 +144,21 @@ def leaves_of(document, at):
             yield (*at, name)
 
 
-def is_pattern(document):
+def is_pattern(document, limits=DEFAULT_LIMITS):
     try:
-        Pattern(document)
+        Pattern(document, limits=limits)
     except InvalidBinding as refused:
         assert "Limits.work" in refused.reason or "outside" in refused.reason  # noqa: PT017
         return False
     return True
 
 
+WIDE = Limits(work=10**6)
+
 patterns = _patterns().filter(is_pattern)
+wide_patterns = (
+    _patterns()
+    .filter(lambda document: is_pattern(document, WIDE))
+    .map(lambda document: Pattern(document, limits=WIDE))
+)
+"""Also those that ask too much by default."""
