@@ -2,7 +2,7 @@
 
 A hill climb over shapes: a pattern is a list of genes (which fields, which elements, in which
 ``$or``), a body is a kind of filling for 1 MiB or 2 KB. Each is changed a little, what is slower is
-kept, and now and then it starts anew. What earlier searches and reviews found is in `KNOWN`.
+kept, and now and then it starts anew. What earlier searches found is in `KNOWN`.
 
 python -m benchmarks.bench_hostile                      the table
 python -m benchmarks.bench_hostile --minutes 10         search longer; prints what it finds
