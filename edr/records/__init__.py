@@ -19,7 +19,7 @@ from edr.records.binding import (
 from edr.records.body import FrozenDict, snapshot
 from edr.records.event import Event, default_node
 from edr.records.index import BindingIndex, Found, Place, SpotIndex, found_among, places_of
-from edr.records.levels import Severity, Verbosity
+from edr.records.levels import AnySeverity, AnyVerbosity, Severity, Verbosity
 from edr.records.pattern import Limits, Mismatch, Pattern, PatternIndex, PatternWarning
 from edr.records.trie import Branch, Change, Spot, SubscriptionTrie, bindings_at, spots_of
 

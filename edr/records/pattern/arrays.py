@@ -37,11 +37,11 @@ class Contents:
     __slots__ = ("_ordered", "literals", "numbers", "objects", "strings", "with_empty")
 
     def __init__(self, array: list[object]) -> None:
-        self.strings = _NO_STRINGS
+        self.strings: KeysView[str] = _NO_STRINGS
         self.numbers: AbstractSet[Number] = _NONE
         self.literals: AbstractSet[bool | None] = _NONE
         self.objects: list[dict[str, Any]] = []
-        self.with_empty = False
+        self.with_empty: bool = False
         self._ordered: list[Number] | None = None
         level: list[Any] = array
         while level:

@@ -6,9 +6,9 @@ from collections.abc import Hashable
 from typing import Any, Generic, TypeVar
 
 from edr.records.pattern.arrays import Seen
-from edr.records.pattern.leaf import Leaf
+from edr.records.pattern.leaf import Leaf, Test
 from edr.records.pattern.postings import LeafPostings
-from edr.records.pattern.tables import compact
+from edr.records.pattern.tables import Probe, compact
 from edr.records.pattern.tree import Fields, TestOfSome
 
 ValueT = TypeVar("ValueT", bound="Hashable")
@@ -30,9 +30,9 @@ class Condition:
     __slots__ = ("_fields", "_test_of_some", "test", "text", "uses")
 
     def __init__(self, text: str, fields: Fields) -> None:
-        self.text = text
-        self.test = fields.test()
-        self.uses = 0
+        self.text: str = text
+        self.test: Test = fields.test()
+        self.uses: int = 0
         self._fields = fields
         self._test_of_some: TestOfSome | None = None
 
@@ -50,7 +50,7 @@ class Access:
     __slots__ = ("conjunctions", "leaf")
 
     def __init__(self, leaf: Leaf) -> None:
-        self.leaf = leaf
+        self.leaf: Leaf = leaf
         self.conjunctions: dict[Conjunction, None] = {}
 
     def __len__(self) -> int:
@@ -78,12 +78,12 @@ class Conjunction:
         access: Access,
         others: tuple[tuple[int, Condition], ...],
     ) -> None:
-        self.entry = entry
-        self.path = path
-        self.access = access
-        self.others = others
+        self.entry: Entry[Any] = entry
+        self.path: tuple[str, ...] = path
+        self.access: Access = access
+        self.others: tuple[tuple[int, Condition], ...] = others
         self.here: Condition | None = None
-        self.above = others
+        self.above: tuple[tuple[int, Condition], ...] = others
         innermost = len(path) - 1
         if innermost and others and others[-1][0] == innermost:
             self.here = others[-1][1]
@@ -104,9 +104,9 @@ class FieldNode:
     def __init__(self) -> None:
         self.accesses: dict[str, Access] = {}
         self.postings: LeafPostings[Access] = LeafPostings()
-        self.probes = self.postings.probes
-        self.absent = self.postings.absent
-        self.below = Node()
+        self.probes: dict[type, Probe[Access]] = self.postings.probes
+        self.absent: dict[Access, None] = self.postings.absent
+        self.below: Node = Node()
 
     @property
     def with_absences(self) -> bool:

@@ -229,7 +229,7 @@ class LeafPostings(Generic[EntryT]):
         self._narrow: ValuePostings[EntryT] = ValuePostings()
         self._present: PresentTable[EntryT] = PresentTable()
         self.absent: dict[EntryT, None] = {}
-        self.probes = self._narrow.probes
+        self.probes: dict[type, Probe[EntryT]] = self._narrow.probes
 
     def __bool__(self) -> bool:
         """Return whether there is any leaf."""

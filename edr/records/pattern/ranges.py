@@ -10,7 +10,7 @@ from itertools import islice
 from math import inf
 from typing import Generic
 
-from edr.records.pattern.tables import EntryT, Held, SoughtTable, compact
+from edr.records.pattern.tables import EntryT, Held, Probe, SoughtTable, compact
 from edr.records.pattern.values import Number, Range
 
 

@@ -148,7 +148,7 @@ class AffixTable(SoughtTable[str, EntryT]):
         super().__init__()
         self._read = read
         self._lengths: Counter[int] = Counter()
-        self.probe = self._probe if read is None else self._probe_read
+        self.probe: Probe[EntryT] = self._probe if read is None else self._probe_read
 
     def link(self, operand: str) -> None:
         self._lengths[len(operand)] += 1
@@ -247,7 +247,7 @@ class BlockTable(Table[Block, EntryT]):
     def __init__(self) -> None:
         super().__init__()
         self._by_bits: AffixTable[EntryT] = AffixTable(_bits_of_address)
-        self.probe = self._by_bits.probe
+        self.probe: Probe[EntryT] = self._by_bits.probe
 
     def add(self, operand: Block, entry: EntryT) -> None:
         super().add(operand, entry)

@@ -42,7 +42,7 @@ Scalar: TypeAlias = str | int | float | bool | None
 
 TestOfSome: TypeAlias = Callable[[AbstractSet[str]], bool]
 
-fold = str.casefold
+fold: Callable[[str], str] = str.casefold
 """Removes case, by Unicode's full case folding: one character may become up to three."""
 
 # Up to so many prefixes are tried one after the other, in C; more are looked up.

@@ -11,6 +11,7 @@ from edr.records.pattern.tables import (
     AffixTable,
     EntryT,
     Held,
+    Probe,
     SoughtTable,
     SuffixTable,
     Table,
@@ -32,7 +33,7 @@ class PieceTable(Table[str, EntryT]):
     def __init__(self) -> None:
         super().__init__()
         self._lengths: Counter[int] = Counter()
-        self.probe = self._probe
+        self.probe: Probe[EntryT] = self._probe
 
     def link(self, operand: str) -> None:
         self._lengths[len(operand)] += 1
@@ -77,7 +78,7 @@ class WildcardTable(SoughtTable[Wildcard, EntryT]):
         self._endings: SuffixTable[Held[EntryT]] = SuffixTable()
         self._pieces: PieceTable[Held[EntryT]] = PieceTable()
         self._chosen: dict[Wildcard, tuple[_Literals[EntryT], str, Held[EntryT]]] = {}
-        self.probe = self._probe
+        self.probe: Probe[EntryT] = self._probe
 
     def link(self, operand: Wildcard) -> None:
         held = Held(operand.test(), self.postings[operand])
