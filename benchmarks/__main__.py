@@ -35,6 +35,8 @@ QUESTIONS = (
     "replay",
     "loops",
     "patterns",
+    "shapes",
+    "hostile",
     "links",
     "rabbitmq",
     "import",

@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import Callable
 from importlib.util import find_spec
-from itertools import permutations, repeat
+from itertools import repeat
 from typing import Any
 
 import edr
@@ -198,26 +198,7 @@ async def _without_pattern(settings: Settings) -> list[Row]:
     return rows
 
 
-async def _worst(settings: Settings) -> list[Row]:
-    """The worst that was found: all limits used, on a body of 1 MiB that is made for it."""
-    if settings.quick:
-        return []
-    pieces = ["*" + "*".join(t) + "*" for n in (2, 3, 4) for t in permutations("abcd", n)]
-    missed = [p for p in pieces if not Pattern({"x": [{"wildcard": p}]}).matches({"x": "dcba"})]
-    pattern = Pattern({"x": [{"wildcard": piece} for piece in missed[:16]]})
-    index: PatternIndex[int] = PatternIndex()
-    index.add(pattern, 1)
-    body = {"x": ["dcba"] * (2**20 // 7)}
-
-    def run(n: int) -> None:
-        for _ in repeat(None, n):
-            assert not index.match(body)
-
-    quick = Settings(quick=True)
-    return await measure([Case("the worst found: 16 wildcards, 1 MiB", run, most=1)], quick)
-
-
-_PARTS = (_growth, _changes, _one_by_one, _against_moto, _without_pattern, _worst)
+_PARTS = (_growth, _changes, _one_by_one, _against_moto, _without_pattern)
 
 
 def _in_process(number: int, settings: Settings) -> list[Row]:

@@ -3,7 +3,7 @@
 No event loop, no thread and no file is known here; everything is tested by plain calls.
 
 Read the modules in this order; each imports only from those before it:
-levels, body, model, event, pattern, binding, trie, index.
+text, levels, body, model, event, pattern, binding, trie, index.
 
 Promises: an event never changes, and neither does its body; ``Binding.matches`` says what a
 binding means, and every index agrees with it always.
@@ -20,7 +20,7 @@ from edr.records.body import FrozenDict, no_object, snapshot
 from edr.records.event import Event, default_node
 from edr.records.index import BindingIndex, Found, Place, SpotIndex, found_among, places_of
 from edr.records.levels import AnySeverity, AnyVerbosity, Severity, Verbosity, why_no_level
-from edr.records.pattern import Mismatch, Pattern, PatternIndex
+from edr.records.pattern import Limits, Mismatch, Pattern, PatternIndex, PatternWarning
 from edr.records.trie import Branch, Change, Spot, SubscriptionTrie, bindings_at, spots_of
 
 __all__ = [
@@ -34,9 +34,11 @@ __all__ = [
     "Event",
     "Found",
     "FrozenDict",
+    "Limits",
     "Mismatch",
     "Pattern",
     "PatternIndex",
+    "PatternWarning",
     "Place",
     "Severity",
     "Spot",

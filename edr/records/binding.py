@@ -8,13 +8,21 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, TypedDict, TypeVar, cast
 
 import orjson
-from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, WithJsonSchema
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    ValidationInfo,
+    WithJsonSchema,
+)
 
 from edr.errors import InvalidBinding, join_path, kind_of, shown
 from edr.records.event import Event
 from edr.records.levels import AnySeverity, AnyVerbosity, Severity, Verbosity
 from edr.records.model import FrozenModel
-from edr.records.pattern import Mismatch, Pattern, pattern_json_schema
+from edr.records.pattern import DEFAULT_LIMITS, Limits, Mismatch, Pattern, pattern_json_schema
+from edr.records.text import is_encodable
 
 WILDCARD = "*"
 
@@ -24,10 +32,8 @@ _Level = TypeVar("_Level", Severity, Verbosity)
 def _name(value: object, *path: str | int) -> str:
     if not isinstance(value, str) or not value:
         raise InvalidBinding(f"a name is text and not empty, not {value!r}", join_path(*path))
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise InvalidBinding(f"{value!r} has a lone surrogate", join_path(*path)) from None
+    if not is_encodable(value):
+        raise InvalidBinding(f"{value!r} has a lone surrogate", join_path(*path))
     return str.__str__(value)
 
 
@@ -60,8 +66,15 @@ def _levels(field: str, kind: type[_Level]) -> BeforeValidator:
     return BeforeValidator(check)
 
 
-def _pattern(value: object) -> Pattern | None:
-    return value if value is None or isinstance(value, Pattern) else Pattern(value)
+def _pattern(value: object, info: ValidationInfo) -> Pattern | None:
+    if value is None or isinstance(value, Pattern):
+        return value
+    return Pattern(value, limits=_limits(info) or DEFAULT_LIMITS)
+
+
+def _limits(info: ValidationInfo) -> Limits | None:
+    context = info.context
+    return context.get("limits") if isinstance(context, Mapping) else None
 
 
 def _document(pattern: Pattern | None) -> dict[str, Any] | None:
@@ -102,6 +115,10 @@ class Binding(FrozenModel):
     One level means that level and every higher one, or with its ``exact_`` flag that level
     alone; a list of levels means exactly those. ``"*"`` is a wildcard only as the whole value:
     inside a name, or in a list, it is a plain character.
+
+    What a body pattern may ask is limited, by ``edr.Limits()`` unless others are given: to one
+    pattern as ``body=edr.Pattern(document, limits=…)``, to what is read as
+    ``bindings_from_json(document, limits=…)`` or ``model_validate(…, context={"limits": …})``.
 
     Raises:
         InvalidBinding: a field is unknown or wrong; ``path`` says which.
@@ -229,14 +246,22 @@ class Binding(FrozenModel):
 
 def bindings_from_json(
     document: Mapping[str, Any] | Sequence[Any] | str | bytes,
+    *,
+    limits: Limits | None = None,
 ) -> Binding | list[Binding]:
     """Read one binding from a JSON object, or a list of them from an array.
 
-    Takes JSON text too. Missing fields mean the defaults; a Kazoo binding document is read as
-    it stands.
+    Takes JSON text too, in which of two equal keys the last one holds. Missing fields mean the
+    defaults; a Kazoo binding document is read as it stands.
+
+    Args:
+        document: The bindings.
+        limits: What they may ask; ``Limits.untrusted()`` for people whom you do not know. Without
+            it, body patterns have the default limits and names have none.
 
     Raises:
-        InvalidBinding: it is no JSON, or a binding in it is wrong: ``[2].severity`` says where.
+        InvalidBinding: it is no JSON, or a binding in it is wrong or exceeds a limit:
+            ``[2].severity`` says where.
     """
     if isinstance(document, (str, bytes)):
         try:
@@ -244,21 +269,42 @@ def bindings_from_json(
         except orjson.JSONDecodeError as exc:
             raise InvalidBinding(f"this is no JSON: {exc}") from exc
     if isinstance(document, Mapping):
-        return Binding.model_validate(document)
+        return _binding(document, limits)
     if not isinstance(document, (list, tuple)):
         raise InvalidBinding(f"expected a binding or an array of them, not {kind_of(document)}")
     if not document:
         raise InvalidBinding("an empty array matches nothing; {} is the default binding")
+    if limits is not None and len(document) > limits.bindings:
+        raise InvalidBinding(
+            f"has {len(document):,} bindings, more than Limits.bindings = {limits.bindings:,}"
+        )
     bindings = []
     for index, item in enumerate(document):
         if not isinstance(item, Mapping):
             raise InvalidBinding(f"a binding is an object, not {kind_of(item)}", f"[{index}]")
         try:
-            bindings.append(Binding.model_validate(item))
+            bindings.append(_binding(item, limits))
         except InvalidBinding as exc:
             path = f"[{index}].{exc.path}" if exc.path else f"[{index}]"
             raise InvalidBinding(exc.reason, path) from exc
     return bindings
+
+
+def _binding(document: Mapping[str, Any], limits: Limits | None) -> Binding:
+    if limits is None:
+        return Binding.model_validate(document)
+    # Each app is stored with each account, so that two lists of 10,000 are a hundred million.
+    names = 1
+    for field in ("app_name", "account_id"):
+        value = document.get(field)
+        names *= len(value) if isinstance(value, (list, tuple)) else 1
+        if names > limits.names:
+            raise InvalidBinding(
+                f"makes {names:,} pairs of an app and an account, more than "
+                f"Limits.names = {limits.names:,}",
+                field,
+            )
+    return Binding.model_validate(document, context={"limits": limits})
 
 
 def bindings_to_json(

@@ -22,6 +22,7 @@ from typing import Any, Never
 import orjson
 
 from edr.errors import InvalidEvent, join_path, kind_of
+from edr.records.text import is_encodable
 
 MAX_DEPTH = 128
 """Containers in containers, the body itself being the first. JSON readers commonly stop
@@ -218,10 +219,8 @@ def _copy_value(value: Any, depth: int) -> Any:
 
 def _copy_text(text: str) -> str:
     plain = str.__str__(text)
-    try:
-        plain.encode()
-    except UnicodeEncodeError:
-        raise _NotJsonError("text with a lone surrogate cannot be sent") from None
+    if not is_encodable(plain):
+        raise _NotJsonError("text with a lone surrogate cannot be sent")
     return plain
 
 

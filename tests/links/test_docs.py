@@ -35,8 +35,8 @@ def test_a_program_prints_what_the_page_shows(own_server, program, output):
 
 
 def test_the_recipe_over_redis_streams_carries_events():
-    pytest.importorskip("faststream.redis", reason="needs redis: pip install 'faststream[redis]'")
-    redis = pytest.importorskip("redis")
+    redis = pytest.importorskip("redis", reason="needs redis: pip install 'faststream[redis]'")
+    pytest.importorskip("faststream", reason="needs redis: pip install 'faststream[redis]'")
     try:
         redis.Redis(socket_connect_timeout=1).ping()
     except redis.exceptions.ConnectionError:

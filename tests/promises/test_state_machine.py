@@ -290,12 +290,11 @@ class BusMachine(RuleBasedStateMachine):
             if not waits:
                 left = Counter()
                 for model in self.models:
-                    if not model.closed:
-                        left[model.queue.name] += model.pending
+                    left[model.queue.name] += model.pending
                 assert self.loop.run_until_complete(self.bus.drain()) == +left
             self.loop.run_until_complete(self.bus.aclose())
             for model in self.models:
-                if not model.closed:
+                if model.pending or not model.closed:
                     model.discard()
             # A subscription that was closed keeps its line, and so its emits, until it stalls.
             self.run_until_idle(math.ceil(STALL_AFTER))

@@ -1,5 +1,6 @@
 import inspect
 import json
+import pickle
 import pydoc
 import re
 
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.strategies import events, names
 
+import edr
 from edr import (
     Binding,
     BindingIndex,
@@ -318,3 +320,48 @@ def test_a_wrong_field_or_level_is_told_with_the_one_that_was_meant(fields, mess
 def test_what_is_no_binding_is_told_how_to_become_one(given, way_out):
     with pytest.raises(InvalidBinding, match=way_out):
         BindingIndex().add("x", given)
+
+
+# Limits ---------------------------------------------------------------------------------------
+
+
+def test_bindings_of_strangers_are_read_with_stricter_limits():
+    strict = edr.Limits.untrusted()
+    many = {"body": {"x": [f"{n}" for n in range(1_000)]}}
+
+    assert edr.bindings_from_json(many)
+    with pytest.raises(InvalidBinding, match=r"^body.x: .* Limits.elements = 256"):
+        edr.bindings_from_json(many, limits=strict)
+    with pytest.raises(InvalidBinding, match=r"^\[1\].body.x: "):
+        edr.bindings_from_json([{}, many], limits=strict)
+    with pytest.raises(InvalidBinding, match=r"Limits.elements"):
+        Binding.model_validate(many, context={"limits": strict})
+
+
+def test_the_number_of_bindings_and_of_their_names_is_limited_for_strangers():
+    strict = edr.Limits.untrusted()
+    names = [f"n{n}" for n in range(9)]
+
+    with pytest.raises(InvalidBinding, match=r"Limits.bindings = 16"):
+        edr.bindings_from_json([{}] * 17, limits=strict)
+    with pytest.raises(InvalidBinding, match=r"account_id: .*81 pairs.*Limits.names = 64"):
+        edr.bindings_from_json({"app_name": names, "account_id": names}, limits=strict)
+    assert edr.bindings_from_json({"app_name": names[:8], "account_id": names[:8]}, limits=strict)
+
+
+def test_a_pattern_with_limits_of_its_own_can_be_bound_and_pickled():
+    wide = {"x": [{"wildcard": f"*{n}*x*"} for n in range(20)]}
+
+    with pytest.raises(InvalidBinding, match=r"Limits.work"):
+        Binding(body=wide)
+    binding = Binding(body=edr.Pattern(wide, limits=edr.Limits(work=100)))
+
+    assert pickle.loads(pickle.dumps(binding)) == binding
+
+
+def test_a_million_unknown_fields_make_a_short_message():
+    with pytest.raises(InvalidBinding) as caught:
+        Binding.model_validate({f"field_{n}": n for n in range(1_000)})
+
+    assert len(str(caught.value)) < 2_000
+    assert "and 989 more" in str(caught.value)

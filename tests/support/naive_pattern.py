@@ -70,7 +70,7 @@ def accepts_text(name, operand, text):
     if name == "exactly":
         return text == operand
     if name == "equals-ignore-case":
-        return simple_fold(text) == simple_fold(operand)
+        return without_case(text) == without_case(operand)
     if name == "cidr":
         try:
             return ipaddress.ip_address(text) in ipaddress.ip_network(operand, strict=False)
@@ -80,12 +80,15 @@ def accepts_text(name, operand, text):
         pieces = (re.escape(each) for each in operand.split("*"))
         return re.fullmatch(".*".join(pieces), text, re.DOTALL) is not None
     if isinstance(operand, dict):
-        operand, text = simple_fold(operand["equals-ignore-case"]), simple_fold(text)
+        operand, text = without_case(operand["equals-ignore-case"]), without_case(text)
     return text.startswith(operand) if name == "prefix" else text.endswith(operand)
 
 
-def simple_fold(text):
-    return "".join(c.lower() for c in text)  # enough for the characters drawn
+def without_case(text):
+    return "".join(FULL_FOLDINGS.get(c) or c.lower() for c in text)  # of the characters drawn
+
+
+FULL_FOLDINGS = {"ß": "ss", "ẞ": "ss", "ς": "σ"}
 
 
 def listed(operand):

@@ -2,6 +2,9 @@
 
 from hypothesis import strategies as st
 
+from edr.errors import InvalidBinding
+from edr.records.pattern import DEFAULT_LIMITS, Limits, Pattern
+
 # Leaves are mostly at the first two fields and objects at the third, in patterns and in bodies.
 FIELDS = ["a", "a.b", "b"]
 STRINGS = [
@@ -12,6 +15,8 @@ STRINGS = [
     "aba",
     "b",
     "ß",
+    "ss",
+    "ẞA",
     "É",
     "é",
     "😀",
@@ -66,7 +71,7 @@ def _ranges(draw):
     ]
 
 
-affixes = st.sampled_from(["a", "ab", "b", "😀", "é", "10."])
+affixes = st.sampled_from(["a", "ab", "b", "😀", "é", "10.", "s", "ß"])
 wildcards = st.sampled_from(["*", "a*", "*a", "*b*", "a*a", "", "ab", "*0.*.1", "😀*", "*é*"])
 ignoring_case = strings.map(lambda text: {"equals-ignore-case": text})
 elements = st.one_of(
@@ -101,17 +106,25 @@ leaves = st.lists(elements, min_size=1, max_size=3)
 
 
 @st.composite
-def _patterns(draw, depth=2, taken=frozenset()):
-    """An object pattern that asks for none of the fields that are taken outside of its `$or`."""
-    free = [name for name in FIELDS if name not in taken]
-    names = draw(st.lists(st.sampled_from(free), min_size=1, max_size=2, unique=True))
+def _patterns(draw, depth=2, at=(), taken=frozenset()):
+    """An object pattern that asks for no leaf that is taken outside of its `$or`."""
+    names = draw(st.lists(st.sampled_from(FIELDS), min_size=1, max_size=2, unique=True))
     fields = {}
     for name in names:
         likely = (name == "b") == (draw(st.integers(0, 9)) < 9)
-        fields[name] = draw(_patterns(depth=depth - 1) if depth and likely else leaves)
-    inside = taken.union(names)
-    if depth and len(inside) < len(FIELDS) and draw(st.integers(0, 2)) == 0:
-        members = st.lists(_patterns(depth=depth - 1, taken=inside), min_size=2, max_size=3)
+        is_object = depth and likely
+        if not is_object and (*at, name) in taken:
+            continue
+        fields[name] = (
+            draw(_patterns(depth=depth - 1, at=(*at, name), taken=taken))
+            if is_object
+            else draw(leaves)
+        )
+    if not fields:
+        fields = {"c": draw(leaves)}  # no body has it, and each member may ask for it
+    inside = taken.union(leaves_of(fields, at))
+    if depth and draw(st.integers(0, 2)) == 0:
+        members = st.lists(_patterns(depth=depth - 1, at=at, taken=inside), min_size=2, max_size=3)
         alternatives = draw(members)
         if draw(st.booleans()):
             return {"$or": alternatives, **fields}
@@ -119,4 +132,33 @@ def _patterns(draw, depth=2, taken=frozenset()):
     return fields
 
 
-patterns = _patterns()
+def leaves_of(document, at):
+    """The paths of all leaves of a pattern."""
+    for name, below in document.items():
+        if name == "$or":
+            for member in below:
+                yield from leaves_of(member, at)
+        elif isinstance(below, dict):
+            yield from leaves_of(below, (*at, name))
+        else:
+            yield (*at, name)
+
+
+def is_pattern(document, limits=DEFAULT_LIMITS):
+    try:
+        Pattern(document, limits=limits)
+    except InvalidBinding as refused:
+        assert "Limits.work" in refused.reason or "outside" in refused.reason  # noqa: PT017
+        return False
+    return True
+
+
+WIDE = Limits(work=10**6)
+
+patterns = _patterns().filter(is_pattern)
+wide_patterns = (
+    _patterns()
+    .filter(lambda document: is_pattern(document, WIDE))
+    .map(lambda document: Pattern(document, limits=WIDE))
+)
+"""Also those that ask too much by default."""

@@ -27,27 +27,33 @@ The fields of an object are anded, the elements of a leaf (the array at a field)
 Event Ruler, which EventBridge uses, flattens bodies to dotted names and finds the array members
 that fit together on its way, so that some verdicts there depend on the order of field names.
 Here the meaning is compositional: what an object pattern says of an object depends on nothing
-else. `Pattern.matches` is that meaning; `index` must agree with it and is tested against.
+else. ``Pattern.matches`` is that meaning; ``index`` must agree with it and is tested against.
 
-Cost: a match visits the fields that the pattern names, not those that the body has. Against a
-body with arrays it is at most linear in the product of the body's size with the number of fields
-asked for and with that of the conditions on one field that no table holds. `parser` limits
-both. Nothing is ever backtracked.
+* What stands outside of an ``$or`` and what is inside of it are conditions of their own: in an
+  array of objects, ``{"calls": {"a": [1]}, "$or": [{"calls": {"b": [2]}}, …]}`` may be met by two
+  calls. To ask one and the same, put the ``$or`` below ``calls``.
+
+Cost: a match visits the fields that the pattern names, not those that the body has. It is at most
+linear in the product of the body's size with what the pattern asks of one field, which ``work``
+counts and ``limits`` bounds. Nothing is ever backtracked.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, NoReturn
 
-from edr.records.pattern.parser import Path, parse, path_text
-from edr.records.pattern.tree import ABSENT, Fields, Leaf, names_in, test_below
+from edr.errors import join_path
+from edr.records.pattern.leaf import ABSENT, Leaf, Test
+from edr.records.pattern.limits import DEFAULT_LIMITS, Limits
+from edr.records.pattern.operands import Path
+from edr.records.pattern.parser import parse
+from edr.records.pattern.tree import Fields, names_in, test_below
+from edr.records.pattern.warnings import PatternWarning, warnings_of
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-
-_MAX_EXPLAINED: Final = 100
+_MAX_EXPLAINED = 100
 """Objects in arrays that an explanation looks at: a person will read about one of them."""
 
 
@@ -59,17 +65,20 @@ class Mismatch:
         path: Where in the body: ``body.calls[2].status``.
         wanted: The part of the pattern that is not met, as JSON: the elements of a leaf, or
             ``{"$or": …}``.
-        found: What the body has there, `ABSENT` for nothing. For ``$or`` an object with what the
+        found: What the body has there, ``ABSENT`` for nothing. For ``$or`` an object with what the
             body has of the fields that its members name.
+        hint: What in the pattern was probably not meant so (``Pattern.warnings``); mostly nothing.
     """
 
     path: str
     wanted: object
     found: object
+    hint: str = ""
 
     def __str__(self) -> str:
         found = "nothing" if self.found is ABSENT else _shortened(self.found)
-        return f"{self.path}: wanted {_shortened(self.wanted)}, found {found}"
+        hint = f" (the pattern {self.hint})" if self.hint else ""
+        return f"{self.path}: wanted {_shortened(self.wanted)}, found {found}{hint}"
 
 
 class Pattern:
@@ -79,28 +88,35 @@ class Pattern:
     the spelling of numbers. It pickles, and a copy of it is itself.
     """
 
-    __slots__ = ("_key", "_test", "_text", "root")
+    __slots__ = ("_key", "_test", "_text", "limits", "merged", "root")
 
     root: Fields
-    """The pattern as parsed; for `index`."""
+    """The pattern as parsed."""
+    merged: Fields
+    """The same, with what members of ``$or`` ask of one field alone as one; for ``index``."""
+    limits: Limits
+    """The limits that it was checked by."""
     _key: str
-    _test: Callable[[Any], bool] | None
+    _test: Test | None
     _text: str
 
-    def __init__(self, document: object) -> None:
+    def __init__(self, document: object, *, limits: Limits = DEFAULT_LIMITS) -> None:
         """Parse and check a pattern.
 
         Args:
             document: The pattern as JSON values; copied, so later changes to it are not seen.
                 A tuple counts as an array.
+            limits: What the pattern may ask.
 
         Raises:
             InvalidBinding: it is no pattern, or exceeds a limit; ``path`` says where
-                (``body.queue.id[0].numeric[1]``), and the reason of a limit names its constant.
+                (``body.queue.id[0].numeric[1]``), and the reason of a limit names it.
         """
-        root = parse(document)
+        root, simple = parse(document, limits)
         set_once = super().__setattr__
         set_once("root", root)
+        set_once("merged", simple)
+        set_once("limits", limits)
         set_once("_text", json.dumps(document))
         set_once("_key", root.text())
         set_once("_test", None)
@@ -111,6 +127,11 @@ class Pattern:
         document: dict[str, object] = json.loads(self._text)
         return document
 
+    @property
+    def warnings(self) -> tuple[PatternWarning, ...]:
+        """What in it is legal and seldom meant, such as an operator that is a field's name."""
+        return warnings_of(self.document)
+
     def matches(self, body: Mapping[str, Any]) -> bool:
         """Return whether a body matches. This is what patterns mean; all else must agree.
 
@@ -118,14 +139,13 @@ class Pattern:
             body: JSON values of the plain types, where a subclass of ``dict`` or ``list`` will
                 do; no NaN and no infinity. Not changed.
         """
-        test: Callable[[Any], bool] | None = self._test
+        test: Test | None = self._test
         if test is None:
             # Compiled at the first match: the index holds many patterns that it never needs to
             # test as a whole. Two threads that race here set equal tests.
-            compiled: Callable[[Any], bool] = self.root.test()
-            super().__setattr__("_test", compiled)
-            return compiled(body)
-        return test(body)
+            test = self.merged.test()
+            super().__setattr__("_test", test)
+        return test(body, {})
 
     def explain(self, body: Mapping[str, Any]) -> tuple[Mismatch, ...]:
         """Return why a body does not match, in the order of the pattern; nothing if it does.
@@ -134,7 +154,17 @@ class Pattern:
         that misses the fewest, among the first hundred. For people: it takes far longer than a
         match.
         """
-        return tuple(_Explainer().mismatches(self.root, dict(body), ("body",)))
+        mismatches = tuple(_Explainer().mismatches(self.root, dict(body), ("body",)))
+        if not mismatches:
+            return ()
+        # The pattern has no index where the body has one; a path that does is not looked for.
+        hints = {warning.path: warning.reason for warning in self.warnings}
+        hints.update(
+            (warning.path.rpartition("[")[0], warning.reason)
+            for warning in self.warnings
+            if warning.path.endswith("]")
+        )
+        return tuple(replace(each, hint=hints.get(each.path, "")) for each in mismatches)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Pattern):
@@ -147,8 +177,8 @@ class Pattern:
     def __repr__(self) -> str:
         return f"Pattern({self.document!r})"
 
-    def __reduce__(self) -> tuple[type[Pattern], tuple[dict[str, object]]]:
-        return Pattern, (self.document,)
+    def __reduce__(self) -> tuple[Callable[..., Pattern], tuple[dict[str, object], Limits]]:
+        return _restored, (self.document, self.limits)
 
     def __copy__(self) -> Pattern:
         return self
@@ -165,11 +195,15 @@ class Pattern:
         raise AttributeError(msg)
 
 
+def _restored(document: dict[str, object], limits: Limits) -> Pattern:
+    return Pattern(document, limits=limits)
+
+
 class _Explainer:
     """Collects the reasons why one body does not match."""
 
     def __init__(self) -> None:
-        self._tests: dict[int, Callable[[object], bool]] = {}  # by identity of the part
+        self._tests: dict[int, Test] = {}  # by identity of the part
         self._objects_left = _MAX_EXPLAINED
 
     def mismatches(self, node: Fields, body: dict[str, object], path: Path) -> Iterator[Mismatch]:
@@ -179,7 +213,7 @@ class _Explainer:
             if self._accepts(child, value):
                 continue
             if isinstance(child, Leaf):
-                yield Mismatch(path_text((*path, name)), json.loads(child.text), value)
+                yield Mismatch(join_path(*path, name), json.loads(child.text), value)
             else:
                 yield from self._nearest(child, value, (*path, name))
         alternatives = node.alternatives
@@ -187,7 +221,7 @@ class _Explainer:
             wanted = json.loads(Fields((), alternatives).text())
             asked = {name for each in alternatives for name in names_in(each)}
             found = {name: value for name, value in body.items() if name in asked}
-            yield Mismatch(path_text(path), wanted, found)
+            yield Mismatch(join_path(*path), wanted, found)
 
     def _nearest(self, node: Fields, value: object, path: Path) -> list[Mismatch]:
         """Return the reasons of the object at a field that misses the fewest conditions."""
@@ -205,7 +239,7 @@ class _Explainer:
         test = self._tests.get(id(part))
         if test is None:
             test = self._tests[id(part)] = test_below(part)
-        return test(value)
+        return test(value, {})
 
 
 def _objects(value: object, path: Path) -> Iterator[tuple[Path, dict[str, object]]]:

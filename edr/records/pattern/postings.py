@@ -1,6 +1,6 @@
-"""Posting lists: of the leaves asked for at one place of a body, those that a value satisfies.
+"""Posting lists: of the leaves asked for at one field of a body, those that a value satisfies.
 
-`LeafPostings` puts the tables of all kinds of elements together.
+``LeafPostings`` puts the tables of all kinds of elements together.
 
 Invariants:
 
@@ -12,42 +12,148 @@ Invariants:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Generic
+from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Set as AbstractSet
+from itertools import islice
+from typing import Any, Generic
 
+from edr.records.pattern.arrays import Contents
+from edr.records.pattern.leaf import Leaf, Test
 from edr.records.pattern.ranges import RangeTable
 from edr.records.pattern.tables import (
     AffixTable,
+    BlockTable,
     EntryT,
     FoldedTable,
-    NetworkTable,
     Probe,
+    SuffixTable,
     Table,
-    WildcardTable,
-    beginning,
-    ending,
+    compact,
+    weight_of,
 )
-from edr.records.pattern.values import Values, fold
+from edr.records.pattern.values import Scalar, Values, fold
+from edr.records.pattern.wildcards import WildcardTable
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+_TABLES: dict[str, Callable[[], Table[Any, Any]]] = {
+    "strings": Table,
+    "folded": FoldedTable,
+    "prefixes": AffixTable,
+    "suffixes": SuffixTable,
+    "folded_prefixes": lambda: AffixTable(fold),
+    "folded_suffixes": lambda: SuffixTable(fold),
+    "wildcards": WildcardTable,
+    "blocks": BlockTable,
+    "numbers": Table,
+    "ranges": RangeTable,
+    "literals": Table,
+}
+_KINDS_OF_STRING = tuple(_TABLES)[:8]
+_KINDS_OF_NUMBER = ("numbers", "ranges")
+_KINDS_OF_LITERAL = ("literals",)
+_TYPES: dict[type, tuple[str, ...]] = {
+    str: _KINDS_OF_STRING,
+    int: _KINDS_OF_NUMBER,
+    float: _KINDS_OF_NUMBER,
+    bool: _KINDS_OF_LITERAL,
+    type(None): _KINDS_OF_LITERAL,
+}
 
-    from edr.records.pattern.tree import Leaf
-    from edr.records.pattern.values import Number, Scalar
+
+# Of a leaf with more operands so many stand for all.
+_COUNTED = 64
+
+
+class ValuePostings(Generic[EntryT]):
+    """Sets of values, by what is in them.
+
+    Attributes:
+        probes: For each type of scalar, what returns the entries of the sets that one is in, and
+            what ``besides`` finds.
+        besides: A further probe of all types.
+    """
+
+    __slots__ = ("_tables", "besides", "probes")
+
+    def __init__(self) -> None:
+        self.besides: Probe[EntryT] | None = None
+        self._tables: dict[str, Table[Any, EntryT]] = {}
+        self.probes: dict[type, Probe[EntryT]] = dict.fromkeys(_TYPES, _nothing)
+
+    def __bool__(self) -> bool:
+        """Return whether there is any set that is not empty."""
+        return bool(self._tables)
+
+    def add(self, values: Values, entry: EntryT) -> None:
+        """Add an entry for a set."""
+        for kind, operands in _operands(values):
+            table = self._tables.get(kind)
+            if table is None:
+                table = self._tables[kind] = _TABLES[kind]()
+                self.combine()
+            for operand in operands:
+                table.add(operand, entry)
+
+    def discard(self, values: Values, entry: EntryT) -> None:
+        """Take away the entry of a set, which is there."""
+        for kind, operands in _operands(values):
+            table = self._tables[kind]
+            for operand in operands:
+                table.discard(operand, entry)
+            if not table.postings:
+                del self._tables[kind]
+                self.combine()
+
+    def size_of(self, values: Values) -> int:
+        """Return about how many patterns a value meets that is in a set."""
+        total = 0
+        for kind, operands in _operands(values):
+            table = self._tables.get(kind)
+            if table is not None:
+                counted = [table.size(each) for each in islice(operands, _COUNTED)]
+                total += sum(counted) * len(operands) // len(counted)
+        return total
+
+    def probe_contents(self, contents: Contents) -> dict[EntryT, None]:
+        """Return the entries of the sets that some scalar of an array is in."""
+        found: dict[EntryT, None] = {}
+        for kind, table in self._tables.items():
+            if isinstance(table, RangeTable):
+                if contents.numbers:
+                    ordered = contents.in_order()
+                    found.update(dict.fromkeys(table.probe_ordered(contents.numbers, ordered)))
+                continue
+            values: AbstractSet[Any] = contents.strings
+            if kind == "numbers":
+                values = contents.numbers
+            elif kind == "literals":
+                values = contents.literals
+            if values:
+                found.update(dict.fromkeys(table.probe_all(values)))
+        return found
+
+    def combine(self) -> None:
+        """Make ``probes`` those of the tables in use; what is not in use costs a match nothing."""
+        for type_, kinds in _TYPES.items():
+            probes = [self._tables[kind].probe for kind in kinds if kind in self._tables]
+            if self.besides is not None:
+                probes.append(self.besides)
+            self.probes[type_] = _all_of(probes)
 
 
 class PresentTable(Generic[EntryT]):
     """Leaves that accept whatever is there, or nearly so: no value leads to them.
 
-    Most of them except a few strings or numbers, so a value is looked up for those that it does
-    *not* satisfy. The others, which except a prefix, say, are tried. Equal leaves are one entry.
+    Most of them except some values, so a value is looked up for those that it does *not* satisfy.
+    The few others, such as two ``anything-but`` in one leaf, are tried. What an event pays for is
+    that nearly all of these match, and it pays for each.
     """
 
-    __slots__ = ("_excepted", "_excepting", "_tests")
+    __slots__ = ("_excepting", "_refusing", "_tests")
 
     def __init__(self) -> None:
         self._excepting: dict[EntryT, None] = {}
-        self._excepted: dict[str | Number, dict[EntryT, None]] = {}
-        self._tests: dict[EntryT, Callable[[object], bool]] = {}
+        self._refusing: ValuePostings[EntryT] = ValuePostings()
+        self._tests: dict[EntryT, tuple[Test, Callable[[Contents], bool]]] = {}
 
     def __len__(self) -> int:
         """Return the number of entries."""
@@ -57,94 +163,77 @@ class PresentTable(Generic[EntryT]):
         """Add the entry of a leaf."""
         excepted = _excepted_only(leaf)
         if excepted is None:
-            self._tests[entry] = leaf.test()
-            return
-        self._excepting[entry] = None
-        for value in excepted:
-            self._excepted.setdefault(value, {})[entry] = None
+            self._tests[entry] = leaf.test(), leaf.test_of_contents()
+        else:
+            self._excepting[entry] = None
+            self._refusing.add(excepted, entry)
 
     def discard(self, leaf: Leaf, entry: EntryT) -> None:
         """Take away the entry of a leaf, which is there."""
         excepted = _excepted_only(leaf)
         if excepted is None:
             del self._tests[entry]
-            return
-        del self._excepting[entry]
-        for value in excepted:
-            entries = self._excepted[value]
-            del entries[entry]
-            if not entries:
-                del self._excepted[value]
-
-    def probe(self, value: Scalar) -> list[EntryT]:
-        """Return the entries of the leaves that accept a value of any type."""
-        found = [entry for entry, test in self._tests.items() if test(value)]
-        # True would find what excepts 1.
-        refusing = None if isinstance(value, bool) or value is None else self._excepted.get(value)
-        if refusing is None:
-            found += self._excepting
+            compact(self._tests)
         else:
-            found += [entry for entry in self._excepting if entry not in refusing]
-        return found
+            del self._excepting[entry]
+            compact(self._excepting)
+            self._refusing.discard(excepted, entry)
+
+    def size(self) -> int:
+        """Return about how many patterns a value meets."""
+        return weight_of(self._excepting) + len(self)
+
+    def probe(self, value: Scalar) -> Collection[EntryT]:
+        """Return the entries of the leaves that accept a value of any type."""
+        found: Collection[EntryT] = self._excepting
+        refusing = self._refusing.probes[type(value)](value)
+        if refusing:
+            refused = dict.fromkeys(refusing)
+            found = [entry for entry in self._excepting if entry not in refused]
+        if not self._tests:
+            return found
+        return [*found, *(entry for entry, (test, _) in self._tests.items() if test(value, {}))]
+
+    def probe_contents(self, contents: Contents) -> Iterable[EntryT]:
+        """Return the entries of the leaves that accept some scalar of an array, which has one."""
+        left = self._excepting  # those that refuse all that was looked at
+        for values in (contents.literals, contents.numbers, contents.strings):
+            for value in values:
+                if not left:
+                    break
+                refusing = self._refusing.probes[type(value)](value)
+                left = {each: None for each in refusing if each in left} if refusing else {}
+        yield from (each for each in self._excepting if each not in left)
+        yield from (each for each, (_, test) in self._tests.items() if test(contents))
 
 
-def _excepted_only(leaf: Leaf) -> frozenset[str | Number] | None:
-    """Return the strings and numbers that are all that a broad leaf does not accept, if so."""
+def _excepted_only(leaf: Leaf) -> Values | None:
+    """Return the values that are all that a broad leaf does not accept, if so."""
     if leaf.present:
-        return frozenset()
+        return Values()
     only, *more = leaf.exceptions
-    if more or leaf.values != Values():
-        return None
-    if only != Values(strings=only.strings, numbers=only.numbers):
-        return None
-    return only.strings | only.numbers
-
-
-_TABLES: Final[dict[str, Callable[[], Table[Any, Any]]]] = {
-    "strings": Table,
-    "folded": FoldedTable,
-    "prefixes": lambda: AffixTable(beginning),
-    "suffixes": lambda: AffixTable(ending),
-    "folded_prefixes": lambda: AffixTable(beginning, fold),
-    "folded_suffixes": lambda: AffixTable(ending, fold),
-    "wildcards": WildcardTable,
-    "networks": NetworkTable,
-    "numbers": Table,
-    "ranges": RangeTable,
-    "literals": Table,
-}
-_KINDS_OF_STRING: Final = tuple(_TABLES)[:8]
-_KINDS_OF_NUMBER: Final = ("numbers", "ranges")
-_KINDS_OF_LITERAL: Final = ("literals",)
-_TYPES: Final[dict[type, tuple[str, ...]]] = {
-    str: _KINDS_OF_STRING,
-    int: _KINDS_OF_NUMBER,
-    float: _KINDS_OF_NUMBER,
-    bool: _KINDS_OF_LITERAL,
-    type(None): _KINDS_OF_LITERAL,
-}
+    return None if more or leaf.values != Values() else only
 
 
 class LeafPostings(Generic[EntryT]):
-    """All leaves that are asked for at one place of a body.
+    """All leaves that are asked for at one field of a body.
 
     Attributes:
         probes: For each type of scalar, what returns the entries of the leaves that accept one.
         absent: The entries of the leaves that accept that nothing is there.
     """
 
-    __slots__ = ("_present", "_tables", "absent", "probes")
+    __slots__ = ("_narrow", "_present", "absent", "probes")
 
     def __init__(self) -> None:
-        self._tables: dict[str, Table[Any, EntryT]] = {}
+        self._narrow: ValuePostings[EntryT] = ValuePostings()
         self._present: PresentTable[EntryT] = PresentTable()
         self.absent: dict[EntryT, None] = {}
-        self.probes: dict[type, Probe[EntryT]] = {}
-        self._combine()
+        self.probes: dict[type, Probe[EntryT]] = self._narrow.probes
 
     def __bool__(self) -> bool:
         """Return whether there is any leaf."""
-        return bool(self._tables or self._present or self.absent)
+        return bool(self._narrow or self._present or self.absent)
 
     def add(self, leaf: Leaf, entry: EntryT) -> None:
         """Add an entry for a leaf."""
@@ -153,49 +242,40 @@ class LeafPostings(Generic[EntryT]):
         if is_broad(leaf):
             self._present.add(leaf, entry)
             self._combine()
-            return
-        for kind, operands in _operands(leaf.values):
-            table = self._tables.get(kind)
-            if table is None:
-                table = self._tables[kind] = _TABLES[kind]()
-                self._combine()
-            for operand in operands:
-                table.add(operand, entry)
+        else:
+            self._narrow.add(leaf.values, entry)
 
     def discard(self, leaf: Leaf, entry: EntryT) -> None:
         """Take away the entry of a leaf, which is there."""
         if leaf.absent:
             del self.absent[entry]
+            compact(self.absent)
         if is_broad(leaf):
             self._present.discard(leaf, entry)
             self._combine()
-            return
-        for kind, operands in _operands(leaf.values):
-            table = self._tables[kind]
-            for operand in operands:
-                table.discard(operand, entry)
-            if not table.postings:
-                del self._tables[kind]
-                self._combine()
+        else:
+            self._narrow.discard(leaf.values, entry)
 
     def size(self, leaf: Leaf) -> int:
-        """Return about how many other leaves a value meets that this one accepts."""
+        """Return about how many patterns a value meets that a leaf accepts."""
         if is_broad(leaf):
-            return len(self._present)
-        return len(self.absent) * leaf.absent + sum(
-            self._tables[kind].size(operand)
-            for kind, operands in _operands(leaf.values)
-            if kind in self._tables
-            for operand in operands
-        )
+            return self._present.size()
+        return weight_of(self.absent) * leaf.absent + self._narrow.size_of(leaf.values)
+
+    def probe_contents(self, contents: Contents) -> Iterable[EntryT]:
+        """Return the entries of the leaves that accept an array, each once."""
+        if not contents:
+            return self.absent
+        found = self._narrow.probe_contents(contents)
+        if self._present:
+            found.update(dict.fromkeys(self._present.probe_contents(contents)))
+        return found
 
     def _combine(self) -> None:
-        """Make `probes` those of the tables in use; what is not in use costs a match nothing."""
-        for type_, kinds in _TYPES.items():
-            probes = [self._tables[kind].probe for kind in kinds if kind in self._tables]
-            if self._present:
-                probes.append(self._present.probe)
-            self.probes[type_] = _all_of(probes)
+        besides = self._present.probe if self._present else None
+        if (self._narrow.besides is None) != (besides is None):
+            self._narrow.besides = besides
+            self._narrow.combine()
 
 
 def is_broad(leaf: Leaf) -> bool:
@@ -216,10 +296,12 @@ def _all_of(probes: list[Probe[EntryT]]) -> Probe[EntryT]:
     if len(probes) == 1:
         return probes[0]
 
-    def probe(value: object) -> list[EntryT]:
-        found: list[EntryT] = []
+    def probe(value: object) -> list[EntryT] | None:
+        found: list[EntryT] | None = None
         for each in probes:
-            found += each(value) or ()
+            entries = each(value)
+            if entries:
+                found = [*found, *entries] if found else list(entries)
         return found
 
     return probe

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import struct
 from bisect import bisect_left, bisect_right, insort
+from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
+from itertools import islice
 from math import inf
-from typing import Final, Generic
+from typing import Generic
 
-from edr.records.pattern.tables import EntryT, Held, Probe, Table
+from edr.records.pattern.tables import EntryT, Held, Probe, SoughtTable, compact
 from edr.records.pattern.values import Number, Range
 
 
-class RangeTable(Table[Range, EntryT]):
+class RangeTable(SoughtTable[Range, EntryT]):
     """Numeric ranges in an interval tree over the order of floats.
 
     A number has a 64-bit key: its rank among the floats. The keys are the leaves of a complete
@@ -41,7 +44,7 @@ class RangeTable(Table[Range, EntryT]):
 
     def link(self, operand: Range) -> None:
         held = self._held[operand] = Held(operand.test(), self.postings[operand])
-        shift, above, lower, upper = _place(operand)
+        shift, above, lower, upper = _fork_of(operand)
         forks = self._forks.setdefault(shift, {})
         fork = forks.get(above)
         if fork is None:
@@ -51,20 +54,49 @@ class RangeTable(Table[Range, EntryT]):
 
     def unlink(self, operand: Range) -> None:
         held = self._held.pop(operand)
-        shift, above, lower, upper = _place(operand)
+        compact(self._held)
+        shift, above, lower, upper = _fork_of(operand)
         forks = self._forks[shift]
         fork = forks[above]
         fork.by_lower.discard(lower, held)
         fork.by_upper.discard(-upper, held)
         if not fork.by_lower:
             del forks[above]
+            compact(forks)
             if not forks:
                 del self._forks[shift]
 
     def size(self, operand: Range) -> int:
-        shift, above, _, _ = _place(operand)
-        fork = self._forks.get(shift, {}).get(above)
-        return 0 if fork is None else len(fork.by_lower)  # they overlap, all of them
+        # What its ends meet: ``[0, x)`` are many at 0, ``[n, n + 1)`` are few anywhere. A
+        # value meets some of those, and mostly not all: most thresholds are seldom reached.
+        ends = (operand.lower, operand.upper)
+        return sum(self._count_at(_rank(each)) for each in ends if each is not None) // 3
+
+    def probe_ordered(
+        self, numbers: AbstractSet[Number], ordered: list[Number]
+    ) -> Iterable[EntryT]:
+        """Do as ``probe_all``, for numbers that are given in order, too."""
+        if len(self._held) >= len(numbers):
+            return super().probe_all(numbers)
+        found: dict[EntryT, None] = {}
+        for operand, held in self._held.items():
+            if operand.holds_some(ordered):
+                found.update(held.entries)
+        return found
+
+    def _count_at(self, key: int) -> int:
+        """Return how many ranges hold a number, roughly where they are many."""
+        total = 0
+        for shift, forks in self._forks.items():
+            fork = forks.get(key >> shift)
+            if fork is not None:
+                in_upper_half = key >> shift - 1 & 1
+                total += (
+                    fork.by_upper.count_up_to(-key)
+                    if in_upper_half
+                    else fork.by_lower.count_up_to(key)
+                )
+        return total
 
     def _probe(self, number: Number) -> list[EntryT]:
         found: list[EntryT] = []
@@ -100,7 +132,7 @@ class _SortedSets(Generic[EntryT]):
     __slots__ = ("_blocks", "_highest", "_sets")
 
     # Moving so few keys takes less time than finding the place; twice as many are split.
-    _BLOCK: Final = 512
+    _BLOCK = 512
 
     def __init__(self) -> None:
         self._sets: dict[int, dict[EntryT, None]] = {}
@@ -125,10 +157,21 @@ class _SortedSets(Generic[EntryT]):
         del entries[entry]
         if not entries:
             del self._sets[key]
+            compact(self._sets)
             self._delete(key)
 
+    def count_up_to(self, key: int) -> int:
+        """Return how many entries there are up to ``key``, up to some thousands."""
+        total = 0
+        for block in islice(self._blocks, _BLOCKS_COUNTED):
+            below = block if block[-1] <= key else block[: bisect_right(block, key)]
+            total += len(below) + sum(len(self._sets[each]) - 1 for each in below[:_KEYS_COUNTED])
+            if len(below) < len(block):
+                break
+        return total
+
     def up_to(self, key: int) -> list[EntryT]:
-        """Return the entries of all keys up to `key`, itself included."""
+        """Return the entries of all keys up to ``key``, itself included."""
         found: list[EntryT] = []
         if not self._blocks or self._blocks[0][0] > key:  # so it is for most forks of a number
             return found
@@ -164,7 +207,11 @@ class _SortedSets(Generic[EntryT]):
             del self._blocks[at], self._highest[at]
 
 
-def _place(operand: Range) -> tuple[int, int, int, int]:
+# To tell a long list from a short one takes no more than this.
+_BLOCKS_COUNTED, _KEYS_COUNTED = 8, 64
+
+
+def _fork_of(operand: Range) -> tuple[int, int, int, int]:
     """Return the fork of a range (the bits it spans, and those above), and the keys of its ends."""
     lower = _rank(-inf if operand.lower is None else operand.lower)
     upper = _rank(inf if operand.upper is None else operand.upper)
@@ -172,9 +219,9 @@ def _place(operand: Range) -> tuple[int, int, int, int]:
     return shift, upper >> shift, lower, upper
 
 
-_pack: Final = struct.Struct("<d").pack
-_unpack: Final = struct.Struct("<q").unpack
-_SIGN: Final = 1 << 63
+_pack = struct.Struct("<d").pack
+_unpack = struct.Struct("<q").unpack
+_SIGN = 1 << 63
 
 
 def _rank(number: Number) -> int:

@@ -1,21 +1,21 @@
 """The JSON Schema of body patterns: for editors, forms, and those who store bindings.
 
-It is as strict as a schema can be. What it cannot say, `Pattern` checks: the order of two bounds,
+It is as strict as a schema can be. What it cannot say, ``Pattern`` checks: the order of two bounds,
 a field inside and outside of one ``$or``, addresses, and the limits on a whole pattern.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
-from edr.records.pattern.parser import MAX_AFFIX, MAX_ELEMENTS, MAX_WILDCARDS
-from edr.records.pattern.tree import OR
+from edr.records.pattern.leaf import OR
+from edr.records.pattern.limits import DEFAULT_LIMITS
 
-_PREFIX: Final = "edr_pattern_"
+_PREFIX = "edr_pattern_"
 
 
 def pattern_json_schema(definitions: str = "#/$defs/") -> dict[str, Any]:
-    """Return a JSON Schema (2020-12) of the documents that `Pattern` accepts; a new one each time.
+    """Return a JSON Schema (2020-12) of what ``Pattern`` accepts; a new one each time.
 
     Each accepted document is valid against it. The reverse does not hold, as said above.
 
@@ -28,13 +28,14 @@ def pattern_json_schema(definitions: str = "#/$defs/") -> dict[str, Any]:
         return {"$ref": definitions + _PREFIX + name}
 
     strings: dict[str, Any] = {"type": "string"}
-    affix = {"type": "string", "maxLength": MAX_AFFIX}
+    affix = {"type": "string", "maxLength": DEFAULT_LIMITS.affix}
     affix_any_case = {"anyOf": [affix, _operator("equals-ignore-case", affix)]}
     # Characters other than * and \, an escaped one of them, or a * that no other follows.
     literal = r"(?:[^*\\]|\\[*\\])"
     wildcard = {
         "type": "string",
-        "pattern": rf"^{literal}*(?:\*{literal}+){{0,{MAX_WILDCARDS}}}\*?$",
+        "pattern": rf"^{literal}*(?:\*{literal}+)*\*?$",
+        "maxLength": DEFAULT_LIMITS.affix,
     }
     number = {"type": "number"}
     operators = {
@@ -49,7 +50,7 @@ def pattern_json_schema(definitions: str = "#/$defs/") -> dict[str, Any]:
                 _tuple({"enum": [">", ">="]}, number, {"enum": ["<", "<="]}, number),
             ]
         },
-        "cidr": {"type": "string", "pattern": r"^[0-9A-Fa-f.:]+/[0-9]{1,3}$"},
+        "cidr": {"type": "string", "pattern": r"^[0-9A-Fa-f.:]+/(?:0|[1-9][0-9]{0,2})$"},
         "exists": {"type": "boolean"},
         "anything-but": {
             "anyOf": [
@@ -91,7 +92,7 @@ def _operator(name: str, operand: dict[str, Any]) -> dict[str, Any]:
 
 
 def _array(items: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "array", "items": items, "minItems": 1, "maxItems": MAX_ELEMENTS}
+    return {"type": "array", "items": items, "minItems": 1, "maxItems": DEFAULT_LIMITS.elements}
 
 
 def _one_or_several(items: dict[str, Any]) -> dict[str, Any]:

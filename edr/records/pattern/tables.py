@@ -1,31 +1,54 @@
-"""Tables that find, for a string, the operands of one kind that accept it, trying no others.
+"""Tables that find, for a value, the operands of one kind that accept it, trying no others.
 
-A dict for what is equal to something, a dict probed once per length in use for prefixes and
-suffixes, one probed per mask for address blocks, and literal pieces for wildcards. Numbers and
-literals need no more than `Table` itself; ranges have a file of their own.
+A dict for what is equal to something; a dict probed once per length in use for prefixes, suffixes
+and address blocks. Numbers and literals need no more than ``Table`` itself; wildcards and ranges
+have files of their own.
 
 Invariants:
 
-* A probe returns the entries of exactly those operands that accept the value.
-* Nothing remains: an operand without entries is removed with the last of them.
+* A probe returns the entries of exactly those operands that accept the value, or one of several.
+* Nothing remains: an operand without entries is removed with the last of them, and a dict that
+  was far larger gives its room back, as those who iterate over one pass all that it ever had.
 * Adding and removing cost the same, whatever else is stored.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
+from collections.abc import Callable, Iterable, Sized
+from collections.abc import Set as AbstractSet
+from itertools import islice
+from typing import Any, Generic, TypeAlias, TypeVar
 
-from edr.records.pattern.values import Wildcard, address_of, fold
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-
-    from edr.records.pattern.values import Network
+from edr.records.pattern.addresses import Block, address_of, like_addresses, test_of_blocks
+from edr.records.pattern.values import fold
 
 OperandT = TypeVar("OperandT")
-EntryT = TypeVar("EntryT")
+EntryT = TypeVar("EntryT", bound=Sized)
 Probe: TypeAlias = "Callable[[Any], Iterable[EntryT] | None]"
+
+
+def compact(table: dict[Any, Any]) -> None:
+    """Give back the room of a dict from which much has been removed; it stays the same object."""
+    if table.__sizeof__() > _SMALL + _PER_ITEM * len(table):
+        items = list(table.items())
+        table.clear()
+        table.update(items)
+
+
+# A dict takes 100 to 200 bytes for an item, according to how full it is. So most of one that takes
+# five times as much is holes; refilling it costs less than the removals that made them.
+_SMALL, _PER_ITEM = 4_096, 1_000
+
+
+def weight_of(entries: Iterable[Sized]) -> int:
+    """Return how many patterns stand behind entries; of many, but roughly."""
+    return sum(map(len, islice(entries, _COUNTED)))
+
+
+_COUNTED = 64
+"""Entries that are looked at to compare two lists: the longer of two that are so long is no matter
+of a few, and adding must not cost what all others cost."""
 
 
 class Table(Generic[OperandT, EntryT]):
@@ -55,19 +78,49 @@ class Table(Generic[OperandT, EntryT]):
         """Take away an entry that is there."""
         posting = self.postings[operand]
         del posting[entry]
-        if not posting:
+        if posting:
+            compact(posting)
+        else:
             del self.postings[operand]
+            compact(self.postings)
             self.unlink(operand)
 
     def size(self, operand: OperandT) -> int:
-        """Return about how many entries a value meets that this operand accepts."""
-        return len(self.postings.get(operand, ()))
+        """Return about how many patterns a value meets that this operand accepts."""
+        posting = self.postings.get(operand)
+        return 0 if posting is None else weight_of(posting) + max(0, len(posting) - _COUNTED)
+
+    def probe_all(self, values: AbstractSet[Any]) -> Iterable[EntryT]:
+        """Return the entries of the operands that accept one of several values."""
+        found: dict[EntryT, None] = {}
+        for operand in self.postings.keys() & values:
+            found.update(self.postings[operand])
+        return found
 
     def link(self, operand: OperandT) -> None:
-        """Make a new operand known to `probe`; a dict look-up needs no more than the dict."""
+        """Make a new operand known to ``probe``; a dict look-up needs no more than the dict."""
 
     def unlink(self, operand: OperandT) -> None:
-        """Undo `link`."""
+        """Undo ``link``."""
+
+
+class SoughtTable(Table[OperandT, EntryT]):
+    """A table in which a value is no key."""
+
+    __slots__ = ()
+
+    def probe_all(self, values: AbstractSet[Any]) -> Iterable[EntryT]:
+        found: dict[EntryT, None] = {}
+        probe = self.probe
+        for value in values:
+            entries = probe(value)
+            if entries:
+                found.update(dict.fromkeys(entries))
+        return found
+
+
+# Up to so many operands are tried for all of several values, in C.
+_FEW = 8
 
 
 class FoldedTable(Table[str, EntryT]):
@@ -79,84 +132,94 @@ class FoldedTable(Table[str, EntryT]):
         super().__init__()
         self.probe: Probe[EntryT] = lambda text: self.postings.get(fold(text))
 
+    def probe_all(self, values: AbstractSet[Any]) -> Iterable[EntryT]:
+        return super().probe_all(set(map(fold, values)))
 
-class AffixTable(Table[str, EntryT]):
-    """Strings by what they begin or end with, cut off once per length in use."""
 
-    __slots__ = ("_cut", "_lengths", "_read")
+class AffixTable(SoughtTable[str, EntryT]):
+    """Strings by what they begin with, cut off once per length in use.
 
-    def __init__(
-        self, cut: Callable[[str, int], str], read: Callable[[str], str] | None = None
-    ) -> None:
+    A value is read first: turned around for suffixes, folded where case is ignored.
+    """
+
+    __slots__ = ("_lengths", "_read")
+
+    def __init__(self, read: Callable[[str], str | None] | None = None) -> None:
         super().__init__()
-        self._cut = cut
         self._read = read
         self._lengths: Counter[int] = Counter()
-        self.probe: Probe[EntryT] = self._probe
+        self.probe: Probe[EntryT] = self._probe if read is None else self._probe_read
 
     def link(self, operand: str) -> None:
         self._lengths[len(operand)] += 1
 
     def unlink(self, operand: str) -> None:
-        _count_down(self._lengths, len(operand))
+        count_down(self._lengths, len(operand))
 
-    def _probe(self, text: str) -> list[EntryT]:
+    def probe_all(self, values: AbstractSet[Any]) -> Iterable[EntryT]:
+        texts: AbstractSet[Any] = values
         if self._read is not None:
-            text = self._read(text)
-        found: list[EntryT] = []
+            texts = {read: None for each in values if (read := self._read(each)) is not None}.keys()
+        if len(self.postings) <= _FEW:
+            beginnings = tuple(self.postings)
+            texts = {each: None for each in texts if each.startswith(beginnings)}.keys()
+        return self._cut(texts)
+
+    def _cut(self, texts: AbstractSet[Any]) -> dict[EntryT, None]:
+        found: dict[EntryT, None] = {}
         for length in self._lengths:
-            if length <= len(text):
-                posting = self.postings.get(self._cut(text, length))
+            for beginning in {text[:length] for text in texts} & self.postings.keys():
+                found.update(self.postings[beginning])
+        return found
+
+    def _probe_read(self, text: str) -> list[EntryT] | None:
+        assert self._read is not None
+        read = self._read(text)
+        return None if read is None else self._probe(read)
+
+    def _probe(self, text: str) -> list[EntryT] | None:
+        found: list[EntryT] | None = None
+        size = len(text)
+        postings = self.postings
+        for length in self._lengths:
+            if length <= size:
+                posting = postings.get(text[:length])
                 if posting is not None:
-                    found += posting
+                    found = [*found, *posting] if found else list(posting)
         return found
 
 
-def beginning(text: str, length: int) -> str:
-    """Return the first characters of `text`, which has as many."""
-    return text[:length]
+def turned(text: str) -> str:
+    """Return a string from its end to its beginning: a suffix of one is a prefix of the other."""
+    return text[::-1]
 
 
-def ending(text: str, length: int) -> str:
-    """Return the last characters of `text`, which has as many."""
-    return text[len(text) - length :]
+class SuffixTable(AffixTable[EntryT]):
+    """Strings by what they end with."""
 
+    __slots__ = ("_read_first",)
 
-class PieceTable(Table[str, EntryT]):
-    """Strings by a literal that they hold anywhere."""
+    def __init__(self, read: Callable[[str], str] | None = None) -> None:
+        super().__init__(turned if read is None else lambda text: turned(read(text)))
+        self._read_first = read
 
-    __slots__ = ("_lengths",)
+    def add(self, operand: str, entry: EntryT) -> None:
+        super().add(turned(operand), entry)
 
-    # Up to so many literals are sought one by one, which takes one fast scan of the string each;
-    # more of them by looking up every stretch of it, a Python step per character.
-    _FEW: Final = 64
+    def discard(self, operand: str, entry: EntryT) -> None:
+        super().discard(turned(operand), entry)
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._lengths: Counter[int] = Counter()
-        self.probe: Probe[EntryT] = self._probe
+    def size(self, operand: str) -> int:
+        return super().size(turned(operand))
 
-    def link(self, operand: str) -> None:
-        self._lengths[len(operand)] += 1
-
-    def unlink(self, operand: str) -> None:
-        _count_down(self._lengths, len(operand))
-
-    def _probe(self, text: str) -> list[EntryT]:
-        found: list[EntryT] = []
-        for piece in self._pieces_in(text):
-            found += self.postings[piece]
-        return found
-
-    def _pieces_in(self, text: str) -> Iterable[str]:
-        if len(self.postings) <= min(len(text), self._FEW):
-            return [piece for piece in self.postings if piece in text]
-        return {
-            stretch
-            for length in self._lengths
-            for start in range(len(text) - length + 1)
-            if (stretch := text[start : start + length]) in self.postings
-        }
+    def probe_all(self, values: AbstractSet[Any]) -> Iterable[EntryT]:
+        texts: AbstractSet[Any] = values
+        if self._read_first is not None:
+            texts = dict.fromkeys(map(self._read_first, values)).keys()
+        if len(self.postings) <= _FEW:
+            endings = tuple(map(turned, self.postings))
+            texts = {each: None for each in texts if each.endswith(endings)}.keys()
+        return self._cut(set(map(turned, texts)))
 
 
 class Held(Generic[EntryT]):
@@ -171,108 +234,48 @@ class Held(Generic[EntryT]):
         self.accepts: Callable[[Any], bool] = accepts
         self.entries: dict[EntryT, None] = entries
 
+    def __len__(self) -> int:
+        """Return about how many patterns stand behind it."""
+        return weight_of(self.entries)
 
-class WildcardTable(Table[Wildcard, EntryT]):
-    """Wildcards, each under one literal of its own that few others are under.
 
-    A literal that is not found rules its wildcards out; those of a literal that is found are
-    tried.
-    """
+class BlockTable(Table[Block, EntryT]):
+    """Blocks of addresses: prefixes of what an address is in bits."""
 
-    __slots__ = ("_beginnings", "_chosen", "_endings", "_pieces")
-
-    # Literals in the middle are cut to such lengths, so that few lengths are in use.
-    _PIECE_LENGTHS: Final = (8, 4, 2, 1)
+    __slots__ = ("_by_bits",)
 
     def __init__(self) -> None:
         super().__init__()
-        self._beginnings: AffixTable[Held[EntryT]] = AffixTable(beginning)
-        self._endings: AffixTable[Held[EntryT]] = AffixTable(ending)
-        self._pieces: PieceTable[Held[EntryT]] = PieceTable()
-        self._chosen: dict[Wildcard, tuple[_Literals[EntryT], str, Held[EntryT]]] = {}
-        self.probe: Probe[EntryT] = self._probe
+        self._by_bits: AffixTable[EntryT] = AffixTable(_bits_of_address)
+        self.probe: Probe[EntryT] = self._by_bits.probe
 
-    def link(self, operand: Wildcard) -> None:
-        held = Held(operand.test(), self.postings[operand])
-        table, literal = min(self._choices(operand), key=_few_and_long)
-        table.add(literal, held)
-        self._chosen[operand] = table, literal, held
+    def add(self, operand: Block, entry: EntryT) -> None:
+        super().add(operand, entry)
+        self._by_bits.add(_bits(operand.first)[: 2 + operand.length], entry)
 
-    def unlink(self, operand: Wildcard) -> None:
-        table, literal, held = self._chosen.pop(operand)
-        table.discard(literal, held)
+    def discard(self, operand: Block, entry: EntryT) -> None:
+        super().discard(operand, entry)
+        self._by_bits.discard(_bits(operand.first)[: 2 + operand.length], entry)
 
-    def size(self, operand: Wildcard) -> int:
-        return min(table.size(literal) for table, literal in self._choices(operand))
-
-    def _choices(self, wildcard: Wildcard) -> Iterator[tuple[_Literals[EntryT], str]]:
-        first, *between, last = wildcard.pieces
-        if last:
-            yield self._endings, last
-        for piece in between:
-            length = next(each for each in self._PIECE_LENGTHS if each <= len(piece))
-            yield self._pieces, piece[:length]
-        if first or not (last or between):
-            # A lone * is left with an empty beginning, which each string has.
-            yield self._beginnings, first
-
-    def _probe(self, text: str) -> list[EntryT]:
-        found: list[EntryT] = []
-        for table in (self._beginnings, self._endings, self._pieces):
-            if table.postings:
-                for held in table.probe(text) or ():
-                    if held.accepts(text):
-                        found += held.entries
-        return found
+    def probe_all(self, values: AbstractSet[Any]) -> Iterable[EntryT]:
+        texts: Iterable[str] = like_addresses(values)
+        if len(self.postings) <= _FEW:
+            texts = filter(test_of_blocks(self.postings.keys()), texts)
+        return self._by_bits.probe_all(dict.fromkeys(texts).keys())
 
 
-_Literals: TypeAlias = Table[str, Held[EntryT]]
+def _bits(address: bytes) -> str:
+    """Return an address as text: the size of its family, and its bits."""
+    return f"{len(address):02}{int.from_bytes(address, 'big'):0{8 * len(address)}b}"
 
 
-def _few_and_long(choice: tuple[_Literals[EntryT], str]) -> tuple[int, int]:
-    table, literal = choice
-    return table.size(literal), -len(literal)
+def _bits_of_address(text: str) -> str | None:
+    address = address_of(text)
+    return None if address is None else _bits(address)
 
 
-class NetworkTable(Table["Network", EntryT]):
-    """Blocks of addresses, looked up once per length of mask in use."""
-
-    __slots__ = ("_blocks",)
-
-    def __init__(self) -> None:
-        super().__init__()
-        # By IP version and number of host bits: the blocks by their network bits.
-        self._blocks: dict[tuple[int, int], dict[int, Network]] = {}
-        self.probe: Probe[EntryT] = self._probe
-
-    def link(self, operand: Network) -> None:
-        mask, bits = self._place(operand)
-        self._blocks.setdefault(mask, {})[bits] = operand
-
-    def unlink(self, operand: Network) -> None:
-        mask, bits = self._place(operand)
-        blocks = self._blocks[mask]
-        del blocks[bits]
-        if not blocks:
-            del self._blocks[mask]
-
-    @staticmethod
-    def _place(network: Network) -> tuple[tuple[int, int], int]:
-        host_bits = network.max_prefixlen - network.prefixlen
-        return (network.version, host_bits), int(network.network_address) >> host_bits
-
-    def _probe(self, text: str) -> list[EntryT]:
-        found: list[EntryT] = []
-        address = address_of(text)
-        if address is not None:
-            number = int(address)
-            for (version, host_bits), blocks in self._blocks.items():
-                if version == address.version and (number >> host_bits) in blocks:
-                    found += self.postings[blocks[number >> host_bits]]
-        return found
-
-
-def _count_down(counts: Counter[int], key: int) -> None:
+def count_down(counts: Counter[int], key: int) -> None:
+    """Take one away, and the key with the last."""
     counts[key] -= 1
     if not counts[key]:
         del counts[key]

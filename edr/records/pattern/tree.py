@@ -1,107 +1,25 @@
-"""The tree that a body pattern is: leaves and objects, and how each tests what a body has there.
+"""The tree that a body pattern is: objects and leaves, and how an object tests what a body has.
 
-`Leaf` and `Fields` are data; `test` compiles one to a closure, which runs several times as fast
-as a walk over the tree. The meaning is told in `language`.
+``Fields``, as ``Leaf``, is data; ``test`` compiles one to a closure, which runs several times as
+fast as a walk over the tree. The meaning is told in ``language``. A test is given what was seen of
+the body's arrays in the same match, and adds to it (``arrays``).
+
+Invariant: an object costs a test no more than its own fields do, and a missing one that is asked
+for. Fields that may be absent are looked at only if they are there, as an object of two fields
+takes ten bytes of a body, and a pattern may ask it for a hundred.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from enum import Enum
-from typing import TYPE_CHECKING, Final
+from typing import Any, TypeAlias
 
-from edr.records.pattern.values import Values
+from edr.records.pattern.arrays import SCALARS, SHORT, VERY_SHORT, Contents, Seen, contents_of
+from edr.records.pattern.leaf import ABSENT, OR, Leaf, Test
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-OR: Final = "$or"
-"""The reserved field: an array of objects, one of which must match. No body field of that name
-can be asked for."""
-
-
-class Absent(Enum):
-    """The type of `ABSENT`. An enum, so that a copied or pickled one is still the same object."""
-
-    ABSENT = "absent"
-
-    def __repr__(self) -> str:
-        return "ABSENT"
-
-
-ABSENT: Final = Absent.ABSENT
-"""What stands for the value of a field that is not there."""
-
-
-@dataclass(frozen=True, slots=True)
-class Leaf:
-    """The condition on the value of one field: any of its elements.
-
-    Attributes:
-        values: What the elements describe that name values.
-        exceptions: For each `anything-but`, what it excepts. A value matches that is outside of
-            one of them; two of them are not one of both.
-        present: Whether any value will do, as ``{"exists": true}`` asks.
-        absent: Whether no value will do, as ``{"exists": false}`` asks.
-        text: The elements as JSON; equal for equal ones, whatever the spelling of their numbers.
-    """
-
-    values: Values
-    exceptions: tuple[Values, ...]
-    present: bool
-    absent: bool
-    text: str
-
-    def test(self) -> Callable[[object], bool]:
-        """Return the test of the value of a field: any JSON value, or `ABSENT`.
-
-        An array stands for its elements, and an array in it for its own: one that matches is
-        enough. An object is no value, neither alone nor in an array.
-        """
-        strings = self._test(Values.test_of_strings)
-        numbers = self._test(Values.test_of_numbers)
-        literals = self._test(lambda values: values.literals.__contains__)
-        tests: dict[type, Callable[[object], bool]] = {
-            str: strings,
-            int: numbers,
-            float: numbers,
-            bool: literals,
-            type(None): literals,
-        }
-        test_of_type = tests.get
-        absent = self.absent
-
-        def accepts(value: object) -> bool:
-            test = test_of_type(type(value))
-            if test is not None:
-                return test(value)
-            if not isinstance(value, list):
-                return absent
-            empty = True
-            for element in flat(value):
-                test = test_of_type(type(element))
-                if test is not None:
-                    if test(element):
-                        return True
-                    empty = False
-            return absent and empty
-
-        return accepts
-
-    def _test(
-        self, of_one_type: Callable[[Values], Callable[..., bool]]
-    ) -> Callable[[object], bool]:
-        """Return the test of the values of one type, for which `of_one_type` tests a set."""
-        if self.present:
-            return _always
-        accepted = of_one_type(self.values)
-        if not self.exceptions:
-            return accepted
-        excepted = _all_of([of_one_type(values) for values in self.exceptions])
-        if self.values == Values():
-            return lambda value: not excepted(value)
-        return lambda value: accepted(value) or not excepted(value)
+TestOfSome: TypeAlias = Callable[[list[dict[str, Any]], Seen], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,31 +34,88 @@ class Fields:
     fields: tuple[tuple[str, Leaf | Fields], ...]
     alternatives: tuple[Fields, ...] = ()
 
-    def test(self) -> Callable[[dict[str, object]], bool]:
+    def accepts_absence(self) -> bool:
+        """Return whether an object without any field satisfies it."""
+        return all(child.accepts_absence() for _, child in self.fields) and (
+            not self.alternatives or any(each.accepts_absence() for each in self.alternatives)
+        )
+
+    def asks_one_field(self) -> bool:
+        """Return whether it asks for one field, which must be there, and nothing else."""
+        return len(self.fields) == 1 and not self.alternatives and not self.accepts_absence()
+
+    def test(self) -> Test:
         """Return the test of an object."""
         # The verdict on nothing is known beforehand, and so common that it is worth no call.
-        tests = tuple(
-            (name, test, test(ABSENT))
-            for name, test in ((name, test_below(child)) for name, child in self.fields)
-        )
-        alternatives = tuple(each.test() for each in self.alternatives)
-        if len(tests) == 1 and not alternatives:
-            ((only, test_of_only, without_only),) = tests
-            return _test_of_field(only, test_of_only, without=without_only)
+        ordered = sorted(self.fields, key=_dearness)
+        required = tuple((n, test_below(c)) for n, c in ordered if not c.accepts_absence())
+        optional = tuple((n, test_below(c)) for n, c in ordered if c.accepts_absence())
+        by_name, others = _dispatched(self.alternatives)
+        alternatives = tuple(each.test() for each in others)
+        if by_name:
+            alternatives = (_test_of_any_field(by_name), *alternatives)
+        if len(required) == 1 and not (optional or alternatives):
+            return _test_of_field(*required[0])
 
-        def accepts(body: dict[str, object]) -> bool:
-            for name, test, without in tests:
+        def accepts(body: dict[str, object], seen: Seen) -> bool:
+            for name, test in required:
                 value = body.get(name, ABSENT)
-                if not (without if value is ABSENT else test(value)):
+                if value is ABSENT or not test(value, seen):
                     return False
+            if optional and not accepts_optional(body, seen):
+                return False
             if not alternatives:
                 return True
             for alternative in alternatives:  # noqa: SIM110 - a generator takes twice as long
-                if alternative(body):
+                if alternative(body, seen):
                     return True
             return False
 
+        accepts_optional = _test_of_optional(optional)
         return accepts
+
+    def test_of_some(self) -> TestOfSome:
+        """Return the test of whether one of several objects, none of them empty, satisfies it.
+
+        They are sifted field by field: that takes a third of the time of a call for each.
+        """
+        sieves = []
+        optional = []
+        # What takes the least time goes first: most objects are gone before the others.
+        for name, child in sorted(self.fields, key=_dearness):
+            test = test_below(child)
+            if child.accepts_absence():
+                optional.append((name, test))
+            else:
+                sieves.append(_sieve(name, child, test))
+        if optional:
+            accepts_optional = _test_of_optional(tuple(optional))
+            sieves.append(
+                lambda objects, seen: [each for each in objects if accepts_optional(each, seen)]
+            )
+        by_name, others = _dispatched(self.alternatives)
+        alternatives = [each.test_of_some() for each in others]
+        if by_name:
+            any_field = _test_of_any_field(by_name)
+            alternatives.append(
+                lambda objects, seen: any(any_field(each, seen) for each in objects)
+            )
+
+        def accepts(objects: list[dict[str, Any]], seen: Seen) -> bool:
+            for sieve in sieves:
+                objects = sieve(objects, seen)
+                if not objects:
+                    return False
+            return not alternatives or any(test(objects, seen) for test in alternatives)
+
+        def accepts_in_parts(objects: list[dict[str, Any]], seen: Seen) -> bool:
+            if len(objects) <= _PART:
+                return accepts(objects, seen)
+            return any(
+                accepts(objects[at : at + _PART], seen) for at in range(0, len(objects), _PART)
+            )
+
+        return accepts_in_parts
 
     def text(self) -> str:
         """Return canonical JSON: equal for objects that differ in the order of fields only."""
@@ -151,16 +126,104 @@ class Fields:
         return "{" + ",".join(members) + "}"
 
 
-def _test_of_field(
-    name: str, test: Callable[[object], bool], *, without: bool
-) -> Callable[[dict[str, object]], bool]:
-    """Return the test of an object for one field, of which nothing else is asked."""
+# Objects that are sifted at once: where the first of very many matches, the others are spared.
+_PART = 1_024
 
-    def accepts(body: dict[str, object]) -> bool:
+_Sieve: TypeAlias = Callable[[list[dict[str, Any]], Seen], list[dict[str, Any]]]
+
+
+def _sieve(name: str, child: Leaf | Fields, test: Test) -> _Sieve:
+    """Return what keeps those of several objects that satisfy a field, which is required."""
+
+    def sift(objects: list[dict[str, Any]], seen: Seen) -> list[dict[str, Any]]:
+        return [
+            each
+            for each in objects
+            if (value := each.get(name, ABSENT)) is not ABSENT and test(value, seen)
+        ]
+
+    exact = child.exact() if isinstance(child, Leaf) else None
+    if exact is None:
+        return sift
+
+    def sift_exact(objects: list[dict[str, Any]], seen: Seen) -> list[dict[str, Any]]:
+        try:
+            return [each for each in objects if each.get(name, ABSENT) in exact]
+        except TypeError:  # an array or an object is no key
+            return sift(objects, seen)
+
+    return sift_exact
+
+
+def _dearness(field: tuple[str, Leaf | Fields]) -> int:
+    _, child = field
+    return 2 if isinstance(child, Fields) else int(child.exact() is None)
+
+
+def _test_of_field(name: str, test: Test) -> Test:
+    """Return the test of an object for one field, which is required, and nothing else."""
+
+    def accepts(body: dict[str, object], seen: Seen) -> bool:
         value = body.get(name, ABSENT)
-        return without if value is ABSENT else test(value)
+        return value is not ABSENT and test(value, seen)
 
     return accepts
+
+
+def _test_of_optional(tests: tuple[tuple[str, Test], ...]) -> Test:
+    """Return the test of an object for fields that may be absent; a name may come twice."""
+    by_name: dict[str, Test] = {}
+    for name, test in tests:
+        other = by_name.get(name)
+        by_name[name] = test if other is None else _both(test, other)
+
+    def accepts(body: dict[str, object], seen: Seen) -> bool:
+        for name in body if len(body) < len(by_name) else by_name:
+            value = body.get(name, ABSENT)
+            if value is not ABSENT:
+                test = by_name.get(name)
+                if test is not None and not test(value, seen):
+                    return False
+        return True
+
+    return accepts
+
+
+def _dispatched(members: tuple[Fields, ...]) -> tuple[dict[str, Test], list[Fields]]:
+    """Return the tests of the fields that members of ``$or`` ask for alone, and the other members.
+
+    They are as good as one: an object is tested for those of its own fields that are among them.
+    """
+    alone = [each for each in members if each.asks_one_field()]
+    if len(alone) < 2:  # noqa: PLR2004 - of one, the test itself is faster
+        return {}, list(members)
+    by_name: dict[str, Test] = {}
+    for member in alone:
+        ((name, child),) = member.fields
+        test, other = test_below(child), by_name.get(name)
+        by_name[name] = test if other is None else _either(test, other)
+    return by_name, [each for each in members if not each.asks_one_field()]
+
+
+def _test_of_any_field(by_name: dict[str, Test]) -> Test:
+    """Return the test of an object for one of several fields."""
+
+    def accepts(body: dict[str, object], seen: Seen) -> bool:
+        for name in body if len(body) < len(by_name) else by_name:
+            test = by_name.get(name)
+            if test is not None and name in body and test(body[name], seen):
+                return True
+        return False
+
+    return accepts
+
+
+def _either(test: Test, other: Test) -> Test:
+    return lambda value, seen: test(value, seen) or other(value, seen)
+
+
+def _both(test: Test, other: Test) -> Test:
+    return lambda value, seen: test(value, seen) and other(value, seen)
 
 
 def sorted_fields(node: Fields) -> list[tuple[str, Leaf | Fields]]:
@@ -168,42 +231,61 @@ def sorted_fields(node: Fields) -> list[tuple[str, Leaf | Fields]]:
     return sorted(node.fields, key=lambda field: field[0])
 
 
-def test_below(child: Leaf | Fields) -> Callable[[object], bool]:
-    """Return the test of what is at a field: any JSON value, or `ABSENT`."""
+def test_below(child: Leaf | Fields) -> Test:
+    """Return the test of what is at a field: any JSON value, or ``ABSENT``."""
     if isinstance(child, Leaf):
         return child.test()
     test = child.test()
-    without_object = test({})
+    without_object = child.accepts_absence()
+    test_of_array = _test_of_array(child, test, without_object=without_object)
 
-    def accepts(value: object) -> bool:
+    def accepts(value: object, seen: Seen) -> bool:
         if isinstance(value, dict):
-            return test(value)
-        if not isinstance(value, list):
+            return test(value, seen)
+        return test_of_array(value, seen) if isinstance(value, list) else without_object
+
+    return accepts
+
+
+def _test_of_array(node: Fields, test: Test, *, without_object: bool) -> Test:
+    """Return the test of an array for an object in it, given that of an object and of none."""
+    some = _test_of_contents(node, without_object=without_object)
+
+    def accepts(array: list[object], seen: Seen) -> bool:
+        if len(array) > SHORT:
+            return some(contents_of(array, seen), seen)
+        if len(array) > VERY_SHORT and SCALARS.issuperset(map(type, array)):
+            return without_object
+        if len(array) == 1 and type(array[0]) in SCALARS:
             return without_object
         none = True
-        for element in flat(value):
+        for element in array:
             if isinstance(element, dict):
-                # The smallest object takes three bytes of a body, so it must not cost a test.
-                if test(element) if element else without_object:
+                if test(element, seen) if element else without_object:
                     return True
                 none = False
+            elif isinstance(element, list):
+                return some(Contents(array), seen)
         return none and without_object
 
     return accepts
 
 
-def flat(array: list[object]) -> Iterator[object]:
-    """Yield the elements of `array`, those of an array in it in that array's place."""
-    # A stack instead of recursion, which would hand each element up through every level.
-    stack = [iter(array)]
-    while stack:
-        for element in stack[-1]:
-            if isinstance(element, list):
-                stack.append(iter(element))
-                break
-            yield element
-        else:
-            stack.pop()
+def _test_of_contents(node: Fields, *, without_object: bool) -> Callable[[Contents, Seen], bool]:
+    test_of_some: TestOfSome | None = None
+
+    def accepts(contents: Contents, seen: Seen) -> bool:
+        nonlocal test_of_some
+        if without_object and contents.with_empty:
+            return True
+        if not contents.objects:
+            return False
+        if test_of_some is None:
+            # Not before: each object would compile what is below it twice, and that twice, too.
+            test_of_some = node.test_of_some()
+        return test_of_some(contents.objects, seen)
+
+    return accepts
 
 
 def _text(child: Leaf | Fields) -> str:
@@ -216,13 +298,3 @@ def names_in(node: Fields) -> Iterator[str]:
         yield name
     for alternative in node.alternatives:
         yield from names_in(alternative)
-
-
-def _all_of(tests: list[Callable[..., bool]]) -> Callable[..., bool]:
-    if len(tests) == 1:
-        return tests[0]
-    return lambda value: all(test(value) for test in tests)
-
-
-def _always(_: object) -> bool:
-    return True

@@ -3,60 +3,50 @@
 A leaf is a list of elements, any of which may match. Read one by one they would make a leaf of
 10,000 elements cost 10,000 tests for each value of a body, so a leaf is kept as *sets by kind*:
 all its exact strings, all its prefixes, all its numbers. A value is looked up in the sets of its
-own type. Three kinds fit no table and are tried one by one: numeric ranges, wildcards and
-`anything-but`; their number in a pattern is limited for that reason (`pattern.MAX_TRIED`).
+own type, each of which takes one look-up, whatever it holds. Wildcards fit no table and are tried
+one by one; their number is limited for that reason (``Limits.work``).
 
-The same sets serve twice: `language` compiles them to tests, `index` to postings.
+The same sets serve twice: ``tree`` compiles them to tests, ``postings`` to tables.
+
+Case is ignored by full Unicode case folding: ``straße`` is ``STRASSE``, and a prefix regardless of
+case is one of the folding. Nothing is normalized: an ``é`` of one character is not one of two.
+
+IP addresses are recognised where an address block is asked for, and nowhere else: as plain
+strings ``::1`` and ``0:0:0:0:0:0:0:1`` are two, as they are in JSON.
 
 Invariants:
 
 * A boolean is no number. ``True == 1`` holds in Python, so types are told apart before values.
 * Numbers compare exactly: Python compares, and hashes, an ``int`` and a ``float`` by value.
 * No test fails on a value of another type, and none takes more than linear time in its string.
+* Nobody chooses the hash of an operand: strings and bytes are hashed with a secret of the process,
+  and integers have 64 bits at most.
 """
 
 from __future__ import annotations
 
-import ipaddress
-from bisect import bisect_right
-from dataclasses import dataclass
+import sys
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, fields
 from functools import partial
+from math import inf
 from operator import ge, gt, le, lt
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TypeAlias
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+from edr.records.pattern.addresses import Block, like_addresses, test_of_blocks, united
 
 Number: TypeAlias = int | float
 Scalar: TypeAlias = str | int | float | bool | None
-Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-# "ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255", the longest text of an address. A longer string
-# is none, which spares its parsing.
-_LONGEST_ADDRESS: Final = 45
+TestOfSome: TypeAlias = Callable[[AbstractSet[str]], bool]
 
+fold: Callable[[str], str] = str.casefold
+"""Removes case, by Unicode's full case folding: one character may become up to three."""
 
-def fold(text: str) -> str:
-    """Return `text` with each character's case removed, and its length kept.
-
-    This is Unicode's *simple* case folding: one character becomes one character. A character
-    whose full folding is longer is only lowered (``ẞ`` is ``ß``, and neither is ``ss``), and one
-    whose lower case is longer, too, is left alone (``İ`` is only itself). So the first n
-    characters of a string fold to the first n of its folding, which prefixes rely on.
-    """
-    if text.isascii():
-        return text.lower()
-    folded = text.casefold()
-    if len(folded) == len(text):
-        return folded
-    return "".join(map(_fold_one, text))
-
-
-def _fold_one(character: str) -> str:
-    for folded in (character.casefold(), character.lower()):
-        if len(folded) == 1:
-            return folded
-    return character
+# Up to so many prefixes are tried one after the other, in C; more are looked up.
+_FEW = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +54,7 @@ class Wildcard:
     """Strings that hold some literal pieces, in that order, with any characters in between.
 
     Attributes:
-        pieces: The literals around each ``*``, so at least two. The first and the last may be
-            empty, and only they.
+        pieces: The literals around each ``*``. The first and the last may be empty, and only they.
     """
 
     pieces: tuple[str, ...]
@@ -80,6 +69,8 @@ class Wildcard:
         first, *between, last = self.pieces
         shortest = sum(map(len, self.pieces))
         rarest = max(self.pieces, key=len)
+        if between == [rarest] and not (first or last):
+            return lambda text: rarest in text
 
         def accepts(text: str) -> bool:
             # Nearly all strings fail here, at a third of the cost of seeking piece by piece.
@@ -97,6 +88,12 @@ class Wildcard:
             return True
 
         return accepts
+
+    def test_of_some(self) -> TestOfSome:
+        """Return the test of whether any of several strings is one."""
+        rarest = max(self.pieces, key=len)
+        test = self.test()
+        return lambda texts: any(map(test, [each for each in texts if rarest in each]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,12 +124,28 @@ class Range:
             return above
         return lambda number: above(number) and below(number)
 
+    def holds_some(self, ordered: Sequence[Number]) -> bool:
+        """Return whether one of several numbers in order is in."""
+        if self.lower is None:
+            at = 0
+        else:
+            begin = bisect_left if self.with_lower else bisect_right
+            at = begin(ordered, self.lower)
+        return at < len(ordered) and self.test()(ordered[at])
+
+    def ends(self) -> tuple[tuple[Number, int], tuple[Number, int]]:
+        """Return both ends such that ``n`` is in if ``(n, 1)`` is between them."""
+        return (
+            (-inf if self.lower is None else self.lower, 0 if self.with_lower else 2),
+            (inf if self.upper is None else self.upper, 2 if self.with_upper else 0),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Values:
     """A set of scalars, as the elements of a leaf describe it. Each attribute adds to the set.
 
-    The `folded` attributes hold foldings: they are compared with the folding of a value.
+    The ``folded`` attributes hold foldings: they are compared with the folding of a value.
     """
 
     strings: frozenset[str] = frozenset()
@@ -142,61 +155,105 @@ class Values:
     folded_prefixes: frozenset[str] = frozenset()
     folded_suffixes: frozenset[str] = frozenset()
     wildcards: frozenset[Wildcard] = frozenset()
-    networks: frozenset[Network] = frozenset()
+    blocks: frozenset[Block] = frozenset()
     numbers: frozenset[Number] = frozenset()
     ranges: frozenset[Range] = frozenset()
     literals: frozenset[bool | None] = frozenset()
 
+    def __or__(self, other: Values) -> Values:
+        """Return the union of two sets."""
+        return Values(*(getattr(self, each.name) | getattr(other, each.name) for each in _KINDS))
+
     def test_of_strings(self) -> Callable[[str], bool]:
         """Return the test of whether a string is in the set."""
-        tests: list[Callable[[str], bool]] = []
+        tests = self._tests_of_strings()
         if self.strings:
-            tests.append(self.strings.__contains__)
-        if self.folded:
-            tests.append(lambda text: fold(text) in self.folded)
-        if self.prefixes:
-            tests.append(_test_of_prefixes(self.prefixes))
-        if self.suffixes:
-            tests.append(_test_of_suffixes(self.suffixes))
-        if self.folded_prefixes:
-            tests.append(_folding(_test_of_prefixes(self.folded_prefixes)))
-        if self.folded_suffixes:
-            tests.append(_folding(_test_of_suffixes(self.folded_suffixes)))
-        tests.extend(each.test() for each in self.wildcards)
-        if self.networks:
-            tests.append(_test_of_networks(self.networks))
+            tests.insert(0, self.strings.__contains__)
         return _any_of(tests)
 
     def test_of_numbers(self) -> Callable[[Number], bool]:
         """Return the test of whether a number, which is no boolean, is in the set."""
-        tests: list[Callable[[Number], bool]] = [each.test() for each in self.ranges]
+        tests: list[Callable[[Number], bool]] = []
         if self.numbers:
-            tests.insert(0, self.numbers.__contains__)
+            tests.append(self.numbers.__contains__)
+        if len(self.ranges) <= _FEW // 2:
+            tests.extend(each.test() for each in self.ranges)
+        else:
+            tests.append(_test_of_ranges(self.ranges))
         return _any_of(tests)
 
+    def test_of_some_string(self) -> TestOfSome:
+        """Return the test of whether any of several strings is in the set."""
+        tests: list[TestOfSome] = []
+        if self.strings:
+            strings = self.strings
+            tests.append(lambda texts: not texts.isdisjoint(strings))
+        if self.prefixes or self.suffixes:
+            tests.append(_test_of_some_affixed(self.prefixes, self.suffixes))
+        folded = self.folded
+        if self.folded_prefixes or self.folded_suffixes:
+            of_folded = Values(
+                strings=folded, prefixes=self.folded_prefixes, suffixes=self.folded_suffixes
+            ).test_of_some_string()
+            tests.append(lambda texts: of_folded(dict.fromkeys(map(fold, texts)).keys()))
+        elif folded:
+            tests.append(lambda texts: not folded.isdisjoint(map(fold, texts)))
+        tests.extend(each.test_of_some() for each in self.wildcards)
+        if self.blocks:
+            test_of_block = test_of_blocks(self.blocks)
+            tests.append(lambda texts: any(map(test_of_block, like_addresses(texts))))
+        return _any_of(tests)
 
-def address_of(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """Return the IP address that `text` is, None when it is none.
+    def test_of_some_number(self) -> Callable[[Iterable[Number], Callable[[], list[Number]]], bool]:
+        """Return the test of whether any of several numbers is in the set.
 
-    An IPv6 address with a zone (``fe80::1%eth0``) is none: blocks know no zones.
-    """
-    if len(text) > _LONGEST_ADDRESS or "%" in text:
-        return None
-    try:
-        return ipaddress.ip_address(text)
-    except ValueError:
-        return None
+        It is given them twice: as they are, and what returns them in order.
+        """
+        numbers, ranges = self.numbers, self.ranges
+        few = [each.test() for each in ranges] if len(ranges) == 1 else []
+
+        def accepts(several: Iterable[Number], in_order: Callable[[], list[Number]]) -> bool:
+            if not numbers.isdisjoint(several):
+                return True
+            if few:
+                return any(map(few[0], several))
+            return any(each.holds_some(in_order()) for each in ranges)
+
+        return accepts
+
+    def _tests_of_strings(self) -> list[Callable[[str], bool]]:
+        """Return tests that together accept what is in the set, but for the exact strings."""
+        tests: list[Callable[[str], bool]] = []
+        if self.prefixes or self.suffixes:
+            tests.append(_test_of_affixes(self.prefixes, self.suffixes))
+        if self.folded or self.folded_prefixes or self.folded_suffixes:
+            folded: list[Callable[[str], bool]] = []
+            if self.folded:
+                folded.append(self.folded.__contains__)
+            if self.folded_prefixes or self.folded_suffixes:
+                folded.append(_test_of_affixes(self.folded_prefixes, self.folded_suffixes))
+            tests.append(_folding(_any_of(folded)))
+        tests.extend(each.test() for each in self.wildcards)
+        if self.blocks:
+            tests.append(test_of_blocks(self.blocks))
+        return tests
 
 
-def _never(_: object) -> bool:
+_KINDS = fields(Values)
+
+
+def _never(*_: object) -> bool:
     return False
 
 
-def _any_of(tests: list[Callable[..., bool]]) -> Callable[..., bool]:
+def _any_of(tests: Sequence[Callable[..., bool]]) -> Callable[..., bool]:
     if not tests:
         return _never
     if len(tests) == 1:
         return tests[0]
+    if len(tests) == 2:  # noqa: PLR2004
+        one, other = tests
+        return lambda value: one(value) or other(value)
     in_order = tuple(tests)
 
     def accepts(value: object) -> bool:
@@ -212,54 +269,69 @@ def _folding(test: Callable[[str], bool]) -> Callable[[str], bool]:
     return lambda text: test(fold(text))
 
 
-def _test_of_prefixes(prefixes: frozenset[str]) -> Callable[[str], bool]:
-    if len(prefixes) == 1:
-        (prefix,) = prefixes
-        return lambda text: text.startswith(prefix)
-    lengths = sorted(set(map(len, prefixes)))
+def _test_of_affixes(prefixes: frozenset[str], suffixes: frozenset[str]) -> Callable[[str], bool]:
+    if len(prefixes) > _FEW or len(suffixes) > _FEW:
+        return _any_of([_test_of_prefixes(prefixes), _test_of_suffixes(suffixes)])
+    beginnings, endings = tuple(prefixes), tuple(suffixes)
+    if not endings:
+        return lambda text: text.startswith(beginnings)
+    if not beginnings:
+        return lambda text: text.endswith(endings)
+    return lambda text: text.startswith(beginnings) or text.endswith(endings)
+
+
+def _test_of_some_affixed(prefixes: frozenset[str], suffixes: frozenset[str]) -> TestOfSome:
+    if len(prefixes) > _FEW or len(suffixes) > _FEW:
+        return _test_of_some_cut(prefixes, suffixes)
+    beginnings, endings = tuple(prefixes), tuple(suffixes)
+    if not endings:
+        return lambda texts: bool([None for each in texts if each.startswith(beginnings)])
+    if not beginnings:
+        return lambda texts: bool([None for each in texts if each.endswith(endings)])
+    return lambda texts: bool(
+        [None for each in texts if each.startswith(beginnings) or each.endswith(endings)]
+    )
+
+
+def _test_of_some_cut(prefixes: frozenset[str], suffixes: frozenset[str]) -> TestOfSome:
+    cuts = [
+        (slice(length), frozenset(each for each in prefixes if len(each) == length))
+        for length in set(map(len, prefixes))
+    ]
+    cuts += [
+        (slice(-length or sys.maxsize, None), frozenset(e for e in suffixes if len(e) == length))
+        for length in set(map(len, suffixes))
+    ]
+    return lambda texts: any(
+        not operands.isdisjoint([each[cut] for each in texts]) for cut, operands in cuts
+    )
+
+
+def _test_of_prefixes(prefixes: Iterable[str]) -> Callable[[str], bool]:
+    # Without those that begin with another one, the last one in order up to a string is the only
+    # one that it can begin with.
+    shortest: list[str] = []
+    for prefix in sorted(prefixes):
+        if not (shortest and prefix.startswith(shortest[-1])):
+            shortest.append(prefix)
 
     def accepts(text: str) -> bool:
-        return any(text[:length] in prefixes for length in _up_to(lengths, len(text)))
+        at = bisect_right(shortest, text)
+        return at > 0 and text.startswith(shortest[at - 1])
 
-    return accepts
-
-
-def _test_of_suffixes(suffixes: frozenset[str]) -> Callable[[str], bool]:
-    if len(suffixes) == 1:
-        (suffix,) = suffixes
-        return lambda text: text.endswith(suffix)
-    lengths = sorted(set(map(len, suffixes)))
-
-    def accepts(text: str) -> bool:
-        size = len(text)
-        return any(text[size - length :] in suffixes for length in _up_to(lengths, size))
-
-    return accepts
+    return accepts if shortest else _never
 
 
-def _up_to(lengths: list[int], longest: int) -> Iterable[int]:
-    return lengths[: bisect_right(lengths, longest)]
+def _test_of_suffixes(suffixes: Iterable[str]) -> Callable[[str], bool]:
+    test = _test_of_prefixes([each[::-1] for each in suffixes])
+    return lambda text: test(text[::-1])
 
 
-def _test_of_networks(networks: frozenset[Network]) -> Callable[[str], bool]:
-    # Collapsed blocks do not overlap, so the last one that starts at or before an address is the
-    # only one that can hold it.
-    starts: dict[int, list[int]] = {}
-    ends: dict[int, list[int]] = {}
-    for version in (4, 6):
-        blocks = ipaddress.collapse_addresses(
-            [each for each in networks if each.version == version]  # type: ignore[type-var]
-        )
-        ranges = [(int(each.network_address), int(each.broadcast_address)) for each in blocks]
-        starts[version] = [start for start, _ in ranges]
-        ends[version] = [end for _, end in ranges]
+def _test_of_ranges(ranges: Iterable[Range]) -> Callable[[Number], bool]:
+    lowers, uppers = united(each.ends() for each in ranges)
 
-    def accepts(text: str) -> bool:
-        address = address_of(text)
-        if address is None:
-            return False
-        number = int(address)
-        block = bisect_right(starts[address.version], number) - 1
-        return block >= 0 and number <= ends[address.version][block]
+    def accepts(number: Number) -> bool:
+        at = bisect_right(lowers, (number, 1)) - 1
+        return at >= 0 and (number, 1) < uppers[at]
 
     return accepts

@@ -1,10 +1,16 @@
 """What the index promises beyond agreeing with each pattern alone."""
 
+import ipaddress
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from support.pattern_elements import ELEMENTS
 from support.pattern_remains import assert_nothing_remains
 
 import edr.records.pattern.index
+import edr.records.pattern.nodes
+from edr.records.pattern.addresses import address_of
 from edr.records.pattern.index import PatternIndex
 from edr.records.pattern.language import Pattern
 from edr.records.pattern.values import Wildcard
@@ -22,12 +28,14 @@ def index_of(*documents):
 def tested(monkeypatch):
     """Count the candidates' other conditions that are tested."""
     counts = []
-    of_condition = edr.records.pattern.index._Condition.__init__
+    of_condition = edr.records.pattern.nodes.Condition.__init__
 
-    def counting(self, text, test):
-        of_condition(self, text, lambda body: (counts.append(text), test(body))[1])
+    def counting(self, text, fields):
+        of_condition(self, text, fields)
+        test = self.test
+        self.test = lambda body, seen: (counts.append(text), test(body, seen))[1]
 
-    monkeypatch.setattr(edr.records.pattern.index._Condition, "__init__", counting)
+    monkeypatch.setattr(edr.records.pattern.nodes.Condition, "__init__", counting)
     return counts
 
 
@@ -148,8 +156,8 @@ def test_numbers_at_the_edge_of_floats_are_told_apart():
     index = index_of(
         {"n": [{"numeric": [">", 2**53, "<", 2**53 + 2]}]},
         {"n": [{"numeric": [">=", 2**53 + 1]}]},
-        {"n": [{"numeric": ["<", -(2**1023)]}]},
-        {"n": [{"numeric": ["<", 2**1024 - 1]}]},
+        {"n": [{"numeric": ["<", -(2.0**1023)]}]},
+        {"n": [{"numeric": ["<", 1.79e308]}]},
         {"n": [{"numeric": [">", -5e-324, "<", 5e-324]}]},
     )
 
@@ -277,3 +285,136 @@ def test_the_empty_objects_of_an_array_are_looked_up_once(tested):
     assert index.match({"a": [{}] * 1_000}) == [0]
 
     assert len(tested) == 1
+
+
+# The index never becomes a list: counted by steps, not by the clock -------------------------------
+
+
+def candidates(index, body):
+    """How many patterns a body meets by their access predicates alone."""
+    tried = []
+    of_try = edr.records.pattern.index._try
+
+    def counting(accesses, match):
+        accesses = list(accesses)
+        tried.extend(each for access in accesses for each in access.conjunctions)
+        of_try(accesses, match)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(edr.records.pattern.index, "_try", counting)
+        index.match(body)
+    return len(tried)
+
+
+@pytest.mark.parametrize(
+    ("make", "body"),
+    [
+        (lambda n: {"numeric": [">=", n + 10]}, 5),
+        (lambda n: {"numeric": [">=", 0, "<", 5 - n / 1_000]}, 5),
+        (lambda n: {"numeric": [">", n, "<=", n + 1]}, 700.5),
+        (lambda n: {"numeric": ["<", -n]}, 5),
+        (lambda n: {"wildcard": f"*order-created-{n:06}*"}, "an order-created-000700 here"),
+        (lambda n: {"wildcard": f"*-{n:06}-order-created*"}, "an x-000700-order-created"),
+        (lambda n: {"wildcard": f"or*{n:06}"}, "order-000700"),
+        (lambda n: {"prefix": f"/tenants/{n:06}/"}, "/tenants/000700/x"),
+        (lambda n: {"suffix": {"equals-ignore-case": f".{n:06}.DE"}}, "x.000700.de"),
+        (lambda n: {"cidr": f"10.{n // 256}.{n % 256}.0/24"}, "10.1.7.3"),
+    ],
+    ids=range(10),
+)
+def test_a_common_type_beside_it_makes_no_list_of_a_rare_condition(make, body):
+    index = index_of(*({"type": ["order"], "x": [make(n)]} for n in range(1_000)))
+
+    # A few were added before anything was known of how many ask for the same.
+    assert candidates(index, {"type": "order", "x": body}) <= 20
+
+
+def test_a_type_of_its_own_is_better_than_a_range_that_nearly_all_share():
+    index = index_of(
+        *({"type": [f"t{n}"], "x": [{"numeric": [">=", 0, "<", n + 1_000]}]} for n in range(1_000))
+    )
+
+    assert index.match({"type": "t7", "x": 5}) == [7]
+    assert candidates(index, {"type": "t7", "x": 5}) <= 5
+
+
+@pytest.mark.parametrize("operator", ["prefix", "suffix", "equals-ignore-case", "wildcard"])
+def test_what_an_anything_but_excepts_is_looked_up_and_not_tried(operator, monkeypatch):
+    text = {"prefix": "{}-", "suffix": "-{}", "equals-ignore-case": "{}", "wildcard": "x*{}*x"}[
+        operator
+    ]
+    index = index_of(*({"s": [{"anything-but": {operator: text.format(n)}}]} for n in range(1_000)))
+    monkeypatch.setattr("edr.records.pattern.leaf.Leaf.test", None)  # none is compiled
+
+    body = {"prefix": "7-x", "suffix": "x-7", "equals-ignore-case": "7", "wildcard": "xx7xx"}[
+        operator
+    ]
+    found = index.match({"s": body})
+
+    assert sorted(found) == [n for n in range(1_000) if n != 7]
+
+
+def test_a_dict_that_was_large_gives_its_room_back():
+    documents = [{"f": [n], "g": [{"anything-but": n}], f"h{n}": [1]} for n in range(5_000)]
+    documents += [{"s": [{"anything-but": n}]} for n in range(5_000)]
+    documents += [{"t": [{"wildcard": f"*{n}*x*"}]} for n in range(5_000)]
+    documents += [{"u": [{"numeric": [">", n]}]} for n in range(5_000)]
+    documents += [{f"v{n}": [{"exists": False}]} for n in range(5_000)]
+    index = index_of(*documents)
+    for number, document in enumerate(documents):
+        if number % 5_000:
+            index.remove(Pattern(document), number)
+
+    for table in dicts_in(index):
+        assert table.__sizeof__() < 10_000 + 1_000 * len(table)
+
+
+def dicts_in(thing, seen=None):
+    """All dicts that a structure of slots holds."""
+    seen = {} if seen is None else seen
+    if id(thing) in seen or isinstance(thing, str | int | float | Pattern | type(lambda: 0)):
+        return
+    seen[id(thing)] = thing
+    if isinstance(thing, dict):
+        yield thing
+        parts = [*thing.values(), *thing]
+    elif isinstance(thing, list | tuple):
+        parts = thing
+    else:
+        slots = {slot for kind in type(thing).__mro__ for slot in getattr(kind, "__slots__", ())}
+        parts = [getattr(thing, slot) for slot in slots if hasattr(thing, slot)]
+    for part in parts:
+        yield from dicts_in(part, seen)
+
+
+def test_a_value_that_cannot_be_hashed_leaves_nothing_behind():
+    index = PatternIndex()
+
+    with pytest.raises(TypeError):
+        index.add(Pattern({"a": [1]}), [])
+
+    assert_nothing_remains(index)
+
+
+def test_addresses_are_recognised_as_by_the_standard_library():
+    for text in (
+        "1.2.3.4", "1.2.3", "1.2.3.4.5", "01.2.3.4", "256.1.1", "1.2.3.-4", "1.2.3.\u0664", "1..2",
+        "::", ":::", "::1", "1::2::3", "::1.2.3.4", "::1.2.3", "1:2:3:4:5:6:7:8", "1:2:3:4:5:6:7",
+        "1:2:3:4:5:6:7::", "::ffff:1.2.3.4", "fe80::1%eth0", "12345::", "g::", "a:b", "", "::\0",
+        "1:2:3:4:5:6:7:8:9", "1:2:3:4:5:6:1.2.3.4", "1:2:3:4:5:6:7:1.2.3.4", " ::1", "::01.2.3.4",
+    ):  # fmt: skip
+        try:
+            expected = ipaddress.ip_address(text).packed if "%" not in text else None
+        except ValueError:
+            expected = None
+        assert address_of(text) == expected, text
+
+
+@given(st.text("0123456789abcdef:.", max_size=24) | st.ip_addresses().map(str))
+def test_any_address_is_recognised_as_by_the_standard_library(text):
+    try:
+        expected = ipaddress.ip_address(text).packed
+    except ValueError:
+        expected = None
+
+    assert address_of(text) == expected

@@ -1,0 +1,60 @@
+"""What those mean who write an operator that there is not."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+from edr.errors import did_you_mean, shown
+from edr.records.pattern.leaf import OR
+from edr.records.pattern.operands import Path, refuse
+
+_MEANT = {
+    "contains": '{"wildcard": "*text*"}',
+    "includes": '{"wildcard": "*text*"}',
+    "like": '{"wildcard": "*text*"}',
+    "regex": '{"wildcard": "begin*end"}; there are no regular expressions',
+    "regexp": '{"wildcard": "begin*end"}; there are no regular expressions',
+    "matches": '{"wildcard": "begin*end"}; there are no regular expressions',
+    "pattern": '{"wildcard": "begin*end"}; there are no regular expressions',
+    "glob": '{"wildcard": "begin*end"}',
+    "startswith": '{"prefix": "text"}',
+    "beginswith": '{"prefix": "text"}',
+    "endswith": '{"suffix": "text"}',
+    "equals": '"text" or {"exactly": "text"}',
+    "eq": '"text" or {"exactly": "text"}',
+    "is": '"text" or {"exactly": "text"}',
+    "in": 'the values themselves: ["a", "b"]',
+    "not": '{"anything-but": "text"}',
+    "ne": '{"anything-but": "text"}',
+    "notin": '{"anything-but": ["a", "b"]}',
+    "ignorecase": '{"equals-ignore-case": "text"}',
+    "iequals": '{"equals-ignore-case": "text"}',
+    "gt": '{"numeric": [">", 5]}',
+    "gte": '{"numeric": [">=", 5]}',
+    "lt": '{"numeric": ["<", 5]}',
+    "lte": '{"numeric": ["<=", 5]}',
+    "min": '{"numeric": [">=", 5]}',
+    "max": '{"numeric": ["<=", 5]}',
+    "between": '{"numeric": [">=", 1, "<=", 5]}',
+    "range": '{"numeric": [">=", 1, "<=", 5]}',
+    "ip": '{"cidr": "10.0.0.0/8"}',
+    "ipaddress": '{"cidr": "10.0.0.0/8"}',
+    "subnet": '{"cidr": "10.0.0.0/8"}',
+    "missing": '{"exists": false}',
+}
+"""What those mean who write an operator of other languages, without hyphens and the like."""
+
+
+def refuse_operator(operator: str, path: Path, known: dict[str, Any]) -> NoReturn:
+    """Refuse an operator that there is not, with what was probably meant."""
+    *_, name, _ = path
+    if isinstance(name, str) and name.startswith("$"):
+        refuse(
+            path,
+            f"has the unknown operator {shown(operator)}; if {shown(name)} was to be one: fields "
+            f"are anded as they stand, and {OR} is the only operator beside fields",
+        )
+    word = "".join(filter(str.isalnum, operator[:40])).lower()
+    meant = f"; write {_MEANT[word]}" if word in _MEANT else did_you_mean(operator, known)
+    there_are = ", ".join(sorted(known))
+    refuse(path, f"has the unknown operator {shown(operator)}{meant}; there are {there_are}")

@@ -1,0 +1,162 @@
+"""What the index stores: patterns by access predicate, in a tree of the fields that they name."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any, Generic, TypeVar
+
+from edr.records.pattern.arrays import Seen
+from edr.records.pattern.leaf import Leaf, Test
+from edr.records.pattern.postings import LeafPostings
+from edr.records.pattern.tables import Probe, compact
+from edr.records.pattern.tree import Fields, TestOfSome
+
+ValueT = TypeVar("ValueT", bound="Hashable")
+
+
+class Entry(Generic[ValueT]):
+    """One pattern, with its values."""
+
+    __slots__ = ("conjunctions", "values")
+
+    def __init__(self) -> None:
+        self.values: dict[ValueT, None] = {}
+        self.conjunctions: list[Conjunction] = []
+
+
+class Condition:
+    """A condition on an object, one for all that ask for the same."""
+
+    __slots__ = ("_fields", "_test_of_some", "test", "text", "uses")
+
+    def __init__(self, text: str, fields: Fields) -> None:
+        self.text: str = text
+        self.test: Test = fields.test()
+        self.uses: int = 0
+        self._fields = fields
+        self._test_of_some: TestOfSome | None = None
+
+    def test_of_some(self, objects: list[dict[str, Any]], seen: Seen) -> bool:
+        """Return whether one of several objects satisfies it."""
+        test = self._test_of_some
+        if test is None:  # most conditions meet no array of many objects
+            test = self._test_of_some = self._fields.test_of_some()
+        return test(objects, seen)
+
+
+class Access:
+    """A leaf at one field, with the conjunctions whose access predicate it is."""
+
+    __slots__ = ("conjunctions", "leaf")
+
+    def __init__(self, leaf: Leaf) -> None:
+        self.leaf: Leaf = leaf
+        self.conjunctions: dict[Conjunction, None] = {}
+
+    def __len__(self) -> int:
+        """Return how many conjunctions are found by it."""
+        return len(self.conjunctions)
+
+
+class Conjunction:
+    """One way to match a pattern: its access predicate, and all that is asked besides.
+
+    Attributes:
+        others: The other conditions, each with the scope it is about: 0 for the body, 1 for an
+            object at a field of it on the way to the access predicate, and so on. Of each scope
+            but the body there is one at most.
+        here: That of the innermost scope, if there is one and it is not the body.
+        above: The others without that.
+    """
+
+    __slots__ = ("above", "access", "entry", "here", "others", "path")
+
+    def __init__(
+        self,
+        entry: Entry[Any],
+        path: tuple[str, ...],
+        access: Access,
+        others: tuple[tuple[int, Condition], ...],
+    ) -> None:
+        self.entry: Entry[Any] = entry
+        self.path: tuple[str, ...] = path
+        self.access: Access = access
+        self.others: tuple[tuple[int, Condition], ...] = others
+        self.here: Condition | None = None
+        self.above: tuple[tuple[int, Condition], ...] = others
+        innermost = len(path) - 1
+        if innermost and others and others[-1][0] == innermost:
+            self.here = others[-1][1]
+            self.above = others[:-1]
+
+
+class FieldNode:
+    """A field of an object: the leaves that are asked for there, and the fields below it.
+
+    Attributes:
+        accesses: By the text of their leaf.
+        postings: Their posting lists, of which ``probes`` and ``absent`` are repeated here.
+        below: What is asked of an object there.
+    """
+
+    __slots__ = ("absent", "accesses", "below", "postings", "probes")
+
+    def __init__(self) -> None:
+        self.accesses: dict[str, Access] = {}
+        self.postings: LeafPostings[Access] = LeafPostings()
+        self.probes: dict[type, Probe[Access]] = self.postings.probes
+        self.absent: dict[Access, None] = self.postings.absent
+        self.below: Node = Node()
+
+    @property
+    def with_absences(self) -> bool:
+        """Whether something matches here, or below, where the body has nothing."""
+        return bool(self.absent or self.below.absences)
+
+
+class Node:
+    """An object: the places of its fields that access predicates are at, or below.
+
+    Attributes:
+        absences: Those of the children that are visited even if the body does not have them.
+    """
+
+    __slots__ = ("absences", "children")
+
+    def __init__(self) -> None:
+        self.children: dict[str, FieldNode] = {}
+        self.absences: dict[str, FieldNode] = {}
+
+    def access(self, path: tuple[str, ...], leaf: Leaf) -> Access:
+        """Return the access of a leaf at a path below this node, made if it is not there."""
+        name, *rest = path
+        field = self.children.get(name)
+        if field is None:
+            field = self.children[name] = FieldNode()
+        if rest:
+            access = field.below.access(tuple(rest), leaf)
+        else:
+            access = field.accesses.get(leaf.text) or Access(leaf)
+            if not access.conjunctions:
+                field.accesses[leaf.text] = access
+                field.postings.add(leaf, access)
+        if field.with_absences:
+            self.absences[name] = field
+        return access
+
+    def forget(self, path: tuple[str, ...], access: Access) -> None:
+        """Undo ``access``."""
+        name, *rest = path
+        field = self.children[name]
+        if rest:
+            field.below.forget(tuple(rest), access)
+        else:
+            del field.accesses[access.leaf.text]
+            compact(field.accesses)
+            field.postings.discard(access.leaf, access)
+        if not field.with_absences and name in self.absences:
+            del self.absences[name]
+            compact(self.absences)
+        if not (field.accesses or field.below.children):
+            del self.children[name]
+            compact(self.children)

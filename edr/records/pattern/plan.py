@@ -1,0 +1,129 @@
+"""How an access predicate is chosen when a pattern is added."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple, TypeAlias
+
+from edr.records.pattern.leaf import Leaf
+from edr.records.pattern.nodes import FieldNode, Node
+from edr.records.pattern.postings import is_broad
+from edr.records.pattern.tree import Fields
+
+
+class Cost(NamedTuple):
+    """How bad an access predicate is; the least is the best.
+
+    Attributes:
+        tier: 0 for a leaf that names values, 1 for one that nearly any value satisfies, 2 for one
+            that nothing satisfies. A longer list of a lower tier is better: the list of a
+            ``type`` is met by the events of that type, that of an ``anything-but`` by all.
+        size: How many patterns are found by the posting lists already, roughly.
+        breadth: Which kind satisfies fewer bodies, where the lists are of one length.
+    """
+
+    tier: int
+    size: int
+    breadth: int
+
+
+class AccessPlan(NamedTuple):
+    """An access predicate to be: where, what, and the conditions besides, by scope."""
+
+    path: tuple[str, ...]
+    leaf: Leaf
+    others: tuple[tuple[int, Fields], ...]
+
+
+class Plan(NamedTuple):
+    """The access predicates of a pattern: one, or one for each member of an ``$or``."""
+
+    cost: Cost
+    accesses: list[AccessPlan]
+
+
+_NOWHERE = Node()
+
+
+Population: TypeAlias = Callable[[Fields], int]
+"""How many patterns ask for a condition on the body beside their access predicate."""
+
+
+def plan(fields: Fields, node: Node, population: Population, depth: int = 0) -> Plan:
+    """Return the cheapest access predicates for an object pattern that is at ``node``.
+
+    A list is taken for as long as it would be if all patterns that ask for its leaf were in it. By
+    those alone that are, patterns of one ``type`` would be put into its list as soon as that of
+    their thresholds is no shorter, and half of them would be met by each event.
+    """
+    plans = [_plan_of_field(name, child, node, depth) for name, child in fields.fields]
+    conditions = [Fields((field,)) for field in fields.fields]
+    if not depth:
+        plans = [
+            each._replace(cost=each.cost._replace(size=each.cost.size + population(condition)))
+            for each, condition in zip(plans, conditions, strict=True)
+        ]
+    if fields.alternatives:
+        plans.append(_plan_of_alternatives(fields.alternatives, node, depth))
+        conditions.append(Fields((), fields.alternatives))
+    best = min(range(len(plans)), key=lambda position: plans[position].cost)
+    others = [each for at, each in enumerate(conditions) if at != best]
+    if not others:
+        return plans[best]
+    return Plan(
+        plans[best].cost,
+        [each._replace(others=_with(each.others, depth, others)) for each in plans[best].accesses],
+    )
+
+
+def _with(
+    below: tuple[tuple[int, Fields], ...], depth: int, others: list[Fields]
+) -> tuple[tuple[int, Fields], ...]:
+    """Return the conditions of an access, those of a further object added, outermost first.
+
+    What is asked of the body itself is tested once for an event, so each part is a condition, that
+    other patterns may share. An object in an array is one of many: what is asked of it is one.
+    """
+    if not depth:
+        return (*((0, each) for each in others), *below)
+    if below and below[0][0] == depth:
+        others = [*others, below[0][1]]
+        below = below[1:]
+    fields = tuple(field for each in others for field in each.fields)
+    alternatives = [each.alternatives for each in others if each.alternatives]
+    assert len(alternatives) <= 1, "where an access is in an $or, that is no condition besides"
+    return ((depth, Fields(fields, alternatives[0] if alternatives else ())), *below)
+
+
+def _plan_of_field(name: str, child: Leaf | Fields, node: Node, depth: int) -> Plan:
+    field = node.children.get(name)
+    if isinstance(child, Leaf):
+        return Plan(_cost(child, field), [AccessPlan((name,), child, ())])
+    below = plan(child, _NOWHERE if field is None else field.below, _unknown, depth + 1)
+    return Plan(below.cost, [each._replace(path=(name, *each.path)) for each in below.accesses])
+
+
+def _plan_of_alternatives(alternatives: Iterable[Fields], node: Node, depth: int) -> Plan:
+    plans = [plan(each, node, _unknown, depth) for each in alternatives]
+    cost = Cost(
+        tier=max(each.cost.tier for each in plans),
+        size=sum(each.cost.size for each in plans),
+        breadth=max(each.cost.breadth for each in plans),
+    )
+    return Plan(cost, [access for each in plans for access in each.accesses])
+
+
+def _unknown(_: Fields) -> int:
+    return 0
+
+
+def _cost(leaf: Leaf, field: FieldNode | None) -> Cost:
+    tier = 2 if leaf.absent else 1 if is_broad(leaf) else 0
+    size = 0 if field is None else field.postings.size(leaf)
+    values = leaf.values
+    breadth = 0
+    if values.literals or any(None in (each.lower, each.upper) for each in values.ranges):
+        breadth = 2
+    elif not (values.strings or values.numbers or values.folded):
+        breadth = 1
+    return Cost(tier, size, breadth)
