@@ -116,9 +116,7 @@ class Binding(FrozenModel):
     alone; a list of levels means exactly those. ``"*"`` is a wildcard only as the whole value:
     inside a name, or in a list, it is a plain character.
 
-    What a body pattern may ask is limited, by ``edr.Limits()`` unless others are given: to one
-    pattern as ``body=edr.Pattern(document, limits=…)``, to what is read as
-    ``bindings_from_json(document, limits=…)`` or ``model_validate(…, context={"limits": …})``.
+    What a body pattern may ask is limited: see ``edr.Limits``.
 
     Raises:
         InvalidBinding: a field is unknown or wrong; ``path`` says which.
