@@ -70,7 +70,7 @@ class RecordTicket(Ticket):
 
     def __init__(self, tap: JournalTap, event: Event) -> None:
         super().__init__(tap, event)  # type: ignore[arg-type]  # as a queue, to whoever settles it
-        self.is_recorded = False
+        self.is_recorded: bool = False
 
 
 class JournalTap:
@@ -97,7 +97,7 @@ class JournalTap:
         self._log = log
         self._line: deque[RecordTicket] = deque()
         self._is_waiting = False
-        self.refused = 0
+        self.refused: int = 0
         """Events that the journal did not take."""
 
     def take(self, event: Event) -> RecordTicket | bool:

@@ -25,7 +25,7 @@ from edr.journal.errors import JournalError, JournalFull
 from edr.journal.retention import NoRoomYetError
 from edr.journal.store import MOST_AT_ONCE, Appended, RejectedError
 
-logger = logging.getLogger("edr.journal")
+logger: logging.Logger = logging.getLogger("edr.journal")
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 5.0
 """Seconds between attempts to store what could not be; each pause is twice the one before."""
@@ -77,11 +77,11 @@ class Appender:
         self._turn = asyncio.Lock()
         self._room: asyncio.Future[None] | None = None
 
-        self.appended = 0
-        self.failed = 0
+        self.appended: int = 0
+        self.failed: int = 0
         self.error: JournalError | None = None
         """Why nothing can be stored now."""
-        self.last = 0
+        self.last: int = 0
         """The newest position."""
 
     @property

@@ -93,7 +93,7 @@ class Fetcher:
         self._last = last
         self._tip = tip
         self._holes = holes
-        self.corrupt = 0
+        self.corrupt: int = 0
         """Entries that it could not read."""
 
     def fetch(self, selection: Selection, after: int) -> Fetched:

@@ -42,9 +42,9 @@ class JournalFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.database = path / DATABASE
-        self.salvaging = path / SALVAGING
-        self.salvaged = path / SALVAGED
+        self.database: Path = path / DATABASE
+        self.salvaging: Path = path / SALVAGING
+        self.salvaged: Path = path / SALVAGED
         self._lock = -1
         _make(path)
         self._lock = _open_lock(path)

@@ -89,7 +89,7 @@ class Follower:
     def __init__(self, source: Source, selection: Selection, position: int) -> None:
         self._source = source
         self._selection = selection
-        self.position = position
+        self.position: int = position
         self._items: deque[Entry | Lost] = deque()
         self._reached = position
         """Where he stands when ``_items`` are through."""

@@ -54,12 +54,12 @@ class Pages:
         with suppress(OSError):
             self._log = path.with_name(path.name + "-wal").open("rb")
             self._frames = _frames_in(self._log.read())
-        self.count = max([self._size, *self._frames])
+        self.count: int = max([self._size, *self._frames])
         self.facts: Facts | None = None
         self.readers: dict[str, ReaderState] = {}
         self.blocks: list[Found] = []
         """Those whose keys are sound, by position; none that another holds too."""
-        self.is_whole = self._claims_no_more()
+        self.is_whole: bool = self._claims_no_more()
         """Whether the file is as long as it says, and no page of it is blank. If not, entries may
         be missing behind the last one that was found."""
 

@@ -85,7 +85,7 @@ class SqliteReader:
         self._told = -self._more_missed
         self._told_early = 0
         self._is_closed = False
-        self.is_changed = False
+        self.is_changed: bool = False
         self._waiting = Waiting()
         self._one = OneAtATime("the next entry")
 

@@ -37,8 +37,8 @@ class Selection:
     """What any of ``bindings`` matches; without one everything."""
 
     def __init__(self, bindings: Sequence[Binding]) -> None:
-        self.bindings = tuple(bindings)
-        self.clauses = _clauses(self.bindings)
+        self.bindings: tuple[Binding, ...] = tuple(bindings)
+        self.clauses: tuple[Clause, ...] = _clauses(self.bindings)
         """A block can hold something wanted only if one of these says so; none: every block."""
         self._bodiless = [
             (binding if binding.body is None else binding.model_copy(update={"body": None}))

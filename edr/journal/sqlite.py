@@ -44,7 +44,7 @@ from edr.journal.store import Appended, BlockStore, ReaderUpdate
 from edr.journal.tail import Tail
 from edr.journal.worker import Worker
 
-logger = logging.getLogger("edr.journal")
+logger: logging.Logger = logging.getLogger("edr.journal")
 
 T = TypeVar("T")
 
@@ -95,7 +95,7 @@ class SqliteJournal:
         max_pending: int = 16_384,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self.path = Path(path)
+        self.path: Path = Path(path)
         self._bindings = _checked(bindings or (Binding(),))
         _at_least("max_bytes", max_bytes, 1 << 16)
         _at_least("max_pending", max_pending, 1)
@@ -123,10 +123,10 @@ class SqliteJournal:
         self._closing: asyncio.Task[None] | None = None
         self._id = ""
 
-        self.tail = Tail()
-        self.tip = 0
-        self.tip_at_open = -1
-        self.is_closed = False
+        self.tail: Tail = Tail()
+        self.tip: int = 0
+        self.tip_at_open: int = -1
+        self.is_closed: bool = False
         self.waiting: set[Waiting] = set()
 
         self._readers: dict[str, SqliteReader | None] = {}

@@ -126,18 +126,18 @@ class BlockStore:
         self._connection: sqlite3.Connection | None = None
         self._is_damaged = False
         self._facts = Facts("", 0, clean=True)
-        self.first = 0
+        self.first: int = 0
         """Position of the oldest entry; 0 if there is none."""
-        self.last = 0
+        self.last: int = 0
         """Position of the newest entry; 0 if there is none."""
-        self.next = 1
+        self.next: int = 1
         """Position of the next entry."""
         self._until = 0
         self._trail: list[Piece] = []
         self.readers: dict[str, ReaderState] = {}
         self._numbers: dict[str, int] = {}
-        self.bytes = 0
-        self.corrupt = 0
+        self.bytes: int = 0
+        self.corrupt: int = 0
         """Entries that could not be read."""
         self._attempted: Appended | None = None
         self._unreported: dict[str, int] = {}
