@@ -30,7 +30,7 @@ LONG = 600.0
 
 # A deadline says that a machine is busy, not that something is broken. And no explain phase: it
 # runs a failing example hundreds of times more, longer than a test may take.
-for name, examples in (("whole", 100), ("quick", 25)):
+for name, examples in (("whole", 100), ("quick", 10)):
     settings.register_profile(
         name,
         max_examples=examples,

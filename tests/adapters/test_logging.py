@@ -251,6 +251,7 @@ async def test_an_event_that_is_logged_makes_no_event_whatever_the_logger(
 THREADS, EACH = 8, 400
 
 
+@pytest.mark.slow
 async def test_all_directions_at_once_are_bounded_and_counted_and_wait_for_nobody(
     bus, handler, logger
 ):

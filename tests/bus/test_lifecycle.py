@@ -232,6 +232,7 @@ async def test_using_a_bus_in_another_thread_names_the_call_to_use_instead(bus):
                 await asyncio.wrap_future(pool.submit(use))
 
 
+@pytest.mark.slow
 async def test_emit_threadsafe_keeps_the_threads_order_and_tells_the_outcome(bus):
     subscription = bus.subscribe(capacity=10_000)
     bus.enter()
@@ -260,6 +261,7 @@ async def test_emit_threadsafe_copies_and_stamps_in_the_thread(bus):
     assert earlier.timestamp <= later.timestamp
 
 
+@pytest.mark.slow
 async def test_a_thread_waits_while_too_many_of_its_events_are_on_their_way(bus):
     subscription = bus.subscribe(capacity=1)
     bus.enter()
@@ -281,6 +283,7 @@ async def test_a_thread_waits_while_too_many_of_its_events_are_on_their_way(bus)
     assert taken == list(range(MAX_ON_THE_WAY + 50))
 
 
+@pytest.mark.slow
 async def test_closing_the_bus_frees_the_threads_that_wait(bus):
     subscription = bus.subscribe(capacity=1)
     bus.enter()

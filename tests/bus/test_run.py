@@ -32,6 +32,7 @@ def run_program(program):
     )
 
 
+@pytest.mark.slow
 def test_a_program_that_ends_with_events_undone_says_so_in_one_line():
     done = run_program("asyncio.run(emit(100))")
 
@@ -89,6 +90,7 @@ edr.run(main())
     assert sorted(done.stdout.split()) == ["0", "1", "2", "cancelled"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
 def test_a_deadline_or_a_second_signal_ends_it_and_the_status_says_what_was_lost():
     done = run_program("""
@@ -106,6 +108,7 @@ edr.run(main(), drain_timeout=0.05)
     assert "events left undone: 'stuck' 1" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
 def test_a_second_signal_ends_at_once():
     done = run_program("""
@@ -124,6 +127,7 @@ edr.run(main(), drain_timeout=None)
     assert done.returncode == 75
 
 
+@pytest.mark.slow
 def test_events_undone_are_told_at_exit_where_the_loop_was_just_closed():
     done = run_program("""
 loop = asyncio.new_event_loop()
@@ -140,6 +144,7 @@ loop.close()
     assert "events left undone: 'kept' 1" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
 def test_a_first_signal_while_it_drains_already_cuts_nothing_off():
     done = run_program("""

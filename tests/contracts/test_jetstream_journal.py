@@ -3,7 +3,10 @@
 import pytest
 from support.nats_server import NatsServer, find_server
 
-contract = pytest.importorskip("contracts.journal", reason="no contract of journals is here")
+from contracts.journal import JournalContract
+
+pytestmark = pytest.mark.slow  # they talk to servers, or start their own
+
 links = pytest.importorskip("edr.links.jetstream", reason="needs nats: pip install 'edr[nats]'")
 
 
@@ -16,7 +19,7 @@ def jetstream_server(tmp_path_factory):
     server.kill()
 
 
-class TestJetStreamJournal(contract.JournalContract):
+class TestJetStreamJournal(JournalContract):
     @pytest.fixture
     async def make_journal(self, jetstream_server, request):
         """Each test has a stream of its own."""

@@ -83,6 +83,7 @@ def test_a_wrong_binding_is_said_plainly(journal, capsys):
     assert "severity" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_it_runs_as_a_module(journal):
     command = [sys.executable, "-m", "edr.journal", "readers", journal.path]
     done = subprocess.run(command, capture_output=True, text=True, check=True)

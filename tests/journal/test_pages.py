@@ -44,6 +44,7 @@ def test_what_was_merged_is_not_found_twice(make_store):
     assert numbers_in(store.path)[0] == list(range(500))
 
 
+@pytest.mark.slow
 def test_it_tells_how_far_it_is(make_store):
     store = make_store()
     for n in range(0, 60_000, 4000):

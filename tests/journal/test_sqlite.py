@@ -113,6 +113,7 @@ async def test_closing_with_a_full_disk_ends_and_says_what_is_lost(path, disk, c
         assert len(await all_of(journal)) == stored
 
 
+@pytest.mark.slow
 async def test_emitters_wait_for_readers_only_if_told_to(path):
     async with SqliteJournal(path, max_bytes=1 << 17, keep_unread=True) as journal:
         reader = await journal.reader("r", max_unacked=100_000)
@@ -132,6 +133,7 @@ async def test_emitters_wait_for_readers_only_if_told_to(path):
         assert (await journal.readers())[0].missed == 0
 
 
+@pytest.mark.slow
 async def test_a_journal_full_of_what_readers_keep_closes(path, caplog):
     async with SqliteJournal(path, max_bytes=1 << 17, keep_unread=True) as journal:
         await journal.reader("r")
@@ -159,6 +161,7 @@ async def test_an_event_that_can_never_be_stored_is_left_out_alone(path, caplog)
         assert journal.statistics().failed == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", [8, 30])
 async def test_readers_go_on_over_damage(path, caplog, page):
     async with SqliteJournal(path) as journal, await journal.reader("r"):
@@ -190,6 +193,7 @@ async def test_readers_go_on_over_damage(path, caplog, page):
         assert (journal.id == name) is (not caplog.records)
 
 
+@pytest.mark.slow
 async def test_a_second_process_is_refused_at_once(path):
     program = (
         "import asyncio, sys; from edr.journal import *\n"
@@ -370,6 +374,7 @@ async def test_a_journal_nobody_refers_to_lets_go_of_its_lock(path):
         assert numbers(await all_of(journal)) == [1]
 
 
+@pytest.mark.slow
 def test_a_program_that_ends_without_closing_stores_what_was_accepted(path):
     program = (
         "import asyncio, sys; from contracts.journal import event; from edr.journal import *\n"

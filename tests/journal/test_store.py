@@ -146,6 +146,7 @@ def test_what_is_too_big_for_the_database_is_rejected_and_the_rest_stays(make_st
     assert everything(store) == [1, 3]
 
 
+@pytest.mark.slow
 def test_small_commits_are_merged_and_nothing_changes(make_store):
     store = make_store()
     for n in range(600):
@@ -158,6 +159,7 @@ def test_small_commits_are_merged_and_nothing_changes(make_store):
         assert everything(store, after=after) == list(range(after, 600))
 
 
+@pytest.mark.slow
 def test_small_blocks_are_merged_on_after_a_restart(make_store):
     for n in range(100):
         store = make_store()
@@ -183,6 +185,7 @@ def test_a_clock_that_is_set_back_does_not_set_back_what_is_recorded(make_store,
 # Retention
 
 
+@pytest.mark.slow
 def test_the_oldest_go_when_it_takes_more_than_max_bytes(make_store):
     store = make_store(max_bytes=1 << 19)
     for n in range(0, 60_000, 1000):
@@ -206,6 +209,7 @@ def test_what_is_older_than_max_age_goes(make_store, clock):
     assert everything(store)[1:] == list(range(300, 601))
 
 
+@pytest.mark.slow
 def test_a_smaller_limit_is_worked_off_and_given_back(make_store):
     store = make_store()
     for n in range(0, 40_000, 1000):

@@ -11,6 +11,8 @@ from support.consuming import take, take_ready, until
 import edr
 from edr.links.subject import permissions_of, subject_of
 
+pytestmark = pytest.mark.slow  # they talk to servers, or start their own
+
 PAGE = (Path(__file__).parents[2] / "docs" / "links.md").read_text(encoding="utf-8")
 PROGRAMS = re.findall(r"```py\n(.*?)```\n\n```text\n(.*?)```", PAGE, re.DOTALL)
 CONFIGURATION = re.search(r"```conf\n(.*?)```", PAGE, re.DOTALL)[1]

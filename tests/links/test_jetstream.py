@@ -10,6 +10,8 @@ from support.fault_proxy import FaultProxy
 import edr
 from edr.journal import JournalError, JournalUnusable, ReaderInUse, WrongJournal
 
+pytestmark = pytest.mark.slow  # they talk to servers, or start their own
+
 jetstream = pytest.importorskip("edr.links.jetstream", reason="needs nats: pip install 'edr[nats]'")
 
 stream_session = pytest.importorskip("edr.links.stream_session")
@@ -458,7 +460,6 @@ async def test_a_reading_and_a_reader_go_on_over_a_lost_connection(open_journal,
         await journal.aclose()
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(240)
 async def test_kills_and_hangs_of_the_server_lose_nothing_double_nothing_and_keep_the_order(  # noqa: C901
     open_journal, server, monkeypatch, capsys

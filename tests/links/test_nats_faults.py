@@ -9,6 +9,8 @@ from support.fault_proxy import FaultProxy
 import edr
 from edr.links import LinkState
 
+pytestmark = pytest.mark.slow  # they talk to servers, or start their own
+
 nats_module = pytest.importorskip("edr.links.nats", reason="needs nats: pip install 'edr[nats]'")
 
 
@@ -230,7 +232,6 @@ async def test_ten_thousand_subscriptions_come_and_go_and_the_server_keeps_nothi
     assert link._asked == link._unwanted_since == {}
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(240)
 async def test_twenty_kills_under_load_lose_only_what_is_counted_and_double_nothing(
     machine, own_server, capsys

@@ -14,6 +14,8 @@ import edr
 from edr.links import LinkRefused, RabbitLink
 from edr.wire import kazoo
 
+pytestmark = pytest.mark.slow  # they talk to servers, or start their own
+
 GREGORIAN = 63_871_200_000 * 10**6
 
 
@@ -109,7 +111,6 @@ async def test_a_subscription_that_comes_and_goes_changes_what_is_asked_for(rabb
     await until(lambda: link.statistics().patterns == 0)
 
 
-@pytest.mark.slow
 async def test_ten_thousand_subscriptions_that_come_and_go_leave_nothing(
     rabbit, rabbitmq, vhost, monkeypatch
 ):

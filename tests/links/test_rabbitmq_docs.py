@@ -12,10 +12,11 @@ from support.consuming import until
 from support.kazoo_samples import DISK, LOGIN, LOGIN_KEY
 from support.rabbitmq_server import URL
 
+pytestmark = pytest.mark.slow  # they talk to servers, or start their own
+
 PAGE = (Path(__file__).parents[2] / "docs" / "kazoo.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.slow
 async def test_the_service_of_the_page_hears_kazoo_and_is_heard(vhost, raw_at):
     (program,) = re.findall(r"```py\n(.*?)```", PAGE, re.DOTALL)
     (shown,) = re.findall(r"```text\n(.*?)```", PAGE, re.DOTALL)

@@ -7,6 +7,8 @@ from support.consuming import take, take_ready, until
 
 import edr
 
+pytestmark = pytest.mark.slow  # they talk to servers, or start their own
+
 jetstream = pytest.importorskip("edr.links.jetstream", reason="needs nats: pip install 'edr[nats]'")
 
 

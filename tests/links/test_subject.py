@@ -127,7 +127,7 @@ def as_regex(pattern):
 
 
 @given(st.lists(some_bindings(), min_size=1, max_size=3), st.lists(some_events(), min_size=3))
-@settings(max_examples=200)
+@settings(max_examples=2 * settings.default.max_examples)
 def test_patterns_ask_for_nothing_that_is_not_wanted(bindings, events):
     """With names of up to 64 characters and trees of up to 8: the server decides alone."""
     patterns = patterns_of(*bindings)
@@ -142,7 +142,7 @@ def test_patterns_ask_for_nothing_that_is_not_wanted(bindings, events):
     st.lists(some_events(), min_size=3),
     st.integers(1, 12),
 )
-@settings(max_examples=200)
+@settings(max_examples=2 * settings.default.max_examples)
 def test_a_plan_has_few_patterns_and_covers_all(bindings, events, limit):
     spots = [spot for binding in bindings for spot in spots_of(binding)]
     patterns = plan(spots, limit)
@@ -154,7 +154,7 @@ def test_a_plan_has_few_patterns_and_covers_all(bindings, events, limit):
 
 
 @given(st.lists(some_bindings(), min_size=1, max_size=6), st.lists(some_events(), min_size=3))
-@settings(max_examples=200)
+@settings(max_examples=2 * settings.default.max_examples)
 def test_leaving_out_what_is_covered_changes_nothing(bindings, events):
     spots = [spot for binding in bindings for spot in spots_of(binding)]
     all_patterns, fewer = list(patterns_at(spots)), list(patterns_at(uncovered(spots)))
@@ -170,7 +170,7 @@ def test_leaving_out_what_is_covered_changes_nothing(bindings, events):
     st.lists(some_events(), min_size=3),
     st.integers(1, 8),
 )
-@settings(max_examples=200)
+@settings(max_examples=2 * settings.default.max_examples)
 def test_of_the_filters_of_a_consumer_no_two_meet_and_they_cover_all(bindings, events, limit):
     filters = filters_of(*bindings, limit=limit)
 

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from support.nats_server import find_server
 
+pytestmark = pytest.mark.slow  # they talk to servers, or start their own
+
 EXAMPLE = Path(__file__).parents[2] / "examples" / "two_machines.py"
 
 
@@ -29,7 +31,6 @@ def rows_of(output):
     return [dict(zip(lines[head], line, strict=True)) for line in lines[head + 2 :]]
 
 
-@pytest.mark.slow
 def test_two_machines_hear_each_other_while_the_server_dies_and_comes_back():
     pytest.importorskip("nats", reason="needs nats: pip install 'edr[nats]'")
     if find_server() is None:

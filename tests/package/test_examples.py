@@ -12,6 +12,8 @@ import pytest
 
 import edr
 
+pytestmark = pytest.mark.slow  # each is a process of its own
+
 pytest.importorskip("anyio")
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -134,7 +136,6 @@ def test_the_sample_has_only_events_and_is_what_the_readme_replays():
 # The call centre
 
 
-@pytest.mark.slow
 def test_the_call_centre_accounts_for_every_event():
     done = run("call_center.py", "--seconds", 1, "--plain", "--seed", 1)
     table = table_of(done.stdout)
@@ -154,7 +155,6 @@ def test_the_call_centre_accounts_for_every_event():
     )
 
 
-@pytest.mark.slow
 def test_without_a_terminal_the_call_centre_shows_its_events_as_plain_lines():
     done = run("call_center.py", "--seconds", 1, "--seed", 1)
     events = re.findall(r"^\d\d:\d\d:\d\d .*", done.stdout, re.MULTILINE)
@@ -163,7 +163,6 @@ def test_without_a_terminal_the_call_centre_shows_its_events_as_plain_lines():
     assert "\x1b" not in done.stdout
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGINT")
 @pytest.mark.usefixtures("ctrl_c_works")
 def test_ctrl_c_ends_the_call_centre_with_its_table():
@@ -177,7 +176,6 @@ def test_ctrl_c_ends_the_call_centre_with_its_table():
     assert {row["sum"] for row in table_of(output).values()} == {"right"}
 
 
-@pytest.mark.slow
 async def test_the_call_centre_tells_when_a_sum_is_wrong(monkeypatch, capsys):
     async def take_without_counting(events, _seen, _screen):
         async for _ in events:
@@ -326,7 +324,6 @@ def test_a_wrong_binding_in_a_file_is_named_by_the_file_and_its_place(
 # Both
 
 
-@pytest.mark.slow
 def test_both_examples_run_without_rich(good):
     without_rich = {"before": ("-c", WITHOUT_RICH)}
     replay = run("replay.py", good, **without_rich)
@@ -337,7 +334,6 @@ def test_both_examples_run_without_rich(good):
     assert table_of(centre.stdout)
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
 @pytest.mark.parametrize("example", ["replay.py", "call_center.py"])
 def test_on_a_terminal_both_examples_draw_with_rich(good, example):

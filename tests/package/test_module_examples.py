@@ -10,6 +10,8 @@ import pytest
 
 import edr
 
+pytestmark = pytest.mark.slow  # each is a process of its own
+
 PACKAGE = Path(edr.__file__).parent
 HOUSES = ("typed", "testing", "adapters")
 # What is no door of its house: its users are the other modules.

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow  # each is a process of its own
+
 TESTS = Path(__file__).parents[1]
 ASKS = """
 def test_asks(rabbitmq_url):

@@ -37,6 +37,7 @@ def test_an_idle_subscription_costs_less_than_a_kibibyte(of_its_own):
     assert grown[0] / len(held) < 1024
 
 
+@pytest.mark.slow
 async def test_a_subscription_that_was_used_and_is_empty_costs_little_more(bus, emit):
     held = [bus.subscribe() for _ in range(COUNT)]
     await emit(0)  # what the bus remembers of the key is no subscription's

@@ -177,6 +177,7 @@ def test_a_fixture_of_ones_own_gives_the_options_of_the_bus(pytester):
     run(pytester, tests).assert_outcomes(passed=1)
 
 
+@pytest.mark.slow
 def test_what_the_service_has_configured_holds_for_the_bus_of_a_test(pytester):
     tests = """
         import edr
@@ -187,6 +188,7 @@ def test_what_the_service_has_configured_holds_for_the_bus_of_a_test(pytester):
     run(pytester, tests, apart=True).assert_outcomes(passed=1)
 
 
+@pytest.mark.slow
 def test_what_is_left_undone_at_the_end_is_told(pytester):
     tests = """
         import asyncio, edr
@@ -204,6 +206,7 @@ def test_what_is_left_undone_at_the_end_is_told(pytester):
     result.stdout.fnmatch_lines(["WARNING*with events left undone: 'slow' 1"])
 
 
+@pytest.mark.slow
 def test_the_plugin_imports_edr_only_when_the_fixture_is_used(pytester):
     pytester.makepyfile(
         """

@@ -14,7 +14,9 @@ import edr.records.pattern.tree
 from edr.records.pattern import Limits, Pattern, PatternIndex
 from edr.records.pattern.arrays import Contents, contents_of
 
-SETTINGS = settings(max_examples=500, deadline=None, suppress_health_check=list(HealthCheck))
+SETTINGS = settings(
+    max_examples=3 * settings.default.max_examples, suppress_health_check=list(HealthCheck)
+)
 
 
 @pytest.fixture
@@ -37,7 +39,7 @@ def test_a_pattern_says_of_long_arrays_what_its_description_says(pattern, body):
 
 
 @pytest.mark.usefixtures("_no_array_is_short")
-@settings(SETTINGS, max_examples=150)
+@settings(SETTINGS, max_examples=settings.default.max_examples)
 @given(
     stored=st.lists(wide_patterns, min_size=1, max_size=8),
     body=bodies,

@@ -177,6 +177,7 @@ def test_wildcards_are_found_by_few_and_by_many_literals(count):
     assert index.match({"a": "x-2"}) == []
 
 
+@pytest.mark.slow
 def test_thousands_of_ranges_are_found_and_removed_in_any_order():
     documents = [{"n": [{"numeric": [">=", 2 * k, "<", 2 * k + 3]}]} for k in range(3_000)]
     index = index_of(*documents)
@@ -270,6 +271,7 @@ def test_an_or_takes_as_many_access_predicates_as_it_has_leaves():
     assert index.match({f"f{number}": {"b": 1} for number in range(9)}) == [0]
 
 
+@pytest.mark.slow
 def test_ten_thousand_elements_are_stored_once_for_all_that_ask_for_them():
     ids = list(range(10_000))
     index = index_of(*({"id": ids, "n": [{"anything-but": number}]} for number in range(100)))
@@ -354,15 +356,17 @@ def test_what_an_anything_but_excepts_is_looked_up_and_not_tried(operator, monke
     assert sorted(found) == [n for n in range(1_000) if n != 7]
 
 
+@pytest.mark.slow
 def test_a_dict_that_was_large_gives_its_room_back():
-    documents = [{"f": [n], "g": [{"anything-but": n}], f"h{n}": [1]} for n in range(5_000)]
-    documents += [{"s": [{"anything-but": n}]} for n in range(5_000)]
-    documents += [{"t": [{"wildcard": f"*{n}*x*"}]} for n in range(5_000)]
-    documents += [{"u": [{"numeric": [">", n]}]} for n in range(5_000)]
-    documents += [{f"v{n}": [{"exists": False}]} for n in range(5_000)]
+    count = 1_000
+    documents = [{"f": [n], "g": [{"anything-but": n}], f"h{n}": [1]} for n in range(count)]
+    documents += [{"s": [{"anything-but": n}]} for n in range(count)]
+    documents += [{"t": [{"wildcard": f"*{n}*x*"}]} for n in range(count)]
+    documents += [{"u": [{"numeric": [">", n]}]} for n in range(count)]
+    documents += [{f"v{n}": [{"exists": False}]} for n in range(count)]
     index = index_of(*documents)
     for number, document in enumerate(documents):
-        if number % 5_000:
+        if number % count:
             index.remove(Pattern(document), number)
 
     for table in dicts_in(index):

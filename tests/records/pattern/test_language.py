@@ -519,7 +519,6 @@ def test_the_schema_is_one():
     jsonschema.Draft202012Validator.check_schema(pattern_json_schema())
 
 
-@settings(deadline=None, max_examples=50)
 @given(patterns)
 def test_what_is_a_pattern_is_valid_by_the_schema(document):
     SCHEMA.validate(document)

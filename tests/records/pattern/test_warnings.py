@@ -1,7 +1,7 @@
 """What is legal and seldom meant is said, by the pattern and where nothing matches."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from support.pattern_strategies import patterns
 
 from edr.records.pattern import Pattern
@@ -51,7 +51,6 @@ def test_an_explanation_has_the_hint_where_the_body_has_nothing():
     assert str(Pattern({"t": ["a"]}).explain({})[0]) == 'body.t: wanted ["a"], found nothing'
 
 
-@settings(deadline=None, max_examples=100)
 @given(patterns)
 def test_any_pattern_can_be_asked_for_its_warnings(document):
     assert isinstance(Pattern(document).warnings, tuple)
