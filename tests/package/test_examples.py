@@ -14,7 +14,6 @@ import edr
 
 pytestmark = pytest.mark.slow  # each is a process of its own
 
-pytest.importorskip("anyio")
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 NAMES = ["a", "b", "*", "#", "a.b", "a b", ">", "[x]", "line\nfeed", "späti", "日本", "x=y", "-"]
