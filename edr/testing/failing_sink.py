@@ -35,7 +35,7 @@ class FailingSink:
     """
 
     def __init__(self, failures: float = 1, error: Exception | None = None) -> None:
-        self.failures = failures
+        self.failures: float = failures
         self.error: Exception = OSError("the sink is down") if error is None else error
         self.calls: int = 0
         self.events: list[Event] = []

@@ -39,7 +39,7 @@ def test_an_idle_subscription_costs_less_than_a_kibibyte(of_its_own):
 
 @pytest.mark.slow
 async def test_a_subscription_that_was_used_and_is_empty_costs_little_more(bus, emit):
-    held = [bus.subscribe() for _ in range(COUNT)]
+    held = [bus.subscribe() for _ in range(1_000)]
     await emit(0)  # what the bus remembers of the key is no subscription's
     for subscription in held:
         await anext(subscription)

@@ -33,7 +33,7 @@ parsed = patterns.filter(is_within_limits).map(Pattern)
 def test_an_index_of_many_says_what_each_pattern_says_alone():
     seen: Counter[bool] = Counter()
 
-    @settings(SETTINGS, max_examples=2 * EXAMPLES)
+    @settings(SETTINGS, max_examples=EXAMPLES)
     @given(
         steps=st.lists(st.tuples(parsed, st.integers(0, 3)), min_size=1, max_size=12),
         removals=st.dictionaries(st.integers(0, 11), st.integers(0, 11), max_size=6),
@@ -65,7 +65,7 @@ def test_an_index_of_many_says_what_each_pattern_says_alone():
     assert 0.1 < share < 0.9
 
 
-@settings(SETTINGS, max_examples=5 * EXAMPLES)
+@settings(SETTINGS, max_examples=3 * EXAMPLES)
 @given(pattern=parsed, body=bodies)
 def test_an_index_of_one_and_explain_say_what_the_pattern_says(pattern, body):
     index: PatternIndex[str] = PatternIndex()
