@@ -80,6 +80,9 @@ class JournalTap:
         journal: which.
         spawn: runs a coroutine in a task of the bus.
         log: says what is refused.
+
+    Raises:
+        TypeError: it is no journal, such as the path of one.
     """
 
     credit = 0
@@ -92,6 +95,11 @@ class JournalTap:
         spawn: Callable[[Coroutine[Any, Any, None]], object],
         log: RateLimitedLog,
     ) -> None:
+        if isinstance(journal, type) or not hasattr(journal, "append_nowait"):
+            raise TypeError(
+                "journal is a journal that was made, such as edr.journal.SqliteJournal(path), "
+                f"not {journal!r}"
+            )
         self.journal = journal
         self._spawn = spawn
         self._log = log

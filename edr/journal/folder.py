@@ -85,7 +85,9 @@ def _make(path: Path) -> None:
     except OSError as exc:
         raise _no_access(path, exc) from exc
     if there and not there & {DATABASE, LOCK, SALVAGED}:
-        raise JournalUnusable("this folder holds other files, and no journal", path)
+        raise JournalUnusable(
+            "this folder holds other files, and no journal; give it a folder of its own", path
+        )
 
 
 def _open_lock(path: Path) -> int:

@@ -154,6 +154,12 @@ async def test_a_durable_emit_needs_a_journal(bus):
     assert bus.statistics().emits == 0
 
 
+@pytest.mark.parametrize("journal", ["events.journal", FakeJournal, 5])
+async def test_what_is_no_journal_is_refused_in_words(journal):
+    with pytest.raises(TypeError, match="journal is a journal that was made, such as edr.journal"):
+        edr.Bus(journal=journal)
+
+
 async def test_an_invalid_durable_emit_reaches_nobody():
     journal = FakeJournal()
     async with edr.Bus(journal=journal) as bus:
