@@ -108,6 +108,7 @@ def test_it_runs_as_a_module(journal):
     assert done.stdout.startswith("name")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["read", "readers"])
 def test_it_ends_quietly_when_the_reader_of_its_pipe_has_left(journal, command):
     arguments = [sys.executable, "-m", "edr.journal", command, journal.path]
