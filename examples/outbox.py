@@ -8,6 +8,7 @@ connection before it says so. In the middle of the work the service is killed, b
 a warning, and started again.
 
 It ends with what was emitted, delivered, doubled and lost. The exit code is 1 if anything was lost.
+With ``--journal FOLDER`` it leaves the journal there, for ``python -m edr.journal ls FOLDER``.
 """
 
 from __future__ import annotations
@@ -150,7 +151,7 @@ async def until_all_is_posted(journal: SqliteJournal) -> None:
 # Who watches
 
 
-async def watch(orders: int, seed: int) -> int:
+async def watch(orders: int, seed: int, journal: Path | None) -> int:
     """Run the service, start it again when it dies, and count what came of it."""
     server = FlakyServer(seed)
     port = await server.start()
@@ -160,7 +161,8 @@ async def watch(orders: int, seed: int) -> int:
         code: int | None = None
         while code != 0 and starts < 5:
             kill_after = orders // 3 if starts == 0 else 0
-            options = [folder, port, len(emitted), orders, kill_after]
+            path = journal or Path(folder) / "orders.journal"
+            options = [path, port, len(emitted), orders, kill_after]
             service = await asyncio.create_subprocess_exec(
                 sys.executable,
                 __file__,
@@ -198,13 +200,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="an outbox that survives its own death")
     parser.add_argument("--orders", type=int, default=300, help="orders to emit")
     parser.add_argument("--seed", type=int, default=1, help="of the server's failures")
+    parser.add_argument("--journal", type=Path, metavar="FOLDER", help="leave the journal here")
     parser.add_argument("--serve", nargs=5, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.serve:
-        folder, *numbers = arguments.serve
-        asyncio.run(serve(Path(folder) / "orders.journal", *map(int, numbers)))
+        journal, *numbers = arguments.serve
+        asyncio.run(serve(Path(journal), *map(int, numbers)))
         return 0
-    return asyncio.run(watch(arguments.orders, arguments.seed))
+    return asyncio.run(watch(arguments.orders, arguments.seed, arguments.journal))
 
 
 if __name__ == "__main__":

@@ -172,7 +172,8 @@ def default_bus() -> Bus:
         loop = asyncio.get_running_loop()
     except RuntimeError:
         raise no_loop(
-            "call this from a coroutine, or from another thread use emit_threadsafe"
+            "call this in a coroutine, such as the main of edr.run(main()); before any loop runs, "
+            "take edr.Emitter and @edr.on; from another thread, emit_threadsafe"
         ) from None
     bus = _buses.get(loop)
     if bus is None or bus.is_over:
@@ -278,6 +279,11 @@ def _bus_for_thread() -> Bus:
         ]
         if len(running) == 1:
             return running[0]
+        if not running:
+            raise WrongLoopError(
+                "no default bus runs, so there is none to emit on: a loop has one from its first "
+                "use of it on, such as edr.default_bus() in a coroutine, and until it is drained"
+            ) from None
         raise WrongLoopError(
             f"{len(running)} default buses run, so this thread cannot tell which is meant; "
             "call emit_threadsafe of a bus: edr.default_bus() in the loop gives it"

@@ -175,10 +175,11 @@ class Emission(Ending):
         admitted = put_all(queues, event, tickets)
         if tickets:
             admitted += await settle(tickets)
-        if isinstance(taken, RecordTicket) and not taken.is_recorded:
-            await tap.journal.append(event)  # which knows why there is no room
-        else:
+        is_accepted = taken.is_recorded if isinstance(taken, RecordTicket) else taken
+        if is_accepted:
             await tap.journal.flush()
+        else:
+            await tap.journal.append(event)  # which knows why it did not take it
         return admitted
 
     async def publish(self, event: Event, *, besides: Subscription[Any] | None = None) -> int:

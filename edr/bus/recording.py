@@ -6,7 +6,7 @@ the order in which the journal accepts them.
 
 When a journal has no room left but is well, emits wait for it, as for a full queue under BLOCK.
 While it can store nothing they do not: what it refuses then is counted, and reaches its
-subscribers all the same.
+subscribers all the same. So it is with one that raises, since it was closed before its bus.
 """
 
 from __future__ import annotations
@@ -80,6 +80,9 @@ class JournalTap:
         journal: which.
         spawn: runs a coroutine in a task of the bus.
         log: says what is refused.
+
+    Raises:
+        TypeError: it is no journal, such as the path of one.
     """
 
     credit = 0
@@ -92,6 +95,11 @@ class JournalTap:
         spawn: Callable[[Coroutine[Any, Any, None]], object],
         log: RateLimitedLog,
     ) -> None:
+        if isinstance(journal, type) or not hasattr(journal, "append_nowait"):
+            raise TypeError(
+                "journal is a journal that was made, such as edr.journal.SqliteJournal(path), "
+                f"not {journal!r}"
+            )
         self.journal = journal
         self._spawn = spawn
         self._log = log
@@ -106,8 +114,12 @@ class JournalTap:
         Returns:
             Whether it took it; or a ticket, if there is no room yet.
         """
-        if not self._line and self.journal.append_nowait(event):
-            return True
+        try:
+            if not self._line and self.journal.append_nowait(event):
+                return True
+        except Exception as exc:  # a journal's faults are no emitter's
+            self._refuse(exc)
+            return False
         ticket = RecordTicket(self, event)
         self._line.append(ticket)
         if not self._is_waiting:
@@ -122,8 +134,11 @@ class JournalTap:
 
     def offer_nowait(self, event: Event) -> bool:
         """Take ``event`` from an emit that cannot wait."""
-        if self._line or not self.journal.append_nowait(event):
-            self._refuse()
+        try:
+            if self._line or not self.journal.append_nowait(event):
+                self._refuse()
+        except Exception as exc:  # as above
+            self._refuse(exc)
         return False
 
     async def _wait_for_room(self) -> None:
@@ -148,12 +163,13 @@ class JournalTap:
             self._refuse()
             self._line.popleft().resolve(admitted=False)
 
-    def _refuse(self) -> None:
+    def _refuse(self, why: Exception | None = None) -> None:
         self.refused += 1
         self._log.log(
             logging.WARNING,
             "journal",
-            "the journal does not take events now; they are counted, and reach subscribers only",
+            "the journal does not take events now%s; they are counted, and reach subscribers only",
+            "" if why is None else f" ({why})",
         )
 
     # As a queue, to whoever settles a ticket

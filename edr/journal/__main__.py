@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -31,11 +32,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         code: int = options.command(options)
+        sys.stdout.flush()  # else who reads the pipe is missed only when the program exits
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except JournalUnusable as exc:
+        print(exc, file=sys.stderr)  # noqa: T201 - it is what it is for
+        return 1
     except (EdrError, OSError) as exc:
         print(f"{options.path}: {exc}", file=sys.stderr)  # noqa: T201 - it is what it is for
         return 1
-    except BrokenPipeError:
-        return 141
     except KeyboardInterrupt:
         return 130
     return code
@@ -56,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("path", type=Path, help="the journal's folder")
         sub.set_defaults(command=command)
         if command is _read:
-            sub.add_argument("--after", type=int, default=0, help="behind this position")
+            sub.add_argument("--after", type=_whole, default=0, help="behind this position")
             sub.add_argument("--since", type=_time, help="ISO time, or seconds ago")
             sub.add_argument("--last", type=_whole, help="only so many, the newest")
             sub.add_argument("--binding", type=_binding, action="append", help="JSON; repeatable")
@@ -166,7 +172,7 @@ def _entries(pages: Pages, selection: Selection, after: int) -> Iterator[Entry]:
 def _scanned(path: Path) -> Iterator[Pages]:
     database = path / DATABASE
     if not database.is_file():
-        raise JournalUnusable(f"there is no {DATABASE}", path)
+        raise JournalUnusable(f"there is no {DATABASE} in it, so it is no journal's folder", path)
     with Pages(database) as pages:
         with _progress(f"reading {path.name}") as on_progress:
             pages.scan(on_progress)
@@ -202,16 +208,21 @@ def _say(what: str, text: str) -> None:
 def _time(text: str) -> datetime:
     try:
         return datetime.now(UTC) - timedelta(seconds=float(text))
-    except ValueError:
+    except (ValueError, OverflowError):
+        pass
+    try:
         time = datetime.fromisoformat(text)
-        return time if time.tzinfo is not None else time.astimezone()
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is neither a time, as 2026-01-31T12:00, nor a number of seconds"
+        ) from None
+    return time if time.tzinfo is not None else time.astimezone()
 
 
 def _whole(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise ValueError
-    return number
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of 0 or more")
+    return int(text)
 
 
 def _binding(text: str) -> Any:

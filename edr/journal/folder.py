@@ -85,7 +85,9 @@ def _make(path: Path) -> None:
     except OSError as exc:
         raise _no_access(path, exc) from exc
     if there and not there & {DATABASE, LOCK, SALVAGED}:
-        raise JournalUnusable("this folder holds other files, and no journal", path)
+        raise JournalUnusable(
+            "this folder holds other files, and no journal; give it a folder of its own", path
+        )
 
 
 def _open_lock(path: Path) -> int:
@@ -99,8 +101,11 @@ def _open_lock(path: Path) -> int:
         except OSError as exc:
             holder = _field_in(lock, "pid")
             os.close(lock)
+            this = " (this one)" if holder == os.getpid() else ""
             raise JournalInUse(
-                f"{path} is open in process {holder}; a journal has one owner at a time"
+                f"{path} is open in process {holder}{this}, and a journal has one owner at a time: "
+                "close it there, or take another folder; "
+                f"'python -m edr.journal read {path}' shows what is in it"
             ) from exc
     return lock
 

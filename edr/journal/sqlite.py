@@ -176,7 +176,7 @@ class SqliteJournal:
         if self._pid != os.getpid():
             raise WrongLoopError(f"{self!r} belongs to process {self._pid}, which forked")
         if self._closing is not None:
-            raise JournalError(f"{self!r} was closed")
+            raise JournalError(f"{self!r} was closed; make another one of its path")
         self._check_loop()
         if self._opening is None or (self._opening.done() and self._opening.exception()):
             store = self._store
@@ -356,7 +356,7 @@ class SqliteJournal:
         if self._pid != os.getpid():
             raise WrongLoopError(f"{self!r} belongs to process {self._pid}, which forked")
         if self._closing is not None:
-            raise JournalError(f"{self!r} was closed")
+            raise JournalError(f"{self!r} was closed; make another one of its path")
 
     # Readers
 

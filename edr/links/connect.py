@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from inspect import signature
 from typing import Any
 from urllib.parse import urlsplit
 
 from edr.bus import Bus
+from edr.errors import did_you_mean
 from edr.links.link import Link
 
 _LINKS = {
@@ -37,9 +39,11 @@ async def connect(
 
     Raises:
         ValueError: there is no link for such a URL.
+        TypeError: the link has no such argument; the message says if the bus has it.
         LinkRefused: the broker will not have this link, and to try again would not help.
     """
     link = _link_for(url)
+    _check_options(link, options)
     async with Bus(**(bus or {})) as made, link(made, url, **options):
         yield made
 
@@ -51,3 +55,14 @@ def _link_for(url: str) -> type[Link]:
     module, name = _LINKS[scheme]
     link: type[Link] = getattr(importlib.import_module(module), name)
     return link
+
+
+def _check_options(link: type[Link], options: Mapping[str, Any]) -> None:
+    known = set(signature(link).parameters) - {"bus", "url"}
+    for name in options:
+        if name in known:
+            continue
+        hint = did_you_mean(name, known)
+        if name in signature(Bus).parameters:
+            hint = f"; the bus has: bus={{{name!r}: …}}"
+        raise TypeError(f"{link.__name__} has no argument {name!r}{hint}")

@@ -274,7 +274,8 @@ def bindings_from_json(
         raise InvalidBinding("an empty array matches nothing; {} is the default binding")
     if limits is not None and len(document) > limits.bindings:
         raise InvalidBinding(
-            f"has {len(document):,} bindings, more than Limits.bindings = {limits.bindings:,}"
+            f"the document has {len(document):,} bindings, "
+            f"more than Limits.bindings = {limits.bindings:,}"
         )
     bindings = []
     for index, item in enumerate(document):

@@ -68,8 +68,10 @@ def test_without_a_loop_a_clear_error():
         edr.default_bus,
         lambda: edr.emit_nowait(*ARGS),
     ):
-        with pytest.raises(WrongLoopError, match="no event loop runs in this thread"):
+        with pytest.raises(WrongLoopError, match="no event loop runs in this thread") as caught:
             use()
+        assert "edr.run(main())" in str(caught.value)
+        assert "@edr.on" in str(caught.value)
 
 
 def test_under_trio_the_error_says_that_it_takes_asyncio(bus):
@@ -143,7 +145,8 @@ def test_a_thread_without_a_running_default_bus_gets_a_clear_error():
     thread.start()
     thread.join()
 
-    assert "0 default buses run" in caught[0]
+    assert "no default bus runs" in caught[0]
+    assert "edr.default_bus() in a coroutine" in caught[0]
 
 
 async def test_an_emitter_says_who_it_is_once(bus):

@@ -154,6 +154,12 @@ async def test_a_durable_emit_needs_a_journal(bus):
     assert bus.statistics().emits == 0
 
 
+@pytest.mark.parametrize("journal", ["events.journal", FakeJournal, 5])
+async def test_what_is_no_journal_is_refused_in_words(journal):
+    with pytest.raises(TypeError, match="journal is a journal that was made, such as edr.journal"):
+        edr.Bus(journal=journal)
+
+
 async def test_an_invalid_durable_emit_reaches_nobody():
     journal = FakeJournal()
     async with edr.Bus(journal=journal) as bus:
@@ -208,6 +214,26 @@ async def test_a_journal_that_fails_holds_up_no_plain_emit_and_tells_durable_one
         await subscription.aclose()
 
     assert journal.numbers == [3]
+
+
+async def test_a_journal_that_raises_costs_no_plain_emit_and_tells_durable_ones(caplog):
+    class Closed(FakeJournal):
+        def append_nowait(self, event):
+            raise edr.EdrError("it was closed")
+
+        async def append(self, *events):
+            raise edr.EdrError("it was closed")
+
+    async with edr.Bus(journal=Closed()) as bus:
+        subscription = bus.subscribe()
+        assert await emit(bus, 1) == 1
+        assert bus.emit_nowait("app", "1", "ok", "info", {"n": 2}) == 1
+        with pytest.raises(edr.EdrError, match="it was closed"):
+            await emit(bus, 3, durable=True)
+
+        assert [event.body["n"] for event in subscription.take()] == [1, 2, 3]
+        assert bus.statistics().journal.failed == 3
+        assert "the journal does not take events now (it was closed)" in caplog.text
 
 
 @pytest.mark.parametrize("turns", range(6))

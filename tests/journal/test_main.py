@@ -72,9 +72,26 @@ def test_verify_tells_what_is_damaged_and_what_can_be_saved(journal, capsys):
     assert "can be saved" in out
 
 
-def test_nothing_there_is_said_plainly(tmp_path, capsys):
+def test_nothing_there_is_said_plainly_and_once(tmp_path, capsys):
     assert main(["ls", str(tmp_path)]) == 1
-    assert "there is no journal.sqlite3" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert said.startswith(f"{tmp_path}: there is no journal.sqlite3")
+    assert said.count(str(tmp_path)) == 1
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--since", "yesterday", "'yesterday' is neither a time"),
+        ("--since", "1e400", "'1e400' is neither a time"),
+        ("--last", "-1", "'-1' is no whole number"),
+        ("--after", "x", "'x' is no whole number"),
+    ],
+)
+def test_a_wrong_option_is_said_in_words(journal, capsys, option, value, message):
+    with pytest.raises(SystemExit):
+        main(["read", str(journal.path), f"{option}={value}"])
+    assert message in capsys.readouterr().err
 
 
 def test_a_wrong_binding_is_said_plainly(journal, capsys):
@@ -89,3 +106,14 @@ def test_it_runs_as_a_module(journal):
     done = subprocess.run(command, capture_output=True, text=True, check=True)
 
     assert done.stdout.startswith("name")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["read", "readers"])
+def test_it_ends_quietly_when_the_reader_of_its_pipe_has_left(journal, command):
+    arguments = [sys.executable, "-m", "edr.journal", command, journal.path]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as reading:
+        reading.stdout.close()
+        said = reading.stderr.read()
+
+    assert (reading.returncode, said) == (141, b"")

@@ -211,12 +211,13 @@ async def test_a_second_process_is_refused_at_once(path):
             text=True,
             check=True,
         )
-        with pytest.raises(JournalInUse):
+        with pytest.raises(JournalInUse, match=rf"in process {os.getpid()} \(this one\)"):
             await SqliteJournal(path).open()
         await journal.append(event(2))
 
     assert second.stdout.startswith("refused")
-    assert str(os.getpid()) in second.stdout
+    assert f"open in process {os.getpid()}, and" in second.stdout
+    assert "close it there, or take another folder" in second.stdout
 
 
 async def test_one_that_cannot_be_opened_says_so_to_everybody_and_opens_later(path, caplog):

@@ -60,7 +60,7 @@ async def machine(nats_server, own_server):  # servers end after those who are j
 
 @pytest.fixture(scope="session")
 def rabbitmq(rabbitmq_url):
-    """The module of helpers, where a RabbitMQ answers."""
+    """What tests ask of a RabbitMQ, where one answers."""
     from support import rabbitmq_server
 
     return rabbitmq_server

@@ -370,11 +370,17 @@ def test_explain_tells_every_reason():
     assert len(done.stdout.splitlines()) == 6
 
 
-def test_the_outbox_loses_no_order_though_it_is_killed():
-    done = run("outbox.py", "--orders", 60)
+def test_the_outbox_loses_no_order_though_it_is_killed(tmp_path):
+    journal = tmp_path / "orders.journal"
+    done = run("outbox.py", "--orders", 60, "--journal", journal)
     numbers = {name: int(row["number"]) for name, row in table_of(done.stdout).items()}
 
     assert done.returncode == 0, done.stderr
     assert "the service was killed" in done.stdout
     assert (numbers["emitted"], numbers["delivered"], numbers["lost"]) == (60, 60, 0)
     assert numbers["doubled"] >= numbers["broken"]
+
+    command = [sys.executable, "-m", "edr.journal", "read", journal]
+    left = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    orders = {json.loads(line)["event"]["body"]["order"] for line in left.splitlines()}
+    assert len(orders) == 60  # one that was stored when the service was killed may be there twice

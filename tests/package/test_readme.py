@@ -107,10 +107,29 @@ def test_the_commands_name_files_and_extras_that_exist():
 def test_the_links_of_a_page_lead_somewhere(page):
     folder = (ROOT / page).parent
     text = (ROOT / page).read_text(encoding="utf-8")
-    links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", text)
+    links = [each for each in targets_in(text) if not each.startswith("https://")]
 
     for link in links:
-        assert link.startswith("https://") or (folder / link).exists(), link
+        target, _, anchor = link.partition("#")
+        path = folder / target if target else ROOT / page
+        assert path.exists(), link
+        assert not anchor or anchor in anchors_of(path), link
+
+
+def targets_in(text):
+    return re.findall(r"\]\(([^)\s]+)[^)]*\)", text)
+
+
+def anchors_of(path):
+    """Return the anchors of a page's headings, made as the usual viewers make them."""
+    prose = re.sub(r"(?ms)^```.*?^```", "", path.read_text(encoding="utf-8"))
+    headings = re.findall(r"^#+ (.+)$", prose, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", each.lower()).replace(" ", "-") for each in headings}
+
+
+def test_the_readme_leads_to_every_page_and_stays_short():
+    assert {page for page in PAGES if page != "README.md"} <= set(targets_in(README))
+    assert len(README.splitlines()) <= 205
 
 
 def test_on_a_package_index_no_link_leads_nowhere():
