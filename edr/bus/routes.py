@@ -116,6 +116,11 @@ class Route:
         if self._answers or self._older:
             self._answers = self._older = {}
 
+    @property
+    def is_fresh(self) -> bool:
+        """Whether it knows what the trie says."""
+        return self._branch is not None
+
     def ask_for_account(self) -> None:
         """Take note that accounts matter now."""
         self.queues = ()
@@ -259,15 +264,20 @@ class Routes:
         if route is None:
             route = Route(Template(key, self._node), self)
         if len(self.known) >= MAX_ROUTES:
-            # Two halves, so that those in use survive: they come back from the older one.
-            self._older = dict(self.known)
-            self.known.clear()
-            self._fresh_of_app.clear()
-            self._fresh_of_cell.clear()
-            for old in self._older.values():
-                old.forget()
+            self._turn_over()
         self.known[key] = route
         return route
+
+    def _turn_over(self) -> None:
+        """Make room among the known: what was not used since the last time is remembered no more.
+
+        Two halves, so that those in use survive: they come back from the older one.
+        """
+        for key, route in self._older.items():
+            if key not in self.known:
+                self._make_stale(route)
+        self._older = dict(self.known)
+        self.known.clear()
 
     def branch(self, route: Route) -> Branch[Any]:
         """Ask the trie about ``route``, which is fresh from now on."""
@@ -302,19 +312,23 @@ class Routes:
     def _forget(self, app_name: str | None, cells: int) -> None:
         """Make stale the routes of an app, or of any, whose levels are among ``cells``."""
         if app_name is None:
-            for cell in [cell for cell in self._fresh_of_cell if cell & cells]:
-                for route in self._fresh_of_cell.pop(cell):
-                    route.forget()
-                    del self._fresh_of_app[route.template.app_name][route]
+            of_cells = [routes for cell, routes in self._fresh_of_cell.items() if cell & cells]
+            stale = [route for routes in of_cells for route in routes]
+        else:
+            stale = [route for route in self._fresh_of_app.get(app_name, ()) if route.cell & cells]
+        for route in stale:
+            self._make_stale(route)
+
+    def _make_stale(self, route: Route) -> None:
+        """Let ``route`` be matched anew when it is used again, if it is."""
+        if not route.is_fresh:
             return
-        routes = self._fresh_of_app.get(app_name)
-        if routes:
-            for route in [route for route in routes if route.cell & cells]:
-                route.forget()
-                del routes[route]
-                del self._fresh_of_cell[route.cell][route]
-            if not routes:
-                del self._fresh_of_app[app_name]
+        app_name = route.template.app_name
+        of_app = self._fresh_of_app[app_name]
+        del of_app[route], self._fresh_of_cell[route.cell][route]
+        if not of_app:
+            del self._fresh_of_app[app_name]
+        route.forget()
 
     # Interest
 

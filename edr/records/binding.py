@@ -204,12 +204,12 @@ class Binding(FrozenModel):
 
     @property
     def app_names(self) -> tuple[str, ...]:
-        """The app names, also if it is one; ``("*",)`` may mean all."""
+        """The app names; ``("*",)`` may mean all."""
         return _many(self.app_name)
 
     @property
     def account_ids(self) -> tuple[str, ...]:
-        """The account ids, also if it is one; ``("*",)`` may mean all."""
+        """The account ids; ``("*",)`` may mean all."""
         return _many(self.account_id)
 
     @property

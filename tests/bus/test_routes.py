@@ -214,6 +214,20 @@ async def test_routes_and_answers_are_bounded_and_none_is_wrong_for_it(bus, monk
     assert take_ready(bound) == [*range(50), *range(50)]
 
 
+async def test_routes_that_come_round_are_not_matched_anew_at_twice_as_many(bus, monkeypatch):
+    monkeypatch.setattr("edr.bus.routes.MAX_ROUTES", 10)
+    keys = [(f"app{n}", "1", "ok", "info") for n in range(11)]
+    for key in keys:
+        await bus.emit(*key, {})
+    matched = []
+    branch = bus._routes.branch
+    monkeypatch.setattr(bus._routes, "branch", lambda route: matched.append(route) or branch(route))
+    for key in keys * 3:
+        await bus.emit(*key, {})
+
+    assert len(matched) <= 3  # one each time that the older half is forgotten
+
+
 async def test_an_account_whose_tree_has_changed_is_looked_up_anew(bus, make_event):
     above = bus.subscribe(Binding(account_id="root", include_descendants=True))
     for tree, count in ((("root",), 1), ((), 0), (("root", "middle"), 1)):
