@@ -11,6 +11,10 @@ made anew, or a thread that waits for its event would wait for ever.
 A thread may be interrupted in the middle of ``put`` by a signal handler, or a ``__del__``, that
 puts too. So nothing here takes a lock that it could hold already: slots are tokens in a
 ``SimpleQueue``, which promises just that.
+
+The pump, the end of the bus and a thread that finds it closed may all want to settle one future.
+It is settled by the one who takes it out of the set of open ones, which only one can. Rejected: to
+ask the future whether it is done, and then to settle it; another thread may settle it in between.
 """
 
 from __future__ import annotations
@@ -69,7 +73,8 @@ class ThreadInbox:
         self._slots: queue.SimpleQueue[None] | None = None
         self._pump: asyncio.Task[None] | None = None
         self._settling: set[asyncio.Task[None]] = set()
-        # Of every draft that is not settled yet, also of one that is in the pump's hands.
+        # Of every draft that is not settled yet, also of one that is in the pump's hands. Who takes
+        # one out settles it. Nobody else does: it runs already, so its holder cannot cancel it.
         self._open: set[Future[int]] = set()
         self._emits = 0
         self._arrival: asyncio.Future[None] | None = None
@@ -90,13 +95,12 @@ class ThreadInbox:
             WrongLoopError: it waited for a slot, and the loop did not run.
         """
         self._check_open(loop)
+        slots = self._wait_for_slot(loop) if wait else None
         future: Future[int] = Future()
         future.set_running_or_notify_cancel()
-        self._open.add(future)
-        future.add_done_callback(self._open.discard)
-        if wait:
-            slots = self._wait_for_slot(loop)
+        if slots is not None:
             future.add_done_callback(lambda _: slots.put(None))
+        self._open.add(future)
         self._drafts.append((draft, future))
         try:
             loop.call_soon_threadsafe(self.start)
@@ -145,7 +149,7 @@ class ThreadInbox:
 
     def start(self) -> None:
         """Begin to take drafts out, if there are any; on the loop's thread."""
-        if self._drafts and (self._pump is None or self._pump.done()):
+        if self._has_drafts and (self._pump is None or self._pump.done()):
             self._pump = self._spawn(self._run())
             self._pump.add_done_callback(lambda _: self.start())
 
@@ -178,51 +182,69 @@ class ThreadInbox:
     def is_empty(self) -> bool:
         """Whether every draft was put and settled, and no emit is on its way."""
         is_pumping = self._pump is not None and not self._pump.done()
-        return not (self._drafts or self._settling or self._emits or is_pumping)
+        return not (self._has_drafts or self._settling or self._emits or is_pumping)
+
+    @property
+    def _has_drafts(self) -> bool:
+        """Whether there is a draft to put; what comes in when it is closed is refused."""
+        return bool(self._drafts) and not self._closed
 
     def close(self) -> None:
-        """Refuse what is not put yet."""
+        """Refuse what is not put yet. From any thread, and from several at once."""
         self._closed = True
         self._drafts.clear()
-        for future in list(self._open):
-            _fail(future, _closed())
+        while True:
+            try:
+                future = self._open.pop()
+            except KeyError:
+                return
+            future.set_exception(_closed())
+
+    def _take_out(self, future: Future[int]) -> bool:
+        """Tell whether ``future`` is the caller's to settle."""
+        try:
+            self._open.remove(future)
+        except KeyError:
+            return False
+        return True
+
+    def _succeed(self, future: Future[int], admitted: int) -> None:
+        if self._take_out(future):
+            future.set_result(admitted)
+
+    def _fail(self, future: Future[int], exc: Exception) -> None:
+        if self._take_out(future):
+            future.set_exception(exc)
 
     async def _run(self) -> None:
         for draft, _ in list(self._drafts):
             self._prepare(draft)
-        while self._drafts:
+        while self._has_drafts:
             draft, future = self._drafts.popleft()
             try:
                 admitted, tickets = await self._offer(draft)
             except Exception as exc:  # the emitting thread's to know
-                _fail(future, exc)
+                self._fail(future, exc)
             except asyncio.CancelledError:
-                _fail(future, _closed())
+                self._fail(future, _closed())
                 raise
             else:
                 if tickets:
                     self._settle_later(admitted, tickets, future)
-                elif not future.done():
-                    future.set_result(admitted)
+                else:
+                    self._succeed(future, admitted)
 
     def _settle_later(self, admitted: int, tickets: list[Ticket], future: Future[int]) -> None:
         async def wait() -> None:
-            count = admitted + await settle(tickets)
-            if not future.done():
-                future.set_result(count)
+            self._succeed(future, admitted + await settle(tickets))
 
         def done(task: asyncio.Task[None]) -> None:
             self._settling.discard(task)
-            _fail(future, _closed())  # cancelled, perhaps before it ran at all
+            self._fail(future, _closed())  # cancelled, perhaps before it ran at all
 
         task = self._spawn(wait())
         self._settling.add(task)
         task.add_done_callback(done)
-
-
-def _fail(future: Future[int], exc: Exception) -> None:
-    if not future.done():
-        future.set_exception(exc)
 
 
 def _closed() -> BusClosedError:

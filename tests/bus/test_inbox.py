@@ -6,6 +6,8 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import Future
+from contextlib import suppress
 
 import pytest
 from support.consuming import take_ready, ticks
@@ -151,6 +153,7 @@ def test_a_thread_gives_up_a_loop_that_does_not_run(monkeypatch):
     assert "has not run for" in str(outcomes.pop())
     assert loop.run_until_complete(drain()) == {}
     assert [future.result(0) for future in outcomes] == [0, 0, 0]
+    assert not bus._inbox._open
     loop.close()
 
 
@@ -168,6 +171,86 @@ def test_the_end_of_the_loop_frees_who_waits_for_an_event():
     assert future.done()
     with pytest.raises(edr.BusClosedError):
         bus.emit_threadsafe(*ARGS)
+
+
+async def test_a_future_that_two_threads_would_settle_is_settled_once(bus, monkeypatch):
+    class Overtaken(Future):
+        """Another thread closes the inbox between the decision to settle this one and the act."""
+
+        def set_exception(self, exception):
+            other = threading.Thread(target=bus._inbox.close)
+            other.start()
+            other.join(10)
+            super().set_exception(exception)
+
+    monkeypatch.setattr(inbox, "Future", Overtaken)
+    bus.enter()
+    futures = [bus.emit_threadsafe(*ARGS) for _ in range(3)]
+    await bus.aclose()
+
+    assert [type(future.exception(0)) for future in futures] == [edr.BusClosedError] * 3
+
+
+async def test_what_is_handed_over_while_the_bus_closes_is_refused_and_starts_no_task(
+    bus, monkeypatch
+):
+    wake, tasks = bus.enter().call_soon_threadsafe, asyncio.all_tasks()
+
+    def close_first(callback, *args):
+        bus._inbox.close()
+        return wake(callback, *args)
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "call_soon_threadsafe", close_first)
+    future = bus.emit_threadsafe(*ARGS)
+    bus._inbox.start()
+
+    assert isinstance(future.exception(0), edr.BusClosedError)
+    assert bus._inbox.is_empty
+    assert asyncio.all_tasks() == tasks
+
+
+async def test_a_future_of_a_thread_cannot_be_cancelled_so_its_event_arrives(bus):
+    subscription = bus.subscribe()
+    future = bus.emit_threadsafe(*ARGS)
+    assert not future.cancel()
+    await ticks()
+
+    assert future.result(0) == 1
+    assert take_ready(subscription) == [1]
+
+
+@pytest.mark.slow
+def test_a_bus_closes_whatever_threads_hand_over_meanwhile():
+    def emit(bus):
+        with suppress(edr.BusClosedError):
+            while True:
+                futures.append(bus.emit_threadsafe(*ARGS))
+
+    async def close_one(number):
+        bus = edr.Bus()
+        held = [bus.subscribe(capacity=1), bus.subscribe()]
+        bus.bind(edr.Binding(), lambda _: asyncio.sleep(0))
+        bus.enter()
+        threads = [threading.Thread(target=emit, args=(bus,)) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        await ticks(number % 4)
+        await bus.aclose()
+        for thread in threads:
+            thread.join(10)
+        await ticks()
+        assert bus.statistics().pending == 0
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        assert all(future.done() for future in futures)
+        futures.clear()
+        assert held
+
+    async def scenario():
+        for number in range(250):
+            await close_one(number)
+
+    futures = []
+    asyncio.run(scenario())
 
 
 async def test_emit_anywhere_takes_events_of_any_thread_and_never_waits(bus, make_event):
