@@ -106,10 +106,12 @@ class LoopBound:
         Raises:
             BusClosedError, WrongLoopError: as ``enter``.
         """
-        if self._loop is not None or is_loop_running():
+        if is_loop_running():
             self.enter()
-        else:
-            self._check_open()
+            return
+        self._check_open()
+        if self._loop is not None:
+            raise no_loop(f"call this in the loop of {self!r}, such as in a coroutine there")
 
     def check_thread(self, call: str) -> None:
         """Let through where nothing of the loop can run at the same time.

@@ -17,6 +17,7 @@ from typing import Any, Generic, Protocol, Self
 
 from typing_extensions import TypeVar
 
+from edr.bus.loop_bound import no_loop
 from edr.bus.options import seconds, whole_number
 from edr.bus.queue import BoundedQueue, current_task
 from edr.bus.statistics import SubscriptionStatistics
@@ -117,7 +118,10 @@ class Subscription(Generic[Item_co]):
 
     def _begin_to_take(self) -> None:
         queue = self._queue
-        loop = asyncio.get_running_loop()
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise no_loop(f"take from {self!r} in a coroutine of its bus's loop") from None
         if queue.loop is None:
             queue.loop = loop if queue.closed else self._bus.enter()
         elif queue.loop is not loop:
@@ -138,7 +142,7 @@ class Subscription(Generic[Item_co]):
 
         Raises:
             SubscriptionOverflow: the CLOSE policy ended it, and all it held was taken.
-            WrongLoopError: the bus belongs to another event loop.
+            WrongLoopError: the bus belongs to another event loop, or none runs in this thread.
         """
         if limit is not None:
             whole_number("limit", limit, at_least=1)
@@ -247,8 +251,10 @@ class Subscription(Generic[Item_co]):
         Raises:
             InvalidBinding: something is no binding; nothing has changed.
             BusClosedError: the subscription is closed.
+            WrongLoopError: the bus runs in another thread; call this there.
         """
         wanted = checked_bindings(bindings or (Binding(),))
+        self._bus.check_thread("subscription.rebind")
         self._bus.check_usable()
         if self._queue.closed:
             raise BusClosedError(f"{self!r} wants nothing any more")

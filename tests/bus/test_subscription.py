@@ -448,3 +448,22 @@ async def test_an_event_whose_handling_fails_is_the_next_one_again(bus, emit):
         raise OSError
     assert is_balanced(subscription.statistics())
     assert bus.statistics().pending == subscription.statistics().pending
+
+
+@pytest.mark.parametrize(
+    ("use", "way_out"),
+    [
+        (lambda _, it: it.take(), "in a coroutine of its bus's loop"),
+        (lambda _, it: it.rebind(), r"use loop.call_soon_threadsafe\(subscription.rebind\)"),
+        (lambda _, it: it.close(), r"use loop.call_soon_threadsafe\(subscription.close\)"),
+        (lambda bus, _: bus.subscribe(), "call this in the loop of <Bus"),
+        (lambda bus, _: bus.bind(edr.Binding(), print), "call this in the loop of <Bus"),
+    ],
+)
+async def test_in_another_thread_the_error_says_what_to_call_instead(bus, emit, use, way_out):
+    subscription = bus.subscribe()
+    await emit(1)
+    with pytest.raises(edr.WrongLoopError, match=way_out):
+        await asyncio.to_thread(use, bus, subscription)
+
+    assert take_ready(subscription) == [1]
