@@ -176,7 +176,7 @@ class Ending(LoopBound):
             await asyncio.wait({settling, due}, timeout=SAID_AFTER, return_when=FIRST_COMPLETED)
             if not settling.done() and not due.done():
                 waits = left_in(self._registry, self._handles)
-                self._registry.losses.undone(waits, f"{self!r} drains", logging.INFO)
+                self._registry.losses.undone(waits, f"{self!r} drains")
                 await asyncio.wait({settling, due}, return_when=FIRST_COMPLETED)
         finally:
             settling.cancel()

@@ -11,7 +11,6 @@ line and second (it leaves out names, and a reader cannot add up what it left ou
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Hashable, Iterable, Mapping
 from contextlib import suppress
 from heapq import nlargest
@@ -92,10 +91,10 @@ class LossLog:
         self._tell(self._said)
         self._said.clear()
 
-    def undone(self, left: Mapping[str, int], why: str, level: int = logging.WARNING) -> None:
-        """Tell what nobody will handle any more: name -> events that were queued or in hand."""
+    def undone(self, left: Mapping[str, int], why: str) -> None:
+        """Tell what is not handled, or never will be: name -> events queued or in hand."""
         if left:
-            logger.log(level, "%s, with events left undone: %s", why, _ranked(left))
+            logger.warning("%s, with events left undone: %s", why, _ranked(left))
 
     def _follow(self, queue: BoundedQueue, said: Mapping[str, int]) -> None:
         self._said[queue] = said
