@@ -126,6 +126,8 @@ class CallbackRunner:
         """Further calls, after one that failed."""
         self.in_flight: int = 0
         """Events in the hands of the callback."""
+        self.last_error: str | None = None
+        """What the callback last failed with, after its last retry."""
         self._options = options
         self._subscription = subscription
         self._log = log
@@ -250,6 +252,7 @@ class CallbackRunner:
 
     def _failed(self, exc: BaseException, event: Event) -> None:
         self.failed += 1
+        self.last_error = _words(exc)
         self._on_failure()
         self._log.log(
             logging.ERROR,
@@ -360,6 +363,14 @@ def _present_call() -> Handling | None:
     """Return the call in which this is called, or that began the task, if it still runs."""
     call = _handling.get()
     return call if call is not None and call.worker.call is call else None
+
+
+def _words(exc: BaseException) -> str:
+    try:
+        message = str(exc)
+    except Exception:  # whatever a user's __str__ raises
+        message = ""
+    return f"{type(exc).__name__}: {message}" if message else type(exc).__name__
 
 
 async def _absorb_own_cancellation() -> None:

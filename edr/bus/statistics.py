@@ -34,6 +34,9 @@ class SubscriptionStatistics:
     """Further calls of the callback, after one that failed."""
     in_flight: int
     """Delivered events that are in the hands of the callback now."""
+    last_error: str | None = None
+    """What the callback last failed with, as ``ValueError: no such account``; counted in
+    ``failed``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -304,6 +304,7 @@ class Work(Protocol):
     failed: int
     retried: int
     in_flight: int
+    last_error: str | None
 
 
 def statistics_of(queue: BoundedQueue, work: Work | None = None) -> SubscriptionStatistics:
@@ -323,4 +324,5 @@ def statistics_of(queue: BoundedQueue, work: Work | None = None) -> Subscription
         failed=work.failed if work else 0,
         retried=work.retried if work else 0,
         in_flight=work.in_flight if work else 0,
+        last_error=work.last_error if work else None,
     )

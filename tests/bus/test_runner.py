@@ -73,6 +73,35 @@ async def test_statistics_tell_what_became_of_delivered_events(bus, emit):
     gate.set()
 
 
+async def test_statistics_have_what_a_callback_last_failed_with(bus, emit):
+    class UnreadableError(Exception):
+        def __str__(self):
+            raise AttributeError("no text")
+
+    faults = {1: ValueError("no such account"), 2: asyncio.CancelledError(), 3: UnreadableError()}
+
+    def fails(event):
+        if event.body["n"] in faults:
+            raise faults[event.body["n"]]
+
+    handle = bus.bind(ALL, fails)
+    told = [handle.statistics().last_error]
+    for n in (1, 2, 3, 4):
+        await emit(n)
+        await bus.settled()
+        told.append(handle.statistics().last_error)
+
+    assert told == [
+        None,
+        "ValueError: no such account",
+        "CancelledError",
+        "UnreadableError",
+        "UnreadableError",
+    ]
+    (info,) = bus.subscriptions()
+    assert info.statistics.last_error == "UnreadableError"
+
+
 async def test_errors_after_unbind_are_in_the_count_of_the_bus(bus, emit):
     async def unbinds_and_fails(event):
         handle.unbind()
