@@ -44,6 +44,33 @@ def test_frameworks_can_read_the_annotations_of_what_holds_data():
         typing.get_type_hints(getattr(edr, name))
 
 
+HOUSE_NAMES_OF_A_BUS = {"ask", "check_thread", "check_usable", "is_over"}
+"""Not for users, though nothing hides them: other modules of the package call them."""
+
+METHODS = {
+    edr.Bus: """
+        aclose attach bind detach drain emit emit_anywhere emit_nowait emit_threadsafe enter
+        explain on publish publish_anywhere publish_nowait publish_soon publish_threadsafe settled
+        statistics subscribe subscriptions watch_interest
+    """,
+    edr.Subscription: "aclose batches bindings close name ready rebind returning statistics take",
+    edr.Handle: "bindings callback name payload statistics unbind",
+    edr.Emitter: """
+        account_id app_name app_version bind bus critical durable emit emit_anywhere emit_nowait
+        emit_threadsafe fields ok warning
+    """,
+}
+
+
+@pytest.mark.parametrize("shown", METHODS, ids=lambda shown: shown.__name__)
+def test_a_class_shows_no_name_by_accident(shown):
+    house = HOUSE_NAMES_OF_A_BUS if shown is edr.Bus else set()
+
+    assert {name for name in dir(shown) if not name.startswith("_")} - house == {
+        *METHODS[shown].split()
+    }
+
+
 def test_import_loads_no_optional_package():
     program = "import sys, edr; print(*{name.split('.')[0] for name in sys.modules})"
     loaded = subprocess.run(
