@@ -220,7 +220,10 @@ class ThreadInbox:
         for draft, _ in list(self._drafts):
             self._prepare(draft)
         while self._has_drafts:
-            draft, future = self._drafts.popleft()
+            try:
+                draft, future = self._drafts.popleft()
+            except IndexError:  # a thread has closed it at this very moment
+                return
             try:
                 admitted, tickets = await self._offer(draft)
             except Exception as exc:  # the emitting thread's to know
