@@ -259,13 +259,14 @@ class PresentTable(Generic[EntryT]):
     def probe(self, value: Scalar) -> Collection[EntryT]:
         """Return the entries of the leaves that accept a value of any type."""
         found: Collection[EntryT] = self._excepting
-        skipped = self._skipping.probes[type(value)](value)
+        refusing = self._refusing.probes[type(value)](value)
+        skipped = self._skipping.probes[type(value)](value) if self._skipping else None
         if skipped:
             found = self._outermost.without(set(skipped))
-        refusing = self._refusing.probes[type(value)](value)
         if refusing:
-            refused = dict.fromkeys(refusing)
-            found = [entry for entry in found if entry not in refused]
+            refused = refusing if isinstance(refusing, dict) else dict.fromkeys(refusing)
+            all_refuse = len(refused) == len(self._excepting)
+            found = () if all_refuse else [each for each in found if each not in refused]
         if not self._tests:
             return found
         return [*found, *(entry for entry, (test, _) in self._tests.items() if test(value, {}))]
