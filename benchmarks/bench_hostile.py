@@ -98,6 +98,9 @@ FILLINGS: dict[str, Callable[[int], Iterator[Any]]] = {
     "different objects of two fields": counted(lambda n: {"a": n % 97, "b": n}),
     "objects with strings": counted(lambda n: {"a": f"{n:x}a"}),
     "objects with arrays": repeated({"a": [0]}),
+    "objects with empty arrays": repeated({"a": []}),
+    "objects with arrays in arrays": repeated({"a": [[0]]}),
+    "objects with narrow arrays in arrays": repeated({"a": [[0], 0]}),
     "objects with arrays of eight": repeated({"a": [0] * 8}),
     "objects with arrays of 32": repeated({"a": [0] * 32}),
     "objects with arrays of 33": repeated({"a": [0] * 33}),
@@ -267,6 +270,28 @@ KNOWN: dict[str, tuple[Document, list[str]]] = {
             ]
         },
         ["strings of 3", "not ASCII"],
+    ),
+    "one field of objects that hold arrays": (
+        {"x": {"a": [5]}},
+        ["objects with arrays", "objects with empty arrays", "objects with arrays in arrays"],
+    ),
+    "two fields of objects that hold arrays": (
+        {"x": {"a": [0], "b": [1]}},
+        ["objects with arrays", "objects with arrays in arrays"],
+    ),
+    "anything-but and absences of objects that hold arrays": (
+        {
+            "x": {
+                "a": [{"anything-but": [0]}],
+                "b": [{"exists": False}],
+                "c": [{"exists": False}],
+            }
+        },
+        ["objects with arrays", "objects with narrow arrays in arrays"],
+    ),
+    "a field of objects in arrays of objects": (
+        {"x": {"a": {"b": [5]}}},
+        ["objects with an array of objects", "objects with narrow arrays in arrays"],
     ),
     "conjunctions in one $or": (
         {"x": {"$or": _conjunctions(DEFAULT_LIMITS.work - 2)}},

@@ -45,6 +45,8 @@ class Contents:
         self._ordered: list[Number] | None = None
         level: list[Any] = array
         while level:
+            if len(level) <= SHORT:
+                level = _opened(level)
             kinds = set(map(type, level))
             if kinds <= SCALARS:
                 self._add_scalars(level, kinds)
@@ -112,6 +114,29 @@ def different(array: list[Any]) -> Iterable[Any]:
     """Return the elements of a short array, equal ones once if no two of them could be confused."""
     kinds = set(map(type, array))
     return set(array) if bool not in kinds and kinds <= SCALARS else array
+
+
+def flattened(array: list[Any]) -> list[Any] | Contents:
+    """Return the elements of a short array and of those in it; the contents if they are many."""
+    flat = []
+    left = [*array]
+    for element in left:  # which grows meanwhile
+        if not isinstance(element, list):
+            flat.append(element)
+        elif len(element) <= SHORT:
+            left += element
+        else:
+            return Contents(array)
+    return flat if len(flat) <= SHORT else Contents(flat)
+
+
+def _opened(array: list[Any]) -> list[Any]:
+    """Return what is in an array and in the short ones within it: no level of them costs a set."""
+    opened = [*array]
+    for element in opened:  # which grows meanwhile
+        if isinstance(element, list) and len(element) <= SHORT:
+            opened += element
+    return [each for each in opened if not isinstance(each, list) or len(each) > SHORT]
 
 
 def contents_of(array: list[object], seen: Seen) -> Contents:

@@ -50,7 +50,15 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any, Generic
 
-from edr.records.pattern.arrays import SHORT, VERY_SHORT, Contents, Seen, contents_of, different
+from edr.records.pattern.arrays import (
+    SHORT,
+    VERY_SHORT,
+    Contents,
+    Seen,
+    contents_of,
+    different,
+    flattened,
+)
 from edr.records.pattern.language import Pattern
 from edr.records.pattern.leaf import ABSENT
 from edr.records.pattern.nodes import Access, Condition, Conjunction, Entry, FieldNode, Node, ValueT
@@ -207,97 +215,118 @@ def _visit(node: Node, body: dict[str, object], match: _Match) -> None:
 
 def _visit_composite(field: FieldNode, value: object, match: _Match) -> None:
     """Look up what is no scalar at a field: an object, an array, or ``ABSENT``."""
-    below = field.below
-    if isinstance(value, list):
-        _visit_array(field, value, match)
-        return
-    if field.absent:
-        _try(field.absent, match)
-    if isinstance(value, dict):
-        if below.children:
-            _visit(below, value, match)
-    elif below.absences:
-        _visit(below, {}, match)
+    if field.accesses:
+        _try(_satisfied(field, value, match.seen), match)
+    if field.below.children:
+        _visit_objects(field.below, value, match)
 
 
-def _visit_array(field: FieldNode, array: list[object], match: _Match) -> None:
-    if len(array) > SHORT:
-        _visit_contents(field, contents_of(array, match.seen), match)
-        return
+def _satisfied(field: FieldNode, value: object, seen: Seen) -> Iterable[Access]:
+    """Return those accesses of a field that are satisfied by what is no scalar."""
+    if not isinstance(value, list):
+        return field.absent
+    size = len(value)
+    if size == 1:
+        probe = field.probes.get(type(value[0]))
+        if probe is not None:
+            return probe(value[0]) or ()
+    if size > SHORT:
+        return field.postings.probe_contents(contents_of(value, seen))
     found: dict[Access, None] = {}
     empty = True
-    objects = []
-    for element in array if len(array) <= VERY_SHORT else different(array):
+    for element in value if size <= VERY_SHORT else different(value):
         probe = field.probes.get(type(element))
         if probe is not None:
             empty = False
             accesses = probe(element)
             if accesses:
                 found.update(dict.fromkeys(accesses))
-        elif isinstance(element, dict):
+        elif isinstance(element, list):
+            flat = flattened(value)
+            if isinstance(flat, Contents):
+                return field.postings.probe_contents(flat)
+            return _satisfied(field, flat, seen)
+    return field.absent if empty else found
+
+
+def _visit_objects(below: Node, value: object, match: _Match) -> None:
+    """Look the objects that a value has up in the fields below its own: itself, or those in it."""
+    while isinstance(value, list) and len(value) == 1:
+        (value,) = value  # the only element of an array is as good as the array
+    if isinstance(value, dict):
+        _visit(below, value, match)
+    elif isinstance(value, list):
+        _visit_array(below, value, match)
+    elif below.absences:
+        _visit(below, {}, match)
+
+
+def _visit_array(below: Node, array: list[object], match: _Match) -> None:
+    if len(array) > SHORT:
+        _visit_contents(below, contents_of(array, match.seen), match)
+        return
+    objects = []
+    for element in array:
+        if isinstance(element, dict):
             objects.append(element)
         elif isinstance(element, list):
-            _visit_contents(field, Contents(array), match)
+            flat = flattened(array)
+            if isinstance(flat, Contents):
+                _visit_contents(below, flat, match)
+            else:
+                _visit_array(below, flat, match)
             return
-    _try(field.absent if empty else found, match)
-    below = field.below
-    if below.children:
-        for each in objects or _NO_OBJECT:
-            _visit(below, each, match)
+    for each in objects or _NO_OBJECT:
+        _visit(below, each, match)
 
 
 _NO_OBJECT: list[dict[str, Any]] = [{}]
-"""What stands for the objects of an array that has none: their fields are absent."""
+"""What stands for the objects of a value that has none: their fields are absent."""
 
 
-def _visit_contents(field: FieldNode, contents: Contents, match: _Match) -> None:
-    if field.accesses:
-        _try(field.postings.probe_contents(contents), match)
-    below = field.below
-    if below.children:
-        if contents.with_empty and below.absences:  # all empty objects are alike
-            _visit(below, {}, match)
-        if contents.objects:
-            _visit_many(below, contents.objects, match)
+def _visit_contents(below: Node, contents: Contents, match: _Match) -> None:
+    if contents.with_empty and below.absences:  # all empty objects are alike
+        _visit(below, {}, match)
+    if contents.objects:
+        _visit_many(below, contents.objects, match)
 
 
-def _visit_many(node: Node, objects: list[dict[str, Any]], match: _Match) -> None:
+def _visit_many(  # noqa: C901 - the hot path: a call costs as much as what it calls
+    node: Node, objects: list[dict[str, Any]], match: _Match
+) -> None:
     """Look many objects up in the fields below a node; none is empty.
 
     What each is found by is gathered first: the conditions besides are tested for all objects of
-    one access at once, and a scope is made for none.
+    one access at once. A scope is made for those only of which an object in them is looked up.
     """
     found: defaultdict[Access, list[dict[str, Any]]] = defaultdict(list)
-    children = node.children
+    children, seen = node.children, match.seen
     for each in objects:
         for name in each if len(each) < len(children) else children:
-            field = children.get(name)
-            if field is None or (value := each.get(name, ABSENT)) is ABSENT:
+            field, value = children.get(name), each.get(name, ABSENT)
+            if field is None or value is ABSENT:
                 continue
             probe = field.probes.get(type(value))
-            if probe is None or field.below.absences:
-                _visit_within(field, each, value, match)
-                continue
-            for access in probe(value) or ():
+            for access in (probe(value) if probe else _satisfied(field, value, seen)) or ():
                 found[access].append(each)
+            below = field.below
+            if below.absences or (probe is None and below.children):
+                _visit_within(below, each, value, match)
     for name, field in node.absences.items():
-        for each in objects:
-            if name not in each:
-                _visit_within(field, each, ABSENT, match)
+        without = [each for each in objects if name not in each]
+        for access in field.absent:
+            found[access] += without
+        for each in without if field.below.absences else ():
+            _visit_within(field.below, each, ABSENT, match)
     for access, satisfying in found.items():
-        _try_many(access, satisfying, match)
+        if satisfying:
+            _try_many(access, satisfying, match)
 
 
-def _visit_within(field: FieldNode, body: dict[str, Any], value: object, match: _Match) -> None:
-    """Look up a field of one of many objects."""
+def _visit_within(below: Node, body: dict[str, Any], value: object, match: _Match) -> None:
+    """Look up the objects at a field of one of many objects."""
     match.scopes.append((body, {}))
-    probe = field.probes.get(type(value))
-    if probe is None:
-        _visit_composite(field, value, match)
-    else:
-        _try(probe(value) or (), match)
-        if field.below.absences:
-            _visit(field.below, {}, match)
+    _visit_objects(below, value, match)
     match.scopes.pop()
 
 

@@ -7,7 +7,15 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, TypeAlias
 
-from edr.records.pattern.arrays import SHORT, VERY_SHORT, Contents, Seen, contents_of, different
+from edr.records.pattern.arrays import (
+    SHORT,
+    VERY_SHORT,
+    Contents,
+    Seen,
+    contents_of,
+    different,
+    flattened,
+)
 from edr.records.pattern.values import Values
 
 OR = "$or"
@@ -94,7 +102,8 @@ class Leaf:
                         return True
                     empty = False
                 elif isinstance(element, list):
-                    return some(Contents(value))
+                    flat = flattened(value)
+                    return some(flat) if isinstance(flat, Contents) else accepts(flat, seen)
             return absent and empty
 
         return accepts

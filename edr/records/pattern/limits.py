@@ -20,10 +20,11 @@ class Limits:
     """What a pattern may ask. The defaults are for bindings that colleagues write.
 
     Within them the worst pattern and body that were found hold the loop for less than a millisecond
-    where the body has 2 KB, and for 40 to 60 ms where it has 1 MiB; for up to 100 ms where that is
-    made of a hundred thousand objects that each hold an array. Within those for people who are not
-    trusted nothing above 60 ms was found. ``benchmarks/bench_hostile.py`` searches for the worst.
-    Who raises ``work`` raises it in proportion.
+    where the body has 2 KB, and for 40 to 60 ms where it has 1 MiB of values. Where that is made of
+    a hundred thousand objects that each hold an array it is 80 to 150 ms, and up to 300 ms where
+    these hold arrays; within the limits for people who are not trusted, too, as it takes no more
+    than one field. ``benchmarks/bench_hostile.py`` searches for the worst. Who raises ``work``
+    raises it in proportion.
 
     Attributes:
         depth: Objects within each other, members of ``$or`` included. Reading and testing recurse.

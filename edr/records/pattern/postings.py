@@ -14,8 +14,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
 from collections.abc import Set as AbstractSet
+from dataclasses import replace
 from itertools import islice
-from typing import Any, Generic
+from typing import Any, Generic, TypeAlias
 
 from edr.records.pattern.arrays import Contents
 from edr.records.pattern.leaf import Leaf, Test
@@ -29,6 +30,7 @@ from edr.records.pattern.tables import (
     SuffixTable,
     Table,
     compact,
+    count_down,
     weight_of,
 )
 from edr.records.pattern.values import Scalar, Values, fold
@@ -140,18 +142,68 @@ class ValuePostings(Generic[EntryT]):
             self.probes[type_] = _all_of(probes)
 
 
+_Operand: TypeAlias = tuple[str, Any]
+"""A kind of element, and an operand of it."""
+
+
+class _Group(Generic[EntryT]):
+    """Entries that except the same operands, and the groups of those that except more.
+
+    Attributes:
+        above: The group that it is in, which excepts all but ``operand``; None for the outermost.
+        operand: What it excepts besides.
+        entries: Those in no group below.
+        groups: By what they except besides.
+    """
+
+    __slots__ = ("above", "entries", "groups", "operand")
+
+    def __init__(self, above: _Group[EntryT] | None, operand: _Operand | None) -> None:
+        self.above: _Group[EntryT] | None = above
+        self.operand: _Operand | None = operand
+        self.entries: dict[EntryT, None] = {}
+        self.groups: dict[_Operand, _Group[EntryT]] = {}
+
+    def __len__(self) -> int:
+        """Return how much is in it itself."""
+        return len(self.entries) + len(self.groups)
+
+    def operands(self) -> list[_Operand]:
+        """Return what all in it except."""
+        if self.above is None or self.operand is None:
+            return []
+        return [*self.above.operands(), self.operand]
+
+    def without(self, skipped: Collection[_Group[EntryT]]) -> list[EntryT]:
+        """Return the entries in it and below, but for some groups that are not looked at."""
+        found: list[EntryT] = []
+        groups = [self]
+        while groups:
+            group = groups.pop()
+            found += group.entries
+            groups += [each for each in group.groups.values() if each not in skipped]
+        return found
+
+
 class PresentTable(Generic[EntryT]):
     """Leaves that accept whatever is there, or nearly so: no value leads to them.
 
     Most of them except some values, so a value is looked up for those that it does *not* satisfy.
     The few others, such as two ``anything-but`` in one leaf, are tried. What an event pays for is
-    that nearly all of these match, and it pays for each.
+    that many of these match, and it pays for each.
+
+    It does not pay for those that do not. What many leaves except is a group, within that of what
+    still more except, so that a value passes all of them over at once. What few except is looked
+    up, and taken away from what is found.
     """
 
-    __slots__ = ("_excepting", "_refusing", "_tests")
+    __slots__ = ("_counts", "_excepting", "_outermost", "_refusing", "_skipping", "_tests")
 
     def __init__(self) -> None:
-        self._excepting: dict[EntryT, None] = {}
+        self._excepting: dict[EntryT, _Group[EntryT]] = {}
+        self._outermost: _Group[EntryT] = _Group(None, None)
+        self._counts: dict[_Operand, int] = {}
+        self._skipping: ValuePostings[_Group[EntryT]] = ValuePostings()
         self._refusing: ValuePostings[EntryT] = ValuePostings()
         self._tests: dict[EntryT, tuple[Test, Callable[[Contents], bool]]] = {}
 
@@ -164,9 +216,20 @@ class PresentTable(Generic[EntryT]):
         excepted = _excepted_only(leaf)
         if excepted is None:
             self._tests[entry] = leaf.test(), leaf.test_of_contents()
-        else:
-            self._excepting[entry] = None
-            self._refusing.add(excepted, entry)
+            return
+        operands = _each_operand(excepted)
+        for operand in operands:
+            self._counts[operand] = self._counts.get(operand, 0) + 1
+        group = self._outermost
+        for operand in self._common(operands):
+            below = group.groups.get(operand)
+            if below is None:
+                below = group.groups[operand] = _Group(group, operand)
+                self._skipping.add(_values_of(operand), below)
+            group = below
+        group.entries[entry] = None
+        self._excepting[entry] = group
+        self._refusing.add(_without(excepted, group.operands()), entry)
 
     def discard(self, leaf: Leaf, entry: EntryT) -> None:
         """Take away the entry of a leaf, which is there."""
@@ -174,10 +237,20 @@ class PresentTable(Generic[EntryT]):
         if excepted is None:
             del self._tests[entry]
             compact(self._tests)
-        else:
-            del self._excepting[entry]
-            compact(self._excepting)
-            self._refusing.discard(excepted, entry)
+            return
+        for operand in _each_operand(excepted):
+            count_down(self._counts, operand)
+        compact(self._counts)
+        group = self._excepting.pop(entry)
+        compact(self._excepting)
+        self._refusing.discard(_without(excepted, group.operands()), entry)
+        del group.entries[entry]
+        compact(group.entries)
+        while not group and group.above is not None and group.operand is not None:
+            self._skipping.discard(_values_of(group.operand), group)
+            del group.above.groups[group.operand]
+            group = group.above
+            compact(group.groups)
 
     def size(self) -> int:
         """Return about how many patterns a value meets."""
@@ -187,24 +260,64 @@ class PresentTable(Generic[EntryT]):
         """Return the entries of the leaves that accept a value of any type."""
         found: Collection[EntryT] = self._excepting
         refusing = self._refusing.probes[type(value)](value)
+        skipped = self._skipping.probes[type(value)](value) if self._skipping else None
+        if skipped:
+            found = self._outermost.without(set(skipped))
         if refusing:
-            refused = dict.fromkeys(refusing)
-            found = [entry for entry in self._excepting if entry not in refused]
+            refused = refusing if isinstance(refusing, dict) else dict.fromkeys(refusing)
+            all_refuse = len(refused) == len(self._excepting)
+            found = () if all_refuse else [each for each in found if each not in refused]
         if not self._tests:
             return found
         return [*found, *(entry for entry, (test, _) in self._tests.items() if test(value, {}))]
 
     def probe_contents(self, contents: Contents) -> Iterable[EntryT]:
         """Return the entries of the leaves that accept some scalar of an array, which has one."""
-        left = self._excepting  # those that refuse all that was looked at
+        left: Collection[EntryT] = self._excepting  # those that refuse all that was looked at
         for values in (contents.literals, contents.numbers, contents.strings):
             for value in values:
                 if not left:
                     break
-                refusing = self._refusing.probes[type(value)](value)
+                refusing = self._refusing.probes[type(value)](value) or ()
+                if self._skipping:
+                    skipped = self._skipping.probes[type(value)](value) or ()
+                    refusing = [
+                        *refusing,
+                        *(each for group in skipped for each in group.without(())),
+                    ]
                 left = {each: None for each in refusing if each in left} if refusing else {}
         yield from (each for each in self._excepting if each not in left)
         yield from (each for each, (_, test) in self._tests.items() if test(contents))
+
+    def _common(self, operands: list[_Operand]) -> list[_Operand]:
+        """Return those that many except, the most common one first."""
+        counts = self._counts
+        many = [each for each in operands if counts[each] > _MANY]
+        # The last is for those that are equally common: all entries must have them in one order.
+        many.sort(key=lambda each: (-counts[each], each[0], str(each[1])))
+        return many[:_DEEP]
+
+
+# An operand that more leaves except makes a group, and a leaf is in so many of them at most.
+_MANY = 16
+_DEEP = 16
+
+
+def _each_operand(values: Values) -> list[_Operand]:
+    return [(kind, each) for kind, operands in _operands(values) for each in operands]
+
+
+def _values_of(operand: _Operand) -> Values:
+    kind, only = operand
+    return Values(**{kind: frozenset({only})})
+
+
+def _without(values: Values, operands: list[_Operand]) -> Values:
+    """Return a set less some of what describes it."""
+    left = {kind: set(getattr(values, kind)) for kind, _ in operands}
+    for kind, operand in operands:
+        left[kind].discard(operand)
+    return replace(values, **{kind: frozenset(each) for kind, each in left.items()})
 
 
 def _excepted_only(leaf: Leaf) -> Values | None:

@@ -274,7 +274,7 @@ def _bits_of_address(text: str) -> str | None:
     return None if address is None else _bits(address)
 
 
-def count_down(counts: Counter[int], key: int) -> None:
+def count_down(counts: dict[OperandT, int], key: OperandT) -> None:
     """Take one away, and the key with the last."""
     counts[key] -= 1
     if not counts[key]:

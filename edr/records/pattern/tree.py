@@ -16,7 +16,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from edr.records.pattern.arrays import SCALARS, SHORT, VERY_SHORT, Contents, Seen, contents_of
+from edr.records.pattern.arrays import (
+    SCALARS,
+    SHORT,
+    VERY_SHORT,
+    Contents,
+    Seen,
+    contents_of,
+    flattened,
+)
 from edr.records.pattern.leaf import ABSENT, OR, Leaf, Test
 
 TestOfSome: TypeAlias = Callable[[list[dict[str, Any]], Seen], bool]
@@ -265,7 +273,8 @@ def _test_of_array(node: Fields, test: Test, *, without_object: bool) -> Test:
                     return True
                 none = False
             elif isinstance(element, list):
-                return some(Contents(array), seen)
+                flat = flattened(array)
+                return some(flat, seen) if isinstance(flat, Contents) else accepts(flat, seen)
         return none and without_object
 
     return accepts
