@@ -177,7 +177,7 @@ class Binding(FrozenModel):
         )
 
     def explain(self, event: Event) -> tuple[Mismatch, ...]:
-        """Tell why ``event`` is not wanted: every field, or path in the body, that disagrees.
+        """Tell why ``event`` is not wanted: each field, or path in the body, that disagrees.
 
         Empty if it is wanted. A ``Mismatch`` says where, what was ``wanted`` and what ``found``.
         """
@@ -226,8 +226,8 @@ class Binding(FrozenModel):
         """Return the AMQP keys that cover this binding.
 
         They are ``edr.<severity>.<verbosity>.<account>.<app>``: the cross product, rightmost
-        fastest. With descendants the account is ``*``, and no key tells of the body, so what
-        arrives must still pass ``matches``. What a broker reads in a name is percent-encoded.
+        fastest. With descendants the account is ``*``, and no key tells of the body: still ask
+        ``matches``. What a broker reads in a name is percent-encoded.
         """
         any_account = self.account_id == WILDCARD or self.include_descendants
         accounts = [WILDCARD] if any_account else [_key_word(name) for name in self.account_ids]
