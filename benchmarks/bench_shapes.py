@@ -68,7 +68,9 @@ SHAPES: dict[str, tuple[Callable[[int], Document], int]] = {
         1,
     ),
     "address block": (
-        lambda n: {"address": [{"cidr": f"10.{n // 256 % 256}.{n % 256}.0/{24 + n // 65_536}"}]},
+        lambda n: {
+            "address": [{"cidr": f"10.{n // 256 % 256}.{n % 256}.{n // 65_536 * 128}/25"}],
+        },
         1,
     ),
     "id, anything-but": (
