@@ -66,6 +66,19 @@ def counted(make: Callable[[int], Any]) -> Callable[[int], Iterator[Any]]:
     return fill
 
 
+def tree(width: int, leaf: Any) -> Callable[[int], Iterator[Any]]:
+    """Objects in arrays of so many, those in arrays of as many, and so on."""
+
+    def fill(size: int) -> Iterator[Any]:
+        within = leaf
+        while len(json.dumps({"a": [within] * width}, separators=(",", ":"))) * width < size:
+            within = {"a": [within] * width}
+        whole = len(json.dumps(within, separators=(",", ":"))) + 1
+        return (within for _ in range(size // whole))
+
+    return fill
+
+
 LETTERS = string.ascii_letters + string.digits + "-_"
 FILLINGS: dict[str, Callable[[int], Iterator[Any]]] = {
     "zeros": repeated(0),
@@ -82,6 +95,8 @@ FILLINGS: dict[str, Callable[[int], Iterator[Any]]] = {
     "sharp s": counted(lambda n: "ß" * 3 + f"{n:x}"),
     "IPv4": counted(lambda n: f"{n % 250}.{n // 250 % 250}.{n // 62_500}.1"),
     "nearly IPv4": counted(lambda n: f"{n % 250}.{n // 250 % 250}.{n // 62_500}.x"),
+    "no IPv4": counted(lambda n: f"{n % 250}.{n // 250 % 250}.{n // 62_500}.999"),
+    "no IPv6": counted(lambda n: f"::12345{n:x}"),
     "IPv6": counted(lambda n: f"::{n:x}"),
     "nearly IPv6": counted(lambda n: f"::{n:x}::"),
     "mixed": counted(lambda n: [n, f"{n}", True, None, n + 0.5][n % 5]),
@@ -108,6 +123,10 @@ FILLINGS: dict[str, Callable[[int], Iterator[Any]]] = {
     "objects with longer arrays": counted(lambda n: {"a": [n] * 9}),
     "objects in objects": repeated({"a": {"b": 0}}),
     "objects with an array of objects": repeated({"a": [{"b": 0}]}),
+    "a tree of two": tree(2, {"b": 0}),
+    "a tree of four": tree(4, {"a": 0}),
+    "a tree of 32": tree(32, {"a": 0}),
+    "a tree of 40": tree(40, {"b": 0}),
     "objects of many fields": repeated({f"f{n}": 0 for n in range(16)}),
 }
 
@@ -142,7 +161,16 @@ ELEMENTS: list[Callable[[random.Random], Any]] = [
     lambda _: {"anything-but": {"equals-ignore-case": ["a", "b"]}},
     lambda _: {"anything-but": {"suffix": ["a", "b"]}},
 ]
-PLACES = [("x",), ("x", "a"), ("x", "b"), ("x", "a", "b"), ("x", "c"), ("x", "f15")]
+PLACES = [
+    ("x",),
+    ("x", "a"),
+    ("x", "b"),
+    ("x", "a", "b"),
+    ("x", "a", "a"),
+    ("x",) + ("a",) * 4,
+    ("x", "c"),
+    ("x", "f15"),
+]
 
 Gene = tuple[int, tuple[str, ...], Any]
 """The number of the member of ``$or`` (0 for none), a place, and an element."""
@@ -292,6 +320,14 @@ KNOWN: dict[str, tuple[Document, list[str]]] = {
     "a field of objects in arrays of objects": (
         {"x": {"a": {"b": [5]}}},
         ["objects with an array of objects", "objects with narrow arrays in arrays"],
+    ),
+    "a field of objects in short arrays": (
+        {"x": {"a": {"a": {"a": [0]}}}, "y": [2]},
+        ["a tree of two", "a tree of four", "a tree of 32", "a tree of 40"],
+    ),
+    "an address block of each family": (
+        {"x": [{"cidr": "240.0.0.0/8"}, {"cidr": "ff00::/8"}]},
+        ["IPv4", "nearly IPv4", "no IPv4", "IPv6", "nearly IPv6", "no IPv6"],
     ),
     "conjunctions in one $or": (
         {"x": {"$or": _conjunctions(DEFAULT_LIMITS.work - 2)}},

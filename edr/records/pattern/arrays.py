@@ -86,15 +86,22 @@ class Contents:
                 (dict.fromkeys(self.strings) | strings).keys() if self.strings else strings.keys()
             )
 
+    def _add_objects(self, objects: list[dict[str, Any]]) -> None:
+        filled = list(filter(None, objects))
+        self.with_empty = self.with_empty or len(filled) < len(objects)
+        self.objects += filled
+
     def _add_composites(self, level: list[Any], kinds: set[type]) -> list[Any]:
         """Add all but the arrays of a level, and return what these have in them."""
+        if all(issubclass(kind, dict) for kind in kinds):
+            self._add_objects(level)
+            return []
+        if all(issubclass(kind, list) for kind in kinds):
+            return list(chain.from_iterable(level))
         arrays = [each for each in level if isinstance(each, list)]
         if len(arrays) < len(level):
             objects = [each for each in level if isinstance(each, dict)]
-            if objects:
-                filled = [each for each in objects if each]
-                self.with_empty = self.with_empty or len(filled) < len(objects)
-                self.objects += filled
+            self._add_objects(objects)
             if len(arrays) + len(objects) < len(level):
                 scalars = [each for each in level if type(each) in SCALARS]
                 self._add_scalars(scalars, kinds & SCALARS)

@@ -46,7 +46,6 @@ each kind of element asked for there; for each candidate, its other conditions, 
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any, Generic
 
@@ -61,6 +60,8 @@ from edr.records.pattern.arrays import (
 )
 from edr.records.pattern.language import Pattern
 from edr.records.pattern.leaf import ABSENT
+from edr.records.pattern.many import match_many
+from edr.records.pattern.match import Match
 from edr.records.pattern.nodes import Access, Condition, Conjunction, Entry, FieldNode, Node, ValueT
 from edr.records.pattern.plan import AccessPlan, plan
 from edr.records.pattern.tables import compact
@@ -124,7 +125,7 @@ class PatternIndex(Generic[ValueT]):
         Args:
             body: As for ``Pattern.matches``.
         """
-        match = _Match()
+        match = Match()
         _visit(self._root, body, match)
         entries = match.entries
         if len(entries) == 1:
@@ -165,29 +166,11 @@ class PatternIndex(Generic[ValueT]):
         return condition
 
 
-class _Match:
-    """One match on its way.
-
-    Attributes:
-        scopes: The objects that the visited one is in, itself the last, each with the verdicts of
-            the conditions that it was tested for.
-        entries: What is found.
-        seen: What was seen of the body's arrays.
-    """
-
-    __slots__ = ("entries", "scopes", "seen")
-
-    def __init__(self) -> None:
-        self.scopes: list[tuple[dict[str, object], dict[Condition, bool]]] = []
-        self.entries: dict[Entry[Any], None] = {}
-        self.seen: Seen = {}
-
-
 # The next functions are the hot path. The first has the look-up of a scalar in its own loop: a call
 # costs as much as the look-up itself.
 
 
-def _visit(node: Node, body: dict[str, object], match: _Match) -> None:
+def _visit(node: Node, body: dict[str, object], match: Match) -> None:
     """Look an object up in the fields below a node."""
     match.scopes.append((body, {}))
     children = node.children
@@ -213,7 +196,7 @@ def _visit(node: Node, body: dict[str, object], match: _Match) -> None:
     match.scopes.pop()
 
 
-def _visit_composite(field: FieldNode, value: object, match: _Match) -> None:
+def _visit_composite(field: FieldNode, value: object, match: Match) -> None:
     """Look up what is no scalar at a field: an object, an array, or ``ABSENT``."""
     if field.accesses:
         _try(_satisfied(field, value, match.seen), match)
@@ -249,7 +232,7 @@ def _satisfied(field: FieldNode, value: object, seen: Seen) -> Iterable[Access]:
     return field.absent if empty else found
 
 
-def _visit_objects(below: Node, value: object, match: _Match) -> None:
+def _visit_objects(below: Node, value: object, match: Match) -> None:
     """Look the objects that a value has up in the fields below its own: itself, or those in it."""
     while isinstance(value, list) and len(value) == 1:
         (value,) = value  # the only element of an array is as good as the array
@@ -261,7 +244,7 @@ def _visit_objects(below: Node, value: object, match: _Match) -> None:
         _visit(below, {}, match)
 
 
-def _visit_array(below: Node, array: list[object], match: _Match) -> None:
+def _visit_array(below: Node, array: list[object], match: Match) -> None:
     if len(array) > SHORT:
         _visit_contents(below, contents_of(array, match.seen), match)
         return
@@ -276,7 +259,12 @@ def _visit_array(below: Node, array: list[object], match: _Match) -> None:
             else:
                 _visit_array(below, flat, match)
             return
-    for each in objects or _NO_OBJECT:
+    objects = objects or _NO_OBJECT
+    match.one_by_one -= len(objects)
+    for at, each in enumerate(objects):
+        if match.one_by_one <= 0:
+            match_many(below, objects[at:], match)
+            return
         _visit(below, each, match)
 
 
@@ -284,73 +272,14 @@ _NO_OBJECT: list[dict[str, Any]] = [{}]
 """What stands for the objects of a value that has none: their fields are absent."""
 
 
-def _visit_contents(below: Node, contents: Contents, match: _Match) -> None:
+def _visit_contents(below: Node, contents: Contents, match: Match) -> None:
     if contents.with_empty and below.absences:  # all empty objects are alike
         _visit(below, {}, match)
     if contents.objects:
-        _visit_many(below, contents.objects, match)
+        match_many(below, contents.objects, match)
 
 
-def _visit_many(  # noqa: C901 - the hot path: a call costs as much as what it calls
-    node: Node, objects: list[dict[str, Any]], match: _Match
-) -> None:
-    """Look many objects up in the fields below a node; none is empty.
-
-    What each is found by is gathered first: the conditions besides are tested for all objects of
-    one access at once. A scope is made for those only of which an object in them is looked up.
-    """
-    found: defaultdict[Access, list[dict[str, Any]]] = defaultdict(list)
-    children, seen = node.children, match.seen
-    for each in objects:
-        for name in each if len(each) < len(children) else children:
-            field, value = children.get(name), each.get(name, ABSENT)
-            if field is None or value is ABSENT:
-                continue
-            probe = field.probes.get(type(value))
-            for access in (probe(value) if probe else _satisfied(field, value, seen)) or ():
-                found[access].append(each)
-            below = field.below
-            if below.absences or (probe is None and below.children):
-                _visit_within(below, each, value, match)
-    for name, field in node.absences.items():
-        without = [each for each in objects if name not in each]
-        for access in field.absent:
-            found[access] += without
-        for each in without if field.below.absences else ():
-            _visit_within(field.below, each, ABSENT, match)
-    for access, satisfying in found.items():
-        if satisfying:
-            _try_many(access, satisfying, match)
-
-
-def _visit_within(below: Node, body: dict[str, Any], value: object, match: _Match) -> None:
-    """Look up the objects at a field of one of many objects."""
-    match.scopes.append((body, {}))
-    _visit_objects(below, value, match)
-    match.scopes.pop()
-
-
-def _try_many(access: Access, objects: list[dict[str, Any]], match: _Match) -> None:
-    """Do as ``_try`` for several objects that satisfy an access."""
-    for conjunction in access.conjunctions:
-        if conjunction.entry not in match.entries and _holds(conjunction.above, match):
-            here = conjunction.here
-            if here is None or here.test_of_some(objects, match.seen):
-                match.entries[conjunction.entry] = None
-
-
-def _holds(others: tuple[tuple[int, Condition], ...], match: _Match) -> bool:
-    for depth, condition in others:
-        body, verdicts = match.scopes[depth]
-        verdict = verdicts.get(condition)
-        if verdict is None:
-            verdict = verdicts[condition] = condition.test(body, match.seen)
-        if not verdict:
-            return False
-    return True
-
-
-def _try(accesses: Iterable[Access], match: _Match) -> None:
+def _try(accesses: Iterable[Access], match: Match) -> None:
     """Add the entries of those conjunctions whose other conditions hold, too."""
     scopes, entries = match.scopes, match.entries
     for access in accesses:

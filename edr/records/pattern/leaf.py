@@ -112,16 +112,13 @@ class Leaf:
         """Return whether it accepts that no value is there."""
         return self.absent
 
-    def exact(self) -> frozenset[Any] | None:
-        """Return the values that are all that it accepts, if they can be told by ``in`` alone."""
+    def only_names(self) -> bool:
+        """Return whether it names each value that it accepts."""
         values = self.values
-        named = values.strings | values.numbers | values.literals
         only_named = values == Values(
             strings=values.strings, numbers=values.numbers, literals=values.literals
         )
-        if self.present or self.absent or self.exceptions or not only_named:
-            return None
-        return None if 0 in named or 1 in named else named  # as False is 0
+        return only_named and not (self.present or self.absent or self.exceptions)
 
     def tests_by_type(self) -> dict[type, Callable[[Any], bool]]:
         """Return the tests of scalars, by their type."""

@@ -5,11 +5,18 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Any, Generic, TypeVar
 
-from edr.records.pattern.arrays import Seen
+from edr.records.pattern.columns import Column, Objects
 from edr.records.pattern.leaf import Leaf, Test
 from edr.records.pattern.postings import LeafPostings
+from edr.records.pattern.sieves import (
+    ColumnSieve,
+    Sieve,
+    column_sieve_of,
+    sieve_of,
+    test_of_some_by,
+)
 from edr.records.pattern.tables import Probe, compact
-from edr.records.pattern.tree import Fields, TestOfSome
+from edr.records.pattern.tree import Fields
 
 ValueT = TypeVar("ValueT", bound="Hashable")
 
@@ -27,35 +34,45 @@ class Entry(Generic[ValueT]):
 class Condition:
     """A condition on an object, one for all that ask for the same."""
 
-    __slots__ = ("_fields", "_test_of_some", "test", "text", "uses")
+    __slots__ = ("_fields", "_sieve", "test", "text", "uses")
 
     def __init__(self, text: str, fields: Fields) -> None:
         self.text: str = text
         self.test: Test = fields.test()
         self.uses: int = 0
         self._fields = fields
-        self._test_of_some: TestOfSome | None = None
+        self._sieve: Sieve | None = None
 
-    def test_of_some(self, objects: list[dict[str, Any]], seen: Seen) -> bool:
+    def sift(self, objects: Objects) -> Objects:
+        """Return those of several objects that satisfy it."""
+        if self._sieve is None:  # most conditions meet no array of many objects
+            self._sieve = sieve_of(self._fields)
+        return self._sieve(objects)
+
+    def test_of_some(self, objects: Objects) -> bool:
         """Return whether one of several objects satisfies it."""
-        test = self._test_of_some
-        if test is None:  # most conditions meet no array of many objects
-            test = self._test_of_some = self._fields.test_of_some()
-        return test(objects, seen)
+        return test_of_some_by(self.sift)(objects)
 
 
 class Access:
     """A leaf at one field, with the conjunctions whose access predicate it is."""
 
-    __slots__ = ("conjunctions", "leaf")
+    __slots__ = ("_sieve", "conjunctions", "leaf")
 
     def __init__(self, leaf: Leaf) -> None:
         self.leaf: Leaf = leaf
         self.conjunctions: dict[Conjunction, None] = {}
+        self._sieve: ColumnSieve | None = None
 
     def __len__(self) -> int:
         """Return how many conjunctions are found by it."""
         return len(self.conjunctions)
+
+    def sift(self, column: Column) -> Objects:
+        """Return the objects of which the leaf accepts what they have at the field."""
+        if self._sieve is None:
+            self._sieve = column_sieve_of(self.leaf)
+        return self._sieve(column)
 
 
 class Conjunction:
@@ -65,11 +82,9 @@ class Conjunction:
         others: The other conditions, each with the scope it is about: 0 for the body, 1 for an
             object at a field of it on the way to the access predicate, and so on. Of each scope
             but the body there is one at most.
-        here: That of the innermost scope, if there is one and it is not the body.
-        above: The others without that.
     """
 
-    __slots__ = ("above", "access", "entry", "here", "others", "path")
+    __slots__ = ("access", "entry", "others", "path")
 
     def __init__(
         self,
@@ -82,12 +97,6 @@ class Conjunction:
         self.path: tuple[str, ...] = path
         self.access: Access = access
         self.others: tuple[tuple[int, Condition], ...] = others
-        self.here: Condition | None = None
-        self.above: tuple[tuple[int, Condition], ...] = others
-        innermost = len(path) - 1
-        if innermost and others and others[-1][0] == innermost:
-            self.here = others[-1][1]
-            self.above = others[:-1]
 
 
 class FieldNode:

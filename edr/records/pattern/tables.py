@@ -20,7 +20,7 @@ from collections.abc import Set as AbstractSet
 from itertools import islice
 from typing import Any, Generic, TypeAlias, TypeVar
 
-from edr.records.pattern.addresses import Block, address_of, like_addresses, test_of_blocks
+from edr.records.pattern.addresses import Block, address_of, blocks_of, like_addresses
 from edr.records.pattern.values import fold
 
 OperandT = TypeVar("OperandT")
@@ -258,10 +258,13 @@ class BlockTable(Table[Block, EntryT]):
         self._by_bits.discard(_bits(operand.first)[: 2 + operand.length], entry)
 
     def probe_all(self, values: AbstractSet[Any]) -> Iterable[EntryT]:
-        texts: Iterable[str] = like_addresses(values)
-        if len(self.postings) <= _FEW:
-            texts = filter(test_of_blocks(self.postings.keys()), texts)
-        return self._by_bits.probe_all(dict.fromkeys(texts).keys())
+        texts = like_addresses(values, self.postings)
+        if len(self.postings) > len(texts):
+            return self._by_bits.probe_all(dict.fromkeys(texts).keys())
+        found: dict[EntryT, None] = {}
+        for block in blocks_of(texts, self.postings):
+            found.update(self.postings[block])
+        return found
 
 
 def _bits(address: bytes) -> str:

@@ -200,8 +200,9 @@ class Values:
             tests.append(lambda texts: not folded.isdisjoint(map(fold, texts)))
         tests.extend(each.test_of_some() for each in self.wildcards)
         if self.blocks:
-            test_of_block = test_of_blocks(self.blocks)
-            tests.append(lambda texts: any(map(test_of_block, like_addresses(texts))))
+            blocks = self.blocks
+            test_of_block = test_of_blocks(blocks)
+            tests.append(lambda texts: any(map(test_of_block, like_addresses(texts, blocks))))
         return _any_of(tests)
 
     def test_of_some_number(self) -> Callable[[Iterable[Number], Callable[[], list[Number]]], bool]:
