@@ -8,10 +8,10 @@ a match, by whoever asks first, and remembered for the others (``Seen``).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, KeysView
+from collections.abc import Iterable, KeysView, Sequence
 from collections.abc import Set as AbstractSet
-from itertools import chain
-from typing import Any, TypeAlias
+from itertools import chain, compress
+from typing import Any, TypeAlias, TypeVar
 
 from edr.records.pattern.values import Number
 
@@ -20,6 +20,9 @@ SHORT = 32
 
 VERY_SHORT = 4
 """Up to so many, equal ones too."""
+
+
+T = TypeVar("T")
 
 
 class Contents:
@@ -32,26 +35,34 @@ class Contents:
         literals: Those of true, false and null that it has.
         objects: Its objects, but for the empty ones.
         with_empty: Whether it has an empty object, or no object.
+        depth: 0 if it is known to have nothing but scalars, 1 if nothing but arrays of them; None
+            otherwise.
     """
 
-    __slots__ = ("_ordered", "literals", "numbers", "objects", "strings", "with_empty")
+    __slots__ = ("_ordered", "depth", "literals", "numbers", "objects", "strings", "with_empty")
 
-    def __init__(self, array: list[object]) -> None:
+    def __init__(self, array: list[object], *, by_level: bool = False) -> None:
+        """Read an array, ``by_level`` if those objects that are less deep must come first."""
         self.strings: KeysView[str] = _NO_STRINGS
         self.numbers: AbstractSet[Number] = _NONE
         self.literals: AbstractSet[bool | None] = _NONE
         self.objects: list[dict[str, Any]] = []
         self.with_empty: bool = False
+        self.depth: int | None = 0
         self._ordered: list[Number] | None = None
         level: list[Any] = array
         while level:
-            if len(level) <= SHORT:
+            if len(level) <= SHORT and not by_level:
                 level = _opened(level)
-            kinds = set(map(type, level))
+                self.depth = None
+            types = list(map(type, level))
+            kinds = set(types)
             if kinds <= SCALARS:
                 self._add_scalars(level, kinds)
                 break
-            level = self._add_composites(level, kinds)
+            only_arrays = level is array and subclasses(kinds, list) == kinds
+            self.depth = 1 if only_arrays else None
+            level = self._add_composites(level, types, kinds)
         self.with_empty = self.with_empty or not self.objects
 
     def __bool__(self) -> bool:
@@ -64,7 +75,7 @@ class Contents:
             self._ordered = sorted(self.numbers)
         return self._ordered
 
-    def _add_scalars(self, scalars: list[Any], kinds: set[type]) -> None:
+    def _add_scalars(self, scalars: Sequence[Any], kinds: set[type]) -> None:
         if bool in kinds:
             # True is 1 in a dict, so one would hide the other.
             self.literals |= {each for each in scalars if each is True or each is False}
@@ -86,26 +97,28 @@ class Contents:
                 (dict.fromkeys(self.strings) | strings).keys() if self.strings else strings.keys()
             )
 
-    def _add_objects(self, objects: list[dict[str, Any]]) -> None:
+    def _add_composites(self, level: list[Any], types: list[type], kinds: set[type]) -> list[Any]:
+        """Add all but the arrays of a level, and return what these have in them."""
+        objects = of_types(level, types, subclasses(kinds, dict))
         filled = list(filter(None, objects))
         self.with_empty = self.with_empty or len(filled) < len(objects)
         self.objects += filled
+        scalars = kinds.intersection(SCALARS)
+        if scalars:
+            self._add_scalars(of_types(level, types, scalars), scalars)
+        return list(chain.from_iterable(of_types(level, types, subclasses(kinds, list))))
 
-    def _add_composites(self, level: list[Any], kinds: set[type]) -> list[Any]:
-        """Add all but the arrays of a level, and return what these have in them."""
-        if all(issubclass(kind, dict) for kind in kinds):
-            self._add_objects(level)
-            return []
-        if all(issubclass(kind, list) for kind in kinds):
-            return list(chain.from_iterable(level))
-        arrays = [each for each in level if isinstance(each, list)]
-        if len(arrays) < len(level):
-            objects = [each for each in level if isinstance(each, dict)]
-            self._add_objects(objects)
-            if len(arrays) + len(objects) < len(level):
-                scalars = [each for each in level if type(each) in SCALARS]
-                self._add_scalars(scalars, kinds & SCALARS)
-        return list(chain.from_iterable(arrays))
+
+def subclasses(kinds: set[type], base: type) -> set[type]:
+    """Return those of several types that are of one kind."""
+    return {each for each in kinds if issubclass(each, base)}
+
+
+def of_types(values: Sequence[T], types: list[type], wanted: set[type]) -> Sequence[T]:
+    """Return what is in the places of values of some types, given the types of all."""
+    if not wanted or wanted.issuperset(types):
+        return values if wanted else []
+    return list(compress(values, map(wanted.__contains__, types)))
 
 
 Seen: TypeAlias = dict[int, Contents]

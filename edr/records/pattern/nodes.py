@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Any, Generic, TypeVar
 
-from edr.records.pattern.columns import Column, Objects
+from edr.records.pattern.columns import Column, Hits, Rows
 from edr.records.pattern.leaf import Leaf, Test
 from edr.records.pattern.postings import LeafPostings
 from edr.records.pattern.sieves import (
@@ -13,7 +13,7 @@ from edr.records.pattern.sieves import (
     Sieve,
     column_sieve_of,
     sieve_of,
-    test_of_some_by,
+    within,
 )
 from edr.records.pattern.tables import Probe, compact
 from edr.records.pattern.tree import Fields
@@ -43,15 +43,11 @@ class Condition:
         self._fields = fields
         self._sieve: Sieve | None = None
 
-    def sift(self, objects: Objects) -> Objects:
-        """Return those of several objects that satisfy it."""
+    def sift(self, rows: Rows, hits: Hits) -> Hits:
+        """Return those of some rows that satisfy it."""
         if self._sieve is None:  # most conditions meet no array of many objects
             self._sieve = sieve_of(self._fields)
-        return self._sieve(objects)
-
-    def test_of_some(self, objects: Objects) -> bool:
-        """Return whether one of several objects satisfies it."""
-        return test_of_some_by(self.sift)(objects)
+        return within(self._sieve, rows, hits)
 
 
 class Access:
@@ -68,8 +64,8 @@ class Access:
         """Return how many conjunctions are found by it."""
         return len(self.conjunctions)
 
-    def sift(self, column: Column) -> Objects:
-        """Return the objects of which the leaf accepts what they have at the field."""
+    def sift(self, column: Column) -> Hits:
+        """Return the rows of which the leaf accepts what they have at the field."""
         if self._sieve is None:
             self._sieve = column_sieve_of(self.leaf)
         return self._sieve(column)
