@@ -184,7 +184,7 @@ def test_a_bus_can_be_filled_before_a_loop_runs():
 
     async def main():
         await bus.emit(*ARGS)
-        await bus.aclose() if seen else await bus.drain(timeout=0.01)
+        await bus.aclose() if seen else await bus.drain(timeout=0.2)
 
     asyncio.run(main())
     assert seen == [1]

@@ -281,7 +281,7 @@ async def test_what_was_closed_and_still_holds_events_is_waited_for_and_told_of(
         await emit(n)
     subscription.close()
     unread.close()
-    assert await bus.settled(timeout=0.01) == {"unread": 5}
+    assert await bus.settled(timeout=0.3) == {"unread": 5}
     assert await bus.drain(timeout=0.01) == {"unread": 5}
     await consumer
 
