@@ -68,17 +68,31 @@ def counted(make: Callable[[int], Any]) -> Callable[[int], Iterator[Any]]:
     return fill
 
 
-def tree(width: int, leaf: Any) -> Callable[[int], Iterator[Any]]:
-    """Objects in arrays of so many, those in arrays of as many, and so on."""
+def tree(
+    width: int, leaf: Any, wrap: Callable[[list[Any]], Any] = lambda several: {"a": several}
+) -> Callable[[int], Iterator[Any]]:
+    """Objects, or what else is wrapped, in arrays of so many, those in arrays of as many, etc."""
 
     def fill(size: int) -> Iterator[Any]:
         within = leaf
-        while len(json.dumps({"a": [within] * width}, separators=(",", ":"))) * width < size:
-            within = {"a": [within] * width}
+        while len(json.dumps(wrap([within] * width), separators=(",", ":"))) * width < size:
+            within = wrap([within] * width)
         whole = len(json.dumps(within, separators=(",", ":"))) + 1
         return (within for _ in range(size // whole))
 
     return fill
+
+
+def deep(depth: int) -> Callable[[int], Any]:
+    """A number in an array, that in another, and so on."""
+
+    def make(n: int) -> Any:
+        token: Any = n
+        for _ in range(depth):
+            token = [token]
+        return token
+
+    return make
 
 
 LETTERS = string.ascii_letters + string.digits + "-_"
@@ -100,13 +114,20 @@ FILLINGS: dict[str, Callable[[int], Iterator[Any]]] = {
     "no IPv4": counted(lambda n: f"{n % 250}.{n // 250 % 250}.{n // 62_500}.999"),
     "no IPv6": counted(lambda n: f"::12345{n:x}"),
     "IPv6": counted(lambda n: f"::{n:x}"),
+    "shuffled IPv6": counted(lambda n: f"::{n * 7_919 % 65_537:x}"),
     "nearly IPv6": counted(lambda n: f"::{n:x}::"),
     "mixed": counted(lambda n: [n, f"{n}", True, None, n + 0.5][n % 5]),
     "literals": counted(lambda n: [True, None, 0, 1, False][n % 5]),
     "empty arrays": repeated([]),
     "arrays of one": repeated([0]),
     "arrays of nine": counted(lambda n: [n] * 9),
-    "deep arrays": counted(lambda n: [[[[[[[[n]]]]]]]]),
+    "deep arrays": counted(deep(8)),
+    "deeper arrays": counted(deep(32)),
+    "very deep arrays": counted(deep(120)),
+    "a tree of arrays of two": tree(2, 0, lambda several: several),
+    "a tree of arrays of 32": tree(32, 0, lambda several: several),
+    "a tree of arrays of 40": tree(40, 0, lambda several: several),
+    "deep arrays in one": lambda size: iter([list(counted(deep(8))(size))]),
     "empty objects": repeated({}),
     "empty objects and numbers": counted(lambda n: [{}, n][n % 2]),
     "objects of one field": repeated({"a": 0}),
@@ -118,6 +139,11 @@ FILLINGS: dict[str, Callable[[int], Iterator[Any]]] = {
     "objects with empty arrays": repeated({"a": []}),
     "objects with arrays in arrays": repeated({"a": [[0]]}),
     "objects with narrow arrays in arrays": repeated({"a": [[0], 0]}),
+    "objects with deep arrays": counted(lambda n: {"a": deep(8)(n)}),
+    "objects with deeper arrays": counted(lambda n: {"a": deep(32)(n)}),
+    "objects in deep arrays": counted(lambda n: deep(8)({"a": n})),
+    "objects with objects in deep arrays": counted(lambda n: {"a": deep(8)({"b": n})}),
+    "objects with a tree of arrays": repeated({"a": [[[0, 0], [0, 0]], [[0, 0], [0, 0]]]}),
     "objects with arrays of eight": repeated({"a": [0] * 8}),
     "objects with arrays of 32": repeated({"a": [0] * 32}),
     "objects with arrays of 33": repeated({"a": [0] * 33}),
@@ -320,6 +346,18 @@ KNOWN: dict[str, tuple[Document, list[str]]] = {
         },
         ["objects with arrays", "objects with narrow arrays in arrays"],
     ),
+    "exact strings, one after the other": (
+        {"$or": [{"x": [f"{n}"], "y": [2]} for n in range(60)]},
+        ["deep arrays", "deep arrays in one", "a tree of arrays of two", "a tree of arrays of 32"],
+    ),
+    "two fields of objects with deep arrays": (
+        {"x": {"a": [-1], "b": [{"exists": False}]}},
+        ["objects with deep arrays", "objects with deeper arrays", "objects in deep arrays"],
+    ),
+    "a field of objects in deep arrays of objects": (
+        {"x": {"a": {"b": [-1], "c": [{"exists": False}]}}},
+        ["objects with objects in deep arrays", "objects with deep arrays"],
+    ),
     "a field of objects in arrays of objects": (
         {"x": {"a": {"b": [5]}}},
         ["objects with an array of objects", "objects with narrow arrays in arrays"],
@@ -330,7 +368,7 @@ KNOWN: dict[str, tuple[Document, list[str]]] = {
     ),
     "an address block of each family": (
         {"x": [{"cidr": "240.0.0.0/8"}, {"cidr": "ff00::/8"}]},
-        ["IPv4", "nearly IPv4", "no IPv4", "IPv6", "nearly IPv6", "no IPv6"],
+        ["IPv4", "nearly IPv4", "no IPv4", "IPv6", "shuffled IPv6", "nearly IPv6", "no IPv6"],
     ),
     "conjunctions in one $or": (
         {"x": {"$or": _conjunctions(DEFAULT_LIMITS.work - 2)}},

@@ -41,8 +41,7 @@ class Contents:
 
     __slots__ = ("_ordered", "depth", "literals", "numbers", "objects", "strings", "with_empty")
 
-    def __init__(self, array: list[object], *, by_level: bool = False) -> None:
-        """Read an array, ``by_level`` if those objects that are less deep must come first."""
+    def __init__(self, array: list[object]) -> None:
         self.strings: KeysView[str] = _NO_STRINGS
         self.numbers: AbstractSet[Number] = _NONE
         self.literals: AbstractSet[bool | None] = _NONE
@@ -51,18 +50,23 @@ class Contents:
         self.depth: int | None = 0
         self._ordered: list[Number] | None = None
         level: list[Any] = array
+        opened = 0
         while level:
-            if len(level) <= SHORT and not by_level:
-                level = _opened(level)
-                self.depth = None
             types = list(map(type, level))
             kinds = set(types)
             if kinds <= SCALARS:
                 self._add_scalars(level, kinds)
                 break
-            only_arrays = level is array and subclasses(kinds, list) == kinds
-            self.depth = 1 if only_arrays else None
-            level = self._add_composites(level, types, kinds)
+            self._add_objects(of_types(level, types, subclasses(kinds, dict)))
+            scalars = kinds.intersection(SCALARS)
+            if scalars:
+                self._add_scalars(of_types(level, types, scalars), scalars)
+            arrays = of_types(level, types, subclasses(kinds, list))
+            in_one_step = is_wide(arrays, opened)
+            only_scalars_in_arrays = not opened and in_one_step and len(arrays) == len(level)
+            self.depth = 1 if only_scalars_in_arrays else None
+            level = list(chain.from_iterable(arrays)) if in_one_step else opened_deeply(arrays)
+            opened += 1
         self.with_empty = self.with_empty or not self.objects
 
     def __bool__(self) -> bool:
@@ -97,16 +101,10 @@ class Contents:
                 (dict.fromkeys(self.strings) | strings).keys() if self.strings else strings.keys()
             )
 
-    def _add_composites(self, level: list[Any], types: list[type], kinds: set[type]) -> list[Any]:
-        """Add all but the arrays of a level, and return what these have in them."""
-        objects = of_types(level, types, subclasses(kinds, dict))
+    def _add_objects(self, objects: Sequence[dict[str, Any]]) -> None:
         filled = list(filter(None, objects))
         self.with_empty = self.with_empty or len(filled) < len(objects)
         self.objects += filled
-        scalars = kinds.intersection(SCALARS)
-        if scalars:
-            self._add_scalars(of_types(level, types, scalars), scalars)
-        return list(chain.from_iterable(of_types(level, types, subclasses(kinds, list))))
 
 
 def subclasses(kinds: set[type], base: type) -> set[type]:
@@ -136,27 +134,29 @@ def different(array: list[Any]) -> Iterable[Any]:
     return set(array) if bool not in kinds and kinds <= SCALARS else array
 
 
-def flattened(array: list[Any]) -> list[Any] | Contents:
-    """Return the elements of a short array and of those in it; the contents if they are many."""
-    flat = []
-    left = [*array]
-    for element in left:  # which grows meanwhile
-        if not isinstance(element, list):
-            flat.append(element)
-        elif len(element) <= SHORT:
-            left += element
+# Arrays in arrays in arrays are opened one by one, down to what is in them, since there are few.
+_DEEP = 2
+
+
+def is_wide(arrays: Sequence[list[Any]], opened: int) -> bool:
+    """Return whether several arrays are best opened all at once, after so many that they are in."""
+    return len(arrays) > SHORT and opened < _DEEP
+
+
+def opened_deeply(arrays: Iterable[list[Any]]) -> list[Any]:
+    """Return what is in several arrays and in the short arrays within them, in its order."""
+    values: list[Any] = []
+    for each in arrays:
+        _open(each, values)
+    return values
+
+
+def _open(array: list[Any], values: list[Any]) -> None:
+    for each in array:
+        if isinstance(each, list) and len(each) <= SHORT:
+            _open(each, values)
         else:
-            return Contents(array)
-    return flat if len(flat) <= SHORT else Contents(flat)
-
-
-def _opened(array: list[Any]) -> list[Any]:
-    """Return what is in an array and in the short ones within it: no level of them costs a set."""
-    opened = [*array]
-    for element in opened:  # which grows meanwhile
-        if isinstance(element, list) and len(element) <= SHORT:
-            opened += element
-    return [each for each in opened if not isinstance(each, list) or len(each) > SHORT]
+            values.append(each)
 
 
 def contents_of(array: list[object], seen: Seen) -> Contents:

@@ -16,7 +16,7 @@ from itertools import chain, compress, repeat
 from operator import itemgetter, not_
 from typing import Any, NamedTuple, TypeAlias
 
-from edr.records.pattern.arrays import Contents, of_types, subclasses
+from edr.records.pattern.arrays import Contents, is_wide, of_types, opened_deeply, subclasses
 from edr.records.pattern.values import Number
 
 Hits: TypeAlias = Sequence[int]
@@ -123,7 +123,7 @@ class Column:
     def contents(self) -> Contents:
         """All its values, as if they were one array."""
         if self._contents is None:
-            self._contents = Contents(self.values, by_level=True)
+            self._contents = Contents(self.values)
         return self._contents
 
     @property
@@ -207,9 +207,10 @@ _NULL = frozenset({None})
 
 
 def _scalars_and_objects(rows: Hits, values: Sequence[Any]) -> tuple[_Part, _Part]:
-    """Return what is in a column, level by level: the objects as in ``Contents.objects``."""
+    """Return what is in a column: the objects as they come in ``Contents.objects``."""
     scalars, objects = _Part([], []), _Part([], [])
     repeats = False
+    opened = 0
     while values:
         types = list(map(type, values))
         kinds = set(types)
@@ -217,6 +218,9 @@ def _scalars_and_objects(rows: Hits, values: Sequence[Any]) -> tuple[_Part, _Par
         scalars = _with(scalars, kinds - dicts - lists, rows, values, types, repeats=repeats)
         objects = _with(objects, dicts, rows, values, types, repeats=repeats)
         rows, arrays = of_types(rows, types, lists), of_types(values, types, lists)
+        if not is_wide(arrays, opened):
+            arrays = [opened_deeply((each,)) for each in arrays]
+        opened += 1
         values = list(chain.from_iterable(arrays))
         if len(values) > len(arrays) or not all(arrays):  # not one in each
             rows = list(chain.from_iterable(map(repeat, rows, map(len, arrays))))

@@ -56,7 +56,6 @@ from edr.records.pattern.arrays import (
     Seen,
     contents_of,
     different,
-    flattened,
 )
 from edr.records.pattern.language import Pattern
 from edr.records.pattern.leaf import ABSENT
@@ -225,10 +224,7 @@ def _satisfied(field: FieldNode, value: object, seen: Seen) -> Iterable[Access]:
             if accesses:
                 found.update(dict.fromkeys(accesses))
         elif isinstance(element, list):
-            flat = flattened(value)
-            if isinstance(flat, Contents):
-                return field.postings.probe_contents(flat)
-            return _satisfied(field, flat, seen)
+            return field.postings.probe_contents(contents_of(value, seen))
     return field.absent if empty else found
 
 
@@ -253,11 +249,7 @@ def _visit_array(below: Node, array: list[object], match: Match) -> None:
         if isinstance(element, dict):
             objects.append(element)
         elif isinstance(element, list):
-            flat = flattened(array)
-            if isinstance(flat, Contents):
-                _visit_contents(below, flat, match)
-            else:
-                _visit_array(below, flat, match)
+            _visit_contents(below, contents_of(array, match.seen), match)
             return
     objects = objects or _NO_OBJECT
     match.one_by_one -= len(objects)

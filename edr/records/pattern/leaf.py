@@ -14,7 +14,6 @@ from edr.records.pattern.arrays import (
     Seen,
     contents_of,
     different,
-    flattened,
 )
 from edr.records.pattern.values import Values
 
@@ -102,8 +101,7 @@ class Leaf:
                         return True
                     empty = False
                 elif isinstance(element, list):
-                    flat = flattened(value)
-                    return some(flat) if isinstance(flat, Contents) else accepts(flat, seen)
+                    return some(contents_of(value, seen))
             return absent and empty
 
         return accepts

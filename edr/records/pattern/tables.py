@@ -20,7 +20,7 @@ from collections.abc import Set as AbstractSet
 from itertools import islice
 from typing import Any, Generic, TypeAlias, TypeVar
 
-from edr.records.pattern.addresses import Block, address_of, blocks_of, like_addresses
+from edr.records.pattern.addresses import Block, address_of, blocks_of
 from edr.records.pattern.values import fold
 
 OperandT = TypeVar("OperandT")
@@ -258,11 +258,10 @@ class BlockTable(Table[Block, EntryT]):
         self._by_bits.discard(_bits(operand.first)[: 2 + operand.length], entry)
 
     def probe_all(self, values: AbstractSet[Any]) -> Iterable[EntryT]:
-        texts = like_addresses(values, self.postings)
-        if len(self.postings) > len(texts):
-            return self._by_bits.probe_all(dict.fromkeys(texts).keys())
+        if len(self.postings) > len(values):
+            return self._by_bits.probe_all(values)
         found: dict[EntryT, None] = {}
-        for block in blocks_of(texts, self.postings):
+        for block in blocks_of(values, self.postings):
             found.update(self.postings[block])
         return found
 

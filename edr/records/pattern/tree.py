@@ -22,7 +22,6 @@ from edr.records.pattern.arrays import (
     Contents,
     Seen,
     contents_of,
-    flattened,
 )
 from edr.records.pattern.leaf import ABSENT, OR, Leaf, Test
 from edr.records.pattern.sieves import TestOfSome, dearness, sieve_of, test_of_some_by
@@ -203,8 +202,7 @@ def _test_of_array(node: Fields, test: Test, *, without_object: bool) -> Test:
                     return True
                 none = False
             elif isinstance(element, list):
-                flat = flattened(array)
-                return some(flat) if isinstance(flat, Contents) else accepts(flat, seen)
+                return some(contents_of(array, seen))
         return none and without_object
 
     return accepts

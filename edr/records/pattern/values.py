@@ -35,7 +35,7 @@ from math import inf
 from operator import ge, gt, le, lt
 from typing import TypeAlias
 
-from edr.records.pattern.addresses import Block, like_addresses, test_of_blocks, united
+from edr.records.pattern.addresses import Block, test_of_blocks, test_of_some_by_blocks, united
 
 Number: TypeAlias = int | float
 Scalar: TypeAlias = str | int | float | bool | None
@@ -200,9 +200,7 @@ class Values:
             tests.append(lambda texts: not folded.isdisjoint(map(fold, texts)))
         tests.extend(each.test_of_some() for each in self.wildcards)
         if self.blocks:
-            blocks = self.blocks
-            test_of_block = test_of_blocks(blocks)
-            tests.append(lambda texts: any(map(test_of_block, like_addresses(texts, blocks))))
+            tests.append(test_of_some_by_blocks(self.blocks))
         return _any_of(tests)
 
     def test_of_some_number(self) -> Callable[[Iterable[Number], Callable[[], list[Number]]], bool]:
