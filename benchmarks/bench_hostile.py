@@ -478,7 +478,7 @@ def _search_long() -> None:
     found = search(limits, arguments.minutes * 60, arguments.seed)
     for _, document, filling in found[:12]:
         taken = cost(Pattern(document, limits=limits), body_of(filling, MIB))
-        print(f"{taken / 1e6:7.1f} ms  {filling:34} {json.dumps(document)[:700]}", flush=True)
+        print(f"{taken / 1e6:7.1f} ms  {filling:34} {json.dumps(document)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -10,17 +10,15 @@ Objects are told by their number in the rows, from 0: several of them are ascend
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from collections.abc import Set as AbstractSet
-from itertools import chain, compress, repeat
+from itertools import chain, compress
 from operator import itemgetter, not_
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any
 
-from edr.records.pattern.arrays import Contents, is_wide, of_types, opened_deeply, subclasses
+from edr.records.pattern.arrays import Contents
+from edr.records.pattern.layers import LITERALS, NUMBERS, STRINGS, Hits, Layers
 from edr.records.pattern.values import Number
-
-Hits: TypeAlias = Sequence[int]
-"""The numbers of some rows, ascending."""
 
 # So many fields are sought in all objects; for more, each object is read.
 _FEW = 4
@@ -33,11 +31,12 @@ class Rows:
         objects: The objects.
     """
 
-    __slots__ = ("_columns", "objects")
+    __slots__ = ("_columns", "_names", "objects")
 
     def __init__(self, objects: list[dict[str, Any]]) -> None:
         self.objects: list[dict[str, Any]] = objects
         self._columns: dict[str, Column] = {}
+        self._names: set[str] | None = None
 
     def __len__(self) -> int:
         return len(self.objects)
@@ -56,7 +55,7 @@ class Rows:
     def columns(self, names: Collection[str]) -> Iterator[tuple[str, Column]]:
         """Yield the columns of those of several fields that some object has, with their names."""
         if len(names) > _FEW:
-            used = set(chain.from_iterable(self.objects))
+            used = self._names_in_use()
             names = used.intersection(names) if len(names) < len(used) else _both(used, names)
         if len(names) > _FEW:
             self._read(names)
@@ -70,9 +69,16 @@ class Rows:
         try:
             return Column(range(len(objects)), list(map(value_of, objects)))
         except KeyError:
+            if name not in self._names_in_use():
+                return Column((), [])
             flags = [name in each for each in objects]
             having = compress(objects, flags)
             return Column(list(compress(range(len(objects)), flags)), list(map(value_of, having)))
+
+    def _names_in_use(self) -> set[str]:
+        if self._names is None:
+            self._names = set(chain.from_iterable(self.objects))
+        return self._names
 
     def _read(self, names: Collection[str]) -> None:
         """Make columns that are not few: each object is read once, for all of them."""
@@ -90,18 +96,6 @@ def _both(used: set[str], names: Collection[str]) -> list[str]:
     return [each for each in used if each in names]
 
 
-class _Part(NamedTuple):
-    """Some of what is in the values of a column, and in arrays there, each with its row.
-
-    Attributes:
-        repeats: Whether a row may come several times, and out of its order.
-    """
-
-    rows: Hits
-    values: Sequence[Any]
-    repeats: bool = False
-
-
 class Column:
     """What some rows have at a field.
 
@@ -110,20 +104,20 @@ class Column:
         values: What each has there, in the same order.
     """
 
-    __slots__ = ("_contents", "_inner", "_parts", "rows", "values")
+    __slots__ = ("_contents", "_inner", "_layers", "rows", "values")
 
     def __init__(self, rows: Hits, values: list[Any]) -> None:
         self.rows: Hits = rows
         self.values: list[Any] = values
+        self._layers = Layers(values, rows)
         self._contents: Contents | None = None
         self._inner: Rows | None = None
-        self._parts: tuple[_Part, _Part] | None = None
 
     @property
     def contents(self) -> Contents:
         """All its values, as if they were one array."""
         if self._contents is None:
-            self._contents = Contents(self.values)
+            self._contents = Contents(self._layers)
         return self._contents
 
     @property
@@ -135,8 +129,7 @@ class Column:
 
     def scalars(self) -> Iterator[tuple[int, Any]]:
         """Yield the scalars among its values, and in arrays there, each with its row."""
-        part = self._scalars()
-        return zip(part.rows, part.values, strict=True)
+        return zip(self._layers.rows_of_scalars(), self._layers.scalars(), strict=True)
 
     def rows_of(
         self,
@@ -145,105 +138,39 @@ class Column:
         literals: AbstractSet[bool | None],
     ) -> Hits:
         """Return the rows that hold one of several scalars."""
-        contents = self.contents
-        has_booleans = not contents.literals <= _NULL
-        if not (strings or numbers or literals):
-            return ()
-        if has_booleans and contents.numbers:
-            rows, values, repeats = self._scalars()
-            by_type = {str: strings, int: numbers, float: numbers}
-            both = zip(rows, values, strict=True)
-            found = [row for row, each in both if each in by_type.get(type(each), literals)]
-            return ascending(found) if repeats else found
-        # True is no 1 here, but where only one of them can be, it need not be told which.
-        wanted = {*strings, *(literals if has_booleans else {*numbers, *(literals & _NULL)})}
-        if contents.depth == 1:
-            return list(compress(self.rows, map(not_, map(wanted.isdisjoint, self.values))))
-        rows, values, repeats = self._scalars()
-        found = list(compress(rows, map(wanted.__contains__, values)))
-        return ascending(found) if repeats else found
+        wanted = {STRINGS: strings, NUMBERS: numbers, LITERALS: literals}
+        found: list[int] = []
+        for types, accepted in wanted.items():  # True is no 1, though a set takes it for one
+            if accepted:
+                rows, values = self._layers.rows_of_scalars(types), self._layers.scalars(types)
+                found += compress(rows, map(accepted.__contains__, values))
+        return ascending(found)
 
     def rows_of_inner(self, hits: Hits) -> Hits:
         """Return the rows that hold some of the ``inner`` ones."""
         if not hits:
             return ()
-        rows, values, repeats = self._objects()
-        if len(values) > len(self.inner):
-            rows = list(compress(rows, values))  # without the empty ones
-        rows = list(map(rows.__getitem__, hits))
-        return ascending(rows) if repeats else rows
+        objects, rows = self._layers.objects(), self._layers.rows_of_objects()
+        if len(objects) > len(self.inner):
+            rows = list(compress(rows, objects))  # without the empty ones
+        found = [*map(rows.__getitem__, hits)]
+        return ascending(found) if self._layers.has_arrays else found
 
     def without_scalar(self) -> Hits:
         """Return the rows that hold no scalar."""
         if not self.contents:
             return self.rows
-        if self.contents.depth == 1:
-            return list(compress(self.rows, map(not_, self.values)))
-        return others(self.rows, self._scalars().rows)
+        return others(self.rows, self._layers.rows_of_scalars())
 
     def without_object(self) -> Hits:
         """Return the rows that hold no object, or an empty one."""
         if not self.contents.objects:
             return self.rows
-        rows, values, _ = self._objects()
+        objects, rows = self._layers.objects(), self._layers.rows_of_objects()
         without = others(self.rows, rows)
-        if len(values) == len(self.inner):
+        if len(objects) == len(self.inner):
             return without
-        return ascending([*without, *compress(rows, map(not_, values))])
-
-    def _scalars(self) -> _Part:
-        return _Part(self.rows, self.values) if self.contents.depth == 0 else self._read()[0]
-
-    def _objects(self) -> _Part:
-        return self._read()[1]
-
-    def _read(self) -> tuple[_Part, _Part]:
-        if self._parts is None:
-            self._parts = _scalars_and_objects(self.rows, self.values)
-        return self._parts
-
-
-_NULL = frozenset({None})
-
-
-def _scalars_and_objects(rows: Hits, values: Sequence[Any]) -> tuple[_Part, _Part]:
-    """Return what is in a column: the objects as they come in ``Contents.objects``."""
-    scalars, objects = _Part([], []), _Part([], [])
-    repeats = False
-    opened = 0
-    while values:
-        types = list(map(type, values))
-        kinds = set(types)
-        dicts, lists = subclasses(kinds, dict), subclasses(kinds, list)
-        scalars = _with(scalars, kinds - dicts - lists, rows, values, types, repeats=repeats)
-        objects = _with(objects, dicts, rows, values, types, repeats=repeats)
-        rows, arrays = of_types(rows, types, lists), of_types(values, types, lists)
-        if not is_wide(arrays, opened):
-            arrays = [opened_deeply((each,)) for each in arrays]
-        opened += 1
-        values = list(chain.from_iterable(arrays))
-        if len(values) > len(arrays) or not all(arrays):  # not one in each
-            rows = list(chain.from_iterable(map(repeat, rows, map(len, arrays))))
-            repeats = True
-    return scalars, objects
-
-
-def _with(
-    part: _Part,
-    wanted: set[type],
-    rows: Hits,
-    values: Sequence[Any],
-    types: list[type],
-    *,
-    repeats: bool,
-) -> _Part:
-    """Return a part with what there is besides of some types."""
-    if not wanted:
-        return part
-    rows, values = of_types(rows, types, wanted), of_types(values, types, wanted)
-    if not part.rows:
-        return _Part(rows, values, repeats)
-    return _Part([*part.rows, *rows], [*part.values, *values], repeats=True)
+        return ascending([*without, *compress(rows, map(not_, objects))])
 
 
 def ascending(rows: Iterable[int]) -> list[int]:

@@ -12,7 +12,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
-from edr.records.pattern.columns import Column, Hits, Rows, ascending, others
+from edr.records.pattern.columns import Column, Rows, ascending, others
+from edr.records.pattern.layers import Hits
 from edr.records.pattern.match import Match
 from edr.records.pattern.nodes import Access, Conjunction, FieldNode, Node
 

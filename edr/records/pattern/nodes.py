@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Any, Generic, TypeVar
 
-from edr.records.pattern.columns import Column, Hits, Rows
+from edr.records.pattern.columns import Column, Rows
+from edr.records.pattern.layers import Hits
 from edr.records.pattern.leaf import Leaf, Test
 from edr.records.pattern.postings import LeafPostings
 from edr.records.pattern.sieves import (

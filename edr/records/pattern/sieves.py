@@ -13,7 +13,8 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from edr.records.pattern.columns import Column, Hits, Rows, ascending, others
+from edr.records.pattern.columns import Column, Rows, ascending, others
+from edr.records.pattern.layers import Hits
 from edr.records.pattern.leaf import Leaf
 
 if TYPE_CHECKING:

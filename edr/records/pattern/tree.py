@@ -16,13 +16,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from edr.records.pattern.arrays import (
-    SCALARS,
     SHORT,
     VERY_SHORT,
     Contents,
     Seen,
     contents_of,
 )
+from edr.records.pattern.layers import SCALARS
 from edr.records.pattern.leaf import ABSENT, OR, Leaf, Test
 from edr.records.pattern.sieves import TestOfSome, dearness, sieve_of, test_of_some_by
 

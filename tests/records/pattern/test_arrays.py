@@ -14,6 +14,7 @@ import edr.records.pattern.sieves
 import edr.records.pattern.tree
 from edr.records.pattern import Limits, Pattern, PatternIndex
 from edr.records.pattern.arrays import Contents, contents_of
+from edr.records.pattern.layers import Layers
 
 SETTINGS = settings(
     max_examples=3 * settings.default.max_examples, suppress_health_check=list(HealthCheck)
@@ -75,7 +76,7 @@ def test_an_array_is_read_once_for_a_match():
 
 
 def test_scalars_are_told_apart_by_type_and_nothing_else():
-    contents = Contents([1, True, 1.0, 0, False, None, "a", ["a", [0.0, "b"]], "a"])
+    contents = Contents(Layers([1, True, 1.0, 0, False, None, "a", ["a", [0.0, "b"]], "a"]))
 
     assert list(contents.strings) == ["a", "b"]
     assert contents.numbers == {0, 1}
@@ -87,17 +88,17 @@ def test_scalars_are_told_apart_by_type_and_nothing_else():
 @pytest.mark.parametrize("scalars", [[True, None], [False, 0], [True, 1, "x"], [None], [2.5, True]])
 def test_a_mix_of_scalars_loses_none(scalars):
     for each in (scalars, scalars * 50, [*reversed(scalars)] * 50):
-        contents = Contents(each)
+        contents = Contents(Layers(each))
         found = [*contents.strings, *contents.numbers, *contents.literals]
         assert sorted(map(repr, found)) == sorted(map(repr, scalars))
 
 
 def test_objects_are_found_at_any_depth_of_arrays():
-    contents = Contents([{"a": 1}, [[{"b": 2}], {}], "x"])
+    contents = Contents(Layers([{"a": 1}, [[{"b": 2}], {}], "x"]))
 
     assert contents.objects == [{"a": 1}, {"b": 2}]
     assert contents.with_empty
-    assert not Contents([{"a": 1}]).with_empty
+    assert not Contents(Layers([{"a": 1}])).with_empty
 
 
 def test_one_object_of_very_many_is_enough():

@@ -83,7 +83,7 @@ def test_it_is_not_asked_which_object_holds_what_none_holds(monkeypatch):
     index = PatternIndex()
     index.add(Pattern({"x": {"a": [5], "b": [1]}}), "it")
     with monkeypatch.context() as patch:
-        patch.setattr("edr.records.pattern.columns._scalars_and_objects", None)
+        patch.setattr("edr.records.pattern.layers.Layers.rows_of_scalars", None)
         assert index.match({"x": [{"a": [0]}] * MANY}) == []
     assert index.match({"x": [*([{"a": [0]}] * MANY), {"a": [5], "b": 1}]}) == ["it"]
 
