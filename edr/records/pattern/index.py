@@ -28,6 +28,8 @@ to the body: the *scopes*, from the body down. Its other conditions are tables o
 those scopes must satisfy besides. As these are tested against exactly the objects that the leaf
 was found in, one and the same object satisfies them all.
 
+Very many objects (``match.MANY``) are not visited one by one, but asked field by field (``many``).
+
 **Absence.** A pattern that asks for absent fields only has no value to be found by. The nodes on
 the way to such a field are marked (``Node.absences``) and visited even where the body has nothing.
 
@@ -41,7 +43,8 @@ the way to such a field are marked (``Node.absences``) and visited even where th
 
 **Cost** of a match: for each object of the body that patterns name a field in, the smaller of the
 number of its fields and of the fields named there; for each value at such a field, one probe for
-each kind of element asked for there; for each candidate, its other conditions, once per scope.
+each kind of element asked for there; for each candidate, its other conditions, once per scope. An
+array is read once, whoever asks, and then its different values are probed.
 """
 
 from __future__ import annotations

@@ -19,12 +19,12 @@ from typing import Self
 class Limits:
     """What a pattern may ask. The defaults are for bindings that colleagues write.
 
-    Within them the worst pattern and body that were found hold the loop for less than a millisecond
-    where the body has 2 KB, and for 40 to 60 ms where it has 1 MiB of values. Where that is made of
-    a hundred thousand objects that each hold an array it is 80 to 150 ms, and up to 300 ms where
-    these hold arrays; within the limits for people who are not trusted, too, as it takes no more
-    than one field. ``benchmarks/bench_hostile.py`` searches for the worst. Who raises ``work``
-    raises it in proportion.
+    Within them the worst pattern and body that a search over shapes has found hold the loop for
+    less than a millisecond where the body has 2 KB, and for about 60 ms where it has 1 MiB; most
+    that are bad take 30 to 40 ms, on the machine of the benchmarks. It is linear in the body, and
+    less than what it takes to make the event of it, but for strings and numbers in one flat array.
+    ``benchmarks/bench_hostile.py`` searches for the worst. Who raises ``work`` raises it in
+    proportion.
 
     Attributes:
         depth: Objects within each other, members of ``$or`` included. Reading and testing recurse.
