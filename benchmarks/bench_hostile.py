@@ -354,6 +354,10 @@ KNOWN: dict[str, tuple[Document, list[str]]] = {
         {"x": {"a": [-1], "b": [{"exists": False}]}},
         ["objects with deep arrays", "objects with deeper arrays", "objects in deep arrays"],
     ),
+    "objects without a scalar at a field": (
+        {"x": {"a": [{"exists": False}]}},
+        ["objects with a tree of arrays", "objects with arrays of 32", "objects with arrays"],
+    ),
     "a field of objects in deep arrays of objects": (
         {"x": {"a": {"b": [-1], "c": [{"exists": False}]}}},
         ["objects with objects in deep arrays", "objects with deep arrays"],

@@ -160,7 +160,7 @@ class Column:
         """Return the rows that hold no scalar."""
         if not self.contents:
             return self.rows
-        return others(self.rows, self._layers.rows_of_scalars())
+        return others(self.rows, self._layers.rows_with_scalars())
 
     def without_object(self) -> Hits:
         """Return the rows that hold no object, or an empty one."""
@@ -178,6 +178,6 @@ def ascending(rows: Iterable[int]) -> list[int]:
     return sorted(set(rows))
 
 
-def others(rows: Hits, some: Collection[int]) -> Hits:
+def others(rows: Hits, some: Iterable[int]) -> Hits:
     """Return those of several rows that are not some of them."""
     return sorted(set(rows).difference(some))

@@ -55,6 +55,10 @@ class Layers:
         """Return the row of each of these: in any order if there are arrays."""
         return _joined([each.rows_of(types) for each in self._layers if each.has(types)])
 
+    def rows_with_scalars(self) -> Iterable[int]:
+        """Yield the rows that have a scalar, perhaps several times."""
+        return chain.from_iterable(each.rows_with(SCALARS) for each in self._layers)
+
     def rows_of_objects(self) -> Sequence[int]:
         """Return the row of each object: in any order if there are arrays."""
         return _joined([each.rows_of(each.dicts) for each in self._layers if each.dicts])
@@ -122,6 +126,12 @@ class _Layer:
             spread = rows if one_in_each else chain.from_iterable(map(repeat, rows, self._counts))
             self._rows = list(spread)
         return self._of(types, self._rows)
+
+    def rows_with(self, types: frozenset[type]) -> Iterable[int]:
+        """Return the rows that have a value of some types."""
+        if self._above is not None and self._kinds <= types:
+            return compress(self._above.rows_of(self._above.lists), self._counts)
+        return self.rows_of(types)
 
     def _of(self, types: frozenset[type], several: Sequence[T]) -> Sequence[T]:
         """Return those of several that are in the places of values of some types."""

@@ -38,6 +38,7 @@ def test_each_value_is_found_once_with_its_row(column, wide, short, deep):
         ]
 
         found = [*zip(layers.rows_of_scalars(), layers.scalars(), strict=True)]
+        with_scalars = set(layers.rows_with_scalars())
         found += zip(layers.rows_of_objects(), layers.objects(), strict=True)
         by_type = [
             each
@@ -49,6 +50,7 @@ def test_each_value_is_found_once_with_its_row(column, wide, short, deep):
     assert told_apart(by_type) == told_apart(
         each for each in expected if not isinstance(each[1], dict)
     )
+    assert with_scalars == {row for row, each in expected if not isinstance(each, dict)}
     if not layers.has_arrays:
         assert layers.rows_of_scalars() == sorted(set(layers.rows_of_scalars()))
 
