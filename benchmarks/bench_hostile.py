@@ -83,16 +83,19 @@ def tree(
     return fill
 
 
-def deep(depth: int) -> Callable[[int], Any]:
-    """A number in an array, that in another, and so on."""
+def nested(depth: int, wrap: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Something that is wrapped, and that again, and so on."""
 
-    def make(n: int) -> Any:
-        token: Any = n
+    def make(token: Any) -> Any:
         for _ in range(depth):
-            token = [token]
+            token = wrap(token)
         return token
 
     return make
+
+
+def deep(depth: int) -> Callable[[Any], Any]:
+    return nested(depth, lambda token: [token])
 
 
 LETTERS = string.ascii_letters + string.digits + "-_"
@@ -127,6 +130,7 @@ FILLINGS: dict[str, Callable[[int], Iterator[Any]]] = {
     "a tree of arrays of two": tree(2, 0, lambda several: several),
     "a tree of arrays of 32": tree(32, 0, lambda several: several),
     "a tree of arrays of 40": tree(40, 0, lambda several: several),
+    "long arrays in deep arrays": counted(lambda n: deep(100)([n] * 40)),
     "deep arrays in one": lambda size: iter([list(counted(deep(8))(size))]),
     "empty objects": repeated({}),
     "empty objects and numbers": counted(lambda n: [{}, n][n % 2]),
@@ -149,6 +153,10 @@ FILLINGS: dict[str, Callable[[int], Iterator[Any]]] = {
     "objects with arrays of 33": repeated({"a": [0] * 33}),
     "objects with arrays of strings": repeated({"a": ["ab"] * 8}),
     "objects with longer arrays": counted(lambda n: {"a": [n] * 9}),
+    "deep objects": counted(nested(8, lambda token: {"a": token})),
+    "very deep objects": counted(nested(60, lambda token: {"a": token})),
+    "deep objects in arrays": counted(nested(8, lambda token: {"a": [token]})),
+    "very deep objects in arrays": counted(nested(60, lambda token: {"a": [token]})),
     "objects in objects": repeated({"a": {"b": 0}}),
     "objects with an array of objects": repeated({"a": [{"b": 0}]}),
     "a tree of two": tree(2, {"b": 0}),
@@ -197,6 +205,9 @@ PLACES = [
     ("x", "a", "b"),
     ("x", "a", "a"),
     ("x",) + ("a",) * 4,
+    ("x",) + ("a",) * 7,
+    ("x",) + ("a",) * 20,
+    ("x",) + ("a",) * 60,
     ("x", "c"),
     ("x", "f15"),
 ]
@@ -348,7 +359,13 @@ KNOWN: dict[str, tuple[Document, list[str]]] = {
     ),
     "exact strings, one after the other": (
         {"$or": [{"x": [f"{n}"], "y": [2]} for n in range(60)]},
-        ["deep arrays", "deep arrays in one", "a tree of arrays of two", "a tree of arrays of 32"],
+        [
+            "deep arrays",
+            "deep arrays in one",
+            "long arrays in deep arrays",
+            "a tree of arrays of two",
+            "a tree of arrays of 32",
+        ],
     ),
     "two fields of objects with deep arrays": (
         {"x": {"a": [-1], "b": [{"exists": False}]}},
@@ -367,8 +384,16 @@ KNOWN: dict[str, tuple[Document, list[str]]] = {
         ["objects with an array of objects", "objects with narrow arrays in arrays"],
     ),
     "a field of objects in short arrays": (
-        {"x": {"a": {"a": {"a": [0]}}}, "y": [2]},
+        {"x": {"a": {"a": {"a": [-1]}}}},
         ["a tree of two", "a tree of four", "a tree of 32", "a tree of 40"],
+    ),
+    "a field in 8 objects": (
+        {"x": nested(8, lambda below: {"a": below})([{"exists": False}])},
+        ["a tree of two", "deep objects", "deep objects in arrays"],
+    ),
+    "a field in 60 objects": (
+        {"x": nested(60, lambda below: {"a": below})([{"exists": False}])},
+        ["a tree of two", "very deep objects", "very deep objects in arrays"],
     ),
     "an address block of each family": (
         {"x": [{"cidr": "240.0.0.0/8"}, {"cidr": "ff00::/8"}]},

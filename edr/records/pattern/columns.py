@@ -52,6 +52,11 @@ class Rows:
             column = self._columns[name] = self._column(name)
         return column
 
+    def without(self, name: str) -> Hits:
+        """Return the rows that do not have a field."""
+        having = self.column(name).rows
+        return others(range(len(self)), having) if len(having) < len(self) else ()
+
     def columns(self, names: Collection[str]) -> Iterator[tuple[str, Column]]:
         """Yield the columns of those of several fields that some object has, with their names."""
         if len(names) > _FEW:

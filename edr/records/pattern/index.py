@@ -254,13 +254,7 @@ def _visit_array(below: Node, array: list[object], match: Match) -> None:
         elif isinstance(element, list):
             _visit_contents(below, contents_of(array, match.seen), match)
             return
-    objects = objects or _NO_OBJECT
-    match.one_by_one -= len(objects)
-    for at, each in enumerate(objects):
-        if match.one_by_one <= 0:
-            match_many(below, objects[at:], match)
-            return
-        _visit(below, each, match)
+    _visit_few(below, objects or _NO_OBJECT, match)
 
 
 _NO_OBJECT: list[dict[str, Any]] = [{}]
@@ -270,8 +264,19 @@ _NO_OBJECT: list[dict[str, Any]] = [{}]
 def _visit_contents(below: Node, contents: Contents, match: Match) -> None:
     if contents.with_empty and below.absences:  # all empty objects are alike
         _visit(below, {}, match)
-    if contents.objects:
+    if len(contents.objects) <= SHORT:
+        _visit_few(below, contents.objects, match)
+    else:
         match_many(below, contents.objects, match)
+
+
+def _visit_few(below: Node, objects: list[dict[str, Any]], match: Match) -> None:
+    match.one_by_one -= len(objects)
+    for at, each in enumerate(objects):
+        if match.one_by_one <= 0:
+            match_many(below, objects[at:], match)
+            return
+        _visit(below, each, match)
 
 
 def _try(accesses: Iterable[Access], match: Match) -> None:

@@ -159,14 +159,16 @@ def _opened_deeply(arrays: Iterable[list[Any]]) -> tuple[list[Any], list[int]]:
 
 def _open(array: list[Any], values: list[Any], deep: int) -> None:
     for each in array:
-        if isinstance(each, list):
-            inner = each
-            while len(inner) == 1 and isinstance(inner[0], list):
-                (inner,) = inner  # the only element of an array is as good as the array
-            if deep and len(inner) <= _SHORT:
-                _open(inner, values, deep - 1)
-                continue
-        values.append(each)
+        if not isinstance(each, list):
+            values.append(each)
+            continue
+        inner = each
+        while len(inner) == 1 and isinstance(inner[0], list):
+            (inner,) = inner  # the only element of an array is as good as the array
+        if deep and len(inner) <= _SHORT:
+            _open(inner, values, deep - 1)
+        else:
+            values.append(inner)
 
 
 def _joined(several: Sequence[Sequence[T]]) -> Sequence[T]:

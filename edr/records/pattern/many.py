@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
-from edr.records.pattern.columns import Column, Rows, ascending, others
+from edr.records.pattern.columns import Column, Rows, ascending
 from edr.records.pattern.layers import Hits
 from edr.records.pattern.match import Match
 from edr.records.pattern.nodes import Access, Conjunction, FieldNode, Node
@@ -68,9 +68,8 @@ def _visit(node: Node, level: _Level, match: Match) -> None:
         if name not in node.absences:
             _visit_field(node.children[name], column, (), level, match)
     for name, field in node.absences.items():
-        column = level.rows.column(name)
-        without = others(range(len(level.rows)), column.rows)
-        _visit_field(field, column, without, level, match)
+        rows = level.rows
+        _visit_field(field, rows.column(name), rows.without(name), level, match)
 
 
 def _visit_field(

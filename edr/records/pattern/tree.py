@@ -186,11 +186,11 @@ def test_below(child: Leaf | Fields) -> Test:
 
 def _test_of_array(node: Fields, test: Test, *, without_object: bool) -> Test:
     """Return the test of an array for an object in it, given that of an object and of none."""
-    some = _test_of_contents(node, without_object=without_object)
+    some = _test_of_contents(node, test, without_object=without_object)
 
     def accepts(array: list[object], seen: Seen) -> bool:
         if len(array) > SHORT:
-            return some(contents_of(array, seen))
+            return some(contents_of(array, seen), seen)
         if len(array) > VERY_SHORT and SCALARS.issuperset(map(type, array)):
             return without_object
         if len(array) == 1 and type(array[0]) in SCALARS:
@@ -202,25 +202,28 @@ def _test_of_array(node: Fields, test: Test, *, without_object: bool) -> Test:
                     return True
                 none = False
             elif isinstance(element, list):
-                return some(contents_of(array, seen))
+                return some(contents_of(array, seen), seen)
         return none and without_object
 
     return accepts
 
 
-def _test_of_contents(node: Fields, *, without_object: bool) -> Callable[[Contents], bool]:
+def _test_of_contents(
+    node: Fields, test: Test, *, without_object: bool
+) -> Callable[[Contents, Seen], bool]:
     test_of_some: TestOfSome | None = None
 
-    def accepts(contents: Contents) -> bool:
+    def accepts(contents: Contents, seen: Seen) -> bool:
         nonlocal test_of_some
         if without_object and contents.with_empty:
             return True
-        if not contents.objects:
-            return False
+        objects = contents.objects
+        if len(objects) <= SHORT:
+            return any(test(each, seen) for each in objects)
         if test_of_some is None:
             # Not before: each object would compile what is below it twice, and that twice, too.
             test_of_some = test_of_some_by(sieve_of(node))
-        return test_of_some(contents.objects)
+        return test_of_some(objects)
 
     return accepts
 
