@@ -158,6 +158,7 @@ FILLINGS: dict[str, Callable[[int], Iterator[Any]]] = {
     "deep objects in arrays": counted(nested(8, lambda token: {"a": [token]})),
     "very deep objects in arrays": counted(nested(60, lambda token: {"a": [token]})),
     "objects in objects": repeated({"a": {"b": 0}}),
+    "other objects in arrays of six": repeated({"a": [{"z": 0}] * 6}),
     "objects with an array of objects": repeated({"a": [{"b": 0}]}),
     "a tree of two": tree(2, {"b": 0}),
     "a tree of four": tree(4, {"a": 0}),
@@ -305,6 +306,7 @@ def _conjunctions(count: int) -> list[Document]:
     return [{"a": [0], "b": [n + 1]} for n in range(count)]
 
 
+ABSENT = [{"exists": False}]
 KNOWN: dict[str, tuple[Document, list[str]]] = {
     "one exact field": ({"x": ["q"]}, ["zeros", "strings of 3", "arrays of one", "empty arrays"]),
     "126 address blocks in one $or": (
@@ -388,11 +390,24 @@ KNOWN: dict[str, tuple[Document, list[str]]] = {
         ["a tree of two", "a tree of four", "a tree of 32", "a tree of 40"],
     ),
     "a field in 8 objects": (
-        {"x": nested(8, lambda below: {"a": below})([{"exists": False}])},
+        {"x": nested(8, lambda below: {"a": below})(ABSENT)},
         ["a tree of two", "deep objects", "deep objects in arrays"],
     ),
+    "absences in 60 objects": (
+        {
+            "x": {
+                "a": {
+                    "$or": [
+                        {f"f{n}": nested(57, lambda below: {"a": below})(ABSENT), "z": ABSENT}
+                        for n in range(3)
+                    ]
+                }
+            }
+        },
+        ["other objects in arrays of six", "objects of one field", "very deep objects in arrays"],
+    ),
     "a field in 60 objects": (
-        {"x": nested(60, lambda below: {"a": below})([{"exists": False}])},
+        {"x": nested(60, lambda below: {"a": below})(ABSENT)},
         ["a tree of two", "very deep objects", "very deep objects in arrays"],
     ),
     "an address block of each family": (

@@ -183,6 +183,6 @@ def ascending(rows: Iterable[int]) -> list[int]:
     return sorted(set(rows))
 
 
-def others(rows: Hits, some: Iterable[int]) -> Hits:
+def others(rows: Hits, some: Collection[int]) -> Hits:
     """Return those of several rows that are not some of them."""
-    return sorted(set(rows).difference(some))
+    return sorted(set(rows).difference(some)) if some else rows

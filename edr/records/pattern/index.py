@@ -174,6 +174,9 @@ class PatternIndex(Generic[ValueT]):
 
 def _visit(node: Node, body: dict[str, object], match: Match) -> None:
     """Look an object up in the fields below a node."""
+    if not body:
+        _visit_nothing(node, match)
+        return
     match.scopes.append((body, {}))
     children = node.children
     for name in body if len(body) < len(children) else children:
@@ -191,11 +194,22 @@ def _visit(node: Node, body: dict[str, object], match: Match) -> None:
         if accesses:
             _try(accesses, match)
         if field.below.absences:
-            _visit(field.below, {}, match)
+            _visit_nothing(field.below, match)
     for name, field in node.absences.items():
         if name not in body:
             _visit_composite(field, ABSENT, match)
     match.scopes.pop()
+
+
+def _visit_nothing(node: Node, match: Match) -> None:
+    """Look an object without fields up, and those that it does not have."""
+    scopes = match.scopes
+    nothing: tuple[dict[str, object], dict[Condition, bool]] = ({}, {})
+    outer = len(scopes)
+    for depth, field in node.absent():
+        scopes += [nothing] * (outer + 1 + depth - len(scopes))
+        _try(field.absent, match)
+    del scopes[outer:]
 
 
 def _visit_composite(field: FieldNode, value: object, match: Match) -> None:
@@ -240,7 +254,7 @@ def _visit_objects(below: Node, value: object, match: Match) -> None:
     elif isinstance(value, list):
         _visit_array(below, value, match)
     elif below.absences:
-        _visit(below, {}, match)
+        _visit_nothing(below, match)
 
 
 def _visit_array(below: Node, array: list[object], match: Match) -> None:
@@ -263,7 +277,7 @@ _NO_OBJECT: list[dict[str, Any]] = [{}]
 
 def _visit_contents(below: Node, contents: Contents, match: Match) -> None:
     if contents.with_empty and below.absences:  # all empty objects are alike
-        _visit(below, {}, match)
+        _visit_nothing(below, match)
     if len(contents.objects) <= SHORT:
         _visit_few(below, contents.objects, match)
     else:

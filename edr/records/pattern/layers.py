@@ -55,9 +55,9 @@ class Layers:
         """Return the row of each of these: in any order if there are arrays."""
         return _joined([each.rows_of(types) for each in self._layers if each.has(types)])
 
-    def rows_with_scalars(self) -> Iterable[int]:
-        """Yield the rows that have a scalar, perhaps several times."""
-        return chain.from_iterable(each.rows_with(SCALARS) for each in self._layers)
+    def rows_with_scalars(self) -> Sequence[int]:
+        """Return the rows that have a scalar: perhaps several times if there are arrays."""
+        return _joined([each.rows_with(SCALARS) for each in self._layers if each.has(SCALARS)])
 
     def rows_of_objects(self) -> Sequence[int]:
         """Return the row of each object: in any order if there are arrays."""
@@ -127,10 +127,10 @@ class _Layer:
             self._rows = list(spread)
         return self._of(types, self._rows)
 
-    def rows_with(self, types: frozenset[type]) -> Iterable[int]:
+    def rows_with(self, types: frozenset[type]) -> Sequence[int]:
         """Return the rows that have a value of some types."""
         if self._above is not None and self._kinds <= types:
-            return compress(self._above.rows_of(self._above.lists), self._counts)
+            return list(compress(self._above.rows_of(self._above.lists), self._counts))
         return self.rows_of(types)
 
     def _of(self, types: frozenset[type], several: Sequence[T]) -> Sequence[T]:

@@ -127,14 +127,28 @@ class Node:
         absences: Those of the children that are visited even if the body does not have them.
     """
 
-    __slots__ = ("absences", "children")
+    __slots__ = ("_absent", "absences", "children")
 
     def __init__(self) -> None:
         self.children: dict[str, FieldNode] = {}
         self.absences: dict[str, FieldNode] = {}
+        self._absent: list[tuple[int, FieldNode]] | None = None
+
+    def absent(self) -> list[tuple[int, FieldNode]]:
+        """Return the fields at which an empty object matches, however deep below this node.
+
+        Each has the number of objects that it is in besides. To go there by way of all of these
+        for each object that has nothing would take as long as a pattern is deep.
+        """
+        if self._absent is None:
+            self._absent = [(0, field) for field in self.absences.values() if field.absent]
+            for field in self.absences.values():
+                self._absent += [(depth + 1, each) for depth, each in field.below.absent()]
+        return self._absent
 
     def access(self, path: tuple[str, ...], leaf: Leaf) -> Access:
         """Return the access of a leaf at a path below this node, made if it is not there."""
+        self._absent = None
         name, *rest = path
         field = self.children.get(name)
         if field is None:
@@ -152,6 +166,7 @@ class Node:
 
     def forget(self, path: tuple[str, ...], access: Access) -> None:
         """Undo ``access``."""
+        self._absent = None
         name, *rest = path
         field = self.children[name]
         if rest:

@@ -51,6 +51,8 @@ def sieve_of(node: Fields) -> Sieve:
             rows, at = rows.some(hits), _of(at, hits)
         if optional:
             hits = _without_refused(rows, optional)
+            if not hits:
+                return ()
             rows, at = rows.some(hits), _of(at, hits)
         if not (one_field or alternatives):
             return at
@@ -140,7 +142,9 @@ def _without_refused(rows: Rows, optional: dict[str, list[ColumnSieve]]) -> Hits
             accepted = sieve(column)
             if len(accepted) < len(column.rows):
                 refused.update(others(column.rows, accepted))
-    return others(range(len(rows)), refused) if refused else range(len(rows))
+                if len(refused) == len(rows):
+                    return ()
+    return others(range(len(rows)), refused)
 
 
 def _by_name(fields: list[tuple[str, Leaf | Fields]]) -> dict[str, list[ColumnSieve]]:
