@@ -15,7 +15,7 @@ from typing import Any
 from edr.records.pattern.columns import Column, Rows, ascending
 from edr.records.pattern.layers import Hits
 from edr.records.pattern.match import Match
-from edr.records.pattern.nodes import Access, Conjunction, FieldNode, Node
+from edr.records.pattern.nodes import Access, Condition, Conjunction, FieldNode, Node
 
 
 class _Level:
@@ -27,7 +27,7 @@ class _Level:
         above: Those that they are in; None if that is a single one.
     """
 
-    __slots__ = ("_column", "_without", "above", "depth", "rows")
+    __slots__ = ("_column", "_satisfying", "_without", "above", "depth", "rows")
 
     def __init__(self, rows: Rows, depth: int) -> None:
         self.rows: Rows = rows
@@ -35,6 +35,7 @@ class _Level:
         self.above: _Level | None = None
         self._column = Column((), [])  # of those above
         self._without: Hits = ()
+        self._satisfying: dict[Condition, Hits] = {}
 
     def below(self, column: Column, without: Hits) -> _Level:
         """Return the level of the objects in a column of this one, but for the empty ones.
@@ -48,6 +49,15 @@ class _Level:
         level = _Level(rows, self.depth + 1)
         level.above, level._column, level._without = self, column, without
         return level
+
+    def sift(self, condition: Condition, hits: Hits) -> Hits:
+        """Return those of some rows that satisfy a condition."""
+        if len(hits) < len(self.rows):
+            return condition.sift(self.rows, hits)
+        satisfying = self._satisfying.get(condition)  # many ask the same of all
+        if satisfying is None:
+            satisfying = self._satisfying[condition] = condition.sift(self.rows, hits)
+        return satisfying
 
     def holders_of(self, hits: Hits) -> Hits:
         """Return those rows of the level above that some of these are in."""
@@ -141,7 +151,7 @@ def _holds(conjunction: Conjunction, hits: Hits, level: _Level, match: Match) ->
     while True:
         if left[-1][0] == level.depth:
             _, condition = left.pop()
-            hits = condition.sift(level.rows, hits)
+            hits = level.sift(condition, hits)
         if not hits or not left:
             return bool(hits)
         hits = level.holders_of(hits)
