@@ -43,6 +43,8 @@ def sieve_of(node: Fields) -> Sieve:
     alternatives = [sieve_of(each) for each in members]
 
     def sift(rows: Rows) -> Hits:
+        if not rows:
+            return ()
         at: Hits = range(len(rows))
         for name, sieve in required:
             hits = sieve(rows.column(name))
