@@ -48,9 +48,10 @@ from typing import Any, NoReturn
 from edr.errors import join_path
 from edr.records.pattern.leaf import ABSENT, Leaf, Test
 from edr.records.pattern.limits import DEFAULT_LIMITS, Limits
+from edr.records.pattern.objects import test_below, test_of_object
 from edr.records.pattern.operands import Path
 from edr.records.pattern.parser import parse
-from edr.records.pattern.tree import Fields, names_in, test_below
+from edr.records.pattern.tree import Fields, names_in
 from edr.records.pattern.warnings import PatternWarning, warnings_of
 
 _MAX_EXPLAINED = 100
@@ -143,7 +144,7 @@ class Pattern:
         if test is None:
             # Compiled at the first match: the index holds many patterns that it never needs to
             # test as a whole. Two threads that race here set equal tests.
-            test = self.merged.test()
+            test = test_of_object(self.merged)
             super().__setattr__("_test", test)
         return test(body, {})
 

@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 from edr.records.pattern.columns import Column, Rows
 from edr.records.pattern.layers import Hits
 from edr.records.pattern.leaf import Leaf, Test
+from edr.records.pattern.objects import test_of_object
 from edr.records.pattern.postings import LeafPostings
 from edr.records.pattern.sieves import (
     ColumnSieve,
@@ -39,7 +40,7 @@ class Condition:
 
     def __init__(self, text: str, fields: Fields) -> None:
         self.text: str = text
-        self.test: Test = fields.test()
+        self.test: Test = test_of_object(fields)
         self.uses: int = 0
         self._fields = fields
         self._sieve: Sieve | None = None

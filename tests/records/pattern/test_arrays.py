@@ -10,8 +10,8 @@ from support.pattern_strategies import bodies, wide_patterns
 
 import edr.records.pattern.index
 import edr.records.pattern.leaf
+import edr.records.pattern.objects
 import edr.records.pattern.sieves
-import edr.records.pattern.tree
 from edr.records.pattern import Limits, Pattern, PatternIndex
 from edr.records.pattern.arrays import Contents, contents_of
 from edr.records.pattern.layers import Layers
@@ -25,7 +25,7 @@ SETTINGS = settings(
 def _no_array_is_short(monkeypatch):
     monkeypatch.setattr(edr.records.pattern.index, "SHORT", 0)
     monkeypatch.setattr(edr.records.pattern.leaf, "SHORT", 0)
-    monkeypatch.setattr(edr.records.pattern.tree, "SHORT", 0)
+    monkeypatch.setattr(edr.records.pattern.objects, "SHORT", 0)
     monkeypatch.setattr(edr.records.pattern.sieves, "_PART", 2)
 
 
