@@ -211,11 +211,10 @@ class _Explainer:
         """Yield what an object does not satisfy of an object pattern."""
         for name, child in node.fields:
             value = body.get(name, ABSENT)
-            if self._accepts(child, value):
-                continue
             if isinstance(child, Leaf):
-                yield Mismatch(join_path(*path, name), json.loads(child.text), value)
-            else:
+                if not self._accepts(child, value):
+                    yield Mismatch(join_path(*path, name), json.loads(child.text), value)
+            elif not (isinstance(value, list) and self._accepts(child, value)):
                 yield from self._nearest(child, value, (*path, name))
         alternatives = node.alternatives
         if alternatives and not any(self._accepts(each, body) for each in alternatives):

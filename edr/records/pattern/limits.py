@@ -30,8 +30,10 @@ class Limits:
         depth: Objects within each other, members of ``$or`` included. Reading and testing recurse.
         fields: Leaves of the whole pattern. The 2 KiB that EventBridge allows for a pattern hold
             hardly more than 128.
-        elements: Elements of one leaf, or of one list in it. They are looked up in tables, so this
-            bounds memory and the time of reading, not that of matching.
+        objects: Objects of the whole pattern, members of ``$or`` included.
+        elements: Elements of the whole pattern, those of lists in them included; a numeric range is
+            as many as five, an address block as two. They are looked up in tables, so this bounds
+            memory and the time of reading and adding, not that of matching.
         characters: Length of all field names and operands together.
         affix: Characters of one prefix, suffix or wildcard. An index cuts values to these lengths.
         work: What is asked of any one value, all members of ``$or`` together, in look-ups; see
@@ -44,6 +46,7 @@ class Limits:
 
     depth: int = 64
     fields: int = 128
+    objects: int = 1_000
     elements: int = 10_000
     characters: int = 256_000
     affix: int = 1_024
@@ -61,6 +64,7 @@ class Limits:
         return cls(
             depth=8,
             fields=32,
+            objects=64,
             elements=256,
             characters=4_096,
             affix=128,

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from math import prod
 from typing import Any, ClassVar, NoReturn
 
 from edr.errors import kind_of, shown
@@ -38,6 +37,9 @@ from edr.records.pattern.values import Values, fold
 from edr.records.pattern.work import Names, merged, work
 
 _MIN_ALTERNATIVES = 2
+# These take as long to read, and to add to an index, as so many other elements.
+_RANGE = 5
+_BLOCK = 2
 
 
 def parse(document: object, limits: Limits) -> tuple[Fields, Fields]:
@@ -59,12 +61,11 @@ def parse(document: object, limits: Limits) -> tuple[Fields, Fields]:
 
 
 class _Parser:
-    """Reads one document, and counts what the limits on a whole pattern are about."""
+    """Reads one document."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._fields = 0
-        self._characters = 0
+        self._held = _Held(limits)
 
     def fields(
         self,
@@ -97,7 +98,7 @@ class _Parser:
             alternatives = self._alternatives(members[OR], (*path, OR), depth, taken)
         node = Fields(tuple(fields), alternatives)
         most = self._limits.combinations
-        if _combinations(node) > most:
+        if node.combinations > most:
             refuse(path, f"unfolds to more conjunctions than Limits.combinations = {most:,}")
         return node
 
@@ -108,11 +109,12 @@ class _Parser:
             refuse(path, "must have a field: an empty object asks for nothing")
         if depth > self._limits.depth:
             refuse(path, f"is nested deeper than Limits.depth = {self._limits.depth} objects")
-        self._check_fields(self._fields + len(document) - (OR in document), path)
+        self._held.add("objects", 1, path)
+        self._held.check("fields", len(document) - (OR in document), path)
         members = {}
         for key, below in document.items():
             name = name_of(key, path)
-            self._count_characters(name, path)
+            self._held.add("characters", len(name), path)
             members[name] = below
         return members
 
@@ -123,7 +125,7 @@ class _Parser:
             refuse(path, f"must be an array of objects, not {kind_of(document)}")
         if len(document) < _MIN_ALTERNATIVES:
             refuse(path, f"must have two or more members, not {len(document)}")
-        self._check_fields(self._fields + len(document), path)
+        self._held.check("fields", len(document), path)
         return tuple(
             self.fields(member, (*path, index), depth + 1, outside)
             for index, member in enumerate(document)
@@ -136,21 +138,42 @@ class _Parser:
         if _names(path) in outside:
             # Either could be meant: both, or that the one inside wins.
             refuse(path, f"is also asked for outside of this {OR}: ask in one place")
-        self._fields += 1
-        elements = _Elements(self._limits, self._count_characters)
+        self._held.add("fields", 1, path)
+        self._held.add("elements", len(document), path)
+        elements = _Elements(self._limits, self._held)
         for index, element in enumerate(document):
             elements.add(element, (*path, index))
         return elements.leaf(document)
 
-    def _check_fields(self, count: int, path: Path) -> None:
-        if count > self._limits.fields:
-            refuse(path, f"makes more leaves in all than Limits.fields = {self._limits.fields}")
 
-    def _count_characters(self, text: str, path: Path) -> None:
-        self._characters += len(text)
-        if self._characters > self._limits.characters:
-            most = self._limits.characters
-            refuse(path, f"makes more characters in all than Limits.characters = {most:,}")
+class _Held:
+    """What a whole pattern holds of what is limited, as far as it has been read."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._left = {
+            "fields": limits.fields,
+            "objects": limits.objects,
+            "elements": limits.elements,
+            "characters": limits.characters,
+        }
+        self._limits = limits
+
+    def add(self, what: str, count: int, path: Path) -> None:
+        """Count what is about to be read; refuse more than its limit."""
+        left = self._left[what] - count
+        if left < 0:
+            self._refuse(what, path)
+        self._left[what] = left
+
+    def check(self, what: str, count: int, path: Path) -> None:
+        """Refuse what will be counted, if it is more than its limit."""
+        if count > self._left[what]:
+            self._refuse(what, path)
+
+    def _refuse(self, what: str, path: Path) -> NoReturn:
+        word = "leaves" if what == "fields" else what
+        most = getattr(self._limits, what)
+        refuse(path, f"makes more {word} in all than Limits.{what} = {most:,}")
 
 
 def _names(path: Path) -> Names:
@@ -181,9 +204,9 @@ def _refuse_leaf(document: object, path: Path) -> NoReturn:
 class _Elements:
     """The elements of one leaf, sorted by kind as they are read."""
 
-    def __init__(self, limits: Limits, count: Callable[[str, Path], None]) -> None:
+    def __init__(self, limits: Limits, held: _Held) -> None:
         self._limits = limits
-        self._count = count
+        self._held = held
         self._sets: defaultdict[str, set[Any]] = defaultdict(set)  # by attribute of Values
         self._exceptions: list[Values] = []
         self._present = False
@@ -225,12 +248,12 @@ class _Elements:
 
     def _text(self, operand: object, path: Path) -> str:
         text = text_of(operand, path)
-        self._count(text, path)
+        self._held.add("characters", len(text), path)
         return text
 
     def _affix(self, operand: object, path: Path) -> str:
         text = affix_of(operand, path, self._limits.affix)
-        self._count(text, path)
+        self._held.add("characters", len(text), path)
         return text
 
     def _add_exactly(self, operand: object, path: Path) -> None:
@@ -278,9 +301,11 @@ class _Elements:
         if bounds[0][0] == "=" and len(bounds) == 1:
             self._sets["numbers"].add(bounds[0][1])
         else:
+            self._held.add("elements", _RANGE - 1, path)
             self._sets["ranges"].add(range_of(bounds, path))
 
     def _add_block(self, operand: object, path: Path) -> None:
+        self._held.add("elements", _BLOCK - 1, path)
         self._sets["blocks"].add(block_of(self._text(operand, path), path))
 
     def _add_exists(self, operand: object, path: Path) -> None:
@@ -292,20 +317,20 @@ class _Elements:
             self._absent = True
 
     def _add_exception(self, operand: object, path: Path) -> None:
-        excepted = _Elements(self._limits, self._count)
+        excepted = _Elements(self._limits, self._held)
         if isinstance(operand, dict):
             operator, strings = only_member(operand, path)
             read = self.exceptional.get(operator)
             if read is None:
                 refuse_operator(operator, path, self.exceptional)
-            for member, at in members_of(strings, (*path, operator), self._limits.elements):
+            for member, at in self._members(strings, (*path, operator)):
                 text = text_of(member, at)
                 if not text and operator in {"prefix", "suffix"}:
                     refuse(at, "must not be empty: each string begins and ends with nothing")
                 read(excepted, text, at)
         else:
             kinds = set()
-            for member, at in members_of(operand, path, self._limits.elements):
+            for member, at in self._members(operand, path):
                 if isinstance(member, dict | bool) or not isinstance(member, str | int | float):
                     refuse(at, f"must be a string or a number, not {kind_of(member)}")
                 excepted.add(member, at)
@@ -313,6 +338,11 @@ class _Elements:
             if len(kinds) > 1:
                 refuse(path, "must be all strings or all numbers")
         self._exceptions.append(excepted._values())
+
+    def _members(self, operand: object, path: Path) -> list[tuple[object, Path]]:
+        members = members_of(operand, path, self._limits.elements)
+        self._held.add("elements", len(members) - 1, path)
+        return members
 
     operators: ClassVar[dict[str, Callable[[_Elements, object, Path], None]]] = {
         "exactly": _add_exactly,
@@ -335,8 +365,3 @@ class _Elements:
 
 OPERATORS = frozenset(_Elements.operators)
 """The names of the operators of elements."""
-
-
-def _combinations(node: Fields) -> int:
-    below = prod(_combinations(child) for _, child in node.fields if isinstance(child, Fields))
-    return below * (sum(map(_combinations, node.alternatives)) if node.alternatives else 1)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from math import prod
+from operator import itemgetter
 
 from edr.records.pattern.leaf import OR, Leaf
 
@@ -16,16 +18,27 @@ class Fields:
     Attributes:
         fields: The name of each field with the condition on what is there.
         alternatives: The members of ``$or``; none without it.
+        combinations: How many plain conjunctions it is, unfolded.
     """
 
     fields: tuple[tuple[str, Leaf | Fields], ...]
     alternatives: tuple[Fields, ...] = ()
+    combinations: int = field(init=False, compare=False, repr=False)
+    _accepts_absence: bool = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        # Asked of each object that this is in: to go down to the leaves each time is quadratic.
+        below = prod(child.combinations for _, child in self.fields if isinstance(child, Fields))
+        members = sum(each.combinations for each in self.alternatives)
+        object.__setattr__(self, "combinations", below * (members or 1))
+        accepts_absence = all(child.accepts_absence() for _, child in self.fields) and (
+            not self.alternatives or any(each.accepts_absence() for each in self.alternatives)
+        )
+        object.__setattr__(self, "_accepts_absence", accepts_absence)
 
     def accepts_absence(self) -> bool:
         """Return whether an object without any field satisfies it."""
-        return all(child.accepts_absence() for _, child in self.fields) and (
-            not self.alternatives or any(each.accepts_absence() for each in self.alternatives)
-        )
+        return self._accepts_absence
 
     def asks_one_field(self) -> bool:
         """Return whether it asks for one field, which must be there, and nothing else."""
@@ -49,7 +62,7 @@ class Fields:
 
     def text(self) -> str:
         """Return canonical JSON: equal for objects that differ in the order of fields only."""
-        in_order = sorted(self.fields, key=lambda field: field[0])
+        in_order = sorted(self.fields, key=itemgetter(0))
         members = [f"{json.dumps(name)}:{_text(child)}" for name, child in in_order]
         if self.alternatives:
             alternatives = ",".join(each.text() for each in self.alternatives)

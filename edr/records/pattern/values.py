@@ -96,6 +96,15 @@ class Wildcard:
         return lambda texts: any(map(test, [each for each in texts if rarest in each]))
 
 
+# By whether the lower bound is in, and the upper one: one call less than a test of each.
+_BETWEEN: dict[tuple[bool, bool], Callable[[Number, Number], Callable[[Number], bool]]] = {
+    (False, False): lambda lower, upper: lambda number: lower < number < upper,
+    (False, True): lambda lower, upper: lambda number: lower < number <= upper,
+    (True, False): lambda lower, upper: lambda number: lower <= number < upper,
+    (True, True): lambda lower, upper: lambda number: lower <= number <= upper,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Range:
     """The numbers above a lower bound, below an upper one, or both.
@@ -115,14 +124,13 @@ class Range:
     def test(self) -> Callable[[Number], bool]:
         """Return the test of a number; it compares exactly, an ``int`` with a ``float`` too."""
         # The bound comes first in these: partial(lt, lower)(n) is lower < n.
-        above = None if self.lower is None else partial(le if self.with_lower else lt, self.lower)
-        below = None if self.upper is None else partial(ge if self.with_upper else gt, self.upper)
-        if above is None:
-            assert below is not None, "a range has a bound"
-            return below
-        if below is None:
-            return above
-        return lambda number: above(number) and below(number)
+        # The bound comes first in these: partial(lt, lower)(n) is lower < n.
+        if self.lower is None:
+            assert self.upper is not None, "a range has a bound"
+            return partial(ge if self.with_upper else gt, self.upper)
+        if self.upper is None:
+            return partial(le if self.with_lower else lt, self.lower)
+        return _BETWEEN[self.with_lower, self.with_upper](self.lower, self.upper)
 
     def holds_some(self, ordered: Sequence[Number]) -> bool:
         """Return whether one of several numbers in order is in."""

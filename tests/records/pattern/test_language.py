@@ -347,13 +347,18 @@ def either(first, second):
 
 
 TIGHT = Limits(
-    depth=3, fields=3, elements=4, characters=20, affix=5, work=3, combinations=4
+    depth=3, fields=3, objects=4, elements=15, characters=20, affix=5, work=3, combinations=4
 )  # fmt: skip
 
 LIMITS = [
     (nested(3), nested(4), "depth"),
-    ({"a": [1, 2, 3, 4]}, {"a": [1, 2, 3, 4, 5]}, "elements"),
-    ({"a": [{"anything-but": ["x"] * 4}]}, {"a": [{"anything-but": ["x"] * 5}]}, "elements"),
+    ({"a": [1] * 15}, {"a": [1] * 16}, "elements"),
+    ({"a": [{"anything-but": ["x"] * 15}]}, {"a": [{"anything-but": ["x"] * 16}]}, "elements"),
+    ({"a": [1] * 7, "b": [1] * 8}, {"a": [1] * 8, "b": [1] * 8}, "elements"),
+    ({"a": [{"numeric": ["<", n]} for n in range(3)]},
+     {"a": [1, *({"numeric": ["<", n]} for n in range(3))]}, "elements"),
+    ({"a": [{"cidr": "::/9"}, *[1] * 13]}, {"a": [{"cidr": "::/9"}, *[1] * 14]}, "elements"),
+    ({"a": {"b": {"c": [1]}}, "d": {"e": [1]}}, {n: {"e": {"f": [1]}} for n in "abc"}, "objects"),
     ({f"f{n}": [1] for n in range(3)}, {f"f{n}": [1] for n in range(4)}, "fields"),
     ({"$or": [{"a": [n]} for n in range(3)]}, {"$or": [{"a": [n]} for n in range(4)]}, "fields"),
     ({"a" * 10: ["b" * 10]}, {"a" * 10: ["b" * 11]}, "characters"),
