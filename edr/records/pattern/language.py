@@ -229,7 +229,8 @@ class _Explainer:
         for at, candidate in _objects(value, path):
             if nearest is not None and self._objects_left <= 0:
                 break
-            self._objects_left -= 1
+            if isinstance(value, list):
+                self._objects_left -= 1
             mismatches = list(self.mismatches(node, candidate, at))
             if nearest is None or len(mismatches) < len(nearest):
                 nearest = mismatches
