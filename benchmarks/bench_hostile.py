@@ -422,7 +422,7 @@ KNOWN: dict[str, tuple[Document, list[str]]] = {
 
 
 def _row(what: str, pattern: Pattern, size: int, fillings: list[str]) -> Row:
-    taken = {each: cost(pattern, body_of(each, size)) for each in fillings}
+    taken = {each: cost(pattern, body_of(each, size), rounds=6) for each in fillings}
     filling = max(taken, key=lambda each: taken[each])
     does = (
         filling if size == KB2 else f"{filling}; its event takes {_making(filling):.0f} ms to make"

@@ -19,10 +19,10 @@ from typing import Self
 class Limits:
     """What a pattern may ask. The defaults are for bindings that colleagues write.
 
-    Within them the worst pattern and body that a search over shapes has found hold the loop for
-    less than a millisecond where the body has 2 KB, and for 50 to 60 ms where it has 1 MiB, on the
-    machine of the benchmarks; most that are bad take 30 to 40 ms. It is linear in the body, and
-    less than what it takes to make the event of it, but for strings and numbers in one flat array.
+    Within them the worst pattern and body that a search over shapes has found hold the loop for at
+    most 2 ms where the body has 2 KB, and for 50 to 70 ms where it has 1 MiB, on the machine of the
+    benchmarks; most that are bad take 30 to 40 ms. It is linear in the body, and less than what it
+    takes to make the event of it, but for strings and numbers in one flat array.
     ``benchmarks/bench_hostile.py`` searches for the worst. Who raises ``work`` raises it in
     proportion.
 
