@@ -5,6 +5,7 @@ Python has from 3.12 on. ``EDR_REQUIRE`` is for tests that need a server: see ``
 """
 
 import asyncio
+import math
 import os
 
 import pytest
@@ -55,8 +56,13 @@ def pytest_asyncio_loop_factories(config, item):
     if os.environ.get("EDR_LOOP") == "uvloop":
         import uvloop
 
-        return {"uvloop": lambda: set_task_factory(uvloop.new_event_loop())}
-    return {"asyncio": lambda: set_task_factory(asyncio.new_event_loop())}
+        return {"uvloop": lambda: prepared(uvloop.new_event_loop())}
+    return {"asyncio": lambda: prepared(asyncio.new_event_loop())}
+
+
+def prepared(loop):
+    loop.slow_callback_duration = math.inf  # no more than a deadline, and it would be in the log
+    return set_task_factory(loop)
 
 
 @pytest.fixture(autouse=True)
