@@ -83,7 +83,7 @@ def addresses_in(texts: Iterable[str], size: int) -> list[bytes]:
 
 def test_of_blocks(blocks: Iterable[Block]) -> Callable[[str], bool]:
     """Return the test of whether a string is an address of one of several blocks."""
-    bounds_of = {size: _bounds(each) for size, each in _by_size(blocks).items()}
+    bounds_of = _bounds_by_size(blocks)
 
     def accepts(text: str) -> bool:
         address = address_of(text)
@@ -94,7 +94,7 @@ def test_of_blocks(blocks: Iterable[Block]) -> Callable[[str], bool]:
 
 def test_of_some_by_blocks(blocks: Iterable[Block]) -> Callable[[Iterable[str]], bool]:
     """Return the test of whether one of several strings is an address of one of several blocks."""
-    bounds_of = {size: _bounds(each) for size, each in _by_size(blocks).items()}
+    bounds_of = _bounds_by_size(blocks)
 
     def accepts(texts: Iterable[str]) -> bool:
         return any(
@@ -133,10 +133,13 @@ def _by_size(blocks: Iterable[Block]) -> dict[int, list[Block]]:
     return by_size
 
 
-def _bounds(blocks: Iterable[Block]) -> list[bytes]:
+def _bounds_by_size(blocks: Iterable[Block]) -> dict[int, list[bytes]]:
     """Return where an address is in one of several blocks from, and where no longer, in turn."""
-    firsts, ends = united(map(Block.ends, blocks))
-    return list(chain.from_iterable(zip(firsts, ends, strict=True)))
+    bounds_of = {}
+    for size, alike in _by_size(blocks).items():
+        firsts, ends = united(map(Block.ends, alike))
+        bounds_of[size] = list(chain.from_iterable(zip(firsts, ends, strict=True)))
+    return bounds_of
 
 
 def _is_within(address: bytes, bounds: list[bytes]) -> bool:

@@ -106,14 +106,12 @@ class Column:
 
     Attributes:
         rows: The rows.
-        values: What each has there, in the same order.
     """
 
-    __slots__ = ("_contents", "_inner", "_layers", "rows", "values")
+    __slots__ = ("_contents", "_inner", "_layers", "rows")
 
     def __init__(self, rows: Hits, values: list[Any]) -> None:
         self.rows: Hits = rows
-        self.values: list[Any] = values
         self._layers = Layers(values, rows)
         self._contents: Contents | None = None
         self._inner: Rows | None = None

@@ -206,7 +206,7 @@ def _visit_nothing(node: Node, match: Match) -> None:
     scopes = match.scopes
     nothing: tuple[dict[str, object], dict[Condition, bool]] = ({}, {})
     outer = len(scopes)
-    for depth, field in node.absent():
+    for depth, field in node.asked_of_nothing():
         scopes += [nothing] * (outer + 1 + depth - len(scopes))
         _try(field.absent, match)
     del scopes[outer:]

@@ -214,6 +214,7 @@ class _Explainer:
             if isinstance(child, Leaf):
                 if not self._accepts(child, value):
                     yield Mismatch(join_path(*path, name), json.loads(child.text), value)
+            # An object says itself what it misses: a test would be compiled for each within it.
             elif not (isinstance(value, list) and self._accepts(child, value)):
                 yield from self._nearest(child, value, (*path, name))
         alternatives = node.alternatives

@@ -79,22 +79,19 @@ class _Layer:
         lists: Those that are types of arrays.
     """
 
-    __slots__ = (
-        "_above",
-        "_counts",
-        "_kinds",
-        "_rows",
-        "_types",
-        "_values",
-        "dicts",
-        "lists",
-    )
+    __slots__ = ("_above", "_counts", "_kinds", "_rows", "_types", "_values", "dicts", "lists")
 
-    def __init__(self, values: list[Any], rows: Hits = ()) -> None:
+    def __init__(
+        self,
+        values: list[Any],
+        rows: Hits = (),
+        above: _Layer | None = None,
+        counts: Sequence[int] = (),
+    ) -> None:
         self._values: list[Any] = values
         self._rows: Hits = rows
-        self._above: _Layer | None = None
-        self._counts: list[int] = []
+        self._above: _Layer | None = above
+        self._counts: Sequence[int] = counts  # of the values that each array above has
         self._types: list[type] = list(map(type, values))
         self._kinds: set[type] = set(self._types)
         composite = self._kinds - SCALARS
@@ -109,9 +106,7 @@ class _Layer:
         """Return the layer of what is in the arrays; ``deeply`` if in those within them, too."""
         arrays = self.values_of(self.lists)
         values, counts = _opened_deeply(arrays) if deeply else _opened(arrays)
-        layer = _Layer(values)
-        layer._above, layer._counts = self, counts
-        return layer
+        return _Layer(values, above=self, counts=counts)
 
     def values_of(self, types: frozenset[type]) -> Sequence[Any]:
         """Return its values of some types."""

@@ -77,8 +77,8 @@ def _visit(node: Node, level: _Level, match: Match) -> None:
     for name, column in columns.items():
         if name not in node.absences:
             _visit_field(node.children[name], column, (), level, match)
+    rows = level.rows
     for name, field in node.absences.items():
-        rows = level.rows
         _visit_field(field, rows.column(name), rows.without(name), level, match)
 
 

@@ -128,28 +128,34 @@ class Node:
         absences: Those of the children that are visited even if the body does not have them.
     """
 
-    __slots__ = ("_absent", "absences", "children")
+    __slots__ = ("_asked_of_nothing", "absences", "children")
 
     def __init__(self) -> None:
         self.children: dict[str, FieldNode] = {}
         self.absences: dict[str, FieldNode] = {}
-        self._absent: list[tuple[int, FieldNode]] | None = None
+        self._asked_of_nothing: list[tuple[int, FieldNode]] | None = None
 
-    def absent(self) -> list[tuple[int, FieldNode]]:
+    def asked_of_nothing(self) -> list[tuple[int, FieldNode]]:
         """Return the fields at which an empty object matches, however deep below this node.
 
         Each has the number of objects that it is in besides. To go there by way of all of these
         for each object that has nothing would take as long as a pattern is deep.
         """
-        if self._absent is None:
-            self._absent = [(0, field) for field in self.absences.values() if field.absent]
-            for field in self.absences.values():
-                self._absent += [(depth + 1, each) for depth, each in field.below.absent()]
-        return self._absent
+        if self._asked_of_nothing is None:
+            fields = self.absences.values()
+            self._asked_of_nothing = [
+                *((0, field) for field in fields if field.absent),
+                *(
+                    (depth + 1, each)
+                    for field in fields
+                    for depth, each in field.below.asked_of_nothing()
+                ),
+            ]
+        return self._asked_of_nothing
 
     def access(self, path: tuple[str, ...], leaf: Leaf) -> Access:
         """Return the access of a leaf at a path below this node, made if it is not there."""
-        self._absent = None
+        self._asked_of_nothing = None
         name, *rest = path
         field = self.children.get(name)
         if field is None:
@@ -167,7 +173,7 @@ class Node:
 
     def forget(self, path: tuple[str, ...], access: Access) -> None:
         """Undo ``access``."""
-        self._absent = None
+        self._asked_of_nothing = None
         name, *rest = path
         field = self.children[name]
         if rest:

@@ -22,7 +22,7 @@ from edr.records.pattern.arrays import (
 )
 from edr.records.pattern.layers import SCALARS
 from edr.records.pattern.leaf import ABSENT, Leaf, Test
-from edr.records.pattern.sieves import TestOfSome, sieve_of, test_of_some_by
+from edr.records.pattern.sieves import TestOfObjects, sieve_of, test_of_some_by
 from edr.records.pattern.tree import Fields, dearness
 
 
@@ -159,7 +159,7 @@ def _test_of_array(node: Fields, test: Test, *, without_object: bool) -> Test:
 def _test_of_contents(
     node: Fields, test: Test, *, without_object: bool
 ) -> Callable[[Contents, Seen], bool]:
-    test_of_some: TestOfSome | None = None
+    test_of_some: TestOfObjects | None = None
 
     def accepts(contents: Contents, seen: Seen) -> bool:
         nonlocal test_of_some

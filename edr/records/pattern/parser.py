@@ -65,7 +65,7 @@ class _Parser:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._held = _Held(limits)
+        self._counts = _Counts(limits)
 
     def fields(
         self,
@@ -109,12 +109,12 @@ class _Parser:
             refuse(path, "must have a field: an empty object asks for nothing")
         if depth > self._limits.depth:
             refuse(path, f"is nested deeper than Limits.depth = {self._limits.depth} objects")
-        self._held.add("objects", 1, path)
-        self._held.check("fields", len(document) - (OR in document), path)
+        self._counts.add("objects", 1, path)
+        self._counts.check("fields", len(document) - (OR in document), path)
         members = {}
         for key, below in document.items():
             name = name_of(key, path)
-            self._held.add("characters", len(name), path)
+            self._counts.add("characters", len(name), path)
             members[name] = below
         return members
 
@@ -125,7 +125,7 @@ class _Parser:
             refuse(path, f"must be an array of objects, not {kind_of(document)}")
         if len(document) < _MIN_ALTERNATIVES:
             refuse(path, f"must have two or more members, not {len(document)}")
-        self._held.check("fields", len(document), path)
+        self._counts.check("fields", len(document), path)
         return tuple(
             self.fields(member, (*path, index), depth + 1, outside)
             for index, member in enumerate(document)
@@ -138,15 +138,15 @@ class _Parser:
         if _names(path) in outside:
             # Either could be meant: both, or that the one inside wins.
             refuse(path, f"is also asked for outside of this {OR}: ask in one place")
-        self._held.add("fields", 1, path)
-        self._held.add("elements", len(document), path)
-        elements = _Elements(self._limits, self._held)
+        self._counts.add("fields", 1, path)
+        self._counts.add("elements", len(document), path)
+        elements = _Elements(self._limits, self._counts)
         for index, element in enumerate(document):
             elements.add(element, (*path, index))
         return elements.leaf(document)
 
 
-class _Held:
+class _Counts:
     """What a whole pattern holds of what is limited, as far as it has been read."""
 
     def __init__(self, limits: Limits) -> None:
@@ -204,9 +204,9 @@ def _refuse_leaf(document: object, path: Path) -> NoReturn:
 class _Elements:
     """The elements of one leaf, sorted by kind as they are read."""
 
-    def __init__(self, limits: Limits, held: _Held) -> None:
+    def __init__(self, limits: Limits, counts: _Counts) -> None:
         self._limits = limits
-        self._held = held
+        self._counts = counts
         self._sets: defaultdict[str, set[Any]] = defaultdict(set)  # by attribute of Values
         self._exceptions: list[Values] = []
         self._present = False
@@ -248,12 +248,12 @@ class _Elements:
 
     def _text(self, operand: object, path: Path) -> str:
         text = text_of(operand, path)
-        self._held.add("characters", len(text), path)
+        self._counts.add("characters", len(text), path)
         return text
 
     def _affix(self, operand: object, path: Path) -> str:
         text = affix_of(operand, path, self._limits.affix)
-        self._held.add("characters", len(text), path)
+        self._counts.add("characters", len(text), path)
         return text
 
     def _add_exactly(self, operand: object, path: Path) -> None:
@@ -301,11 +301,11 @@ class _Elements:
         if bounds[0][0] == "=" and len(bounds) == 1:
             self._sets["numbers"].add(bounds[0][1])
         else:
-            self._held.add("elements", _RANGE - 1, path)
+            self._counts.add("elements", _RANGE - 1, path)
             self._sets["ranges"].add(range_of(bounds, path))
 
     def _add_block(self, operand: object, path: Path) -> None:
-        self._held.add("elements", _BLOCK - 1, path)
+        self._counts.add("elements", _BLOCK - 1, path)
         self._sets["blocks"].add(block_of(self._text(operand, path), path))
 
     def _add_exists(self, operand: object, path: Path) -> None:
@@ -317,7 +317,7 @@ class _Elements:
             self._absent = True
 
     def _add_exception(self, operand: object, path: Path) -> None:
-        excepted = _Elements(self._limits, self._held)
+        excepted = _Elements(self._limits, self._counts)
         if isinstance(operand, dict):
             operator, strings = only_member(operand, path)
             read = self.exceptional.get(operator)
@@ -341,7 +341,7 @@ class _Elements:
 
     def _members(self, operand: object, path: Path) -> list[tuple[object, Path]]:
         members = members_of(operand, path, self._limits.elements)
-        self._held.add("elements", len(members) - 1, path)
+        self._counts.add("elements", len(members) - 1, path)
         return members
 
     operators: ClassVar[dict[str, Callable[[_Elements, object, Path], None]]] = {

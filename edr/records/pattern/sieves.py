@@ -21,7 +21,7 @@ from edr.records.pattern.tree import Fields, dearness
 Sieve: TypeAlias = Callable[[Rows], Hits]
 """Returns those of several rows that satisfy a condition."""
 
-TestOfSome: TypeAlias = Callable[[list[dict[str, Any]]], bool]
+TestOfObjects: TypeAlias = Callable[[list[dict[str, Any]]], bool]
 
 ColumnSieve: TypeAlias = Callable[[Column], Hits]
 """Returns the rows of a column that hold what satisfies a condition."""
@@ -78,7 +78,7 @@ def _of(rows: Hits, numbers: Hits) -> Hits:
     return rows if len(numbers) == len(rows) else list(map(rows.__getitem__, numbers))
 
 
-def test_of_some_by(sieve: Sieve) -> TestOfSome:
+def test_of_some_by(sieve: Sieve) -> TestOfObjects:
     """Return the test of whether one of several objects satisfies the condition of a sieve.
 
     They are sifted in parts: where the first of very many is one, the others are spared.

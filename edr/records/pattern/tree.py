@@ -82,7 +82,7 @@ def names_in(node: Fields) -> Iterator[str]:
         yield from names_in(alternative)
 
 
-def dearness(field: tuple[str, Leaf | Fields]) -> int:
+def dearness(named: tuple[str, Leaf | Fields]) -> int:
     """Return how long the test of a field takes, compared with others."""
-    _, child = field
+    _, child = named
     return 2 if not isinstance(child, Leaf) else int(not child.only_names())

@@ -124,7 +124,6 @@ class Range:
     def test(self) -> Callable[[Number], bool]:
         """Return the test of a number; it compares exactly, an ``int`` with a ``float`` too."""
         # The bound comes first in these: partial(lt, lower)(n) is lower < n.
-        # The bound comes first in these: partial(lt, lower)(n) is lower < n.
         if self.lower is None:
             assert self.upper is not None, "a range has a bound"
             return partial(ge if self.with_upper else gt, self.upper)

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from support.pattern_elements import ELEMENTS
 from support.pattern_strategies import patterns
 
+import edr.records.pattern.language
 from edr.errors import InvalidBinding
 from edr.records.pattern.language import ABSENT, Mismatch, Pattern
 from edr.records.pattern.limits import DEFAULT_LIMITS, Limits
@@ -491,6 +492,20 @@ def test_of_an_array_the_object_that_misses_least_is_explained():
     assert pattern.explain({"calls": [{"a": 1}, [{"a": 1, "b": 2, "c": 4}], {}]}) == (
         Mismatch("body.calls[1][0].c", [3], 4),
     )
+
+
+def test_to_explain_deep_objects_compiles_no_test_of_what_is_in_them(monkeypatch):
+    compiled = []
+    test_below = edr.records.pattern.language.test_below
+    monkeypatch.setattr(
+        "edr.records.pattern.language.test_below",
+        lambda part: (compiled.append(part), test_below(part))[1],
+    )
+    for body in ({}, {"a": {"a": {"a": 1}}}):
+        compiled.clear()
+        (mismatch,) = Pattern(nested(60)).explain(body)
+        assert mismatch.path == "body" + ".a" * 60
+        assert len(compiled) == 1, "the leaf"
 
 
 def test_an_or_is_explained_with_what_its_members_ask_for():
