@@ -316,6 +316,7 @@ class Link(ABC):
             while not self._bus_is_closed():
                 self._up_since = inf
                 await self._attempt()
+                heed_cancellation()
                 if loop.time() - self._up_since > min(pause, LASTED):
                     pause = FIRST_PAUSE
                 await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
@@ -337,6 +338,7 @@ class Link(ABC):
         try:
             async with asyncio.timeout(self._timeout):
                 await self._connect()
+            heed_cancellation()
             self._connections += 1
             self._up_since = asyncio.get_running_loop().time()
             self._outage = 0.0 if self._down_since is None else self._up_since - self._down_since
@@ -354,8 +356,7 @@ class Link(ABC):
                 self._first_attempt.set_exception(exc)
             self._failed(str(exc), logging.ERROR)
         except (Exception, asyncio.CancelledError) as exc:  # what client libraries raise: anything
-            if isinstance(exc, asyncio.CancelledError) and _is_cancelled():
-                raise
+            heed_cancellation()
             self._failed(str(exc) or type(exc).__name__)
             if not self._first_attempt.done():
                 self._first_attempt.set_result(None)
@@ -537,3 +538,14 @@ def _is_cancelled() -> bool:
     """Tell whether somebody cancelled the current task; a client library may raise it unasked."""
     task = asyncio.current_task()
     return task is None or task.cancelling() > 0
+
+
+def heed_cancellation() -> None:
+    """Raise the cancellation of the current task, if somebody cancelled it and it was swallowed.
+
+    To be called after what a client library does. ``asyncio.wait_for`` of Python 3.11 swallows a
+    cancellation that comes together with the answer, and a task that then goes on to its next
+    attempt is one whose end is waited for in vain.
+    """
+    if _is_cancelled():
+        raise asyncio.CancelledError

@@ -13,7 +13,14 @@ from contextlib import suppress
 from typing import Any
 
 from edr.journal import JournalError, JournalUnusable
-from edr.links.link import FIRST_PAUSE, LET_GO, LONGEST_PAUSE, LinkRefused, logger
+from edr.links.link import (
+    FIRST_PAUSE,
+    LET_GO,
+    LONGEST_PAUSE,
+    LinkRefused,
+    heed_cancellation,
+    logger,
+)
 from edr.links.nats_client import Connection
 from edr.links.stream_api import NO_SUCH_STREAM, StreamApi, StreamError
 
@@ -157,6 +164,7 @@ class StreamSession:
                 async with asyncio.timeout(self._timeout):
                     api = await self._connect(connection)
                     await self._on_up(api)
+                heed_cancellation()
                 self.api, self.error, pause = api, None, FIRST_PAUSE
                 self._is_up.set()
                 if not opened.done():
@@ -171,6 +179,7 @@ class StreamSession:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(LET_GO):
                         await connection.abort()
+            heed_cancellation()
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
 

@@ -1,10 +1,11 @@
 """JetStreamJournal with real servers: what it promises beside the contract of every journal."""
 
 import asyncio
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from support.consuming import until
+from support.consuming import ticks, until
 from support.fault_proxy import FaultProxy
 
 import edr
@@ -258,6 +259,30 @@ async def test_no_server_is_said_within_the_timeout(own_server):
     with pytest.raises(JournalError, match="no server was reached"):
         await journal.open()
     await journal.aclose()
+
+
+@pytest.mark.parametrize("is_away", [True, False], ids=["refused after all", "connected after all"])
+async def test_it_closes_though_its_client_swallows_the_cancellation(server, monkeypatch, is_away):
+    open_ = stream_session.Connection.open
+    attempts = []
+
+    async def open_deafly(connection, *args, **options):
+        attempts.append(connection)
+        with suppress(asyncio.CancelledError):  # as wait_for of Python 3.11 now and then
+            await asyncio.sleep(1e6)
+        if is_away:
+            raise ConnectionRefusedError("nobody is there")
+        await open_(connection, *args, **options)
+
+    monkeypatch.setattr(stream_session.Connection, "open", open_deafly)
+    journal = jetstream.JetStreamJournal(server.url, "EVENTS", create=True, max_bytes=MEGABYTE)
+    opening = asyncio.ensure_future(journal.open())
+    await ticks()
+    await asyncio.wait_for(journal.aclose(), 30)
+    opening.cancel()
+    await asyncio.wait({opening})
+
+    assert len(attempts) == 1
 
 
 async def test_a_server_without_jetstream_is_said(nats_server):

@@ -1,6 +1,7 @@
 """What all links promise, with a broker in memory that comes, goes and hangs as a test tells it."""
 
 import asyncio
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -20,6 +21,7 @@ class Broker:
         self.attempts = []
         self.is_away = False
         self.hangs = False
+        self.is_deaf = False
         self.refusal = None
         self.confirms = True
         self.lost = asyncio.Event()
@@ -38,6 +40,9 @@ class MemoryLink(Link):
         self.broker.attempts.append(asyncio.get_running_loop().time())
         if self.broker.refusal:
             raise LinkRefused(self.broker.refusal)
+        if self.broker.is_deaf:  # as wait_for of Python 3.11 if the answer comes at that moment
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(1e6)
         if self.broker.is_away:
             raise ConnectionRefusedError("nobody is there")
         if self.broker.hangs:
@@ -104,6 +109,21 @@ def test_what_is_emitted_is_sent_in_order():
         assert link.statistics().state is LinkState.CLOSED
 
     with_link(check)
+
+
+@pytest.mark.parametrize("is_away", [True, False], ids=["refused after all", "connected after all"])
+def test_a_link_ends_though_its_client_swallows_the_cancellation(is_away):
+    async def check(bus, broker, link):
+        broker.is_deaf, broker.is_away = True, is_away
+        starting = asyncio.ensure_future(link.start())
+        await ticks()
+        await asyncio.wait_for(link.aclose(), 60)
+
+        assert len(broker.attempts) == 1
+        assert link.statistics().state is LinkState.CLOSED
+        await asyncio.wait({starting})
+
+    with_link(check, timeout=1e7)
 
 
 def test_a_broker_that_is_away_at_the_start_is_tried_again():
