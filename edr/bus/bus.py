@@ -326,11 +326,16 @@ class Bus(Emission):
         )
 
     def _release_here(self) -> bool:
-        """Take out what nobody holds any more, if the loop cannot run at the same time."""
-        if self._loop is not None and self._loop.is_running() and get_ident() != self._home:
+        """Take out what nobody holds any more, if the loop cannot run at the same time.
+
+        Returns:
+            Whether it cannot. Before there is a loop, one may begin at any moment.
+        """
+        loop = self._loop
+        if loop is not None and loop.is_running() and get_ident() != self._home:
             return False
         self._registry.release()
-        return True
+        return loop is not None
 
     def _journal_statistics(self) -> Any:
         if self._tap is None:

@@ -133,7 +133,9 @@ class LoopBound:
         ``ANSWER_WITHIN`` is held by somebody's code, and changes nothing either.
         """
         loop = self._loop
-        if loop is None or get_ident() == self._home or not loop.is_running():
+        if loop is None:
+            return _read_until_right(read)  # a loop may begin to use it meanwhile
+        if get_ident() == self._home or not loop.is_running():
             return read()
         answer: Future[T] = Future()
 
@@ -146,9 +148,7 @@ class LoopBound:
         with suppress(TimeoutError, RuntimeError):  # it does not answer, or was closed just now
             loop.call_soon_threadsafe(give)
             return answer.result(ANSWER_WITHIN)
-        while True:
-            with suppress(RuntimeError):  # it went on, and changed what is read
-                return read()
+        return _read_until_right(read)
 
     def _watch_end(self) -> None:
         end = self._end_watch = _wait_for_the_end(weakref.ref(self))
@@ -183,6 +183,13 @@ async def _wait_for_the_end(bound: weakref.ref[LoopBound]) -> AsyncGenerator[Non
             _ends.discard(it._end_watch)
             it._end_watch = None
             it._loop_ends()
+
+
+def _read_until_right(read: Callable[[], T]) -> T:
+    """Call ``read`` until nothing that it visits was changed meanwhile."""
+    while True:
+        with suppress(RuntimeError):  # what a dict or a deque raises that changes while it is read
+            return read()
 
 
 def _runs_here(loop: asyncio.AbstractEventLoop) -> bool:

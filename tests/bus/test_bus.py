@@ -274,6 +274,28 @@ async def test_everything_is_what_everything_matches(bus, emit):
     assert take_ready(everything) == [1]
 
 
+def test_statistics_may_be_read_by_a_thread_while_a_loop_first_uses_the_bus(monkeypatch):
+    bus = Bus()
+    subscription = bus.subscribe()
+    sums, fold = bus._registry.sums, bus._registry.fold
+    folded_in = []
+
+    def sums_while_a_loop_begins():
+        monkeypatch.setattr(bus._registry, "sums", sums)
+        assert asyncio.run(emit()) == 1
+        raise RuntimeError("dictionary changed size during iteration")
+
+    async def emit():
+        return await bus.emit("app", "1", "ok", "info", {})
+
+    monkeypatch.setattr(bus._registry, "sums", sums_while_a_loop_begins)
+    monkeypatch.setattr(bus._registry, "fold", lambda: folded_in.append(bus._loop) or fold())
+
+    assert bus.statistics().offered == 1
+    assert None not in folded_in  # a loop that begins meanwhile would be in its way
+    subscription.close()
+
+
 async def test_statistics_of_any_thread_add_up_while_everything_changes(bus, emit):
     over, wrong, seen = threading.Event(), [], [0]
 
