@@ -71,7 +71,7 @@ def test_a_flipped_byte_costs_its_block_and_says_so(make_store, full, said):
 
     assert len(gaps) <= 1
     assert len(entries) + sum(gap.missed for gap in gaps) == 20_000
-    assert sum(gap.missed for gap in gaps) <= 256
+    assert sum(gap.missed for gap in gaps) <= 2 * 256  # two, if it is in what links their pages
     if said:
         assert "was damaged" in said[0]
         assert store.append(events(1)).first > 20_001

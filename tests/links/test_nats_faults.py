@@ -130,6 +130,7 @@ async def test_a_fence_that_is_not_answered_ends_the_connection(machine, own_ser
     server = own_server()
     async with FaultProxy(server.port) as proxy:
         here, link = await machine("here", proxy.url, timeout=0.2)
+        await link.ready()
         proxy.mute()
         await emit(here, 1)
         await until(lambda: link.statistics().uncertain == 1)
