@@ -32,6 +32,9 @@ T = TypeVar("T")
 ANSWER_WITHIN = 0.25
 """Seconds for which another thread waits for the loop to answer it."""
 
+MOST_READS = 1_000
+"""How often it then reads by itself, if what it reads changes meanwhile each time."""
+
 
 class LoopBound:
     """Knows its loop from the first use on, and refuses any other."""
@@ -187,9 +190,10 @@ async def _wait_for_the_end(bound: weakref.ref[LoopBound]) -> AsyncGenerator[Non
 
 def _read_until_right(read: Callable[[], T]) -> T:
     """Call ``read`` until nothing that it visits was changed meanwhile."""
-    while True:
+    for _ in range(MOST_READS):
         with suppress(RuntimeError):  # what a dict or a deque raises that changes while it is read
             return read()
+    return read()  # what it raises now has another reason
 
 
 def _runs_here(loop: asyncio.AbstractEventLoop) -> bool:

@@ -296,6 +296,14 @@ def test_statistics_may_be_read_by_a_thread_while_a_loop_first_uses_the_bus(monk
     subscription.close()
 
 
+def test_what_a_reading_raises_each_time_is_raised():
+    def broken():
+        raise RuntimeError("broken")
+
+    with pytest.raises(RuntimeError, match="broken"):
+        Bus().ask(broken)
+
+
 async def test_statistics_of_any_thread_add_up_while_everything_changes(bus, emit):
     over, wrong, seen = threading.Event(), [], [0]
 

@@ -209,7 +209,7 @@ async def test_what_finds_no_room_is_refused(open_journal):
 async def test_two_machines_share_a_stream(open_journal):
     here, there = await open_journal(), await open_journal()
     reading = there.read()
-    await reading.now  # the other machine's first append may come before the server's answer
+    await reading.now  # else the first append of the other machine may come before
     await asyncio.gather(append_each(here, range(100)), append_each(there, range(100, 200)))
     found = await numbers(reading, 200)
 
