@@ -23,11 +23,13 @@ retention, store, appender, worker, tail, following, reading, reader, sqlite, __
 """
 
 from edr.journal.errors import (
+    EventsRefusedError,
     JournalError,
     JournalFull,
     JournalInUse,
     JournalUnusable,
     ReaderInUse,
+    Refusal,
     WrongJournal,
 )
 from edr.journal.journal import (
@@ -42,6 +44,7 @@ from edr.journal.sqlite import SqliteJournal
 
 __all__ = [
     "Entry",
+    "EventsRefusedError",
     "Journal",
     "JournalError",
     "JournalFull",
@@ -52,6 +55,7 @@ __all__ = [
     "ReaderInUse",
     "ReaderStatus",
     "Reading",
+    "Refusal",
     "SqliteJournal",
     "WrongJournal",
 ]

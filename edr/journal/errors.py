@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, NamedTuple
 
 from edr import EdrError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from edr import Event
+
+MOST_REFUSALS = 32
+"""Refusals that an error keeps. Each holds its event; the count goes on."""
+
+MOST_NAMED = 3
+"""Refusals that the text of an error names. A line of a log has to stay readable."""
 
 
 class JournalError(EdrError):
@@ -27,6 +36,45 @@ class JournalFull(JournalError):  # noqa: N818 - as asyncio.QueueFull
 
     It recovers by itself when there is room again.
     """
+
+
+class Refusal(NamedTuple):
+    """An event that a journal will never store."""
+
+    event: Event
+    reason: str
+    """Why, in the words of the storage: SQLite's, or the server's."""
+
+
+class EventsRefusedError(JournalError):
+    """A journal refused events permanently. They are not stored, and it does not try again.
+
+    The other events of the same call were stored.
+
+    Args:
+        refusals: the refused events; at least one.
+        count: how many events were refused, if that is more than ``refusals`` has.
+
+    Attributes:
+        refusals: the first 32 of them, in the order in which they were accepted.
+        count: how many events were refused.
+    """
+
+    def __init__(self, refusals: Iterable[Refusal], count: int = 0) -> None:
+        given = tuple(refusals)
+        self.count: int = max(count, len(given))
+        self.refusals: tuple[Refusal, ...] = given[:MOST_REFUSALS]
+        super().__init__(self.refusals, self.count)
+
+    def __str__(self) -> str:
+        named = [
+            f"event {each.event.id} of {each.event.app_name}: {each.reason}"
+            for each in self.refusals[:MOST_NAMED]
+        ]
+        if self.count > len(named):
+            named.append(f"and {self.count - len(named)} more")
+        events = "1 event was" if self.count == 1 else f"{self.count} events were"
+        return f"{events} refused permanently and not stored ({'; '.join(named)})"
 
 
 class JournalUnusable(JournalError):  # noqa: N818 - says what is the case
