@@ -46,6 +46,7 @@ from edr.bus import (
     subscribe,
 )
 from edr.errors import (
+    BodyTooLargeError,
     BusClosedError,
     EdrError,
     InvalidBinding,
@@ -77,6 +78,7 @@ __all__ = [
     "Batches",
     "Binding",
     "BindingIndex",
+    "BodyTooLargeError",
     "Bus",
     "BusClosedError",
     "BusStatistics",

@@ -69,6 +69,13 @@ class InvalidEvent(_Invalid):
     """What you emit is wrong: ``path`` says where. It reached nobody."""
 
 
+class BodyTooLargeError(InvalidEvent):
+    """A body is larger than ``Bus(max_body=…)``; the event reached nobody.
+
+    ``path`` is ``body``. Links and other sources catch it to refuse one event and go on.
+    """
+
+
 class InvalidBinding(_Invalid):
     """What you bind is wrong: ``path`` names the field. Nothing was registered."""
 

@@ -7,6 +7,7 @@ What holds is the README's table of promises; ``docs/promises.md`` names the tes
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable
 from threading import get_ident
 from typing import Any, Literal, TypeVar, Unpack, overload
@@ -45,6 +46,10 @@ from edr.records import (
 
 _SUBSCRIBE_KEYWORDS = ("capacity", "overflow", "name", "gaps", *Binding.model_fields)
 
+DEFAULT_MAX_BODY = 256 * 1024
+"""Bytes of JSON that a body may have. EventBridge and SQS take as much, NATS 1 MiB by default. A
+match of one pattern within ``Limits.untrusted()`` takes at most 100 ms then."""
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -60,6 +65,10 @@ class Bus(Emission):
         stall_after: seconds after which emitters stop waiting for a subscriber under BLOCK;
             ``math.inf`` to wait for ever.
         debug: check the body of every event, also of those that nobody wants.
+        max_body: bytes of JSON that the body of an event may have, 256 KiB by default. ``emit``,
+            ``publish`` and all their forms raise ``BodyTooLargeError`` for a larger one. Matching
+            takes time in proportion to the body, so a larger limit lets one event hold the loop
+            for longer.
         on_error: ``on_error(exception, event)`` for callbacks that were bound without their own.
         journal: keeps what is emitted, as far as its bindings want it. ``async with`` opens it,
             and the end of the bus closes it; see ``edr.journal``.
@@ -79,6 +88,7 @@ class Bus(Emission):
         accounts_cache: int = 10_000,
         stall_after: float = 5.0,
         debug: bool = False,
+        max_body: int = DEFAULT_MAX_BODY,
         on_error: OnError | None = None,
         journal: EventJournal | None = None,
         durable: bool = False,
@@ -87,6 +97,7 @@ class Bus(Emission):
         seconds("accounts_timeout", accounts_timeout, infinite=False)
         seconds("accounts_ttl", accounts_ttl)
         whole_number("accounts_cache", accounts_cache, at_least=0)
+        whole_number("max_body", max_body, at_least=2)
         if on_error is not None:
             plain_function("on_error", on_error)
         if accounts is not None:
@@ -98,6 +109,7 @@ class Bus(Emission):
             accounts_timeout,
             accounts_ttl,
             accounts_cache,
+            max_body,
             debug=debug,
         )
         self._on_error = on_error
@@ -292,7 +304,7 @@ class Bus(Emission):
 
         It asks ``Binding.explain``, not the index, so it takes microseconds for each.
         """
-        checked_event(event)
+        checked_event(event, sys.maxsize)
         return self.ask(lambda: self._explain(event))
 
     def _explain(self, event: Event) -> tuple[Verdict, ...]:

@@ -33,7 +33,16 @@ from edr.bus.runner import is_inside
 from edr.bus.subscription import Subscription, queue_of
 from edr.bus.template import Draft, Template, TemplateKey, checked_account
 from edr.errors import BusClosedError, InvalidEvent, WrongLoopError
-from edr.records import AnySeverity, AnyVerbosity, Event, FrozenDict, no_object, snapshot
+from edr.records import (
+    AnySeverity,
+    AnyVerbosity,
+    Event,
+    FrozenDict,
+    check_size,
+    json_size,
+    no_object,
+    snapshot,
+)
 
 # Bound once: emit would look the class up, and its method, each time.
 _now = datetime.now
@@ -50,10 +59,12 @@ class Emission(Ending):
         accounts_timeout: float,
         accounts_ttl: float,
         accounts_cache: int,
+        max_body: int,
         *,
         debug: bool,
     ) -> None:
-        super().__init__(node, stall_after, debug=debug)
+        super().__init__(node, stall_after, max_body, debug=debug)
+        self._max_body = max_body
         self._known_routes = self._routes.known
         self._emits = 0
         self._refused = 0
@@ -94,6 +105,7 @@ class Emission(Ending):
 
         Raises:
             InvalidEvent: a name, a level or the body is wrong; it reached nobody.
+            BodyTooLargeError: the body is larger than ``Bus(max_body=…)``; it reached nobody.
             BusClosedError, WrongLoopError: the bus cannot be used here; it reached nobody.
             WouldDeadlock: it would wait for the task that it runs in.
             ValueError: it shall be durable, and the bus has no journal; it reached nobody.
@@ -314,7 +326,7 @@ class Emission(Ending):
 
     def publish_threadsafe(self, event: Event) -> Future[int]:
         """Emit an event that exists already from any thread, as ``emit_threadsafe`` does."""
-        return self._hand_over(checked_event(event))
+        return self._hand_over(checked_event(event, self._max_body))
 
     def publish_anywhere(self, event: Event) -> bool:
         """Emit an event that exists already from any thread, as ``emit_anywhere`` does."""
@@ -324,7 +336,7 @@ class Emission(Ending):
             except BusClosedError:
                 return self._refuse("it is over")
             return True
-        return self._hand_over_nowait(checked_event(event))
+        return self._hand_over_nowait(checked_event(event, self._max_body))
 
     def _hand_over(self, draft: Draft | Event) -> Future[int]:
         self._check_inflow()
@@ -362,7 +374,7 @@ class Emission(Ending):
     ) -> tuple[BoundedQueue, ...]:
         if get_ident() != self._thread or current_task(self._loop) is None:
             self._enter_to_emit()
-        fields = checked_event(event).__dict__
+        fields = checked_event(event, self._max_body).__dict__
         key = (
             fields["app_name"],
             fields["app_version"],
@@ -406,10 +418,10 @@ class Emission(Ending):
     ) -> Draft:
         """Check and stamp an event that must wait for the accounts above it."""
         timestamp = _now(UTC)
-        Template(key, self.node)
+        Template(key, self.node, self._max_body)
         if not isinstance(body, Mapping):
             raise no_object(body)
-        return Draft(key, account_id, snapshot(body), timestamp, last_number)
+        return Draft(key, account_id, snapshot(body, self._max_body), timestamp, last_number)
 
     def _prepare(self, draft: Draft | Event) -> None:
         """Begin what ``_offer`` will wait for."""
@@ -452,12 +464,23 @@ class Emission(Ending):
         )
 
 
-def checked_event(event: Event) -> Event:
-    """Return ``event`` if it was validated; pydantic's model_construct checks nothing."""
+def checked_event(event: Event, max_body: int) -> Event:
+    """Return ``event`` if it was validated; pydantic's model_construct checks nothing.
+
+    Raises:
+        InvalidEvent: it was not validated.
+        BodyTooLargeError: its body has more than ``max_body`` bytes of JSON.
+    """
     try:
         body = event.__dict__["body"]
     except (AttributeError, KeyError):
         body = None
     if type(body) is not FrozenDict:
         raise InvalidEvent(f"publish takes an edr.Event that was validated, not {event!r}")
+    try:  # a call of json_size would cost each publish 4 %
+        size = body.json_size
+    except AttributeError:
+        size = json_size(body)
+    if size > max_body:
+        check_size(size, max_body)
     return event

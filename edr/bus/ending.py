@@ -57,10 +57,10 @@ class Ending(LoopBound):
     _tap: JournalTap | None = None
     """What gives events to the journal. Set where there is one: a bus without it is as it was."""
 
-    def __init__(self, node: str, stall_after: float, *, debug: bool) -> None:
+    def __init__(self, node: str, stall_after: float, max_body: int, *, debug: bool) -> None:
         super().__init__()
         self.node = node
-        self._routes = Routes(node, debug=debug)
+        self._routes = Routes(node, max_body, debug=debug)
         self._registry = Registry(self._routes, stall_after, self._wake)
         self._patience = stall_after if stall_after < inf else DRAIN_PATIENCE
         self._log = RateLimitedLog()

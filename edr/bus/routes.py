@@ -150,9 +150,9 @@ class Route:
             self.queues = answer.always
             self.unwanted = not answer.always and not self._routes.debug
         if answer.by_body:
-            return tuple(answer.wanting(snapshot(body)))
+            return tuple(answer.wanting(snapshot(body, self._routes.max_body)))
         if self._routes.debug:
-            snapshot(body)
+            snapshot(body, self._routes.max_body)
         return answer.always
 
     def _of_account(
@@ -176,8 +176,9 @@ class Route:
 class Routes:
     """The open queues of a bus, and its taps, under their bindings."""
 
-    def __init__(self, node: str, *, debug: bool = False) -> None:
+    def __init__(self, node: str, max_body: int, *, debug: bool = False) -> None:
         self.debug = debug
+        self.max_body = max_body
         """Whether every body is looked at, also of events that nobody wants."""
         self.queues: dict[BoundedQueue, Places] = {}
         """The subscriptions' queues."""
@@ -262,7 +263,7 @@ class Routes:
         except TypeError:  # unhashable, and so no name; the template says so
             route = None
         if route is None:
-            route = Route(Template(key, self._node), self)
+            route = Route(Template(key, self._node, self.max_body), self)
         if len(self.known) >= MAX_ROUTES:
             self._turn_over()
         self.known[key] = route

@@ -68,9 +68,9 @@ class Template:
     may be any number, are not among it.
     """
 
-    __slots__ = ("_fields", "app_name", "severity", "verbosity")
+    __slots__ = ("_fields", "_max_body", "app_name", "severity", "verbosity")
 
-    def __init__(self, key: TemplateKey, node: str) -> None:
+    def __init__(self, key: TemplateKey, node: str, max_body: int) -> None:
         """Check app, version, severity and verbosity as ``Event`` does.
 
         By hand, as a new key must not cost several times what matching it does.
@@ -79,6 +79,7 @@ class Template:
             InvalidEvent: one is wrong.
         """
         app_name, app_version, severity, verbosity = key
+        self._max_body = max_body
         self.app_name: str = _checked_name(app_name, "app_name")
         self.severity: Severity = _checked_level(severity, "severity", Severity, _SEVERITIES)
         self.verbosity: Verbosity = _checked_level(verbosity, "verbosity", Verbosity, _VERBOSITIES)
@@ -109,9 +110,10 @@ class Template:
 
         Raises:
             InvalidEvent: something in the body is no JSON value.
+            BodyTooLargeError: the body is larger than ``max_body``.
         """
         fields = self._fields.copy()
-        fields["body"] = snapshot(body)
+        fields["body"] = snapshot(body, self._max_body)
         fields["id"] = uuid7().hex
         fields["timestamp"] = timestamp
         if account_id is not None:

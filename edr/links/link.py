@@ -43,7 +43,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from edr.bus import Bus, Overflow, Subscription
-from edr.errors import BusClosedError
+from edr.errors import BodyTooLargeError, BusClosedError
 from edr.links.report import LinkError, LinkRefused, LinkState, LinkStatistics
 from edr.links.seen import seen_of
 from edr.links.spool import Spool
@@ -484,6 +484,9 @@ class Link(ABC):
         except BusClosedError:
             self._refused["closed"] += 1
             raise
+        except BodyTooLargeError as exc:
+            self._refuse("too_large", f"event {event.id}: {exc}")
+            return
         self._delivered += 1
         if wait is not None:
             self._waits.add(wait)

@@ -16,7 +16,7 @@ from edr.records.binding import (
     bindings_to_json,
     checked_bindings,
 )
-from edr.records.body import FrozenDict, no_object, snapshot
+from edr.records.body import FrozenDict, check_size, json_size, no_object, snapshot
 from edr.records.event import Event, default_node
 from edr.records.index import BindingIndex, Found, Place, SpotIndex, found_among, places_of
 from edr.records.levels import AnySeverity, AnyVerbosity, Severity, Verbosity, why_no_level
@@ -48,9 +48,11 @@ __all__ = [
     "bindings_at",
     "bindings_from_json",
     "bindings_to_json",
+    "check_size",
     "checked_bindings",
     "default_node",
     "found_among",
+    "json_size",
     "no_object",
     "places_of",
     "snapshot",

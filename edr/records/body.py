@@ -21,7 +21,7 @@ from typing import Any, Never
 
 import orjson
 
-from edr.errors import InvalidEvent, join_path, kind_of
+from edr.errors import BodyTooLargeError, InvalidEvent, join_path, kind_of
 from edr.records.text import is_encodable
 
 MAX_DEPTH = 128
@@ -40,9 +40,13 @@ class FrozenDict(dict[str, Any]):
     """A JSON object that cannot change; equal to the plain ``dict`` of the same items.
 
     ``copy.deepcopy`` and ``copy`` give plain, changeable copies.
+
+    Attributes:
+        json_size: Length of its JSON in bytes. Unset until it is known; ``json_size`` returns it.
     """
 
-    __slots__ = ()
+    __slots__ = ("json_size",)
+    json_size: int
     __setitem__: Any = _refuse
     __delitem__: Any = _refuse
     __ior__: Any = _refuse
@@ -93,29 +97,67 @@ class FrozenList(list[Any]):
         return FrozenList, (list(self),)
 
 
-def snapshot(body: Mapping[str, Any]) -> FrozenDict:
+def snapshot(body: Mapping[str, Any], max_size: int | None = None) -> FrozenDict:
     """Copy ``body`` into an immutable JSON object.
 
     Subclasses of str, int, float, list, tuple and mappings are taken as the plain JSON value
     that they hold; a tuple is an array. A snapshot is returned as it is.
 
+    Args:
+        body: What to copy.
+        max_size: The largest length of its JSON in bytes; None for no limit.
+
     Raises:
-        InvalidEvent: something in it is no JSON value; ``path`` says where.
+        InvalidEvent: Something in it is not JSON; ``path`` says where.
+        BodyTooLargeError: Its JSON is longer than ``max_size``.
     """
     if type(body) is FrozenDict:
+        if max_size is not None:
+            check_size(json_size(body), max_size)
         return body
     try:
         # orjson refuses bad keys, lone surrogates, integers beyond 64 bits, and most types that
         # are no JSON, in a twentieth of the time that looking at each from here takes. What it
         # lets pass and we do not (NaN, datetimes, enums, depth), the copying sees.
-        _dumps(body)
-        return _copy_plain_object(body, MAX_DEPTH)
+        size = len(_dumps(body))
+        if max_size is not None and size > max_size:
+            check_size(size, max_size)
+        copied = _copy_plain_object(body, MAX_DEPTH)
     except TypeError:
         pass
+    else:
+        copied.json_size = size
+        return copied
     try:
-        return _copy_object(body, MAX_DEPTH)
+        copied = _copy_object(body, MAX_DEPTH)
     except _NotJsonError as fault:
         raise InvalidEvent(fault.reason, join_path("body", *reversed(fault.steps))) from None
+    if max_size is not None:
+        check_size(json_size(copied), max_size)
+    return copied
+
+
+def json_size(body: FrozenDict) -> int:
+    """Return the length of a snapshot's JSON in bytes; it is measured once."""
+    try:
+        return body.json_size
+    except AttributeError:  # unpickled, or part of another body
+        body.json_size = len(_dumps(body))
+        return body.json_size
+
+
+def check_size(size: int, max_size: int) -> None:
+    """Refuse a body whose JSON is too long.
+
+    Raises:
+        BodyTooLargeError: It has more than ``max_size`` bytes.
+    """
+    if size > max_size:
+        raise BodyTooLargeError(
+            f"must be at most {max_size:,} bytes of JSON, got {size:,}; store large data elsewhere "
+            "and emit a reference to it, or raise Bus(max_body=…)",
+            "body",
+        )
 
 
 # The common case: all that is in the body is of a plain type, and orjson has seen the rest. A

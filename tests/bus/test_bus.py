@@ -1,13 +1,27 @@
 """Emit and publish: what they check, whom they reach, what they count."""
 
 import asyncio
+import inspect
+import pickle
 import threading
+from concurrent.futures import Future
 from datetime import UTC, datetime
+from types import MappingProxyType
 
+import orjson
 import pytest
 from support.consuming import is_balanced, take_ready
 
-from edr import Binding, Bus, Event, InvalidBinding, InvalidEvent, Severity, Verbosity
+from edr import (
+    Binding,
+    BodyTooLargeError,
+    Bus,
+    Event,
+    InvalidBinding,
+    InvalidEvent,
+    Severity,
+    Verbosity,
+)
 from edr.bus.routes import MAX_ROUTES
 
 
@@ -93,6 +107,54 @@ async def test_a_bad_body_reaches_nobody(bus):
 
     assert subscription.statistics().offered == 0
     assert bus.statistics().emits == 0
+
+
+VERBS = [f"{what}{how}" for what in ("emit", "publish") for how in ("", "_nowait", "_threadsafe")]
+LONG_TEXT = {"text": "é" * 45}
+LONG_TEXT_SIZE = len(orjson.dumps(LONG_TEXT))
+
+
+@pytest.mark.parametrize("wanted", [Binding(), Binding(body={"text": [{"exists": True}]})])
+@pytest.mark.parametrize("verb", [*VERBS, "publish_soon", "emit_anywhere", "publish_anywhere"])
+async def test_each_verb_refuses_a_body_above_the_limit(verb, wanted, make_event):
+    async def call(bus):
+        args = ("a", "1", "ok", "info", LONG_TEXT)
+        outcome = getattr(bus, verb)(*(args if "emit" in verb else [make_event(body=LONG_TEXT)]))
+        if isinstance(outcome, Future):
+            outcome = asyncio.wrap_future(outcome)
+        return await outcome if inspect.isawaitable(outcome) else outcome
+
+    async with Bus(max_body=LONG_TEXT_SIZE) as wide, Bus(max_body=LONG_TEXT_SIZE - 1) as narrow:
+        taken, refused = wide.subscribe(wanted), narrow.subscribe(wanted)
+        await call(wide)
+        reason = f"at most {LONG_TEXT_SIZE - 1} bytes of JSON, got {LONG_TEXT_SIZE};"
+        with pytest.raises(BodyTooLargeError, match=f"^body: must be {reason}"):
+            await call(narrow)
+
+        assert (taken.statistics().offered, refused.statistics().offered) == (1, 0)
+        assert (wide.statistics().emits, narrow.statistics().emits) == (1, 0)
+
+
+async def test_the_limit_of_a_body_is_256_kib_by_default(bus):
+    bus.subscribe()
+    most = {"text": "x" * (256 * 1024 - len('{"text":""}'))}
+
+    assert await bus.emit("a", "1", "ok", "info", most) == 1
+    with pytest.raises(BodyTooLargeError, match="262,144 bytes of JSON, got 262,145"):
+        await bus.emit("a", "1", "ok", "info", {"text": most["text"] + "x"})
+
+
+async def test_a_body_made_of_another_event_is_measured_too(make_event):
+    outer = make_event(body={"inner": {"text": "x" * 100}})
+    restored = pickle.loads(pickle.dumps(outer))
+    async with Bus(max_body=90) as bus:
+        bus.subscribe()
+        with pytest.raises(BodyTooLargeError):
+            await bus.emit("a", "1", "ok", "info", outer.body["inner"])
+        with pytest.raises(BodyTooLargeError):
+            await bus.emit("a", "1", "ok", "info", MappingProxyType({"text": "x" * 100}))
+        with pytest.raises(BodyTooLargeError):
+            await bus.publish(restored)
 
 
 async def test_debug_checks_the_body_also_when_nobody_listens():

@@ -4,13 +4,15 @@ from datetime import UTC, datetime
 import pytest
 
 from edr import Event
+from edr.bus.bus import DEFAULT_MAX_BODY
 from edr.bus.template import Template
 from edr.records.body import FrozenDict
 
 
 def stamp():
     key = ("app", "1", "ok", "info")
-    return Template(key, "here").stamp(FrozenDict(n=1), datetime.now(UTC), "acme", ("root",))
+    template = Template(key, "here", DEFAULT_MAX_BODY)
+    return template.stamp(FrozenDict(n=1), datetime.now(UTC), "acme", ("root",))
 
 
 def test_a_stamped_event_cannot_be_told_from_a_validated_one():

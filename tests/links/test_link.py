@@ -323,6 +323,21 @@ def test_what_comes_in_is_published_but_not_sent_back():
     with_link(check)
 
 
+def test_an_event_above_max_body_is_refused_and_counted():
+    async def check(bus, broker, link):
+        subscription = bus.subscribe()
+        await link.start()
+        link.receive(make_event("x" * 300_000))
+        link.receive(make_event(2))
+        await ticks()
+
+        assert take_ready(subscription) == [2]
+        assert link.statistics().refused == {"too_large": 1}
+        assert "too_large: event" in link.statistics().last_error
+
+    with_link(check)
+
+
 def test_what_comes_twice_is_published_once():
     async def check(bus, broker, link):
         subscription = bus.subscribe()
