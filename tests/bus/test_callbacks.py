@@ -1,6 +1,7 @@
 """Callbacks in the bus's own tasks: order, errors, retries, cancellation, unbinding."""
 
 import asyncio
+import inspect
 import logging
 import sys
 
@@ -52,7 +53,7 @@ async def test_on_binds_and_returns_the_function(bus, emit):
     await bus.drain()
 
     assert seen == [1, 2]
-    assert asyncio.iscoroutinefunction(audit)
+    assert inspect.iscoroutinefunction(audit)
 
 
 async def test_binding_the_same_again_returns_the_same_handle(bus, emit):

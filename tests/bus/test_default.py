@@ -8,6 +8,7 @@ import threading
 import pytest
 import trio
 from support.consuming import take_ready, ticks
+from support.forking import fork
 
 import edr
 from edr import Binding, Bus, Emitter, WrongLoopError
@@ -288,11 +289,10 @@ async def test_ending_from_another_thread_names_the_call_to_use_instead(bus):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 async def test_a_thread_of_a_forked_child_does_not_take_the_parents_bus_for_a_second_one():
     edr.default_bus()
     reader, writer = os.pipe()
-    child = os.fork()
+    child = fork()
     if child == 0:
         outcome = b"?"
         try:

@@ -9,6 +9,7 @@ import threading
 
 import pytest
 from support.consuming import is_balanced, take_ready, ticks
+from support.forking import fork
 from support.shuffled_loop import run
 
 import edr
@@ -324,12 +325,11 @@ def test_emit_threadsafe_before_and_after_the_loop_is_a_clear_error():
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 async def test_a_forked_child_gets_a_clear_error_and_leaves_the_parent_alone(bus, emit):
     subscription = bus.subscribe()
     await emit(1)
     reading, writing = os.pipe()
-    child = os.fork()
+    child = fork()
     if child == 0:
         try:
             for use in (lambda: bus.emit(*ARGS).send(None), lambda: bus.emit_nowait(*ARGS)):

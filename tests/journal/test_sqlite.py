@@ -9,6 +9,7 @@ from datetime import timedelta
 
 import pytest
 from contracts.journal import all_of, event, events, numbers, take
+from support.forking import fork
 
 import edr
 from edr.journal import JournalError, JournalFull, JournalInUse, JournalUnusable, SqliteJournal
@@ -237,7 +238,7 @@ async def test_one_that_cannot_be_opened_says_so_to_everybody_and_opens_later(pa
 async def test_a_forked_child_cannot_use_it(path):
     async with SqliteJournal(path) as journal:
         await journal.append(event(1))
-        child = os.fork()
+        child = fork()
         if not child:
             code = 1
             try:

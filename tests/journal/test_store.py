@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 from contracts.journal import events
 from journal.conftest import everything
+from support.forking import fork
 
 import edr
 from edr.journal import JournalError, JournalInUse
@@ -296,7 +297,7 @@ def test_a_second_one_is_refused_at_once_and_changes_nothing(make_store):
 def test_a_forked_child_never_touches_the_file(make_store):
     store = make_store()
     put(store, 1)
-    child = os.fork()
+    child = fork()
     if not child:
         code = 1
         try:

@@ -6,6 +6,7 @@ import random
 import pytest
 from links.test_subject import random_binding, random_event
 from support.consuming import ready, take, take_ready, ticks, until
+from support.forking import fork
 
 import edr
 from edr.links import LinkRefused, LinkState
@@ -443,7 +444,7 @@ async def test_a_fork_leaves_the_link_to_its_parent(machine):
     there, other = await machine("there")
     events = there.subscribe()
     await other.ready()
-    pid = os.fork()
+    pid = fork()
     if pid == 0:
         coroutine = link.aclose()
         try:

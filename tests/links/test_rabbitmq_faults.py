@@ -8,6 +8,7 @@ import time
 import pytest
 from support.consuming import ticks, until
 from support.fault_proxy import FaultProxy
+from support.forking import fork
 from support.kazoo_samples import LOGIN, LOGIN_KEY
 from support.nats_server import free_port
 from support.rabbitmq_server import actl, is_balanced, take_events
@@ -339,7 +340,7 @@ async def test_a_fork_lets_go_without_a_word_and_its_parent_goes_on(rabbit, recw
     here, link = await rabbit()
     events = here.subscribe()
     await link.ready()
-    child = os.fork()
+    child = fork()
     if child == 0:
         try:
             asyncio.events._set_running_loop(None)
