@@ -31,6 +31,7 @@ from edr.bus.default import (
 )
 from edr.bus.emitter import Emitter, context
 from edr.bus.interest import InterestWatch
+from edr.bus.log import RateLimitedLog
 from edr.bus.overflow import DropReason, Gap, Overflow
 from edr.bus.run import run
 from edr.bus.runner import current_event
@@ -56,6 +57,7 @@ __all__ = [
     "ImportTimeHandle",
     "InterestWatch",
     "Overflow",
+    "RateLimitedLog",
     "SubscribeOptions",
     "Subscription",
     "SubscriptionInfo",

@@ -28,7 +28,6 @@ from edr.bus.ending import Ending
 from edr.bus.inbox import ThreadInbox
 from edr.bus.loop_bound import is_loop_running
 from edr.bus.queue import BoundedQueue, Ticket, current_task, put_all
-from edr.bus.recording import RecordTicket
 from edr.bus.runner import is_inside
 from edr.bus.subscription import Subscription, queue_of
 from edr.bus.template import Draft, Template, TemplateKey, checked_account
@@ -182,16 +181,19 @@ class Emission(Ending):
         queues = tuple([queue for queue in queues if 0 < queue.number <= last_number])
         event = route.stamp(draft.body, draft.timestamp, draft.account_id, account_tree)
         self._emits += 1
-        taken = tap.take(event)
-        tickets: list[Ticket] = [taken] if isinstance(taken, RecordTicket) else []
+        recorded = tap.offer_durably(event)
+        tickets: list[Ticket] = [] if recorded.storing is not None else [recorded]
         admitted = put_all(queues, event, tickets)
-        if tickets:
-            admitted += await settle(tickets)
-        is_accepted = taken.is_recorded if isinstance(taken, RecordTicket) else taken
-        if is_accepted:
-            await tap.journal.flush()
+        try:
+            if tickets:
+                admitted += await settle(tickets)
+        except BaseException:  # the emit ends here: nobody will await the storage
+            recorded.cancel()
+            raise
+        if recorded.storing is not None:
+            await recorded.storing
         else:
-            await tap.journal.append(event)  # which knows why it did not take it
+            await tap.journal.append(event)  # raises the reason why it was not accepted
         return admitted
 
     async def publish(self, event: Event, *, besides: Subscription[Any] | None = None) -> int:

@@ -20,8 +20,11 @@ class RateLimitedLog:
     MAX_KEYS = 1024
     """Keys are names of subscriptions and callbacks, of which there may be a million."""
 
-    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+    def __init__(
+        self, clock: Callable[[], float] = monotonic, logger: logging.Logger = logger
+    ) -> None:
         self._clock = clock
+        self._logger = logger
         self._quiet_until: dict[str, tuple[float, int]] = {}
 
     def log(
@@ -39,4 +42,4 @@ class RateLimitedLog:
         if left_out:
             message += " (and %d more like it)"
             args = (*args, left_out)
-        logger.log(level, message, *args, exc_info=exc)
+        self._logger.log(level, message, *args, exc_info=exc)

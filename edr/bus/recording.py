@@ -14,13 +14,25 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator
 from typing import Any, Protocol, TypeGuard
 
 from edr.bus.log import RateLimitedLog
 from edr.bus.overflow import Overflow
 from edr.bus.queue import Ticket
 from edr.records import Binding, Event
+
+
+class Storing(Protocol):
+    """The result of an event that a journal has accepted. ``asyncio.Future`` is one."""
+
+    def __await__(self) -> Generator[Any, None, int]:
+        """Return the position when the event is stored; raise when it was not."""
+        ...
+
+    def cancel(self) -> object:
+        """Stop waiting. The event stays accepted."""
+        ...
 
 
 class EventJournal(Protocol):
@@ -39,16 +51,16 @@ class EventJournal(Protocol):
         """Accept an event, to be stored soon, unless there is no room for it."""
         ...
 
+    def submit(self, event: Event) -> Storing | None:
+        """Accept an event unless there is no room for it, for a caller who awaits the result."""
+        ...
+
     async def append(self, *events: Event) -> int:
         """Accept events, and wait until they are stored."""
         ...
 
     async def room(self) -> None:
         """Wait until there is room, or waiting is no use."""
-        ...
-
-    async def flush(self) -> int:
-        """Wait until all that was accepted is stored."""
         ...
 
     def statistics(self) -> Any:
@@ -66,11 +78,18 @@ class RecordTicket(Ticket):
     It is never ``admitted``, which counts subscriptions.
     """
 
-    __slots__ = ("is_recorded",)
+    __slots__ = ("is_durable", "storing")
 
-    def __init__(self, tap: JournalTap, event: Event) -> None:
-        super().__init__(tap, event)  # type: ignore[arg-type]  # as a queue, to whoever settles it
-        self.is_recorded: bool = False
+    def __init__(self, tap: JournalTap, event: Event, *, is_durable: bool = False) -> None:
+        super().__init__(tap, event)  # type: ignore[arg-type]  # settled as a ticket of a queue
+        self.is_durable: bool = is_durable
+        self.storing: Storing | None = None
+        """Of a durable emit: what to await, if the journal accepted the event."""
+
+    def cancel(self) -> None:
+        """Stop waiting for the storage."""
+        if self.storing is not None:
+            self.storing.cancel()
 
 
 class JournalTap:
@@ -108,29 +127,43 @@ class JournalTap:
         self.refused: int = 0
         """Events that the journal did not take."""
 
-    def take(self, event: Event) -> RecordTicket | bool:
-        """Give ``event`` to the journal.
-
-        Returns:
-            Whether it took it; or a ticket, if there is no room yet.
-        """
+    def offer(self, event: Event) -> Ticket | bool:
+        """Give ``event`` to the journal; return a ticket if there is no room yet."""
         try:
             if not self._line and self.journal.append_nowait(event):
-                return True
-        except Exception as exc:  # a journal's faults are no emitter's
+                return False  # it counts for no subscription
+        except Exception as exc:  # a fault of the journal must not reach the emit
             self._refuse(exc)
             return False
-        ticket = RecordTicket(self, event)
+        return self._stand_in_line(RecordTicket(self, event))
+
+    def offer_durably(self, event: Event) -> RecordTicket:
+        """Give ``event`` to the journal, for an emit that waits until it is stored.
+
+        When the ticket is resolved, its ``storing`` is None only if the journal did not accept it.
+        """
+        ticket = RecordTicket(self, event, is_durable=True)
+        try:
+            if self._line or not self._accepts(ticket):
+                return self._stand_in_line(ticket)
+        except Exception as exc:  # the emit gets it from ``append``
+            self._refuse(exc)
+        ticket.resolve(admitted=False)
+        return ticket
+
+    def _accepts(self, ticket: RecordTicket) -> bool:
+        event: Event = ticket.item  # type: ignore[assignment]  # no Gap
+        if not ticket.is_durable:
+            return self.journal.append_nowait(event)
+        ticket.storing = self.journal.submit(event)
+        return ticket.storing is not None
+
+    def _stand_in_line(self, ticket: RecordTicket) -> RecordTicket:
         self._line.append(ticket)
         if not self._is_waiting:
             self._is_waiting = True
             self._spawn(self._wait_for_room())
         return ticket
-
-    def offer(self, event: Event) -> Ticket | bool:
-        """Take ``event``, and count for no subscription."""
-        taken = self.take(event)
-        return taken if isinstance(taken, RecordTicket) else False
 
     def offer_nowait(self, event: Event) -> bool:
         """Take ``event`` from an emit that cannot wait."""
@@ -145,10 +178,8 @@ class JournalTap:
         try:
             while self._line:
                 await self.journal.room()
-                while self._line and self.journal.append_nowait(self._line[0].item):  # type: ignore[arg-type]  # no Gap
-                    ticket = self._line.popleft()
-                    ticket.is_recorded = True
-                    ticket.resolve(admitted=False)
+                while self._line and self._accepts(self._line[0]):
+                    self._line.popleft().resolve(admitted=False)
                 if self._line and self._is_of_no_use():
                     self._refuse_all()
         finally:

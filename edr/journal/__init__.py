@@ -2,7 +2,8 @@
 
 Promises, of every journal:
 
-* **Stored.** ``append``, ``flush`` and a durable emit return when the events are stored.
+* **Stored.** ``append``, ``flush`` and a durable emit return when the events are stored, and raise
+  when any of them was not.
 * **Order.** Positions rise in the order of the emits; a reader sees them rising.
 * **A position is one event's for ever**, also after a crash.
 * **Seen is stored.** A reader sees nothing that a crash could still forget.
@@ -18,7 +19,7 @@ Not promised: exactly once; order after ``nack``; one transaction with a databas
 secrecy of what is stored.
 
 Read the modules in this order; each imports only from those before it:
-errors, journal, codec, selection, folder, schema, pages, salvage, opening, trail, fetching,
+errors, journal, receipts, codec, selection, folder, schema, pages, salvage, opening, trail, fetching,
 retention, store, appender, worker, tail, following, reading, reader, sqlite, __main__.
 """
 

@@ -5,11 +5,15 @@ for a commit, the more share it: a thousand emitters pay for the disk together. 
 over at the end of the loop's turn if somebody awaits it, so that all who emit in this turn are in
 it; else after ``linger``.
 
-A batch that fails stays at the head and is tried again, with growing pauses; all who wait hear of
-it at once. Nothing overtakes anything.
+A batch that fails stays at the head and is tried again, with growing pauses; each call that waits
+gets the error at once. Nothing overtakes anything. A batch with an event that can never be stored
+is halved until that event is alone; then it is given up, and the others are stored.
+
+Room is given first come, first served: to the calls of ``append``, and to those that wait for
+``room``, of which each may then fill it.
 
 Invariants, named as their tests: acknowledged is committed; events are stored in the order in
-which they were accepted; what waits is bounded; nobody waits for ever.
+which they were accepted; the number of waiting events is bounded; no wait is endless.
 """
 
 from __future__ import annotations
@@ -21,7 +25,9 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from edr import Event
-from edr.journal.errors import JournalError, JournalFull
+from edr.bus import RateLimitedLog
+from edr.journal.errors import JournalError, JournalFull, Refusal
+from edr.journal.receipts import Receipt, Receipts, copied
 from edr.journal.retention import NoRoomYetError
 from edr.journal.store import MOST_AT_ONCE, Appended, RejectedError
 
@@ -66,16 +72,20 @@ class Appender:
         self._is_hurried = False
         self._is_closing = False
         self._pause = FIRST_PAUSE
-        self._suspects = 0
-        """Events at the head, one of which cannot be stored: they are tried one by one."""
+        self._most = MOST_AT_ONCE
+        """Events in the next batch; fewer while one that can never be stored is searched."""
 
         # Events are counted from 1 in the order in which they were accepted.
         self._accepted = 0
         self._settled = 0
-        self._waiters: deque[tuple[int, asyncio.Future[int]]] = deque()
+        self._receipts = Receipts()
         self._want_room = 0
+        """Calls that wait for room."""
+        self._is_granted = False
+        """Whether the running task waited for room, and may fill it now."""
         self._turn = asyncio.Lock()
         self._room: asyncio.Future[None] | None = None
+        self._log = RateLimitedLog(logger=logger)
 
         self.appended: int = 0
         self.failed: int = 0
@@ -92,8 +102,10 @@ class Appender:
     # Accepting
 
     def accept(self, event: Event) -> bool:
-        """Take ``event``, unless there is no room."""
-        if self._want_room or len(self._pending) + len(self._batch) >= self._max_pending:
+        """Take ``event``, unless there is no room, or calls wait for it already."""
+        if (self._want_room and not self._is_granted) or (
+            len(self._pending) + len(self._batch) >= self._max_pending
+        ):
             return False
         self._pending.append(event)
         self._accepted += 1
@@ -101,28 +113,47 @@ class Appender:
             self._schedule(self._linger)
         return True
 
+    def submit(self, event: Event) -> Receipt | None:
+        """Take ``event``, unless there is no room, and return its receipt."""
+        if not self.accept(event):
+            return None
+        self._hurry()
+        return self._receipts.expect(self._accepted, self._accepted)
+
     async def append(self, events: Sequence[Event]) -> int:
         """Take ``events`` together, and wait until they are stored."""
-        if events:
-            await self._room_for(len(events))
-            if self.error is not None and not self._fits(len(events)):
-                raise _copy(self.error)
-            self._pending.extend(events)
-            self._accepted += len(events)
-        return await self.flush()
+        if not events:
+            return await self.flush()
+        await self._room_for(len(events))
+        if self.error is not None and not self._fits(len(events)):
+            raise copied(self.error)
+        first = self._accepted + 1
+        self._pending.extend(events)
+        self._accepted += len(events)
+        self._hurry()
+        return await self._receipts.expect(first, self._accepted)
 
     async def flush(self) -> int:
-        """Wait until all that was accepted is stored; return the last position of that."""
+        """Wait until all accepted events are stored; return the position of the last one."""
         if self._settled == self._accepted:
+            self._receipts.check()
             return self.last
-        waiter: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._waiters.append((self._accepted, waiter))
         self._hurry()
-        return await waiter
+        return await self._receipts.expect_all(self._accepted)
 
     async def room(self) -> None:
-        """Wait until there is room for one event, or waiting is no use."""
+        """Wait until there is room for one event, or waiting is no use.
+
+        Until its next await the caller may ``accept`` as many as there is room for, before those
+        that began to wait later.
+        """
         await self._room_for(1)
+        if self._want_room and not self._is_granted:
+            self._is_granted = True
+            asyncio.get_running_loop().call_soon(self._end_grant)
+
+    def _end_grant(self) -> None:
+        self._is_granted = False
 
     async def _room_for(self, count: int) -> None:
         if not self._want_room and self._fits(count):
@@ -183,8 +214,7 @@ class Appender:
             return
         if not self._batch:
             pending = self._pending
-            count = min(len(pending), 1 if self._suspects else MOST_AT_ONCE)
-            self._suspects = max(0, self._suspects - 1)
+            count = min(len(pending), self._most)
             self._batch = [pending.popleft() for _ in range(count)]
         if self._batch:
             self._is_busy = True
@@ -206,44 +236,49 @@ class Appender:
 
     def _stored(self, appended: Appended) -> None:
         batch, self._batch = self._batch, []
-        self._journal.committed(batch, appended)
         self.appended += len(batch)
         self.last = appended.first + len(batch) - 1
+        self._settled += len(batch)
+        self._most = min(2 * self._most, MOST_AT_ONCE)
+        self._pause = FIRST_PAUSE
         if self.error is not None:
             logger.warning("the journal stores events again; it could not for %s", self.error)
             self.error = None
-        self._pause = FIRST_PAUSE
-        start = self._settled
-        self._settled += len(batch)
-        while self._waiters and self._waiters[0][0] <= self._settled:
-            number, waiter = self._waiters.popleft()
-            if not waiter.done():
-                waiter.set_result(appended.first + number - start - 1)
-        self._go_on()
+        try:
+            self._journal.committed(batch, appended)
+        finally:  # they are stored, whatever the journal makes of it
+            self._receipts.settled(self._settled, self.last)
+            self._go_on()
 
     def _go_on(self) -> None:
         self._look_for_room()
-        if self._waiters or self._suspects or len(self._pending) >= MOST_AT_ONCE:
-            # Behind the turn of those who were just woken: what they emit next is in the batch.
+        if self._receipts or self._most < MOST_AT_ONCE or len(self._pending) >= MOST_AT_ONCE:
+            # After the turn of the calls that were just woken: what they emit next is in the batch.
             self._schedule(0.0)
         elif self._pending:
             self._schedule(self._linger)
 
     def _rejected(self, error: RejectedError) -> None:
-        """Give up an event that can never be stored; find out which it is first."""
+        """Give up the event that can never be stored, or search it in half of the batch."""
         batch, self._batch = self._batch, []
         if len(batch) > 1:
             self._pending.extendleft(reversed(batch))
-            self._suspects = len(batch)
+            self._most = len(batch) // 2
             self._schedule(0.0)
             return
+        (event,), reason = batch, str(error)
         self.failed += 1
         self._settled += 1
-        logger.error("an event cannot be stored, and is left out: %s", error)
-        while self._waiters and self._waiters[0][0] <= self._settled:
-            _, waiter = self._waiters.popleft()
-            if not waiter.done():
-                waiter.set_exception(JournalError(f"it cannot be stored: {error}"))
+        self._log.log(
+            logging.ERROR,
+            "refused",
+            "the journal refused event %s of %s permanently: %s",
+            event.id,
+            event.app_name,
+            reason,
+        )
+        self._receipts.refused(self._settled, Refusal(event, reason))
+        self._receipts.settled(self._settled, self.last)
         self._go_on()
 
     def _could_not(self, error: BaseException) -> None:
@@ -258,11 +293,7 @@ class Appender:
         self._fail_all(error)
 
     def _fail_all(self, error: JournalError) -> None:
-        waiters = [waiter for _, waiter in self._waiters]
-        self._waiters.clear()
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_exception(_copy(error))
+        self._receipts.fail(error)
         self._look_for_room()
 
     def _wait_for_room(self) -> None:
@@ -290,8 +321,3 @@ class Appender:
         """Let all who wait know that it will not be."""
         self.error = error
         self._fail_all(error)
-
-
-def _copy(error: JournalError) -> JournalError:
-    # Each who waits gets one of his own: a traceback grows with each raise.
-    return type(error)(*error.args)

@@ -18,9 +18,10 @@ of yours and the journal's commit are one.
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Literal, NamedTuple, Protocol, Self
+from typing import Any, Literal, NamedTuple, Protocol, Self
 
 from edr import Binding, Event, Gap
 
@@ -178,6 +179,18 @@ class Reader(Reading, Protocol):
         ...
 
 
+class Storing(Protocol):
+    """The result of an event that a journal has accepted. Await it once, or cancel it."""
+
+    def __await__(self) -> Generator[Any, None, int]:
+        """Return the position when the event is stored; raise as ``Journal.append``."""
+        ...
+
+    def cancel(self) -> object:
+        """Stop waiting. The event stays accepted; the next ``flush`` reports its refusal."""
+        ...
+
+
 class Journal(Protocol):
     """A durable, ordered record of events, with positions from which anybody can read on.
 
@@ -211,22 +224,24 @@ class Journal(Protocol):
     async def append(self, *events: Event) -> int:
         """Store ``events``, in their order, and return the position of the last.
 
-        Returns when all of them are stored; with no events, the position of the newest entry.
+        Returns when all of them are stored. Without events it is a ``flush``.
         Waits for room while ``max_pending`` events are on their way.
 
         Order: events are accepted in the order of the calls, all of one call together, and
         positions rise in that order. Cancellation: those already accepted may or may not be stored.
 
         Raises:
-            JournalFull: there is no room to store them.
-            JournalError: they could not be stored; see there.
+            EventsRefusedError: the journal will never store some of them; it names these. The
+                others are stored.
+            JournalFull: there is no room to store them now.
+            JournalError: they could not be stored now; see there.
         """
         ...
 
     def append_nowait(self, event: Event) -> bool:
         """Accept ``event``, to be stored soon, and return at once.
 
-        Accepted is not stored: ``flush`` says when it is. In one order with ``append``.
+        Accepted is not stored: ``flush`` returns when it is. In one order with ``append``.
 
         Returns:
             False if there is no room for it: nothing has happened then.
@@ -236,17 +251,37 @@ class Journal(Protocol):
         """
         ...
 
+    def submit(self, event: Event) -> Storing | None:
+        """Accept ``event`` as ``append_nowait`` does, and return what to await until it is stored.
+
+        Returns:
+            None if there is no room for it: nothing has happened then.
+
+        Raises:
+            JournalError: the journal was closed, or cannot store such an event.
+        """
+        ...
+
     async def room(self) -> None:
         """Return when ``append_nowait`` would accept an event, or when waiting is no use.
 
-        It is of no use while nothing can be stored, whether for a fault or a full disk.
+        It is of no use while nothing can be stored, whether for a fault or a full disk. Calls get
+        room in their order, and in one order with ``append``.
         """
         ...
 
     async def flush(self) -> int:
-        """Return when all that was accepted before this call is stored; the newest position.
+        """Return when all events that were accepted before this call are stored.
+
+        Each refused event is reported once: by the ``append`` or durable emit that waits for it,
+        else by the next ``flush``. Tasks that share a journal and must know about their own events
+        use ``append`` or a durable emit.
+
+        Returns:
+            The position of the last of these events.
 
         Raises:
+            EventsRefusedError: events that were accepted will never be stored; the others are.
             JournalFull, JournalError: as ``append``.
         """
         ...

@@ -37,6 +37,7 @@ from edr.journal.following import Waiting
 from edr.journal.journal import Entry, JournalStatistics, ReaderStatus
 from edr.journal.reader import SqliteReader
 from edr.journal.reading import SqliteReading, Start
+from edr.journal.receipts import Receipt
 from edr.journal.retention import Limits
 from edr.journal.schema import ReaderState
 from edr.journal.selection import Selection
@@ -260,6 +261,11 @@ class SqliteJournal:
         if self._opening is None or self._closing is not None or self._pid != os.getpid():
             self._enter()
         return self._appender.accept(event)
+
+    def submit(self, event: Event) -> Receipt | None:
+        """Accept ``event``, and return what to await until it is stored; see ``Journal``."""
+        self._enter()
+        return self._appender.submit(event)
 
     async def append(self, *events: Event) -> int:
         """Store ``events``; see ``Journal``."""

@@ -217,6 +217,15 @@ class JetStreamJournal:
         self._session.check_open()
         return self._appending.append_nowait(event)
 
+    def submit(self, event: Event) -> asyncio.Future[int] | None:
+        """Accept ``event``, and return what to await until it is stored; None if there is no room.
+
+        Raises:
+            JournalError: it is too large for the server, or the journal was closed.
+        """
+        self._session.check_open()
+        return self._appending.submit(event)
+
     async def room(self) -> None:
         """Return when ``append_nowait`` would accept an event, or when waiting is no use."""
         await self._appending.room()

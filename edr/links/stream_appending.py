@@ -170,6 +170,14 @@ class Appending:
         self._send()
         return True
 
+    def submit(self, event: Event) -> asyncio.Future[int] | None:
+        """Accept ``event`` if there is room for it, and return what to await until it is stored."""
+        if self.waiting >= self._max_pending or self._door.locked():
+            return None
+        item = self._accept(*self._frame(event))
+        self._send()
+        return asyncio.shield(item.future())
+
     async def room(self) -> None:
         """Return when there is room, or waiting is no use; not without a turn of the loop."""
         await asyncio.sleep(0)

@@ -33,6 +33,9 @@ class FakeJournal:
         self.accepted.append(event)
         return True
 
+    def submit(self, event):
+        return asyncio.ensure_future(self.flush()) if self.append_nowait(event) else None
+
     async def append(self, *events):
         if self.error:
             raise OSError(self.error)
@@ -220,6 +223,8 @@ async def test_a_journal_that_raises_costs_no_plain_emit_and_tells_durable_ones(
     class Closed(FakeJournal):
         def append_nowait(self, event):
             raise edr.EdrError("it was closed")
+
+        submit = append_nowait
 
         async def append(self, *events):
             raise edr.EdrError("it was closed")

@@ -1,7 +1,10 @@
-"""What every journal does. Subclass ``JournalContract`` in a test module, with a fixture:
+"""What every journal does. Subclass the contracts in a test module, with fixtures:
 
 ``make_journal(**options)`` makes a journal, not opened yet, each time on the storage of this test;
 ``max_events=…`` is the one option it must know. What it made, it closes.
+
+``make_refused(n)``, for ``StorageContract``, makes an event that the journal accepts, and whose
+storage refuses it permanently; an event that is emitted with its body is refused too.
 """
 
 import asyncio
@@ -13,6 +16,7 @@ import pytest
 import edr
 from edr.journal import (
     Entry,
+    EventsRefusedError,
     JournalError,
     JournalStatistics,
     ReaderInUse,
@@ -628,6 +632,133 @@ class JournalContract:
         assert (after.first, after.last) == (entries[0].position, entries[-1].position)
         assert (after.appended, after.waiting, after.failed, after.error) == (10, 0, 0, None)
         assert after.bytes > 0
+
+
+class StorageContract:
+    """A caller that waits for storage gets an error when an event was not stored."""
+
+    async def test_append_names_each_refused_event(self, make_journal, make_refused):
+        wrong = [make_refused(2), make_refused(4)]
+        async with make_journal() as journal:
+            with pytest.raises(EventsRefusedError) as caught:
+                await journal.append(event(1), wrong[0], event(3), wrong[1], event(5))
+            entries = await all_of(journal)
+
+        assert [each.event for each in caught.value.refusals] == wrong
+        assert all(each.reason for each in caught.value.refusals)
+        assert caught.value.count == journal.statistics().failed == 2
+        assert numbers(entries) == [1, 3, 5]
+
+    async def test_refusal_concerns_no_other_append(self, make_journal, make_refused):
+        async with make_journal() as journal:
+            before, refused, after = await asyncio.gather(
+                journal.append(event(1)),
+                journal.append(make_refused(2)),
+                journal.append(event(3)),
+                return_exceptions=True,
+            )
+            assert [entry.position for entry in await all_of(journal)] == [before, after]
+
+        assert isinstance(refused, EventsRefusedError)
+
+    async def test_flush_reports_a_refused_event_once(self, make_journal, make_refused):
+        wrong = make_refused(2)
+        async with make_journal() as journal:
+            for each in (event(1), wrong, event(3)):
+                assert journal.append_nowait(each)
+            with pytest.raises(EventsRefusedError) as caught:
+                await journal.flush()
+            assert await journal.flush() == (await all_of(journal))[-1].position
+
+        assert [each.event for each in caught.value.refusals] == [wrong]
+
+    async def test_flush_is_told_when_the_refusal_came_before(self, make_journal, make_refused):
+        async with make_journal() as journal:
+            journal.append_nowait(make_refused(1))
+            await journal.append(event(2))
+            assert journal.statistics().failed == 1
+
+            with pytest.raises(EventsRefusedError):
+                await journal.flush()
+
+    async def test_flush_does_not_repeat_what_append_raised(self, make_journal, make_refused):
+        async with make_journal() as journal:
+            with pytest.raises(EventsRefusedError):
+                await journal.append(make_refused(1))
+
+            await journal.flush()
+
+    async def test_every_flush_that_waits_is_told(self, make_journal, make_refused):
+        async with make_journal() as journal:
+            journal.append_nowait(make_refused(1))
+            results = await asyncio.gather(journal.flush(), journal.flush(), return_exceptions=True)
+
+        assert [type(each) for each in results] == [EventsRefusedError] * 2
+
+    async def test_flush_is_told_when_the_append_was_cancelled(self, make_journal, make_refused):
+        async with make_journal() as journal:
+            appending = asyncio.ensure_future(journal.append(make_refused(1)))
+            await asyncio.sleep(0)
+            appending.cancel()
+            await asyncio.wait([appending])
+            await journal.append(event(2))
+
+            if journal.statistics().failed:  # it was accepted before it was cancelled
+                with pytest.raises(EventsRefusedError):
+                    await journal.flush()
+
+    async def test_submit_returns_the_position(self, make_journal):
+        async with make_journal() as journal:
+            first, second = journal.submit(event(1)), journal.submit(event(2))
+
+            positions = [await second, await first][::-1]
+            assert [entry.position for entry in await all_of(journal)] == positions
+
+    async def test_cancelled_submit_leaves_the_event_accepted(self, make_journal):
+        async with make_journal() as journal:
+            journal.submit(event(1)).cancel()
+            await journal.flush()
+
+            assert numbers(await all_of(journal)) == [1]
+
+    async def test_durable_emit_raises_for_its_own_event(self, make_journal, make_refused):
+        refused = make_refused(2)
+
+        async def emit(bus, body):
+            return await bus.emit("app", "1", "ok", "info", body, durable=True)
+
+        async with edr.Bus(journal=make_journal()) as bus:
+            results = await asyncio.gather(
+                emit(bus, {"n": 1}),
+                emit(bus, refused.body),
+                emit(bus, {"n": 3}),
+                return_exceptions=True,
+            )
+            assert bus.statistics().journal.failed == 1
+
+        assert [results[0], results[2]] == [0, 0]
+        assert isinstance(results[1], EventsRefusedError)
+        assert [each.event.body for each in results[1].refusals] == [refused.body]
+
+    async def test_publish_then_flush_raises_for_a_refused_event(self, make_journal, make_refused):
+        journal = make_journal()
+        async with edr.Bus(journal=journal) as bus:
+            await bus.publish(event(1))
+            await bus.publish(make_refused(2))
+            with pytest.raises(EventsRefusedError):
+                await journal.flush()
+
+    async def test_refused_event_is_logged_with_its_reason(
+        self, make_journal, make_refused, caplog
+    ):
+        async with make_journal() as journal:
+            with pytest.raises(EventsRefusedError) as caught:
+                await journal.append(make_refused(1))
+
+        (refusal,) = caught.value.refusals
+        (line,) = [each.getMessage() for each in caplog.records if each.levelname == "ERROR"]
+        assert refusal.event.id in line
+        assert refusal.reason in line
 
 
 async def until_the_clock_moves():

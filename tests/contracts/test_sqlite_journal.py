@@ -2,11 +2,12 @@
 
 import pytest
 
-from contracts.journal import JournalContract
+from contracts.journal import JournalContract, StorageContract, event
 from edr.journal import SqliteJournal
+from edr.journal.store import BlockStore, RejectedError
 
 
-class TestSqliteJournal(JournalContract):
+class TestSqliteJournal(JournalContract, StorageContract):
     @pytest.fixture(params=["disk", "process"])
     async def make_journal(self, tmp_path, request):
         made = []
@@ -18,3 +19,16 @@ class TestSqliteJournal(JournalContract):
         yield make
         for journal in made:
             await journal.aclose()
+
+    @pytest.fixture
+    def make_refused(self, monkeypatch):
+        """SQLite refuses what is beyond its limits; here it refuses a body with ``refused``."""
+        append = BlockStore.append
+
+        def refusing(store, events, *args):
+            if any("refused" in each.body for each in events):
+                raise RejectedError("too large for SQLite")
+            return append(store, events, *args)
+
+        monkeypatch.setattr(BlockStore, "append", refusing)
+        return lambda n: event(n, body={"refused": True})

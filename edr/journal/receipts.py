@@ -1,0 +1,162 @@
+"""``Receipts``: the calls that wait until their events are stored.
+
+Events have numbers from 1, in the order in which a journal accepted them, and they are settled in
+that order: each is stored, or refused permanently. A receipt covers a range of them and is done
+when the last one is settled, so it can say of each whether it was stored.
+
+A refusal is told once: to the call that waits for the event, else to the next flush. So an event
+that was accepted without waiting cannot be lost between two flushes that both return.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Generator, Sequence
+from typing import Any
+
+from edr.journal.errors import MOST_REFUSALS, EventsRefusedError, JournalError, Refusal
+
+
+class _Refusals:
+    """Refusals that no call has been told of; the first ones, and how many."""
+
+    __slots__ = ("count", "first")
+
+    def __init__(self) -> None:
+        self.first: list[Refusal] = []
+        self.count = 0
+
+    def add(self, refusals: Sequence[Refusal], count: int) -> None:
+        self.count += count
+        self.first.extend(refusals[: MOST_REFUSALS - len(self.first)])
+
+    def take(self) -> EventsRefusedError | None:
+        """Return them as an error, and forget them."""
+        if not self.count:
+            return None
+        error = EventsRefusedError(self.first, self.count)
+        self.first, self.count = [], 0
+        return error
+
+
+class Receipt:
+    """The result of a call that waits until its events are stored. Await it once.
+
+    Cancellation: safe. The events stay accepted; a refusal is told to the next flush.
+    """
+
+    __slots__ = ("_future", "_untold", "first", "last", "refusals")
+
+    def __init__(self, first: int, last: int, untold: _Refusals) -> None:
+        self.first = first
+        self.last = last
+        self.refusals: _Refusals | None = None
+        self._untold = untold
+        self._future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    def __await__(self) -> Generator[Any, None, int]:
+        try:
+            return (yield from self._future)
+        except asyncio.CancelledError:
+            self.cancel()
+            raise
+
+    def cancel(self) -> None:
+        """Stop waiting."""
+        if not self._future.cancel() and not self._future.cancelled():
+            # It was settled, and the result reached nobody.
+            error = self._future.exception()
+            if isinstance(error, EventsRefusedError):
+                self._untold.add(error.refusals, error.count)
+
+    def refused(self, refusal: Refusal) -> bool:
+        """Add a refusal; return whether a call still waits."""
+        if self._future.done():
+            return False
+        if self.refusals is None:
+            self.refusals = _Refusals()
+        self.refusals.add((refusal,), 1)
+        return True
+
+    def settle(self, position: int) -> None:
+        """Return ``position`` to the call, or raise its refusals there."""
+        error = None if self.refusals is None else self.refusals.take()
+        if self._future.done():
+            if error is not None:
+                self._untold.add(error.refusals, error.count)
+        elif error is None:
+            self._future.set_result(position)
+        else:
+            self._set_exception(error)
+
+    def fail(self, error: JournalError) -> None:
+        """Raise ``error`` in the call; the next flush is told of its refusals."""
+        refused = None if self.refusals is None else self.refusals.take()
+        if refused is not None:
+            self._untold.add(refused.refusals, refused.count)
+        if not self._future.done():
+            self._set_exception(error)
+
+    def _set_exception(self, error: JournalError) -> None:
+        self._future.set_exception(error)
+        self._future.exception()  # a call that is cancelled now is no error of the program
+
+
+class Receipts:
+    """The receipts that are not settled, in the order of their last events."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[Receipt] = deque()
+        self._untold = _Refusals()
+
+    def __bool__(self) -> bool:
+        return bool(self._waiting)
+
+    def expect(self, first: int, last: int) -> Receipt:
+        """Return the receipt of the events from ``first`` to ``last``, the newest ones."""
+        receipt = Receipt(first, last, self._untold)
+        self._waiting.append(receipt)
+        return receipt
+
+    def expect_all(self, last: int) -> Receipt:
+        """Return the receipt of a flush: of all events up to ``last``, the newest one."""
+        receipt = self.expect(0, last)
+        if self._untold.count:
+            receipt.refusals = _Refusals()
+            receipt.refusals.add(self._untold.first, self._untold.count)
+            self._untold.take()
+        return receipt
+
+    def check(self) -> None:
+        """Raise the refusals that no call was told of."""
+        error = self._untold.take()
+        if error is not None:
+            raise error
+
+    def refused(self, number: int, refusal: Refusal) -> None:
+        """Record that event ``number`` will never be stored. It counts as settled only later."""
+        is_told = False
+        for receipt in self._waiting:
+            if receipt.first <= number <= receipt.last:
+                is_told |= receipt.refused(refusal)
+        if not is_told:
+            self._untold.add((refusal,), 1)
+
+    def settled(self, number: int, position: int) -> None:
+        """Settle what waits for events up to ``number``, of which the last is at ``position``."""
+        while self._waiting and self._waiting[0].last <= number:
+            receipt = self._waiting.popleft()
+            receipt.settle(position - (number - receipt.last))
+
+    def fail(self, error: JournalError) -> None:
+        """Raise ``error`` in each call that waits. The events stay accepted."""
+        waiting, self._waiting = self._waiting, deque()
+        for receipt in waiting:
+            # A copy for each: a traceback grows with each raise.
+            receipt.fail(copied(error))
+
+
+def copied(error: JournalError) -> JournalError:
+    """Return an error that says the same."""
+    return type(error)(*error.args)
