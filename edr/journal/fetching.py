@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from edr.journal.codec import (
@@ -78,6 +79,7 @@ class Fetcher:
         last: position of the newest.
         tip: the newest position that was given, or might have been before a crash.
         holes: positions that no entry has.
+        steps: positions of entries that were recorded earlier than the one before.
     """
 
     def __init__(
@@ -87,12 +89,14 @@ class Fetcher:
         last: int = 0,
         tip: int = 0,
         holes: Sequence[Hole] = (),
+        steps: Sequence[int] = (),
     ) -> None:
         self._connection = connection
         self._first = first
         self._last = last
         self._tip = tip
         self._holes = holes
+        self._steps = steps
         self.corrupt: int = 0
         """Entries that it could not read."""
 
@@ -144,9 +148,21 @@ class Fetcher:
                 entries.append(here[position])
         return entries
 
-    def before(self, time: int) -> int:
-        """Return the position behind which all that was recorded at ``time`` or later is."""
-        low, high = self._first, self._last + 1
+    def before(self, time: int, now: int) -> int:
+        """Return the position after which the entries of ``time`` and later begin.
+
+        Entries later than ``now`` do not count: the clock was wrong when they were recorded.
+        """
+        inner = [step for step in self._steps if self._first < step <= self._last]
+        for start, end in pairwise([self._first, *inner, self._last + 1]):
+            found = self._first_of(time, start, end)
+            if found is not None and found[1] <= now:
+                return found[0] - 1
+        return self._last
+
+    def _first_of(self, time: int, start: int, end: int) -> tuple[int, int] | None:
+        """Return the first entry of ``time`` or later, and its time, where times only rise."""
+        low, high = start, end
         while low < high:  # the first position whose block ends at ``time`` or later
             middle = (low + high) // 2
             row = self._connection.execute(
@@ -157,22 +173,22 @@ class Fetcher:
                 low = max(middle, row[0] if row else 0) + 1
             else:
                 high = middle
-        if low > self._last:
-            return self._last
-        start = self._block_at(low)
+        if low >= end:
+            return None
+        position = self._block_at(low)
         header = self._connection.execute(
-            f"SELECT {HEADER} FROM blocks WHERE first = ?", (start,)
+            f"SELECT {HEADER} FROM blocks WHERE first = ?", (position,)
         ).fetchone()
+        block = Block._make((*header, b""))
         try:
-            times = decode_keys(Block._make((*header, b""))).times
+            times = decode_keys(block).times
         except DamagedBlock:
-            return start - 1
-        position = start - 1
+            return position, time
         for count, recorded_at in times:
             if recorded_at >= time:
-                break
+                return position, recorded_at
             position += count
-        return position
+        return position, block.until
 
     def count_back(self, selection: Selection, count: int, before: int) -> Counted:
         """Look for the newest ``count`` wanted entries before position ``before``."""
@@ -208,12 +224,15 @@ class Fetcher:
     def trail(self, last: int) -> list[Piece]:
         """Return the small blocks at the end, if that is at position ``last``."""
         pieces: list[Piece] = []
+        since = None
         for row in self._connection.execute(
             f"SELECT {COLUMNS} FROM blocks ORDER BY first DESC LIMIT {3 * FAN}"
         ):
             block = Block(*row)
             if block.last != last or block.size >= BLOCK:
                 break
+            if since is not None and block.until > since:
+                break  # the clock was set back; times never go back within a block
             try:
                 keys = decode_keys(block)
                 entries = decode(block, keys, [True] * len(keys.keys), block.first - 1)
@@ -223,7 +242,7 @@ class Fetcher:
                 (entry.event, microseconds(entry.recorded_at)) for entry in entries
             ]
             pieces.append(Piece(block.first, recorded, is_stored=True))
-            last = block.first - 1
+            last, since = block.first - 1, block.since
         return pieces[::-1]
 
     def _entries_of(self, block: Block, selection: Selection, after: int) -> Sequence[Entry | Lost]:

@@ -72,6 +72,10 @@ class Source(Protocol):
         """Open it, if it is not open."""
         ...
 
+    def now(self) -> int:
+        """Return the time, in microseconds since 1970."""
+        ...
+
     def ask(self, question: Callable[[Fetcher], T]) -> asyncio.Future[T]:
         """Ask the disk."""
         ...

@@ -31,7 +31,8 @@ class Entry(NamedTuple):
 
     position: int
     recorded_at: datetime
-    """When the journal took it; never earlier than that of an entry before it."""
+    """When the journal took it, by the clock of its machine. It is earlier than that of the entry
+    before only where that clock was set back by more than a minute."""
     event: Event
     delivery: int = 1
     """How often a reader was given it, as far as is known: 2 and more are repetitions."""

@@ -31,10 +31,6 @@ from edr.journal.store import ReaderUpdate
 class ReaderSource(Source, Protocol):
     """The journal, as a reader sees it."""
 
-    def now(self) -> int:
-        """Return the time, in microseconds since 1970."""
-        ...
-
     def reader_changed(self) -> None:
         """Hear that a reader has something to be stored soon."""
         ...

@@ -93,7 +93,8 @@ class SqliteReading:
                 raise WrongJournal(after, source.id)
             return after
         if since is not None:
-            return await source.ask(lambda disk: disk.before(since))
+            now = source.now()
+            return await source.ask(lambda disk: disk.before(since, now))
         if last is not None:
             return await self._position_before_last(last)
         return source.tip_at_open if self._now is None else self._now

@@ -116,8 +116,9 @@ def _copy(folder: JournalFolder) -> tuple[int, int, Facts]:
         old = pages.facts or Facts("", 0, clean=False)
         holes = list(old.holes)
         create(new, Facts("", 0, clean=False))
-        saved, last = 0, 0
+        saved, last, until = 0, 0, 0
         lost: list[Hole] = []
+        steps = []
         new.execute("BEGIN")
         for found in pages.blocks:
             try:
@@ -129,7 +130,9 @@ def _copy(folder: JournalFolder) -> tuple[int, int, Facts]:
                 lost += _between(last, block.first, holes)
             new.execute(INSERT_BLOCK, block)
             saved += block.size
-            last = block.last
+            if block.since < until:
+                steps.append(block.first)
+            last, until = block.last, block.until
         end = max(last, old.mark) + RESERVED
         if old.clean:
             lost += _between(last, old.mark + 1, holes)
@@ -137,7 +140,7 @@ def _copy(folder: JournalFolder) -> tuple[int, int, Facts]:
         else:
             holes = [hole for hole in holes if hole.low <= last]
             (holes if pages.is_whole else lost).append(Hole(last + 1, end, int(not pages.is_whole)))
-        facts = Facts(new_id(), end, True, tuple(sorted([*holes, *lost])))
+        facts = Facts(new_id(), end, True, tuple(sorted([*holes, *lost])), tuple(steps))
         write_facts(new, facts)
         for number, reader in enumerate(pages.readers.values(), 1):
             write_reader(new, number, reader)

@@ -67,16 +67,20 @@ class Facts(NamedTuple):
     clean: bool
     """Whether the last owner closed it, so that ``mark`` is the last position given."""
     holes: tuple[Hole, ...] = ()
+    steps: tuple[int, ...] = ()
+    """Positions of entries that were recorded earlier than the entry before: the clock was set
+    back. Each begins a block."""
 
     def to_bytes(self) -> bytes:
         """Return what is stored."""
-        return orjson.dumps((*self[:3], [tuple(hole) for hole in self.holes]))
+        return orjson.dumps((*self[:3], [tuple(hole) for hole in self.holes], self.steps))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Facts:
         """Undo ``to_bytes``."""
-        name, mark, clean, holes = orjson.loads(data)
-        return cls(name, mark, clean, tuple(Hole(*hole) for hole in holes))
+        name, mark, clean, holes, *rest = orjson.loads(data)
+        steps = tuple(rest[0]) if rest else ()
+        return cls(name, mark, clean, tuple(Hole(*hole) for hole in holes), steps)
 
 
 class ReaderState(NamedTuple):

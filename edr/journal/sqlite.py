@@ -30,6 +30,7 @@ import orjson
 
 from edr import Binding, Event, InvalidBinding, InvalidEvent, WrongLoopError, bindings_to_json
 from edr.journal.appender import Appender
+from edr.journal.clock import Clock
 from edr.journal.codec import microseconds, time_of
 from edr.journal.errors import JournalError, ReaderInUse, WrongJournal
 from edr.journal.fetching import Fetcher
@@ -68,7 +69,8 @@ class SqliteJournal:
         path: a folder of its own, on a local disk; ``events.journal`` is a good name.
         bindings: what a bus gives it; by default what ``edr.Binding()`` matches, from info up.
         max_bytes: when it takes more of the disk, the oldest entries go.
-        max_age: entries that are older go, some 256 at a time.
+        max_age: entries that are older go, some 256 at a time. A clock that jumps ahead, by more
+            than a tenth of this or ten minutes, counts when it has stayed there for ten minutes.
         max_events: when there are more, the oldest go, some 256 at a time.
         keep_unread: what a reader has not acknowledged never goes: when there is no room
             left, appends wait, and emits with them, until it has, or is forgotten.
@@ -76,7 +78,8 @@ class SqliteJournal:
             process only, at a fraction of the cost.
         linger: seconds for which events that nobody awaits may be collected for one commit.
         max_pending: events that may wait to be stored.
-        clock: gives the time, as ``time.time`` does.
+        clock: returns the time, as ``time.time`` does. A reading that is not a time from 1970 to
+            9999 is logged, and the last good one used.
 
     Raises:
         ValueError, TypeError: an argument is wrong. Nothing else is done here: it is opened when it
@@ -108,7 +111,7 @@ class SqliteJournal:
             raise ValueError(f"sync is 'disk' or 'process', not {sync!r}")
         if not 0 <= linger < float("inf"):
             raise ValueError(f"linger is a number of seconds, not {linger!r}")
-        self._clock = partial(_microseconds_of, clock)
+        self._clock = Clock(clock)
         self._store = BlockStore(
             self.path,
             Limits(max_bytes, max_age, max_events, keep_unread),
@@ -563,10 +566,6 @@ def _check_name(name: object) -> None:
         raise ValueError(
             f"a reader's name is text of 1 to {LONGEST_NAME} printable characters, not {name!r}"
         )
-
-
-def _microseconds_of(clock: Callable[[], float]) -> int:
-    return int(clock() * 1_000_000)
 
 
 def _let_go(worker: Worker, store: BlockStore) -> None:

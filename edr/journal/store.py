@@ -25,11 +25,13 @@ import sqlite3
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from edr import Event
-from edr.journal.codec import encode
+from edr.journal.clock import AgeClock, microseconds_elapsed
+from edr.journal.codec import Block, encode
 from edr.journal.errors import JournalError, JournalUnusable
 from edr.journal.fetching import Fetcher
 from edr.journal.folder import JournalFolder
@@ -54,7 +56,7 @@ from edr.journal.schema import (
     readers_in,
     translated,
 )
-from edr.journal.trail import Piece, grown
+from edr.journal.trail import Change, Piece, grown
 
 MOST_AT_ONCE = RETIRED * 256
 """Events in a commit."""
@@ -62,6 +64,14 @@ MOST_AT_ONCE = RETIRED * 256
 MOST_HOLES = 1_000
 """Holes that are remembered: that many unclean ends. The oldest are forgotten first, and would be
 told as lost to somebody who reads on from before them."""
+
+STEP_BACK = 60_000_000
+"""Microseconds up to which recorded times stand still when the clock was set back. When it was set
+back further they go back with it, and the position is remembered as a step."""
+
+MOST_STEPS = 100
+"""Steps that are remembered. The oldest are forgotten first; ``since`` may then start too early or
+too late among entries that old."""
 
 T = TypeVar("T")
 
@@ -93,6 +103,21 @@ class Appended(NamedTuple):
     """What readers lost by that."""
 
 
+class _Plan(NamedTuple):
+    """What a commit of events changes."""
+
+    first: int
+    last: int
+    recorded_at: int
+    age_time: int
+    """The time by which entries are too old."""
+    stepped_back: int
+    """Microseconds by which times go back at ``first``; 0 if they do not."""
+    facts: Facts
+    change: Change
+    blocks: list[Block]
+
+
 class RejectedError(Exception):
     """One of the events can never be stored. It never leaves this package."""
 
@@ -106,6 +131,7 @@ class BlockStore:
         full_sync: whether commits survive the loss of power, or only the process's death.
         now: the time, in microseconds since 1970.
         say: told, as a text, what people should know: damage, and what came of it.
+        elapsed: microseconds of a clock that is never set.
     """
 
     def __init__(
@@ -116,11 +142,13 @@ class BlockStore:
         full_sync: bool,
         now: Callable[[], int],
         say: Callable[[str], object],
+        elapsed: Callable[[], int] = microseconds_elapsed,
     ) -> None:
         self.path = path
         self.limits = limits
         self._full_sync = full_sync
         self._now = now
+        self._age = None if limits.max_age is None else AgeClock(limits.max_age, elapsed)
         self._say = say
         self._folder: JournalFolder | None = None
         self._connection: sqlite3.Connection | None = None
@@ -133,6 +161,7 @@ class BlockStore:
         self.next: int = 1
         """Position of the next entry."""
         self._until = 0
+        """When the newest entry was recorded."""
         self._trail: list[Piece] = []
         self.readers: dict[str, ReaderState] = {}
         self._numbers: dict[str, int] = {}
@@ -216,11 +245,14 @@ class BlockStore:
         first, last, until = fetcher.ends()
         readers = {state.name: state for state in states.values()}
         if facts.clean or not is_known:
+            if self._age is not None:
+                now = self._now()
+                self._age.start(now, until or now)
             holes = facts.holes
             if not facts.clean and last < facts.mark:
                 holes = (*holes, Hole(last + 1, facts.mark, 0))[-MOST_HOLES:]
             self.next = max(facts.mark, last) + 1
-            facts = Facts(facts.id, self.next - 1 + RESERVED, False, holes)
+            facts = facts._replace(mark=self.next - 1 + RESERVED, clean=False, holes=holes)
             self._facts = facts
             # A salvage may have found nothing of what the first entries were.
             self._unreported = charge(readers, facts.holes, 1, first or self.next)
@@ -244,7 +276,7 @@ class BlockStore:
             self._attempted = None
         self._facts = facts
         self.readers = readers
-        self.first, self.last, self._until = first, last, max(until, self._until)
+        self.first, self.last, self._until = first, last, until
         self._trail = fetcher.trail(self.next - 1)
         self._measure(connection)
 
@@ -268,16 +300,8 @@ class BlockStore:
             return done
         connection = self._connection
         assert connection is not None
-        time = max(self._now(), self._until)
-        first, last = self.next, self.next + len(events) - 1
-        facts = self._facts
-        if last > facts.mark:
-            facts = facts._replace(mark=last + RESERVED)
-        change = grown(self._trail, first, [(event, time) for event in events])
-        try:
-            blocks = [encode(piece.first, piece.recorded) for piece in change.insert]
-        except Exception as exc:  # what was made past pydantic's checks can be anything
-            raise RejectedError(repr(exc)) from exc
+        plan = self._planned(events)
+        first, last, facts, change = plan.first, plan.last, plan.facts, plan.change
         try:
             self._begin(connection, full_sync=self._full_sync or facts is not self._facts)
             if facts is not self._facts:
@@ -286,16 +310,22 @@ class BlockStore:
                 connection.executemany(
                     "DELETE FROM blocks WHERE first = ?", [(each,) for each in change.remove]
                 )
-            connection.executemany(INSERT_BLOCK, blocks)
+            connection.executemany(INSERT_BLOCK, plan.blocks)
             readers = self._updated(updates)
             oldest, lost = retire(
-                connection, self.limits, facts.holes, readers, self.first or first, last, time
+                connection,
+                self.limits,
+                facts.holes,
+                readers,
+                self.first or first,
+                last,
+                plan.age_time,
             )
             losses = charge(readers, facts.holes, self.first, oldest) if lost else {}
             for name, count in self._unreported.items():
                 losses[name] = losses.get(name, 0) + count
             self._write_changed(connection, readers)
-            appended = Appended(first, time, oldest, lost, losses)
+            appended = Appended(first, plan.recorded_at, oldest, lost, losses)
             self._attempted = appended
             self._commit(connection)
         except NoRoomYetError:
@@ -311,9 +341,40 @@ class BlockStore:
         self._trail = [piece for piece in change.trail if piece.first >= oldest]
         self.readers = readers
         self._unreported = {}
-        self.first, self.last, self.next, self._until = oldest, last, last + 1, time
+        self.first, self.last, self.next, self._until = oldest, last, last + 1, plan.recorded_at
         self._measure(connection)
+        if plan.stepped_back:
+            self._say(
+                f"journal {self.path}: the clock is {timedelta(microseconds=plan.stepped_back)} "
+                f"behind the newest entry; from position {first} on, times are the clock's again"
+            )
         return appended
+
+    def _planned(self, events: Sequence[Event]) -> _Plan:
+        """Return what a commit of ``events`` changes.
+
+        Raises:
+            RejectedError: one of the events can never be stored.
+        """
+        now = self._now()
+        first, last = self.next, self.next + len(events) - 1
+        facts, trail, time = self._facts, self._trail, max(now, self._until)
+        if last > facts.mark:
+            facts = facts._replace(mark=last + RESERVED)
+        stepped_back = self._until - now
+        if stepped_back > STEP_BACK:
+            steps = tuple([step for step in facts.steps if step > self.first])
+            facts = facts._replace(steps=(*steps, first)[-MOST_STEPS:])
+            trail, time = [], now  # within a block times never go back
+        else:
+            stepped_back = 0
+        change = grown(trail, first, [(event, time) for event in events])
+        try:
+            blocks = [encode(piece.first, piece.recorded) for piece in change.insert]
+        except Exception as exc:  # what was made past pydantic's checks can be anything
+            raise RejectedError(repr(exc)) from exc
+        age_time = now if self._age is None else self._age.at(now)
+        return _Plan(first, last, time, age_time, stepped_back, facts, change, blocks)
 
     # Readers
 
@@ -420,7 +481,10 @@ class BlockStore:
         """
         self.reopen()
         assert self._connection is not None
-        fetcher = Fetcher(self._connection, self.first, self.last, self.next - 1, self._facts.holes)
+        facts = self._facts
+        fetcher = Fetcher(
+            self._connection, self.first, self.last, self.next - 1, facts.holes, facts.steps
+        )
         try:
             return question(fetcher)
         except sqlite3.Error as exc:

@@ -9,13 +9,18 @@ from edr.journal.store import BlockStore
 
 
 class Clock:
-    """Microseconds that pass when they are told to."""
+    """Two clocks, in microseconds: one that can be set, and one that only elapses."""
 
     def __init__(self):
         self.now = 1_700_000_000_000_000
+        self.elapsed = 5
 
     def __call__(self):
         return self.now
+
+    def advance(self, microseconds):
+        self.now += microseconds
+        self.elapsed += microseconds
 
 
 @pytest.fixture
@@ -40,6 +45,7 @@ def make_store(tmp_path, clock, said):
             full_sync=full_sync,
             now=clock,
             say=said.append,
+            elapsed=lambda: clock.elapsed,
         )
         made.append(store)
         store.open()
