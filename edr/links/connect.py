@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from inspect import signature
 from typing import Any
-from urllib.parse import urlsplit
 
 from edr.bus import Bus
 from edr.errors import did_you_mean
+from edr.links.address import split_url
 from edr.links.link import Link
 
 _LINKS = {
@@ -49,10 +49,8 @@ async def connect(
 
 
 def _link_for(url: str) -> type[Link]:
-    scheme = urlsplit(url).scheme
-    if scheme not in _LINKS:
-        raise ValueError(f"a broker's URL begins with {', '.join(_LINKS)}, and ://, not {url!r}")
-    module, name = _LINKS[scheme]
+    example = ", ".join(f"{scheme}://host" for scheme in _LINKS)
+    module, name = _LINKS[split_url(url, dict.fromkeys(_LINKS, 0), example).scheme]
     link: type[Link] = getattr(importlib.import_module(module), name)
     return link
 

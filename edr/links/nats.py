@@ -38,7 +38,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from edr.bus import Bus, InterestWatch, Overflow
 from edr.errors import BusClosedError
 from edr.links.link import LONGEST_PAUSE, Link
-from edr.links.nats_client import A_TURN, OURS, Connection, address_of
+from edr.links.nats_client import A_TURN, Connection, address_of, checked_options, denied_by
 from edr.links.subject import (
     DEEP,
     MOST_HOPS,
@@ -120,8 +120,6 @@ class NatsLink(Link):
             raise ValueError(f"max_patterns must be at least 1, not {max_patterns}")
         if not 1 <= max_hops <= MOST_HOPS:
             raise ValueError(f"max_hops must be within 1 and {MOST_HOPS}, not {max_hops}")
-        if OURS & set(client or ()):
-            raise ValueError(f"the link itself decides on {', '.join(sorted(OURS))} of the client")
         if isinstance(receive, str) and receive != "wanted":
             raise ValueError(f'receive is "wanted" or a sequence of bindings, not {receive!r}')
         super().__init__(
@@ -139,7 +137,7 @@ class NatsLink(Link):
         self._linger = linger
         self._max_patterns = max_patterns
         self._max_hops = max_hops
-        self._client = dict(client or {})
+        self._client = checked_options(client)
 
         self._connection = Connection()
         self._watch: InterestWatch | None = None
@@ -260,15 +258,17 @@ class NatsLink(Link):
 
     def _violated(self, words: str) -> None:
         self._last_error = words
-        if "publish" in words:
+        what, subject = denied_by(words) or ("", "")
+        if what == "publish":
             self._not_permitted += 1
             self._say(logging.ERROR, "publish", "link %r may not send: %s", self.name, words)
-            return
-        pattern = words.partition('"')[2].partition('"')[0]
-        self._denied.add(pattern)
-        # A tenant is never given the lane of deep trees, which all accounts share.
-        level = logging.INFO if DEEP in pattern else logging.ERROR
-        self._say(level, words, "link %r may not receive: %s", self.name, words)
+        elif what == "subscription":
+            self._denied.add(subject)
+            # A tenant is never given the lane of deep trees, which all accounts share.
+            level = logging.INFO if DEEP in subject else logging.ERROR
+            self._say(level, words, "link %r may not receive: %s", self.name, words)
+        else:
+            self._say(logging.ERROR, words, "link %r: the server says: %s", self.name, words)
 
     # Out
 

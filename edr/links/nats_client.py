@@ -17,16 +17,23 @@ They are all here, and ``tests/links/test_nats_client.py`` would notice if one c
 from __future__ import annotations
 
 import asyncio
+import binascii
+import inspect
+import re
+import ssl
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
-from urllib.parse import urlsplit
+from urllib.parse import unquote
 
 from uuid_utils import uuid7
 
+from edr.errors import did_you_mean
+from edr.links import address
 from edr.links.report import LinkRefused
 
 try:
     from nats.aio.client import Client
+    from nats.errors import InvalidCallbackTypeError
     from nats.protocol import command
 except ImportError as _missing:
     raise ImportError("links to NATS need nats-py: pip install 'edr[nats]'") from _missing
@@ -43,7 +50,28 @@ A_TURN = 64
 
 NO_RESPONDERS = 503
 _PING = b"PING\r\n"
-OURS = {"allow_reconnect", "closed_cb", "disconnected_cb", "error_cb", "no_echo", "servers"}
+OURS = {
+    "allow_reconnect",
+    "closed_cb",
+    "connect_timeout",
+    "disconnected_cb",
+    "error_cb",
+    "max_reconnect_attempts",
+    "name",
+    "no_echo",
+    "pending_size",
+    "reconnect_time_wait",
+    "servers",
+}
+"""Arguments of ``nats.connect`` that are not the caller's to give."""
+
+_PORTS = {"nats": 4222, "tls": 4222, "ws": 80, "wss": 443}
+_FILES = ("user_credentials", "nkeys_seed")
+"""Options that name a file. One that holds the secret itself by mistake must not be printed."""
+
+_PERMISSION = re.compile(
+    r"permissions violation for (publish|subscription) to \"([^\"]*)\"", re.IGNORECASE
+)
 _REFUSALS = ("authorization", "authentication", "credentials", "nkey", "user jwt", "tls")
 
 
@@ -53,15 +81,38 @@ def status_of(headers: bytes | None) -> int:
 
 
 def address_of(url: str) -> str:
-    """Return a server's address without what is secret in its URL.
+    """Return a server's address, without the user name and the password of its URL.
 
     Raises:
-        ValueError: it is no URL of a server.
+        ValueError: it is not the URL of a NATS server. The message shows at most the scheme.
     """
-    parts = urlsplit(url if "://" in url else f"nats://{url}")
-    if parts.scheme not in {"nats", "tls", "ws", "wss"} or not parts.hostname:
-        raise ValueError(f"a NATS server is nats://host:port, or tls:// or wss://, not {url!r}")
-    return f"{parts.scheme}://{parts.hostname}:{parts.port or 4222}"
+    example = "nats://host:port, or tls://, ws:// or wss://"
+    return address.address_of(url if "://" in url else f"nats://{url}", _PORTS, example)
+
+
+def checked_options(options: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return ``options`` for the client, of which each must be an argument of ``nats.connect``.
+
+    Raises:
+        TypeError: ``nats.connect`` has no such argument.
+        ValueError: the argument is one that a link sets itself.
+    """
+    known = set(inspect.signature(Client.connect).parameters) - OURS - {"self"}
+    for name in options or ():
+        if name in OURS:
+            raise ValueError(f"client must not have {name!r}: the link sets it itself")
+        if name not in known:
+            raise TypeError(f"nats.connect has no argument {name!r}{did_you_mean(name, known)}")
+    return dict(options or {})
+
+
+def denied_by(words: str) -> tuple[str, str] | None:
+    """Return what the server's ``words`` deny: ``"publish"`` or ``"subscription"``, and to what.
+
+    ``None`` if the words do not deny a permission. The library gives them in lower case.
+    """
+    found = _PERMISSION.match(words)
+    return None if found is None else (found[1].lower(), found[2])
 
 
 def new_inbox() -> str:
@@ -85,6 +136,8 @@ class Connection(Client):
         self._answers_to = ""
         self._questions = 0
         self._asked: dict[str, asyncio.Future[tuple[bytes, int]]] = {}
+        self._needs_tls = False
+        self._has_login = False
 
     async def open(
         self, servers: Sequence[str], *, name: str, timeout: float, options: Mapping[str, Any]
@@ -95,6 +148,8 @@ class Connection(Client):
             LinkRefused: a server is too old, or will not let us in.
             Exception: whatever the library raises if none can be reached.
         """
+        self._needs_tls = "tls" in options
+        self._has_login = any(options.get(name) for name in ("user", "password", "token"))
         try:
             await self.connect(
                 list(servers),
@@ -112,11 +167,16 @@ class Connection(Client):
                 pending_size=0,
                 **options,
             )
+        except LinkRefused:
+            raise
         except Exception as exc:
             fault = self.fault or exc  # what the library raises last may only say "no servers"
-            words = str(fault).lower()
-            if any(word in words for word in _REFUSALS) and "timeout" not in words:
-                raise LinkRefused(f"the server does not let this link in: {fault}") from exc
+            words = _words(fault, options)
+            lower = words.lower()
+            if any(word in lower for word in _REFUSALS) and "timeout" not in lower:
+                raise LinkRefused(f"the server does not let this link in: {words}") from exc
+            if _is_final(fault):
+                raise LinkRefused(f"the client cannot connect with its options: {words}") from exc
             raise fault from exc
         assert self._reading_task is not None
         self._reading_task.add_done_callback(self._reading_ended)
@@ -194,7 +254,7 @@ class Connection(Client):
             LookupError: nobody is there to answer.
         """
         if not self._answers_to:
-            self._answers_to = new_inbox()
+            self._answers_to = self.new_inbox()
             await self.listen(f"{self._answers_to}.*", self._answered)
         self._questions += 1
         key = str(self._questions)
@@ -250,6 +310,38 @@ class Connection(Client):
 
     # What the library does otherwise
 
+    async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:  # noqa: FBT001, FBT002 - as it is called
+        # The library upgrades only to a server that requires TLS, not to one that offers it.
+        if initial_connection and self._is_tls_asked() and info.get("tls_available"):
+            info["tls_required"] = True
+        await super()._process_info(info, initial_connection)
+
+    def _is_tls_asked(self) -> bool:
+        server = self._current_server
+        return self._needs_tls or (server is not None and server.uri.scheme in {"tls", "wss"})
+
+    def _connect_command(self) -> bytes:
+        """Return what is sent first, with the user name and the password in it."""
+        server, transport = self._current_server, self._transport
+        assert server is not None
+        if self._is_tls_asked() and server.uri.scheme not in {"ws", "wss"}:
+            writer = getattr(transport, "_io_writer", None)
+            if writer is None or writer.get_extra_info("ssl_object") is None:
+                raise LinkRefused(
+                    "the server does not offer TLS, which the link requires; nothing was sent to it"
+                )
+        if not self._has_login:
+            # The library sends what the URL has without decoding it.
+            user, password = server.uri.username, server.uri.password
+            if password is not None:
+                self.options["user"], self.options["password"] = (
+                    unquote(user or ""),
+                    unquote(password),
+                )
+            elif user is not None:
+                self.options["token"] = unquote(user)
+        return super()._connect_command()
+
     async def _send_ping(self, future: asyncio.Future[Any] | None = None) -> None:
         self._pongs.append(future or asyncio.get_running_loop().create_future())
         await self._send_command(_PING)
@@ -288,3 +380,28 @@ class Connection(Client):
             self.fault = self.fault or ConnectionError(repr(task.exception()))
         self._status = Client.CLOSED
         self.lost.set()
+
+
+def _is_final(exc: BaseException) -> bool:
+    """Tell whether to try again cannot help: what is wrong is on this side."""
+    if type(exc).__module__.partition(".")[0] == "nkeys":
+        return True
+    return isinstance(
+        exc,
+        TypeError
+        | ImportError
+        | AssertionError
+        | binascii.Error
+        | FileNotFoundError
+        | IsADirectoryError
+        | PermissionError
+        | ssl.SSLCertVerificationError
+        | InvalidCallbackTypeError,
+    )
+
+
+def _words(exc: BaseException, options: Mapping[str, Any]) -> str:
+    """Return what ``exc`` says, without a secret that was given in place of a file's name."""
+    if isinstance(exc, OSError) and exc.filename is not None:
+        return f"{exc.strerror}: the file of {' or '.join(n for n in _FILES if n in options)}"
+    return str(exc) or type(exc).__name__

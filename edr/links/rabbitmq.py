@@ -36,7 +36,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from time import perf_counter
 from typing import TYPE_CHECKING, Literal, cast
-from urllib.parse import urlsplit
 
 from edr.bus import Bus, InterestWatch, Overflow
 from edr.errors import BusClosedError, InvalidEvent
@@ -47,6 +46,7 @@ from edr.links.rabbitmq_client import (
     Channel,
     DeliveredMessage,
     KazooProperties,
+    address_of,
     as_link_error,
 )
 from edr.links.rabbitmq_confirms import Confirms
@@ -127,9 +127,10 @@ class RabbitLink(Link):
                 "a durable queue needs a name, and bindings to receive: what somebody here wants "
                 "is nothing while nobody is here"
             )
+        address = address_of(url)
         super().__init__(
             bus,
-            name or _address(url),
+            name or address,
             send=send,
             capacity=capacity,
             overflow=overflow,
@@ -396,16 +397,3 @@ class RabbitLink(Link):
             self._deliver(event)
         except BusClosedError as exc:
             self._fail(exc)
-
-
-def _address(url: str) -> str:
-    """Return a broker's address without what is secret in its URL.
-
-    Raises:
-        ValueError: it is no URL of a broker.
-    """
-    parts = urlsplit(url)
-    if parts.scheme not in {"amqp", "amqps"} or not parts.hostname:
-        raise ValueError(f"a RabbitMQ is amqp://host:port/vhost, or amqps://, not {url!r}")
-    port = parts.port or (5671 if parts.scheme == "amqps" else 5672)
-    return f"{parts.scheme}://{parts.hostname}:{port}{parts.path.rstrip('/')}"

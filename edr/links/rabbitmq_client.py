@@ -19,7 +19,9 @@ twice the time to publish, and nothing that is used here).
 from __future__ import annotations
 
 import asyncio
+import binascii
 import logging
+import ssl
 from contextlib import suppress
 from struct import Struct
 from typing import Any
@@ -38,6 +40,7 @@ from pamqp import decode
 from pamqp.commands import Basic
 from yarl import URL
 
+from edr.links import address
 from edr.links.report import LinkError, LinkRefused
 from edr.wire import kazoo
 
@@ -46,6 +49,7 @@ __all__ = [
     "Channel",
     "DeliveredMessage",
     "KazooProperties",
+    "address_of",
     "as_link_error",
 ]
 
@@ -60,6 +64,28 @@ CLOSE_WITHIN = 1.0
 _log = logging.getLogger("aiormq")
 if _log.level == logging.NOTSET:
     _log.setLevel(logging.CRITICAL)
+
+
+_PORTS = {"amqp": 5672, "amqps": 5671}
+
+
+def address_of(url: str) -> str:
+    """Return a broker's address with its virtual host, without the user name and the password.
+
+    Raises:
+        ValueError: it is not the URL of a RabbitMQ. The message shows at most the scheme.
+    """
+    example = "amqp://host:port/vhost, or amqps://"
+    vhost = address.split_url(url, _PORTS, example).path.rstrip("/")
+    try:
+        URL(url)  # which is stricter, and shows the whole URL in its errors
+    except ValueError:
+        is_valid = False
+    else:
+        is_valid = True
+    if not is_valid:
+        raise ValueError(f"a broker's URL must be {example}, got one that cannot be parsed")
+    return f"{address.address_of(url, _PORTS, example)}{vhost}"
 
 
 class KazooProperties(Basic.Properties):
@@ -177,6 +203,14 @@ _REFUSED_AT_FIRST = (
 )
 
 
+_TRANSIENT_TLS = (
+    ssl.SSLEOFError,
+    ssl.SSLZeroReturnError,
+    ssl.SSLSyscallError,
+    ssl.SSLWantReadError,
+)
+
+
 def as_link_error(exc: Exception, *, connecting: bool) -> Exception:
     """Return ``LinkRefused`` if trying again would not help, else what says best what happened.
 
@@ -193,11 +227,23 @@ def as_link_error(exc: Exception, *, connecting: bool) -> Exception:
         )
     if isinstance(exc, _REFUSED) or (connecting and isinstance(exc, _REFUSED_AT_FIRST)):
         return LinkRefused(f"RabbitMQ refuses: {_reason(exc)}")
+    if connecting and _is_final(exc):
+        return LinkRefused(f"the client cannot connect as it is set up: {_reason(exc)}")
     if isinstance(exc, TimeoutError):
         return LinkError("the broker did not answer in time")
     if isinstance(exc, aiormq.AMQPError):
         return LinkError(_reason(exc))
     return exc
+
+
+def _is_final(exc: Exception) -> bool:
+    """Tell whether to try again cannot help: a CA, a file or an option of the URL is wrong."""
+    final = (TypeError, binascii.Error, FileNotFoundError, IsADirectoryError, PermissionError)
+    # The library replaces errors of the operating system by its own.
+    return isinstance(exc, final) or any(
+        isinstance(each, ssl.SSLError) and not isinstance(each, _TRANSIENT_TLS)
+        for each in (exc, exc.__cause__)
+    )
 
 
 def _reason(exc: Exception) -> str:

@@ -46,7 +46,7 @@ async def test_connect_makes_a_bus_that_is_joined(machine, nats_server):
         await emit(there, 1)
 
     assert await take(events, 1) == [1]
-    with pytest.raises(ValueError, match=r"begins with nats.*not 'kafka://x'"):
+    with pytest.raises(ValueError, match=r"must be nats://host.*got the scheme 'kafka'"):
         async with edr.connect("kafka://x"):
             pass
 
@@ -396,6 +396,19 @@ async def test_what_is_not_permitted_is_named_in_state_and_log(machine, own_serv
     assert 'may not send: permissions violation for publish to "edr.rival' in caplog.text
 
 
+async def test_a_denied_subscription_named_publish_denies_no_event(machine, own_server):
+    server = own_server(config=PERMISSIONS)
+    tenant, link = await machine("t", server.url.replace("//", "//acme:s3cret@"))
+    tenant.subscribe(edr.Binding(account_id="rival", app_name="publisher"))
+    await link.ready()
+    await until(lambda: "publisher" in str(link.statistics().last_error))
+    await emit(tenant, *range(3), account_id="acme")
+    await until(lambda: link.statistics().pending == 0)
+
+    assert (link.statistics().sent, link.statistics().dropped) == (3, {})
+    assert link.statistics().patterns == 0
+
+
 async def test_a_wrong_password_is_raised_at_the_start_and_nowhere_shown(bus, own_server, caplog):
     from edr.links import NatsLink
 
@@ -435,7 +448,7 @@ async def test_an_old_server_is_refused(bus, own_server):
 async def test_wrong_arguments_are_refused(bus, wrong):
     from edr.links import NatsLink
 
-    with pytest.raises(ValueError, match="not|itself"):
+    with pytest.raises(ValueError, match="must|not|itself"):
         NatsLink(**{"bus": bus, "url": "nats://x"} | wrong)
 
 

@@ -1,11 +1,16 @@
 """What is bent in the client library is still there to be bent, and does what is said of it."""
 
 import asyncio
+import shutil
+import ssl
+import subprocess
+import sys
 
 import pytest
 from support.consuming import until
 from support.fault_proxy import FaultProxy
 
+import edr
 from edr.links import LinkRefused
 
 nats_client = pytest.importorskip(
@@ -141,3 +146,131 @@ async def test_a_server_that_wants_to_know_who_we_are_refuses(own_server):
         await open_to(connection, server.url)
     await connection.abort()
     await until(lambda: connection._transport is None or connection.is_closed)
+
+
+@pytest.mark.parametrize(
+    ("words", "denied"),
+    [
+        ('permissions violation for publish to "a.b"', ("publish", "a.b")),
+        (
+            'permissions violation for subscription to "x.publish.>"',
+            ("subscription", "x.publish"),
+        ),
+        ('permissions violation for subscription to "a" using queue "q"', ("subscription", "a")),
+        ("maximum connections exceeded", None),
+    ],
+)
+def test_denied_by_reads_what_the_server_does_not_permit(words, denied):
+    assert nats_client.denied_by(words) == denied
+
+
+@pytest.mark.parametrize(
+    ("option", "error", "words"),
+    [
+        ("user_credentails", TypeError, "did you mean 'user_credentials'"),
+        ("connect_timeout", ValueError, "the link sets it itself"),
+        ("self", TypeError, "no argument 'self'"),
+    ],
+)
+def test_client_options_are_checked_at_construction(option, error, words):
+    with pytest.raises(error, match=words):
+        nats_client.checked_options({option: 1})
+
+
+async def plain_server(answers):
+    """A NATS server without TLS, which notes what it is sent."""
+
+    async def serve(reader, writer):
+        writer.write(b'INFO {"server_id":"x","version":"2.11.0","auth_required":true}\r\n')
+        answers.append(await reader.read(1000))
+        writer.close()
+
+    return await asyncio.start_server(serve, "127.0.0.1", 0)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "options"), [("tls", {}), ("nats", {"tls": ssl.create_default_context()})]
+)
+async def test_a_password_is_not_sent_when_the_server_has_no_tls(scheme, options):
+    answers = []
+    async with await plain_server(answers) as server:
+        port = server.sockets[0].getsockname()[1]
+        connection = nats_client.Connection()
+        with pytest.raises(LinkRefused, match="does not offer TLS"):
+            await connection.open(
+                [f"{scheme}://svc:s3cret@127.0.0.1:{port}"], name="t", timeout=5, options=options
+            )
+        await connection.abort()
+        await until(lambda: answers)
+
+    assert answers == [b""]
+
+
+@pytest.fixture
+def tls_server(own_server, tmp_path):
+    """A server that offers TLS, with a certificate that no CA has signed: the extra config."""
+    if (openssl := shutil.which("openssl")) is None:
+        pytest.skip("needs openssl to make a certificate")
+    subprocess.run(
+        (
+            f"{openssl} req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 "
+            "-keyout key -out cert -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1"
+        ).split(),
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+    )
+
+    def start(extra=""):
+        config = f'tls {{ cert_file: "{tmp_path}/cert", key_file: "{tmp_path}/key" }}\n{extra}'
+        return own_server(config=config), str(tmp_path / "cert")
+
+    return start
+
+
+@pytest.mark.parametrize("extra", ["", "allow_non_tls: true"])
+async def test_tls_is_used_where_the_server_requires_or_offers_it(tls_server, extra):
+    server, ca = tls_server(extra)
+    connection = nats_client.Connection()
+    await connection.open(
+        [server.url.replace("nats:", "tls:")],
+        name="t",
+        timeout=5,
+        options={"tls": ssl.create_default_context(cafile=ca)},
+    )
+    assert connection._transport._io_writer.get_extra_info("ssl_object") is not None
+    await connection.abort()
+
+
+async def test_an_unknown_ca_is_refused_at_once(tls_server, bus):
+    server, _ = tls_server()
+    with pytest.raises(LinkRefused, match="certificate verify failed"):
+        await edr.links.NatsLink(bus, server.url.replace("nats:", "tls:")).start()
+
+
+async def test_a_missing_package_is_refused_at_once(nats_server, bus, monkeypatch):
+    monkeypatch.setitem(sys.modules, "nkeys", None)
+    with pytest.raises(LinkRefused, match="nkeys"):
+        await edr.links.NatsLink(bus, nats_server.url, client={"nkeys_seed_str": "S"}).start()
+
+
+async def test_a_percent_encoded_login_is_decoded(own_server, bus):
+    server = own_server(config='authorization { user: "s:c", password: "p/w@1" }')
+    async with edr.links.NatsLink(bus, server.url.replace("//", "//s%3Ac:p%2Fw%401@")) as link:
+        await link.ready()
+
+
+async def test_a_percent_encoded_token_is_decoded(own_server, bus):
+    server = own_server(config='authorization { token: "t/1" }')
+    async with edr.links.NatsLink(bus, server.url.replace("//", "//t%2F1@")) as link:
+        await link.ready()
+
+
+async def test_inboxes_have_the_prefix_of_the_client_options(nats_server):
+    connection = nats_client.Connection()
+    options = {"inbox_prefix": "_MINE"}
+    await connection.open([nats_server.url], name="t", timeout=5, options=options)
+    with pytest.raises(LookupError):
+        await connection.ask("nobody", b"", 5)
+    assert connection._answers_to.startswith("_MINE.")
+    await connection.abort()
