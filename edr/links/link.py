@@ -464,15 +464,18 @@ class Link(ABC):
 
     # In
 
-    def _deliver(self, event: Event, hops: int = 1) -> None:
-        """Publish an event that came in; never waits, never raises for a subscriber.
+    def _deliver(self, event: Event, hops: int = 1) -> bool:
+        """Publish an event that was received; never waits, never raises for a subscriber.
+
+        Returns:
+            Whether the bus accepted it, now or before. A refused one is counted and logged.
 
         Raises:
             BusClosedError: the bus was closed before its link.
         """
         if not self._seen.is_new(event.id, hops):
             self._duplicates += 1
-            return
+            return True
         ahead = (event.timestamp - datetime.now(UTC)).total_seconds()
         self._skew = max(self._skew, ahead)
         wait = None
@@ -486,11 +489,12 @@ class Link(ABC):
             raise
         except BodyTooLargeError as exc:
             self._refuse("too_large", f"event {event.id}: {exc}")
-            return
+            return False
         self._delivered += 1
         if wait is not None:
             self._waits.add(wait)
             wait.add_done_callback(self._waits.discard)
+        return True
 
     def _refuse(self, reason: str, detail: str) -> None:
         """Count a message that came in and is no event for this bus."""

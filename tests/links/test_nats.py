@@ -277,10 +277,11 @@ async def test_an_event_under_a_subject_that_is_not_its_own_is_refused(machine, 
 
 
 async def test_an_event_that_is_too_large_for_the_server_is_dropped_and_named(machine, caplog):
-    here, link = await machine("here")
-    await here.emit("big", "1", "ok", "info", {"n": "x" * 1_100_000})
-    await emit(here, 2)
-    await link.drain()
+    async with edr.Bus(node="here", max_body=2_000_000) as here:
+        _, link = await machine("here", bus=here)
+        await here.emit("big", "1", "ok", "info", {"n": "x" * 1_100_000})
+        await emit(here, 2)
+        await link.drain()
 
     assert link.statistics().dropped == {"too_large": 1}
     assert link.statistics().sent == 1
