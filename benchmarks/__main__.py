@@ -1,6 +1,7 @@
 """Ask every question, each in a process of its own, and write down the answers.
 
-python -m benchmarks                    all of it, ten minutes; writes RESULTS.md, growth.svg
+python -m benchmarks                    all of it, twenty minutes; writes RESULTS.md, growth.svg
+                                        and the tables of figures in README.md and docs/
 python -m benchmarks --quick            smaller sizes, a minute or two; writes nothing
 python -m benchmarks --save FILE        the figures as JSON
 python -m benchmarks --compare FILE     what got slower since that run; exit code 1 if any did
@@ -15,6 +16,7 @@ import sys
 from pathlib import Path
 from time import perf_counter
 
+from benchmarks import figures
 from benchmarks.compare import slower_since
 from benchmarks.report import machine, plot, write_results
 from benchmarks.table import Row, Table
@@ -78,6 +80,8 @@ def main() -> int:
         write_results(folder / "RESULTS.md", tables, took=took, quick=arguments.quick)
         if "growth" in tables:
             plot(folder)
+        if folder == HERE:
+            figures.main()
     if arguments.save:
         saved = {
             "quick": arguments.quick,

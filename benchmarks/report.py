@@ -81,7 +81,7 @@ def write_results(
         "## Targets",
         _targets(tables),
         "## All questions",
-        *(table.as_markdown() for table in tables.values()),
+        *(table.as_markdown(name) for name, table in tables.items()),
     ]
     if "growth" in tables:
         parts.insert(6, "![Cost of an event against the number of subscriptions](growth.svg)")

@@ -76,11 +76,12 @@ class Table:
         rows = [_line(line, widths, head) for line in (head, rule, *lines)]
         return "\n".join([self.question, "", *rows, "", self.notes]).rstrip()
 
-    def as_markdown(self) -> str:
+    def as_markdown(self, name: str) -> str:
+        """Return the table under a heading that starts with the name of its question."""
         head, *lines = self._cells()
         rule = ["---" if name in _LEFT else "---:" for name in head]
         rows = ["| " + " | ".join(line) + " |" for line in (head, rule, *lines)]
-        return "\n".join([f"### {self.question}", "", *rows, "", self.notes]).rstrip()
+        return "\n".join([f"### `{name}`: {self.question}", "", *rows, "", self.notes]).rstrip()
 
     def _cells(self) -> list[list[str]]:
         """Return the head and the lines, without the columns in which nothing stands."""
