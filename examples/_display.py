@@ -18,7 +18,7 @@ try:
     from rich.text import Text
 
     HAS_RICH = True
-except ImportError:  # it comes with edr[examples]; without it everything is plain
+except ImportError:  # it comes with the extra `examples`; without it everything is plain
     HAS_RICH = False
 
 Row = Sequence[str | int]

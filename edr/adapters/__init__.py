@@ -1,7 +1,7 @@
 """Somebody else's framework, and events: logging, structlog, Prometheus, OpenTelemetry.
 
-One module for each, imported by its own name, since it needs what it adapts to: ``pip install
-'edr[structlog]'``, ``'edr[prometheus]'``, ``'edr[opentelemetry]'``; logging comes with Python.
+One module for each, imported by its own name, since it needs what it adapts to: the extras
+``structlog``, ``prometheus`` and ``opentelemetry``; logging comes with Python.
 
 Promises:
 

@@ -41,7 +41,8 @@ try:
     from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation, get_meter
 except ImportError as _missing:
     raise ImportError(
-        "this needs opentelemetry-api: pip install 'edr[opentelemetry]'"
+        "edr.adapters.opentelemetry needs opentelemetry-api: "
+        "install edr with its extra 'opentelemetry'"
     ) from _missing
 
 SCOPE = "edr"

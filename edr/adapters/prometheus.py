@@ -39,7 +39,9 @@ from edr.bus import Bus
 try:
     from prometheus_client import Metric
 except ImportError as _missing:
-    raise ImportError("this needs prometheus-client: pip install 'edr[prometheus]'") from _missing
+    raise ImportError(
+        "edr.adapters.prometheus needs prometheus-client: install edr with its extra 'prometheus'"
+    ) from _missing
 
 
 class Collector:

@@ -59,7 +59,9 @@ from edr.records import Binding, Event
 try:
     import structlog
 except ImportError as _missing:
-    raise ImportError("this needs structlog: pip install 'edr[structlog]'") from _missing
+    raise ImportError(
+        "edr.adapters.structlog needs structlog: install edr with its extra 'structlog'"
+    ) from _missing
 
 _LEVELS = {
     "trace": 5,

@@ -36,7 +36,7 @@ try:
     from nats.errors import InvalidCallbackTypeError
     from nats.protocol import command
 except ImportError as _missing:
-    raise ImportError("links to NATS need nats-py: pip install 'edr[nats]'") from _missing
+    raise ImportError("links to NATS need nats-py: install edr with its extra 'nats'") from _missing
 
 Handler: TypeAlias = Callable[[int, bytes, bytes, bytes, bytes | None], None]
 """``handler(number, subject, reply, data, headers)``; it must not raise."""

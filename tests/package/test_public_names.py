@@ -130,4 +130,6 @@ def test_a_link_whose_client_is_not_installed_says_what_to_install(name):
         [sys.executable, "-c", program], capture_output=True, text=True, check=False
     )
 
-    assert "ImportError: links to NATS need nats-py: pip install 'edr[nats]'" in done.stderr
+    assert (
+        "ImportError: links to NATS need nats-py: install edr with its extra 'nats'" in done.stderr
+    )
