@@ -3,9 +3,9 @@
 ``aiormq`` speaks AMQP; this is what it lacks for us:
 
 * **Time stamps.** Kazoo sets this property to microseconds since the year 0, where AMQP has seconds
-  since 1970. The decoder makes a date of it, cannot, and the connection is lost at the first real
-  message. Here, what is no date decodes as none, in this process (its tables are no connection's
-  own), and ``KazooProperties`` writes the number as Kazoo does.
+  since 1970. ``KazooProperties`` writes the number as Kazoo does.
+* **Reading.** One message with properties that the library cannot decode ends the connection: see
+  ``rabbitmq_frames``.
 * **Letting go.** Closing waits for the broker, which may never answer; here it is bounded, and ends
   with the socket closed in any case.
 * **Blocked.** A broker that is short of memory says so, and reads no more from who publishes. The
@@ -36,11 +36,11 @@ from aiormq.connection import (
     TLSTransportFactory,
     TransportFactory,
 )
-from pamqp import decode
 from pamqp.commands import Basic
 from yarl import URL
 
 from edr.links import address
+from edr.links.rabbitmq_frames import MOST_FRAME_MAX, FrameReader
 from edr.links.report import LinkError, LinkRefused
 from edr.wire import kazoo
 
@@ -107,30 +107,21 @@ class KazooProperties(Basic.Properties):
         return self._bytes
 
 
-def _date_or_none(value: bytes) -> tuple[int, Any]:
-    try:
-        return _date(value)
-    except (ValueError, OverflowError, OSError):
-        return 8, None
-
-
-_date = decode.METHODS["timestamp"]
-decode.METHODS["timestamp"] = decode.TABLE_MAPPING[b"T"] = _date_or_none
-
-
-class _Remembering(TransportFactory):
-    """Makes a transport, and remembers it, so that it can be closed whatever the library does."""
+class BrokerTransport(TransportFactory):
+    """Makes a transport that gives harmless frames, and can be closed whatever the library does."""
 
     def __init__(self, inner: TransportFactory) -> None:
         self._inner = inner
         self.transport: asyncio.WriteTransport | None = None
+        self.frames: FrameReader | None = None
 
     async def create(
         self, url: URL, **options: Any
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         reader, writer = await self._inner.create(url, **options)
         self.transport = writer.transport
-        return reader, writer
+        self.frames = FrameReader(reader)
+        return self.frames, writer  # type: ignore[return-value]  # it has what the library calls
 
 
 class BrokerConnection:
@@ -141,7 +132,7 @@ class BrokerConnection:
         if "heartbeat" not in parsed.query:
             parsed = parsed.update_query(heartbeat=str(HEARTBEAT))
         is_tls = parsed.scheme == "amqps"
-        self._factory = _Remembering(TLSTransportFactory() if is_tls else TCPTransportFactory())
+        self._factory = BrokerTransport(TLSTransportFactory() if is_tls else TCPTransportFactory())
         self._connection = Connection(
             parsed,
             transport_factory=self._factory,
@@ -152,6 +143,10 @@ class BrokerConnection:
     async def open(self, *, confirms: bool) -> Channel:
         """Connect, and open the channel."""
         await self._connection.connect()
+        assert self._factory.frames is not None
+        self._factory.frames.frame_max = (
+            self._connection.connection_tune.frame_max or MOST_FRAME_MAX
+        )
         channel = await self._connection.channel(publisher_confirms=confirms)
         assert isinstance(channel, Channel)
         self.channel = channel

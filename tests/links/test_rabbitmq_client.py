@@ -1,46 +1,17 @@
 import asyncio
 import logging
+import ssl
 import struct
-from datetime import UTC, datetime
 
 import aiormq.exceptions as amqp
-import pamqp.frame
 import pytest
 from pamqp.commands import Basic
 from pamqp.header import ContentHeader
 
-from edr.links import LinkError, LinkRefused
+from edr.links import LinkError, LinkRefused, RabbitLink
 from edr.links.rabbitmq_client import BrokerConnection, KazooProperties, as_link_error
 
 GREGORIAN = 63_871_200_000 * 10**6
-
-
-def decoded(properties):
-    """What the library makes of a content header with these bytes."""
-    payload = struct.pack(">HHQ", 60, 0, 5) + properties
-    frame = struct.pack(">BHI", 2, 1, len(payload)) + payload + b"\xce"
-    return pamqp.frame.unmarshal(frame)[2].properties
-
-
-def test_a_time_stamp_that_is_no_date_decodes_as_none_and_the_rest_as_it_is():
-    for number in (GREGORIAN, 2**63 - 1, 2**64 - 1):
-        properties = decoded(b"\x80\x48\x04text" + struct.pack(">Q", number) + b"\x01a")
-
-        assert (properties.content_type, properties.timestamp) == ("text", None)
-        assert properties.app_id == "a"
-
-
-def test_a_time_stamp_that_is_none_within_a_table_of_headers_does_no_harm_either():
-    table = b"\x01t" + b"T" + struct.pack(">Q", GREGORIAN)
-    properties = decoded(b"\x20\x00" + struct.pack(">I", len(table)) + table)
-
-    assert properties.headers == {"t": None}
-
-
-def test_a_time_stamp_that_is_a_date_still_is_one():
-    properties = decoded(b"\x00\x40" + struct.pack(">Q", 1_700_000_000))
-
-    assert properties.timestamp == datetime.fromtimestamp(1_700_000_000, UTC)
 
 
 def test_properties_are_kazoos_to_the_byte_whatever_the_library_adds():
@@ -99,3 +70,16 @@ async def test_an_open_connection_is_not_blocked_and_close_leaves_no_task(rabbit
 
 def test_the_library_logs_no_line_of_its_own_unless_it_was_told_to():
     assert logging.getLogger("aiormq").level == logging.CRITICAL
+
+
+def test_a_ca_that_signed_nothing_is_refused():
+    exc = amqp.AMQPConnectionError(1, "certificate verify failed")
+    exc.__cause__ = ssl.SSLCertVerificationError(1, "certificate verify failed")
+
+    assert type(as_link_error(exc, connecting=True)) is LinkRefused
+
+
+@pytest.mark.parametrize("query", ["cafile=/nowhere", "cadata=x"])
+async def test_tls_options_that_cannot_work_are_refused_at_once(bus, query):
+    with pytest.raises(LinkRefused, match="as it is set up"):
+        await RabbitLink(bus, f"amqps://127.0.0.1:1/?{query}").start()

@@ -9,11 +9,12 @@ import uuid
 from urllib.parse import urlsplit
 
 import aiormq
+from aiormq.connection import TCPTransportFactory
 from aiormq.exceptions import PublishError
 from pamqp.commands import Basic
 
 import edr
-import edr.links.rabbitmq_client  # Kazoo's time stamps would end the connections made here too
+from edr.links.rabbitmq_client import BrokerTransport
 from edr.wire import kazoo
 from support.servers import RABBITMQ
 
@@ -81,7 +82,9 @@ class Raw:
             await connection.close()
 
     async def _channel(self, url):
-        connection = await aiormq.connect(url)
+        factory = BrokerTransport(TCPTransportFactory())  # which bears Kazoo's time stamps
+        connection = aiormq.Connection(url, transport_factory=factory)
+        await connection.connect()
         self._connections.append(connection)
         return await connection.channel()
 
