@@ -96,7 +96,7 @@ class Route:
         self._routes = routes
         self._answers_at = 0
         # Who wants the events of an account, with the tree for which that was found.
-        self._answers: dict[str, tuple[tuple[str, ...], Found[BoundedQueue]]] = {}
+        self._answers: dict[str | None, tuple[tuple[str, ...], Found[BoundedQueue]]] = {}
         self._older = self._answers
         self.forget()
 
@@ -144,7 +144,8 @@ class Route:
             self._everyone = found_among(branch.everyone)
         answer = self._everyone
         if branch.asks_for_account:
-            if account_id is not None:
+            # An event that was published may have ancestors without an account of its own.
+            if account_id is not None or account_tree:
                 answer = self._of_account(branch, account_id, account_tree)
         elif not answer.by_body:
             self.queues = answer.always
@@ -156,7 +157,7 @@ class Route:
         return answer.always
 
     def _of_account(
-        self, branch: Branch[Any], account_id: str, account_tree: tuple[str, ...]
+        self, branch: Branch[Any], account_id: str | None, account_tree: tuple[str, ...]
     ) -> Found[BoundedQueue]:
         if self._answers_at != branch.changes:
             self._answers_at = branch.changes

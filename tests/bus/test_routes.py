@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.consuming import take_ready
 from support.pattern_strategies import bodies, patterns
-from support.strategies import few, levels
+from support.strategies import accounts, few, levels
 
 from edr import Binding, Event, InvalidEvent, Overflow, Pattern
 from edr.bus.queue import BoundedQueue
@@ -112,14 +112,8 @@ some_bindings = st.builds(
     exact_severity=st.booleans(),
 )
 some_events = st.builds(
-    lambda accounts, **fields: Event(
-        account_id=accounts[-1],
-        account_tree=accounts[:-1],
-        app_version="1",
-        verbosity="info",
-        **fields,
-    ),
-    accounts=st.lists(few, min_size=1, max_size=3, unique=True) | st.just([None]),
+    lambda account, **fields: Event(app_version="1", verbosity="info", **account, **fields),
+    account=accounts(),
     app_name=few,
     severity=levels["severity"],
     body=bodies,
@@ -234,6 +228,16 @@ async def test_an_account_whose_tree_has_changed_is_looked_up_anew(bus, make_eve
         assert await bus.publish(make_event(account_id="leaf", account_tree=tree)) == count
 
     assert above.statistics().offered == 2
+
+
+async def test_event_without_an_account_is_routed_by_its_ancestors(bus, make_event):
+    below = bus.subscribe(account_id="acme", include_descendants=True)
+    own = bus.subscribe(account_id="acme")
+    for tree, count in (("root", "acme"), 1), ((), 0), (("root",), 0), (("acme",), 1):
+        assert await bus.publish(make_event(account_tree=tree)) == count
+
+    assert below.statistics().offered == 2
+    assert own.statistics().offered == 0
 
 
 async def test_accounts_that_are_no_names_are_refused(bus):

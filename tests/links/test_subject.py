@@ -75,8 +75,8 @@ def one_or_many(draw, names):
 def random_event(draw):
     accounts = draw.sample(EVIL, draw.choice([0, 1, 1, 2, 3, 4, 9, 10, 14]))
     return edr.Event(
-        account_id=accounts[-1] if accounts else None,
-        account_tree=accounts[:-1],
+        account_id=accounts.pop() if accounts and draw.random() < 0.9 else None,
+        account_tree=accounts,
         app_name=draw.choice(EVIL),
         app_version="1",
         body={},

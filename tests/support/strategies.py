@@ -53,13 +53,21 @@ def some_bindings(few=few):
     )
 
 
+def accounts(few=few):
+    """Return the account fields of events: an account below others, none, or only ancestors."""
+    path = st.lists(few, min_size=1, max_size=3, unique=True)
+    return (
+        path.map(lambda names: {"account_id": names[-1], "account_tree": names[:-1]})
+        | st.just({"account_id": None})
+        | path.map(lambda names: {"account_id": None, "account_tree": names})
+    )
+
+
 def some_events(body=st.just({}), few=few):  # noqa: B008 - as above
     """Events of few names, which such bindings often match."""
     return st.builds(
-        lambda accounts, **fields: Event(
-            account_id=accounts[-1], account_tree=accounts[:-1], app_version="1", **fields
-        ),
-        accounts=st.lists(few, min_size=1, max_size=3, unique=True) | st.just([None]),
+        lambda account, **fields: Event(app_version="1", **account, **fields),
+        account=accounts(few),
         app_name=few,
         body=body,
         **levels,
