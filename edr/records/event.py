@@ -25,6 +25,9 @@ from edr.records.model import FrozenModel
 GREGORIAN_TO_UNIX = 62_167_219_200
 """Seconds from the year 0 of Erlang's calendar to 1970."""
 
+_SET_BY_THE_BUS = ("id", "node", "timestamp")
+"""Fields that have a default when an event is made, and that its sender must have set."""
+
 _UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECOND = timedelta(seconds=1)
 
@@ -144,14 +147,20 @@ class Event(FrozenModel):
     def from_json(cls, document: str | bytes | bytearray) -> Self:
         """Read an event from JSON that came over a wire.
 
-        Fields are checked as anywhere, but for those that are unknown: they are ignored, so that
-        a sender can be newer than its readers. ``model_validate_json`` refuses them.
+        ``id``, ``node`` and ``timestamp`` are required here. Two readers of one message must get
+        the same event, and defaults would differ between them. Unknown fields are ignored, so
+        that a sender can be newer than its readers; ``model_validate_json`` refuses them.
 
         Raises:
-            InvalidEvent: it is no JSON object, or a field is missing or wrong; ``path`` says
-                which.
+            InvalidEvent: the document is not a JSON object, or a field is missing or wrong;
+                ``path`` names the field.
         """
-        return cls.model_validate_json(document, extra="ignore")
+        event = cls.model_validate_json(document, extra="ignore")
+        given = event.__pydantic_fields_set__
+        for field in _SET_BY_THE_BUS:
+            if field not in given:
+                raise InvalidEvent("Field required of an event that was sent", field)
+        return event
 
     @property
     def gregorian_time(self) -> int:

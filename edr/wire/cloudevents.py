@@ -14,9 +14,12 @@ extensions        ``severity``, ``verbosity``, ``appversion``, ``accountid``, an
 ``decode(encode(event)) == event`` for every event. A CloudEvent holds no control characters in its
 attributes, so these are percent-encoded there (and ``%`` is, to tell them apart).
 
-**Of others.** A CloudEvent that no edr wrote is one of the app that its ``source`` names, ``ok``
-and ``info`` unless its extensions name other levels of edr's, and its body is the CloudEvent
-itself, whole: nothing is lost.
+**Events of other systems.** A CloudEvent that edr did not write becomes an event whose app is its
+``source``. It is ``ok`` and ``info`` unless its extensions name other levels of edr. Its body is
+the whole CloudEvent, so nothing is lost. Its ``time`` is optional by the specification; without
+it, the event gets the time at which it is read.
+
+An attribute that is ``null`` counts as absent, as the specification says.
 """
 
 from __future__ import annotations
@@ -81,12 +84,13 @@ def decode(data: str | bytes | bytearray) -> Event:
             attribute that is missing or wrong.
     """
     document = json_object(data, "a CloudEvent")
-    _check_attributes(document)
-    source = _SOURCE.fullmatch(document["source"])
-    if source is not None and document["type"].startswith("edr."):
-        fields, names = _ours(document, source), _NAMES
+    attributes = {name: value for name, value in document.items() if value is not None}
+    _check_attributes(attributes)
+    source = _SOURCE.fullmatch(attributes["source"])
+    if source is not None and attributes["type"].startswith("edr."):
+        fields, names = _ours(attributes, source), _NAMES
     else:
-        fields, names = _others(document), _NAMES | {"body": ""}
+        fields, names = _others(attributes) | {"body": document}, _NAMES | {"body": ""}
     return event_of(fields, names)
 
 
@@ -126,7 +130,6 @@ def _others(document: dict[str, Any]) -> dict[str, Any]:
         "verbosity": _known(document.get("verbosity"), Verbosity.INFO),
         "account_id": document.get("accountid") or None,
         "account_tree": _tree(document),
-        "body": document,
     } | ({"timestamp": document["time"]} if "time" in document else {})
 
 

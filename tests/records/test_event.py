@@ -15,6 +15,7 @@ from edr import Binding, Event, InvalidEvent
 from edr.records.body import FrozenDict
 
 GOOD = '{"app_name": "a", "app_version": "1.0", "severity": "ok", "verbosity": "info", "body": {}}'
+SENT = GOOD.replace("}}", '}, "id": "1", "node": "n", "timestamp": "2026-01-01T00:00:00Z"}')
 
 
 @given(events)
@@ -48,19 +49,29 @@ def test_from_json_ignores_unknown_fields_and_no_others(event, others):
     assert type(read.body) is FrozenDict
 
 
+@pytest.mark.parametrize("field", ["id", "node", "timestamp"])
+def test_from_json_requires_what_the_sender_has_set(make_event, field):
+    fields = orjson.loads(make_event().to_json())
+    del fields[field]
+
+    with pytest.raises(InvalidEvent, match="required") as caught:
+        Event.from_json(orjson.dumps(fields))
+    assert caught.value.path == field
+
+
 @pytest.mark.parametrize(
     ("document", "path", "reason"),
     [
         (b"{", "", "Invalid JSON"),
         (b"\xff", "", "Invalid JSON"),
         ("[1]", "", "object"),
-        (GOOD.replace("1.0", ""), "app_version", "at least 1 character"),
-        (GOOD.replace('"ok"', '"okk"'), "severity", "ok"),
-        (GOOD.replace("{}", '{"a": [1, NaN]}'), "body.a[1]", "nan is no JSON number"),
-        (GOOD.replace("{}", '{"a": 18446744073709551616}'), "body.a", "an integer outside"),
-        (GOOD.replace("{}", "[]"), "body", "a body is a JSON object, not an array"),
+        (SENT.replace("1.0", ""), "app_version", "at least 1 character"),
+        (SENT.replace('"ok"', '"okk"'), "severity", "ok"),
+        (SENT.replace("{}", '{"a": [1, NaN]}'), "body.a[1]", "nan is no JSON number"),
+        (SENT.replace("{}", '{"a": 18446744073709551616}'), "body.a", "an integer outside"),
+        (SENT.replace("{}", "[]"), "body", "a body is a JSON object, not an array"),
         (
-            GOOD.replace("{}", '{"a":' * 128 + "{}" + "}" * 128),
+            SENT.replace("{}", '{"a":' * 128 + "{}" + "}" * 128),
             "body" + ".a" * 128,
             "nested deeper",
         ),
@@ -253,7 +264,7 @@ def test_a_long_path_is_cut_in_its_middle():
     deep = '{"extension": ' * 128 + "{}" + "}" * 128
 
     with pytest.raises(InvalidEvent) as caught:
-        Event.from_json(GOOD.replace("{}", deep))
+        Event.from_json(SENT.replace("{}", deep))
     assert len(caught.value.path) < 310
     assert caught.value.path.startswith("body.extension.extension")
     assert "…" in caught.value.path

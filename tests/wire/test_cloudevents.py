@@ -61,6 +61,23 @@ def test_what_the_sdk_writes_is_read_whole():
     assert event.timestamp == datetime.fromisoformat(event.body["time"])
 
 
+OPTIONAL = ("time", "subject", "accountid", "accounttree", "appversion", "severity", "verbosity")
+
+
+@pytest.mark.parametrize("name", OPTIONAL)
+def test_null_attribute_counts_as_absent(name):
+    foreign = {"specversion": "1.0", "id": "1", "source": "s", "type": "t", "data": None}
+    event = cloudevents.decode(orjson.dumps(foreign | {name: None}))
+
+    assert event.body == foreign | {name: None}
+    assert (event.account_id, event.account_tree, event.app_version) == (None, (), "unknown")
+
+
+@pytest.mark.parametrize("name", ["subject", "accountid", "accounttree"])
+def test_null_attribute_of_edr_counts_as_absent(name):
+    assert cloudevents.decode(changed(**{name: None})) == cloudevents.decode(changed(**{name: ...}))
+
+
 def test_levels_of_others_count_where_they_are_edrs_words():
     document = {"specversion": "1.0", "id": "1", "source": "s", "type": "t"}
     known = cloudevents.decode(orjson.dumps(document | {"severity": "critical"}))
@@ -106,5 +123,7 @@ def test_nonsense_is_one_error_that_names_the_attribute(data, path):
 def test_what_edr_writes_it_requires(name):
     with pytest.raises(InvalidEvent, match="is required") as caught:
         cloudevents.decode(changed(**{name: ...}))
-
+    assert caught.value.path == name
+    with pytest.raises(InvalidEvent, match="is required") as caught:
+        cloudevents.decode(changed(**{name: None}))
     assert caught.value.path == name
