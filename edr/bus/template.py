@@ -37,7 +37,7 @@ class _FixedSet(set[str]):
     """
 
     __slots__ = ()
-    __ior__ = __iand__ = __isub__ = __ixor__ = _refuse
+    __init__ = __ior__ = __iand__ = __isub__ = __ixor__ = _refuse
     add = clear = difference_update = discard = intersection_update = _refuse
     pop = remove = symmetric_difference_update = update = _refuse
 
@@ -51,7 +51,8 @@ class _FixedSet(set[str]):
         return set, (list(self),)
 
 
-_FIELDS = _FixedSet(Event.model_fields)
+_FIELDS = set.__new__(_FixedSet)
+set.update(_FIELDS, Event.model_fields)
 # The slots of a pydantic instance, set directly: object.__setattr__ by name takes half as long
 # again, and the class's own __setattr__ refuses (frozen).
 _make = object.__new__

@@ -30,7 +30,7 @@ import orjson
 from pydantic import BaseModel
 
 from edr.journal.journal import Entry
-from edr.records import Event, FrozenDict, Severity, Verbosity, snapshot
+from edr.records import Event, FrozenDict, Severity, Verbosity, frozen_dict, snapshot
 
 BLOCK = 256
 """The most entries in a block."""
@@ -159,7 +159,7 @@ def decode(block: Block, keys: Keys, wanted: Sequence[Wanted], after: int) -> li
     # As many braces as bodies, and as many brackets as rows and one: no body has a container in
     # it. A brace within a text only makes it look as if.
     is_flat = plain.count(b"{") == len(rows) and plain.count(b"[") == len(rows) + 1
-    freeze: Callable[[dict[str, Any]], FrozenDict] = FrozenDict if is_flat else _frozen
+    freeze: Callable[[dict[str, Any]], FrozenDict] = frozen_dict if is_flat else _frozen
     templates = [_fields_of(key) for key in keys.keys]
     times = _spread(keys.times)
     parse, make = datetime.fromisoformat, _make
@@ -258,7 +258,7 @@ _LEVEL_BITS = {
         [(severity, verbosity) for severity in Severity for verbosity in Verbosity]
     )
 }
-_NO_BODY = FrozenDict()
+_NO_BODY = frozen_dict({})
 _CONTAINERS = (dict, list)
 
 # The slots of a pydantic instance, as the bus's template sets them.
@@ -291,7 +291,7 @@ def _frozen(body: dict[str, Any]) -> FrozenDict:
     for value in body.values():
         if type(value) in _CONTAINERS:
             return snapshot(body)
-    return FrozenDict(body)
+    return frozen_dict(body)
 
 
 def _keys_crc(header: Sequence[Any], plain: bytes) -> int:

@@ -16,7 +16,7 @@ from edr.records.binding import (
     bindings_to_json,
     checked_bindings,
 )
-from edr.records.body import FrozenDict, check_size, json_size, no_object, snapshot
+from edr.records.body import FrozenDict, check_size, frozen_dict, json_size, no_object, snapshot
 from edr.records.event import Event, default_node
 from edr.records.index import BindingIndex, Found, Place, SpotIndex, found_among, places_of
 from edr.records.levels import AnySeverity, AnyVerbosity, Severity, Verbosity, why_no_level
@@ -52,6 +52,7 @@ __all__ = [
     "checked_bindings",
     "default_node",
     "found_among",
+    "frozen_dict",
     "json_size",
     "no_object",
     "places_of",

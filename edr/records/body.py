@@ -14,10 +14,10 @@ proxy (not a ``dict``: neither ``json`` nor ``orjson`` nor ``isinstance`` would 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from math import isfinite
-from typing import Any, Never
+from typing import Any, Never, TypeAlias
 
 import orjson
 
@@ -36,17 +36,33 @@ def _refuse(_self: object, *_args: object, **_kwargs: object) -> Never:
     raise TypeError("an event's body cannot change; copy.deepcopy(event.body) is yours to change")
 
 
-class FrozenDict(dict[str, Any]):
+# ``__init__`` fills an instance, so it must refuse too: a second call would change a body. A frozen
+# container is therefore filled as an instance of these, and then becomes one of the frozen class.
+
+
+_Reduced: TypeAlias = tuple[Callable[[Any], Any], tuple[Any]]
+
+
+class _Object(dict[str, Any]):
+    __slots__ = ("json_size",)
+    json_size: int
+
+
+class _Array(list[Any]):
+    __slots__ = ()
+
+
+class FrozenDict(_Object):
     """A JSON object that cannot change; equal to the plain ``dict`` of the same items.
 
-    ``copy.deepcopy`` and ``copy`` give plain, changeable copies.
+    ``snapshot`` makes them. ``copy.deepcopy`` and ``copy`` give plain, changeable copies.
 
     Attributes:
         json_size: Length of its JSON in bytes. Unset until it is known; ``json_size`` returns it.
     """
 
-    __slots__ = ("json_size",)
-    json_size: int
+    __slots__ = ()
+    __init__: Any = _refuse
     __setitem__: Any = _refuse
     __delitem__: Any = _refuse
     __ior__: Any = _refuse
@@ -62,11 +78,11 @@ class FrozenDict(dict[str, Any]):
     def __copy__(self) -> dict[str, Any]:
         return dict(self)
 
-    def __reduce__(self) -> tuple[type, tuple[dict[str, Any]]]:
-        return FrozenDict, (dict(self),)
+    def __reduce__(self) -> _Reduced:
+        return frozen_dict, (dict(self),)
 
 
-class FrozenList(list[Any]):
+class FrozenList(_Array):
     """A JSON array that cannot change; equal to the plain ``list`` of the same elements.
 
     ``copy.deepcopy`` and ``copy`` give plain, changeable copies: make one before you give it to
@@ -74,6 +90,7 @@ class FrozenList(list[Any]):
     """
 
     __slots__ = ()
+    __init__: Any = _refuse
     __setitem__: Any = _refuse
     __delitem__: Any = _refuse
     __iadd__: Any = _refuse
@@ -93,8 +110,22 @@ class FrozenList(list[Any]):
     def __copy__(self) -> list[Any]:
         return list(self)
 
-    def __reduce__(self) -> tuple[type, tuple[list[Any]]]:
-        return FrozenList, (list(self),)
+    def __reduce__(self) -> _Reduced:
+        return _frozen_list, (list(self),)
+
+
+def frozen_dict(source: Mapping[str, Any]) -> FrozenDict:
+    """Return a frozen copy of ``source``, which holds only frozen containers and scalars."""
+    copied: Any = _Object(source)
+    copied.__class__ = FrozenDict
+    return copied  # type: ignore[no-any-return]  # a cast is a call, for each event of a journal
+
+
+def _frozen_list(source: Iterable[Any]) -> FrozenList:
+    """Return a frozen copy of ``source``, which holds only frozen containers and scalars."""
+    copied: Any = _Array(source)
+    copied.__class__ = FrozenList
+    return copied  # type: ignore[no-any-return]  # as above
 
 
 def snapshot(body: Mapping[str, Any], max_size: int | None = None) -> FrozenDict:
@@ -111,23 +142,27 @@ def snapshot(body: Mapping[str, Any], max_size: int | None = None) -> FrozenDict
         InvalidEvent: Something in it is not JSON; ``path`` says where.
         BodyTooLargeError: Its JSON is longer than ``max_size``.
     """
-    if type(body) is FrozenDict:
+    if type(body) is dict:  # items() of a subclass may not be what C code copies
+        try:
+            # orjson refuses bad keys, lone surrogates, integers beyond 64 bits, and most types
+            # that are no JSON, in a twentieth of the time that looking at each from here takes.
+            # What it lets pass and we do not (NaN, datetimes, enums, depth), the copying sees.
+            size = len(_dumps(body))
+            if max_size is not None and size > max_size:
+                check_size(size, max_size)
+            copied: FrozenDict = _copy_plain_object(body, MAX_DEPTH)
+        except TypeError:
+            pass
+        else:
+            copied.json_size = size
+            return copied
+    elif type(body) is FrozenDict:
+        frozen: FrozenDict = body  # type: ignore[assignment]  # mypy takes dict out of its bases
         if max_size is not None:
-            check_size(json_size(body), max_size)
-        return body
-    try:
-        # orjson refuses bad keys, lone surrogates, integers beyond 64 bits, and most types that
-        # are no JSON, in a twentieth of the time that looking at each from here takes. What it
-        # lets pass and we do not (NaN, datetimes, enums, depth), the copying sees.
-        size = len(_dumps(body))
-        if max_size is not None and size > max_size:
-            check_size(size, max_size)
-        copied = _copy_plain_object(body, MAX_DEPTH)
-    except TypeError:
-        pass
-    else:
-        copied.json_size = size
-        return copied
+            check_size(json_size(frozen), max_size)
+        return frozen
+    if not issubclass(type(body), Mapping):  # a mock may say that it is one
+        raise no_object(body)
     try:
         copied = _copy_object(body, MAX_DEPTH)
     except _NotJsonError as fault:
@@ -167,32 +202,40 @@ _SCALARS: frozenset[type] = frozenset({str, int, bool, type(None)})
 _ARRAYS: frozenset[type] = frozenset({list, tuple, FrozenList})
 
 
-def _copy_plain_object(source: Mapping[str, Any], depth: int) -> FrozenDict:
-    copied = FrozenDict(source)  # scalars are copied by this, in C; most objects hold no other
-    for key, value in source.items():
+def _copy_plain_object(source: dict[str, Any], depth: int) -> Any:
+    if not depth:
+        raise TypeError
+    copied: Any = _Object(source)  # scalars are copied by this, in C; most objects hold no other
+    for value in copied.values():
+        if type(value) not in _SCALARS and not (type(value) is float and isfinite(value)):
+            break
+    else:
+        copied.__class__ = FrozenDict
+        return copied
+    for key, value in copied.items():
         kind = type(value)
         if kind in _SCALARS or (kind is float and isfinite(value)):
             continue
         if kind is dict:
-            _replace(copied, key, _copy_plain_object(value, depth - 1))
+            copied[key] = _copy_plain_object(value, depth - 1)
         else:
-            _replace(copied, key, _copy_plain_other(value, kind, depth - 1))
-    if not depth:
-        raise TypeError
+            copied[key] = _copy_plain_other(value, kind, depth - 1)
+    copied.__class__ = FrozenDict
     return copied
 
 
-def _copy_plain_other(source: Any, kind: type, depth: int) -> FrozenDict | FrozenList:
+def _copy_plain_other(source: Any, kind: type, depth: int) -> Any:
     if kind is FrozenDict:
         return _copy_plain_object(source, depth)
     if not depth or kind not in _ARRAYS:
         raise TypeError
-    for value in source:
-        if type(value) not in _SCALARS:
+    copied: Any = _Array(source)
+    for value in copied:
+        if type(value) not in _SCALARS and not (type(value) is float and isfinite(value)):
             break
     else:
-        return FrozenList(source)
-    copied = list(source)
+        copied.__class__ = FrozenList
+        return copied
     for index, value in enumerate(copied):
         kind = type(value)
         if kind in _SCALARS or (kind is float and isfinite(value)):
@@ -201,10 +244,10 @@ def _copy_plain_other(source: Any, kind: type, depth: int) -> FrozenDict | Froze
             copied[index] = _copy_plain_object(value, depth - 1)
         else:
             copied[index] = _copy_plain_other(value, kind, depth - 1)
-    return FrozenList(copied)
+    copied.__class__ = FrozenList
+    return copied
 
 
-_replace = dict.__setitem__
 _dumps = orjson.dumps
 
 
@@ -222,7 +265,7 @@ def _copy_object(source: Mapping[str, Any], depth: int) -> FrozenDict:
         except _NotJsonError as fault:
             fault.steps.append(plain)
             raise
-    return FrozenDict(copied)
+    return frozen_dict(copied)
 
 
 def _copy_array(source: Sequence[Any], depth: int) -> FrozenList:
@@ -235,25 +278,29 @@ def _copy_array(source: Sequence[Any], depth: int) -> FrozenList:
         except _NotJsonError as fault:
             fault.steps.append(len(copied))
             raise
-    return FrozenList(copied)
+    return _frozen_list(copied)
 
 
 def _copy_value(value: Any, depth: int) -> Any:
-    if value is None or isinstance(value, bool):
+    # By the type, not by isinstance: a mock's __class__ says what it stands for.
+    kind = type(value)
+    if value is None or kind is bool:
         return value
-    if isinstance(value, str):
+    if issubclass(kind, str):
         return _copy_text(value)
-    if isinstance(value, int):
-        if INT_MIN <= value <= INT_MAX:
-            return int.__int__(value)
+    if issubclass(kind, int):
+        number = int.__int__(value)
+        if INT_MIN <= number <= INT_MAX:
+            return number
         raise _NotJsonError("an integer outside -2**63 ... 2**64-1; send it as text")
-    if isinstance(value, float):
-        if isfinite(value):
-            return float.__float__(value)
-        raise _NotJsonError(f"{value} is no JSON number; send null or text")
-    if isinstance(value, Mapping):
+    if issubclass(kind, float):
+        real = float.__float__(value)
+        if isfinite(real):
+            return real
+        raise _NotJsonError(f"{real} is no JSON number; send null or text")
+    if issubclass(kind, Mapping):
         return _copy_object(value, depth - 1)
-    if isinstance(value, (list, tuple)):
+    if issubclass(kind, (list, tuple)):
         return _copy_array(value, depth - 1)
     way_out = _way_out(value, _WAYS_OUT) or "send text, a number, a list or an object"
     raise _NotJsonError(f"{kind_of(value)} is no JSON value; {way_out}")
@@ -266,8 +313,8 @@ def _copy_text(text: str) -> str:
     return plain
 
 
-def _copy_key(key: object) -> str:
-    if not isinstance(key, str):
+def _copy_key(key: Any) -> str:
+    if not issubclass(type(key), str):
         raise _NotJsonError(f"a key must be a string, not {key!r}")
     try:
         return _copy_text(key)

@@ -6,13 +6,13 @@ import pytest
 from edr import Event
 from edr.bus.bus import DEFAULT_MAX_BODY
 from edr.bus.template import Template
-from edr.records.body import FrozenDict
+from edr.records.body import frozen_dict
 
 
 def stamp():
     key = ("app", "1", "ok", "info")
     template = Template(key, "here", DEFAULT_MAX_BODY)
-    return template.stamp(FrozenDict(n=1), datetime.now(UTC), "acme", ("root",))
+    return template.stamp(frozen_dict({"n": 1}), datetime.now(UTC), "acme", ("root",))
 
 
 def test_a_stamped_event_cannot_be_told_from_a_validated_one():
@@ -40,6 +40,8 @@ def test_the_fields_that_were_set_are_one_set_that_refuses_to_change():
         stamped.model_fields_set.add("colour")
     with pytest.raises(TypeError, match="cannot change"):
         stamped.model_fields_set.clear()
+    with pytest.raises(TypeError, match="cannot change"):
+        stamped.model_fields_set.__init__(["colour"])
 
     own = stamped.model_fields_set.copy()
     own.discard("id")

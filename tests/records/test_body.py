@@ -9,6 +9,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
+from unittest.mock import MagicMock
 
 import orjson
 import pytest
@@ -71,6 +72,9 @@ def test_a_later_change_of_the_body_is_not_seen():
         lambda body: body["list"].__iadd__([1]),
         lambda body: body["list"].__imul__(2),
         lambda body: body["list"][1].update(b=1),
+        lambda body: body.__init__(b=1),
+        lambda body: body["list"].__init__([2]),
+        lambda body: body["list"][1].__init__(),
     ],
 )
 def test_a_subscriber_cannot_change_it_at_any_depth(change):
@@ -144,6 +148,54 @@ def test_subclasses_become_the_plain_value_that_they_hold():
     assert type(taken["real"]) is float
     assert {type(key) for key in taken} == {str}
     assert type(taken["key"]) is type(taken["inner"][0]) is str
+
+
+class LastValue(dict):
+    """A dict whose items() is not its content, as Django's MultiValueDict."""
+
+    def __getitem__(self, key):
+        return super().__getitem__(key)[-1]
+
+    def items(self):
+        return [(key, self[key]) for key in self]
+
+
+@pytest.mark.parametrize("wrap", [lambda v: v, lambda v: {"in": v}, lambda v: {"in": [v]}])
+def test_dict_whose_items_differ_is_copied_by_its_items(wrap):
+    values = ["a", ["b"]]
+    taken = snapshot(wrap(LastValue(q=values)))
+    values[1].append("later")
+
+    assert taken == wrap({"q": ["b"]})
+    assert_frozen(taken)
+
+
+def test_dict_whose_items_differ_is_checked_by_its_items():
+    with pytest.raises(InvalidEvent, match="nan"):
+        snapshot(LastValue(q=["a", float("nan")]))
+
+
+class Anything(int):
+    """An integer that lies about its order."""
+
+    def __ge__(self, other):
+        return True
+
+    __le__ = __ge__
+
+
+def test_integer_that_lies_about_its_order_is_checked_by_its_value():
+    assert snapshot({"n": Anything(5)}) == {"n": 5}
+    with pytest.raises(InvalidEvent, match="an integer outside"):
+        snapshot({"n": Anything(10**30)})
+
+
+@pytest.mark.parametrize("kind", [str, int, float, dict, list])
+def test_mock_is_refused_whatever_it_stands_for(kind):
+    with pytest.raises(InvalidEvent, match="a MagicMock is no JSON value"):
+        snapshot({"at": MagicMock(spec=kind)})
+    with pytest.raises(InvalidEvent, match="a body is a JSON object, not a MagicMock"):
+        snapshot(MagicMock(spec=kind))
 
 
 CYCLE = {}
