@@ -2,8 +2,8 @@
 
 Read the modules in this order; each imports only from those before it:
 loop_bound, options, overflow, statistics, template, queue, subscription, backpressure, accounts,
-log, losses, runner, callbacks, interest, routes, recording, registry, inbox, quiescence, ending,
-emission, bus, default, run, emitter.
+log, losses, runner, callbacks, interest, routes, recording, registry, inbox, quiescence, shutdown,
+services, ending, emission, bus, default, run, emitter.
 
 Promises: see the table in the README.
 """
@@ -35,6 +35,7 @@ from edr.bus.log import RateLimitedLog
 from edr.bus.overflow import DropReason, Gap, Overflow
 from edr.bus.run import run
 from edr.bus.runner import current_event
+from edr.bus.services import Service
 from edr.bus.statistics import (
     BusStatistics,
     SubscriptionInfo,
@@ -58,6 +59,7 @@ __all__ = [
     "InterestWatch",
     "Overflow",
     "RateLimitedLog",
+    "Service",
     "SubscribeOptions",
     "Subscription",
     "SubscriptionInfo",

@@ -1,8 +1,9 @@
 """``Ending``: how a bus comes to rest, and to its end.
 
 A drain lets in what the bus's own callbacks and consumers emit, since events follow from events,
-and nothing else; all who drain at once share one. An end that leaves events undone, of the bus, of
-its loop or of the program, says so once, with names and counts.
+and nothing else; all who drain at once share one. What is attached to the bus ends after the
+drain: see ``services``. An end that leaves events undone, of the bus, of its loop or of the
+program, says so once, with names and counts.
 
 **Tasks.** The bus runs callbacks and look-ups in plain asyncio tasks of its own. Rejected: a task
 group, whose cancel scope would be held open in a caller's frame; that breaks a bus in a test
@@ -17,7 +18,7 @@ import os
 import weakref
 from asyncio import FIRST_COMPLETED
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Mapping
 from contextlib import suppress
 from math import inf
 from types import TracebackType
@@ -33,6 +34,9 @@ from edr.bus.recording import JournalTap
 from edr.bus.registry import Registry
 from edr.bus.routes import Routes
 from edr.bus.runner import CallbackRunner, is_inside, waiting_inside
+from edr.bus.services import DRAIN_GRACE, Service, Services
+from edr.bus.shutdown import shutdown_of
+from edr.bus.subscription import Subscription, queue_of
 from edr.errors import BusClosedError
 
 SAID_AFTER = 1.0
@@ -61,7 +65,7 @@ class Ending(LoopBound):
         super().__init__()
         self.node = node
         self._routes = Routes(node, max_body, debug=debug)
-        self._registry = Registry(self._routes, stall_after, self._wake)
+        self._registry = Registry(self._routes, stall_after, self._wake, self._left_behind)
         self._patience = stall_after if stall_after < inf else DRAIN_PATIENCE
         self._log = RateLimitedLog()
         self._handles = Handles()
@@ -71,6 +75,10 @@ class Ending(LoopBound):
         self._drain_is_due = asyncio.Event()
         self._left: Counter[str] = Counter()
         self._undone: dict[str, int] = {}
+        self._is_told = False
+        self._deadline = inf
+        self._services = Services(self._spawn, self._log)
+        self._is_entered = False
         # Who took when a drain first asked; those who have come since are looked for.
         self._consumers: weakref.WeakSet[asyncio.Task[Any]] | None = None
 
@@ -91,16 +99,63 @@ class Ending(LoopBound):
         return task
 
     def _entered(self, loop: asyncio.AbstractEventLoop) -> None:
+        shutdown = shutdown_of(loop)
+        if shutdown is not None:
+            shutdown.add(self)
         self._registry.release()
         for runner in self._handles:
             runner.start(loop)
+
+    # What ends after it
+
+    def drain_follows(self, exc: BaseException | None) -> bool:
+        """Tell whether a drain of the bus is sure to come after a block that ends with ``exc``.
+
+        It comes after a block that ends cleanly if the bus was entered with ``async with``, or if
+        ``edr.run`` runs here; and after a cancellation by a signal that ``edr.run`` handles.
+        """
+        if exc is None:
+            return self._is_entered or shutdown_of(self._loop) is not None
+        return isinstance(exc, asyncio.CancelledError) and self._is_program_ending()
+
+    def _is_program_ending(self) -> bool:
+        shutdown = shutdown_of(self._loop)
+        return shutdown is not None and shutdown.is_requested
+
+    def add_service(
+        self, service: Service, name: str, outbox: Subscription[Any] | None = None
+    ) -> None:
+        """Attach ``service`` to the bus, which ends it: after a drain, or at ``aclose``.
+
+        While the bus drains, the service still runs, so that it handles what callbacks emit. Then
+        the bus is closed, and calls ``service.drain(timeout)`` with the time that is left, and
+        ``service.aclose()``. All of that happens before the journal of the bus is closed.
+
+        Args:
+            service: a link, or another component that takes from the bus. One that ends by itself
+                calls ``remove_service``.
+            name: names it in logs and in what ``drain`` returns.
+            outbox: its subscription. The drain of the bus does not wait for it, and leaves it to
+                the service.
+
+        Raises:
+            BusClosedError, WrongLoopError: the bus cannot be used here.
+        """
+        self.enter()
+        self._check_inflow()
+        self._services.add(service, name, None if outbox is None else queue_of(outbox))
+
+    def remove_service(self, service: Service) -> None:
+        """Detach ``service``: the bus does not end it. Idempotent."""
+        self._services.remove(service)
 
     async def settled(self, timeout: float | None = None) -> dict[str, int]:
         """Wait until all that is queued is handled, and what follows from it; the bus stays open.
 
         Waits for callbacks as long as they take, and for what others iterate until it takes
-        nothing for ``stall_after``. Where events never cease to come, it may never return: give
-        it a timeout. Cancellation: safe; it changes nothing.
+        nothing for ``stall_after``; not for links, which send in their own time. Where events never
+        cease to come, it may never return: give it a timeout. Cancellation: safe; it changes
+        nothing.
 
         Args:
             timeout: seconds to wait at the most.
@@ -110,33 +165,38 @@ class Ending(LoopBound):
             the hands of a callback. Empty if all is done.
         """
         self.enter()
+        outboxes = self._services.outboxes
         settling = self._spawn(
-            until_quiet(self._inbox, self._registry, self._handles, self._patience)
+            until_quiet(self._inbox, self._registry, self._handles, self._patience, outboxes)
         )
         with waiting_inside(self):
             try:
                 await asyncio.wait({settling}, timeout=timeout)
             finally:
                 settling.cancel()
-            return left_in(self._registry, self._handles)
+            return await left_in_slices(self._registry, self._handles, outboxes)
 
     async def drain(self, timeout: float | None = None) -> dict[str, int]:
         """Stop the inflow, wait until all that is queued is handled, and close the bus.
 
         Callbacks are waited for as long as they take, and what they emit meanwhile is handled
         too; a subscription that somebody iterates, until it takes nothing for ``stall_after``.
-        Then iterators end. Who emits or subscribes from elsewhere gets a ``BusClosedError``.
+        Then iterators end, and after them what is attached to the bus: its links send what they
+        hold, and its journal stores what it holds. Who emits or subscribes from elsewhere gets a
+        ``BusClosedError``.
 
         Any number of tasks may drain at once: it is one drain, which ends for all when the
         shortest of their timeouts does. Callbacks may, too; they are not waited for. Cancellation:
         the drain goes on; ``aclose`` ends it.
 
         Args:
-            timeout: seconds, after which what is left is dropped and counted as ``closed``.
+            timeout: seconds, after which what is left is dropped and counted as ``closed``. Links
+                have the rest of it, and at least one second; ``None`` for no limit but theirs.
 
         Returns:
             What is left undone: the names of subscriptions -> events that were still queued, or
-            in the hands of a callback. Empty if all was done. It is logged too.
+            in the hands of a callback; the names of links -> events that were not sent. Empty if
+            all was done. It is logged too.
         """
         if self._closed and self._drain is None:
             return {}
@@ -144,6 +204,8 @@ class Ending(LoopBound):
         with waiting_inside(self):
             while True:
                 drain = self._drain or self._begin_drain()
+                if timeout is not None:
+                    self._deadline = min(self._deadline, self._loop.time() + timeout)
                 await asyncio.wait({drain}, timeout=timeout)
                 self._drain_is_due.set()
                 await asyncio.wait({drain})
@@ -165,11 +227,13 @@ class Ending(LoopBound):
         """Be as before if somebody cancelled it, who cancels all tasks and lives on."""
         if drain.cancelled() and not self._closed:
             self._drain = self._consumers = None
+            self._deadline = inf
             self._thread = self._home
 
     async def _drained(self) -> dict[str, int]:
+        outboxes = self._services.outboxes
         settling = self._spawn(
-            until_quiet(self._inbox, self._registry, self._handles, self._patience)
+            until_quiet(self._inbox, self._registry, self._handles, self._patience, outboxes)
         )
         due = self._spawn(self._drain_is_due.wait())
         try:
@@ -181,15 +245,29 @@ class Ending(LoopBound):
         finally:
             settling.cancel()
             due.cancel()
-        left = await left_in_slices(self._registry, self._handles)
-        await self._end("was drained")
+        outboxes = self._services.outboxes
+        left = self._undone = await left_in_slices(self._registry, self._handles, outboxes)
+        self._stop_inflow()
+        try:
+            await self._stop_work(outboxes)
+            for name, count in (await self._services.drain(self._time_for_services())).items():
+                left[name] = left.get(name, 0) + count
+        finally:
+            await self._finish("was drained", left)
         return left
 
-    async def aclose(self) -> None:
-        """Stop now: what is queued is dropped and counted, iterators end, callbacks are cancelled.
+    def _time_for_services(self) -> float | None:
+        if self._deadline == inf:
+            return None
+        now: float = self._loop.time()
+        return max(DRAIN_GRACE, self._deadline - now)
 
-        Idempotent. From inside a callback it cancels all the others. Cancellation: what is queued
-        is dropped all the same, and the callbacks are cancelled, though not waited for.
+    async def aclose(self) -> None:
+        """Stop now: queued events are dropped and counted, iterators end, callbacks are cancelled.
+
+        Then close what is attached to the bus: its links, and after them its journal. Idempotent.
+        From inside a callback it cancels all the others. Cancellation: the bus is closed all the
+        same, and so is what is attached to it, though not waited for.
         """
         if self._pid != os.getpid():
             return  # the tasks and the loop are the parent's
@@ -198,34 +276,66 @@ class Ending(LoopBound):
                 self._abandon(f"{self!r} was closed")
             return
         self._check_loop()
-        await self._end("was closed")
-
-    async def _end(self, why: str) -> None:
-        """Close, drop what is queued, cancel what runs, and tell what is left undone."""
-        is_first = not self._closed
+        left = self._undone
+        is_told = self._is_told
         self._stop_inflow()
-        if is_first:
-            left = self._undone = await left_in_slices(self._registry, self._handles)
-            self._registry.losses.undone(left, f"{self!r} {why}")
+        try:
+            if not is_told:
+                for name, count in (await left_in_slices(self._registry, self._handles)).items():
+                    left.setdefault(name, count)
+        finally:
+            await self._finish("was closed", left)
+
+    async def _finish(self, why: str, left: Mapping[str, int]) -> None:
+        """End what is left. A cancellation cuts short the wait for a step, and skips no step."""
+        try:
+            self._tell_undone(left, f"{self!r} {why}")
+            await self._stop_work()
+        finally:
+            try:
+                await self._services.aclose()
+            finally:
+                self._registry.losses.end()
+                if self._tap is not None:
+                    await self._tap.journal.aclose()
+
+    async def _stop_work(self, spared: Collection[BoundedQueue] = ()) -> None:
+        """Cancel callbacks and tasks of the bus, and drop what is queued but in ``spared``."""
         ending: set[asyncio.Task[Any]] = {
             task for runner in self._handles for task in runner.cancel()
         }
-        ending |= self._tasks - {asyncio.current_task()}
-        if self._drain is not None and self._drain is not asyncio.current_task():
+        ending |= self._tasks
+        if self._drain is not None:
             ending.add(self._drain)
+        ending.discard(asyncio.current_task())
         for task in ending:
             task.cancel()
-        await discard_all(self._registry)
+        await discard_all(self._registry, spared)
         self._registry.release()
-        self._registry.losses.end()
         if ending:
             _, stubborn = await asyncio.wait(ending, timeout=CANCEL_GRACE)
             for task in stubborn:
                 self._log.log(
                     logging.WARNING, task.get_name(), "task %r ignores its cancellation", task
                 )
-        if self._tap is not None:
-            await self._tap.journal.aclose()
+
+    def _tell_undone(self, left: Mapping[str, int], why: str) -> None:
+        """Log what was not processed, once, and count it for the program's exit status."""
+        if self._is_told:
+            return
+        self._is_told = True
+        self._registry.losses.undone(left, why)
+        self._count_unprocessed(sum(left.values()))
+
+    def _left_behind(self, count: int) -> None:
+        """Called when a consumer closed its subscription with so many events in it."""
+        if self._is_program_ending():
+            self._count_unprocessed(count)
+
+    def _count_unprocessed(self, count: int) -> None:
+        shutdown = shutdown_of(self._loop)
+        if shutdown is not None:
+            shutdown.unprocessed += count
 
     def _stop_inflow(self) -> None:
         self._closed = True
@@ -252,12 +362,13 @@ class Ending(LoopBound):
         if self._loop is not None and not self._loop.is_closed():
             for task in self._tasks:
                 task.cancel()
-        self._registry.losses.undone(left, f"{why} ({NEXT_TIME})")
+        self._tell_undone(left, f"{why} ({NEXT_TIME})")
         self._registry.losses.end()
 
     def _tell_left(self) -> None:
         left, self._left = self._left, Counter()
         self._registry.losses.undone(left, f"callbacks of {self!r} were cancelled ({NEXT_TIME})")
+        self._count_unprocessed(left.total())
 
     # Who may come in
 
@@ -292,6 +403,7 @@ class Ending(LoopBound):
 
     async def __aenter__(self) -> Self:
         self.enter()
+        self._is_entered = True
         if self._tap is not None:
             await self._tap.journal.open()
         return self
@@ -303,10 +415,25 @@ class Ending(LoopBound):
         traceback: TracebackType | None,
     ) -> None:
         try:
-            if exc_type is None:
-                await self.drain()
+            await self._drain_at_exit(exc)
         finally:
             await self.aclose()
+
+    async def _drain_at_exit(self, exc: BaseException | None) -> None:
+        """Drain, unless the block failed. A cancellation that a signal caused is no failure."""
+        if exc is None:
+            try:
+                await self.drain(self._time_to_exit())
+            except asyncio.CancelledError:
+                if self._is_program_ending():
+                    await self.drain(self._time_to_exit())
+                raise
+        elif self.drain_follows(exc):
+            await self.drain(self._time_to_exit())
+
+    def _time_to_exit(self) -> float | None:
+        shutdown = shutdown_of(self._loop)
+        return None if shutdown is None or not shutdown.is_requested else shutdown.remaining()
 
 
 def _consumers_of(queues: Iterable[BoundedQueue]) -> Iterator[asyncio.Task[Any]]:

@@ -10,7 +10,7 @@ Visiting a million queues takes longer than the loop may be held, so they are vi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable
 
 from edr.bus.callbacks import Handles
 from edr.bus.inbox import ThreadInbox
@@ -23,7 +23,11 @@ LOOK = 10 * SLICE
 
 
 async def until_quiet(
-    inbox: ThreadInbox, registry: Registry, handles: Handles, patience: float
+    inbox: ThreadInbox,
+    registry: Registry,
+    handles: Handles,
+    patience: float,
+    besides: Collection[BoundedQueue] = (),
 ) -> None:
     """Wait until nothing is left to be done, or nobody does it.
 
@@ -32,8 +36,9 @@ async def until_quiet(
         registry: the queues.
         handles: the callbacks; they are waited for as long as they take.
         patience: seconds for which a subscription may take nothing before it is given up.
+        besides: queues that are not waited for.
     """
-    given_up: set[BoundedQueue] = set()
+    given_up: set[BoundedQueue] = {*besides}
     while True:
         await inbox.emptied()
         runners = [runner for runner in handles if not runner.is_quiet]
@@ -68,11 +73,13 @@ def left_in(registry: Registry, handles: Handles) -> dict[str, int]:
     return left
 
 
-async def left_in_slices(registry: Registry, handles: Handles) -> dict[str, int]:
-    """Return the same, and do not hold the loop for it."""
+async def left_in_slices(
+    registry: Registry, handles: Handles, besides: Collection[BoundedQueue] = ()
+) -> dict[str, int]:
+    """Return the same but for the queues ``besides``, and do not hold the loop for it."""
     left, queues = _left_with(handles, registry)
     async for queue in _in_slices(queues, LOOK):
-        if pending := queue.pending:
+        if queue not in besides and (pending := queue.pending):
             left[queue.name] = pending
     return left
 
@@ -86,9 +93,12 @@ def _left_with(handles: Handles, registry: Registry) -> tuple[dict[str, int], li
     return left, [queue for queue in queues if queue not in bound] if bound else queues
 
 
-async def discard_all(registry: Registry) -> None:
-    """Close every queue, and drop and count what it holds. Complete even if it is cancelled."""
-    queues = iter([*registry, *registry.holding()])
+async def discard_all(registry: Registry, besides: Collection[BoundedQueue] = ()) -> None:
+    """Close every queue, and drop and count what it holds. Complete even if it is cancelled.
+
+    Not the queues ``besides``.
+    """
+    queues = iter([queue for queue in (*registry, *registry.holding()) if queue not in besides])
     try:
         async for queue in _in_slices(queues, SLICE):
             queue.discard()

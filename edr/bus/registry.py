@@ -38,10 +38,15 @@ class Registry:
         routes: where the open ones are found by events.
         stall_after: seconds after which emitters stop waiting for a queue.
         wake: calls something on the loop's thread, from any thread; or not, if there is no loop.
+        on_left: called with the number of events that a consumer left in its subscription.
     """
 
     def __init__(
-        self, routes: Routes, stall_after: float, wake: Callable[[Callable[[], None]], None]
+        self,
+        routes: Routes,
+        stall_after: float,
+        wake: Callable[[Callable[[], None]], None],
+        on_left: Callable[[int], object],
     ) -> None:
         self.stall_after = stall_after
         self.totals: Totals = Totals()
@@ -51,6 +56,7 @@ class Registry:
         self._log = RateLimitedLog()
         self._routes = routes
         self._wake = wake
+        self._on_left = on_left
         self._abandoned: deque[BoundedQueue] = deque()
         self._release_is_due = False
         self._names = Names()
@@ -167,6 +173,7 @@ class Registry:
 
     def left(self, queue: BoundedQueue, count: int) -> None:
         """Tell that the consumer of ``queue`` left so many events."""
+        self._on_left(count)
         # It has decided so; that is worth a line, but no warning.
         self._log.log(
             logging.INFO,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
-from edr.bus.default import existing_default_bus
+from edr.bus.shutdown import Shutdown, shutdown_in
 
 T = TypeVar("T")
 
@@ -23,15 +23,17 @@ def run(
     debug: bool | None = None,
     loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
 ) -> T:
-    """Run ``main`` as ``asyncio.run`` does, and drain the default bus of its loop at the end.
+    """Run ``main`` as ``asyncio.run`` does, and drain the buses of its loop at the end.
 
-    However ``main`` ends, what is queued is handled then, for at most ``drain_timeout`` seconds;
-    what is left is logged. On SIGINT and SIGTERM ``main`` is cancelled first; a second signal
-    ends at once. From a thread that is not the main one, signals are left as they are.
+    However ``main`` ends, queued events are processed then, for at most ``drain_timeout`` seconds;
+    events that are left are logged. That holds for the default bus and for each ``Bus()``. On
+    SIGINT and SIGTERM ``main`` is cancelled first, and ``async with Bus()`` drains in spite of the
+    cancellation. A second signal ends at once. From a thread that is not the main one, signals are
+    left as they are.
 
     Args:
         main: the program.
-        drain_timeout: seconds; ``None`` for no limit.
+        drain_timeout: seconds for all buses together; ``None`` for no limit.
         debug: as in ``asyncio.run``.
         loop_factory: as in ``asyncio.Runner``; ``uvloop.new_event_loop``, say.
 
@@ -41,8 +43,9 @@ def run(
     Raises:
         TypeError: ``main`` is no coroutine: the function, say, and not what a call of it gives.
         KeyboardInterrupt: SIGINT came, and cancelled ``main``.
-        SystemExit: SIGTERM came, and cancelled ``main``. The status is 0 if nothing was left
-            undone, else 75, which asks a supervisor to start again.
+        SystemExit: SIGTERM came, and cancelled ``main``. The status is 0 if no bus left anything
+            undone, else 75, which asks a supervisor to start again. An event counts that was
+            queued, or not sent by a link, or left by a consumer that closed its subscription.
     """
     if not asyncio.iscoroutine(main):
         hint = "; call it: edr.run(main())" if callable(main) else ""
@@ -54,7 +57,8 @@ def run(
 class _Signals:
     """Cancels a task when a signal comes, and remembers the first one."""
 
-    def __init__(self) -> None:
+    def __init__(self, shutdown: Shutdown) -> None:
+        self._shutdown = shutdown
         self.first: signal.Signals | None = None
         self.main_is_over = False
 
@@ -76,6 +80,7 @@ class _Signals:
     def _came(self, number: signal.Signals, task: asyncio.Task[Any]) -> None:
         is_first = self.first is None
         self.first = self.first or number
+        self._shutdown.is_requested = True
         if not (is_first and self.main_is_over):  # then it is ending already
             task.cancel()
 
@@ -83,24 +88,28 @@ class _Signals:
 async def _run(main: Coroutine[Any, Any, T], drain_timeout: float | None) -> T:
     task = asyncio.current_task()
     assert task is not None
-    signals, all_done = _Signals(), True
-    with signals.cancelling(task):
-        try:
+    with shutdown_in(task.get_loop(), drain_timeout) as shutdown:
+        signals = _Signals(shutdown)
+        with signals.cancelling(task):
             try:
-                return await main
-            finally:
-                signals.main_is_over = True
-                bus = existing_default_bus()
-                if bus is not None:
-                    all_done = False
-                    try:
-                        all_done = not await bus.drain(drain_timeout)
-                    finally:
-                        await bus.aclose()
-        except asyncio.CancelledError:
-            if signals.first is None:
-                raise
-            task.uncancel()
+                try:
+                    return await main
+                finally:
+                    signals.main_is_over = True
+                    await _drain_all(shutdown)
+            except asyncio.CancelledError:
+                if signals.first is None:
+                    raise
+                task.uncancel()
     if signals.first is signal.SIGINT:
         raise KeyboardInterrupt
-    raise SystemExit(0 if all_done else EX_TEMPFAIL)
+    raise SystemExit(EX_TEMPFAIL if shutdown.unprocessed else 0)
+
+
+async def _drain_all(shutdown: Shutdown) -> None:
+    """Drain the buses of the loop, the latest first: earlier ones may serve their callbacks."""
+    for bus in reversed(shutdown.buses):
+        try:
+            await bus.drain(shutdown.remaining())
+        finally:
+            await bus.aclose()

@@ -29,7 +29,7 @@ async def connect(
 ) -> AsyncIterator[Bus]:
     """Make a bus that is joined to a broker, for ``async with edr.connect(url) as bus``.
 
-    At the end the link is drained first, and then the bus. For the link's counts make it yourself:
+    At the end the bus is drained first, and then the link. For the link's counts make it yourself:
     ``async with Bus() as bus, NatsLink(bus, url) as link``.
 
     Args:
@@ -44,7 +44,8 @@ async def connect(
     """
     link = _link_for(url)
     _check_options(link, options)
-    async with Bus(**(bus or {})) as made, link(made, url, **options):
+    async with Bus(**(bus or {})) as made:
+        await link(made, url, **options).start()
         yield made
 
 

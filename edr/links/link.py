@@ -73,6 +73,10 @@ MAX_WAITS = 256
 """Received events that may wait for slow subscribers at a time; what comes then is dropped for
 those that are full, as by ``publish_nowait``."""
 
+IDLE_GRACE = 30.0
+"""Seconds for which the end of a block over a link waits for the callbacks of the bus, which may
+still emit what is to be sent. As long as a bus that drains accepts events."""
+
 QUIET = 30.0
 """Seconds between two lines in the log of the same fault; all are counted."""
 
@@ -81,7 +85,7 @@ class Link(ABC):
     """A bus joined to a broker. See ``NatsLink`` and ``RabbitLink``.
 
     Args:
-        bus: the bus. It must outlive the link.
+        bus: the bus. When it ends, it drains first and then ends the link.
         name: stands in logs and statistics; without a password, please.
         send: what is sent of what is published here; nothing if it is empty.
         capacity: events that wait to be sent, at most.
@@ -208,6 +212,7 @@ class Link(ABC):
                     overflow=self._overflow,
                     name=f"link {self.name}",
                 )
+            self._bus.add_service(self, f"link {self.name}", self._outbox)
             self._begin()
             self._state = LinkState.CONNECTING
             self._first_attempt = loop.create_future()
@@ -233,8 +238,20 @@ class Link(ABC):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        """Wait until the bus is idle, send what the link holds, and close it.
+
+        A bus that is not idle after ``IDLE_GRACE`` seconds ends the link itself, after its drain,
+        if a drain is sure to come: in ``async with``, or under ``edr.run``. So does a program that
+        a signal told to end. At another error the link closes at once.
+        """
         if exc_type is None:
+            with suppress(BusClosedError):
+                left = await self._bus.settled(IDLE_GRACE)
+                if left and self._bus.drain_follows(exc):
+                    return
             await self.drain()
+        elif self._bus.drain_follows(exc):
+            return
         await self.aclose()
 
     async def ready(self) -> None:
@@ -298,6 +315,7 @@ class Link(ABC):
 
     def _close(self) -> None:
         self._end()
+        self._bus.remove_service(self)
         self._set_state(LinkState.CLOSED)
         self._finished.set()
         self._is_up.set()  # whoever waits for it shall see that it is closed
@@ -313,7 +331,7 @@ class Link(ABC):
         try:
             pause = FIRST_PAUSE
             loop = asyncio.get_running_loop()
-            while not self._bus_is_closed():
+            while True:
                 self._up_since = inf
                 await self._attempt()
                 heed_cancellation()
@@ -323,14 +341,6 @@ class Link(ABC):
                 pause = min(2 * pause, LONGEST_PAUSE)
         finally:
             self._close()
-
-    def _bus_is_closed(self) -> bool:
-        try:
-            self._bus.enter()
-        except BusClosedError:
-            logger.warning("link %r ends: its bus was closed first", self.name)
-            return True
-        return False
 
     async def _attempt(self) -> None:
         """Connect, serve until the connection is lost, and let go of it."""
@@ -349,8 +359,6 @@ class Link(ABC):
                 self._first_attempt.set_result(None)
             await self._serve()
             self._failed("the connection was lost")
-        except BusClosedError:
-            pass  # _run says so
         except LinkRefused as exc:
             if not self._first_attempt.done():
                 self._first_attempt.set_exception(exc)
@@ -447,13 +455,8 @@ class Link(ABC):
             self._spool.confirmed(count)
 
     def _sent_all(self) -> None:
-        """Take note that nothing is left to send, nor will be.
-
-        Raises:
-            BusClosedError: the bus was closed before its link.
-        """
+        """Take note that nothing is left to send, nor will be."""
         self._finished.set()
-        self._bus.enter()
 
     @property
     def _pending(self) -> int:
@@ -468,10 +471,8 @@ class Link(ABC):
         """Publish an event that was received; never waits, never raises for a subscriber.
 
         Returns:
-            Whether the bus accepted it, now or before. A refused one is counted and logged.
-
-        Raises:
-            BusClosedError: the bus was closed before its link.
+            Whether the link is done with the event: the bus accepted it, now or before, or refused
+            it for good. A bus that drains accepts none, while the link still sends.
         """
         if not self._seen.is_new(event.id, hops):
             self._duplicates += 1
@@ -486,10 +487,10 @@ class Link(ABC):
                 self._bus.publish_nowait(event, besides=self._outbox)
         except BusClosedError:
             self._refused["closed"] += 1
-            raise
+            return False
         except BodyTooLargeError as exc:
             self._refuse("too_large", f"event {event.id}: {exc}")
-            return False
+            return True
         self._delivered += 1
         if wait is not None:
             self._waits.add(wait)

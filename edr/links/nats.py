@@ -36,7 +36,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 from edr.bus import Bus, InterestWatch, Overflow
-from edr.errors import BusClosedError
 from edr.links.link import LONGEST_PAUSE, Link
 from edr.links.nats_client import A_TURN, Connection, address_of, checked_options, denied_by
 from edr.links.subject import (
@@ -76,7 +75,7 @@ class NatsLink(Link):
     """A bus joined to a NATS server of version 2.10 or newer.
 
     Args:
-        bus: the bus. It must outlive the link.
+        bus: the bus. When it ends, it drains first and then ends the link.
         url: of a server, or of several of one cluster; ``nats://``, ``tls://`` or ``wss://``.
         name: stands in logs and statistics; by default the servers' addresses.
         send: what is sent of what is published here; nothing if it is empty.
@@ -370,10 +369,7 @@ class NatsLink(Link):
         if not 1 <= hops <= self._max_hops:
             self._refuse("hops", f"event {event.id} came under {name}")
             return
-        try:
-            self._deliver(event, hops)
-        except BusClosedError as exc:
-            self._connection.end(exc)
+        self._deliver(event, hops)
 
 
 async def _set_within(seconds: float, event: asyncio.Event) -> None:

@@ -38,7 +38,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Literal, cast
 
 from edr.bus import Bus, InterestWatch, Overflow
-from edr.errors import BusClosedError, InvalidEvent
+from edr.errors import InvalidEvent
 from edr.links.link import Link
 from edr.links.rabbitmq_acks import ACK_WITHIN, Acks
 from edr.links.rabbitmq_client import (
@@ -389,11 +389,10 @@ class RabbitLink(Link):
             self._refuse("invalid", str(exc)[:500])
             acks.reject(tag)
             return
-        acks.took(tag)
         if self._only is not None and not self._only.match(event):
             self._refused["unwanted"] += 1
-            return
-        try:
-            self._deliver(event)
-        except BusClosedError as exc:
-            self._fail(exc)
+            acks.took(tag)
+        elif self._deliver(event):
+            acks.took(tag)
+        else:  # the bus drains
+            acks.end()

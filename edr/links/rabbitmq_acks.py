@@ -23,9 +23,12 @@ class Acks:
         self._count = 0
         self._last_taken: int | None = None
         self._rejected: list[int] = []
+        self._is_over = False
 
     def took(self, tag: int) -> None:
         """Ack the message, and all before it that were not rejected."""
+        if self._is_over:
+            return
         self._last_taken = tag
         self._counted()
 
@@ -33,6 +36,10 @@ class Acks:
         """Have the message not sent again to anybody: it is no better then."""
         self._rejected.append(tag)
         self._counted()
+
+    def end(self) -> None:
+        """Ack no further message: the broker keeps them for the next consumer."""
+        self._is_over = True
 
     def _counted(self) -> None:
         self._count += 1

@@ -172,3 +172,60 @@ def test_what_is_no_coroutine_is_refused_with_the_call_that_was_meant():
 
     with pytest.raises(TypeError, match=r"run takes a coroutine, .*; call it: edr.run\(main\(\)\)"):
         edr.run(main)
+
+
+OWN_BUS = """
+async def work(event):
+    await asyncio.sleep({seconds})
+
+async def consume(events):
+    async for event in events:
+        await asyncio.sleep({seconds})
+
+async def fill(bus):
+    for n in range(100):
+        await bus.emit("app", "1", "ok", "info", {{"n": n}})
+    os.kill(os.getpid(), signal.SIGTERM)
+    await asyncio.Event().wait()
+
+async def scoped():
+    async with edr.Bus() as bus:
+        bus.bind(edr.Binding(), work)
+        bus.bind(edr.Binding(), handle)
+        await fill(bus)
+
+async def bare():
+    bus = edr.Bus()
+    bus.bind(edr.Binding(), work)
+    bus.bind(edr.Binding(), handle)
+    await fill(bus)
+
+async def consumed():
+    async with edr.Bus() as bus, bus.subscribe() as events:
+        asyncio.create_task(consume(events))
+        await fill(bus)
+
+edr.run({main}(), drain_timeout={timeout})
+"""
+
+
+@pytest.mark.parametrize("main", ["scoped", "bare"])
+def test_run_drains_an_own_bus_at_sigterm(main):
+    done = run_program(OWN_BUS.format(main=main, seconds=0, timeout=10))
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.split() == [str(n) for n in range(100)]
+
+
+@pytest.mark.parametrize("main", ["scoped", "bare"])
+def test_run_exits_with_75_when_an_own_bus_left_events(main):
+    done = run_program(OWN_BUS.format(main=main, seconds=60, timeout=0.1))
+
+    assert done.returncode == 75
+    assert "events left undone: 'work' 100" in done.stderr
+
+
+def test_run_exits_with_75_when_a_consumer_left_events():
+    done = run_program(OWN_BUS.format(main="consumed", seconds=60, timeout=0.1))
+
+    assert done.returncode == 75

@@ -1,6 +1,8 @@
 """What all links promise, with a broker in memory that comes, goes and hangs as a test tells it."""
 
 import asyncio
+import os
+import signal
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
@@ -382,19 +384,134 @@ def test_a_clock_that_is_ahead_shows_as_skew():
     with_link(check)
 
 
-def test_a_link_ends_when_its_bus_is_closed_first(caplog):
+def test_link_is_closed_when_its_bus_is_closed():
     async def main():
         bus = edr.Bus()
         link = MemoryLink(bus, Broker())
         await link.start()
         await bus.aclose()
-        await asyncio.sleep(1)
 
         assert link.statistics().state is LinkState.CLOSED
-        await link.aclose()
 
     run(main)
-    assert "its bus was closed first" in caplog.text
+
+
+def answering(bus):
+    """Bind a callback that takes a while, and emits one more event for each of ``calls``."""
+
+    @bus.on(app_name="calls", name="book")
+    async def book(event):
+        await asyncio.sleep(1)
+        await bus.emit("billing", "1", "ok", "info", {"n": 10 * event.body["n"]})
+
+
+def call(bus, *numbers):
+    for n in numbers:
+        bus.emit_nowait("calls", "1", "ok", "info", {"n": n})
+
+
+def test_link_sends_what_callbacks_emit_in_the_drain():
+    broker = Broker()
+
+    async def main():
+        async with edr.Bus() as bus, MemoryLink(bus, broker):
+            answering(bus)
+            call(bus, 1, 2)
+
+    run(main)
+    assert broker.taken == [1, 2, 10, 20]
+
+
+def test_link_of_default_bus_sends_what_callbacks_emit_in_the_drain():
+    broker = Broker()
+
+    async def main():
+        bus = edr.default_bus()
+        async with MemoryLink(bus, broker):
+            answering(bus)
+            call(bus, 1)
+
+    edr.run(main())
+    assert broker.taken == [1, 10]
+
+
+def test_link_of_a_bus_that_nobody_drains_waits_for_callbacks():
+    broker = Broker()
+
+    async def main():
+        bus = edr.Bus()
+        async with MemoryLink(bus, broker) as link:
+            answering(bus)
+            call(bus, 1)
+        assert link.statistics().state is LinkState.CLOSED
+
+    run(main)
+    assert broker.taken == [1, 10]
+
+
+def test_link_stays_for_the_drain_of_a_bus_that_is_not_idle():
+    broker = Broker()
+
+    async def main():
+        async with edr.Bus() as bus, MemoryLink(bus, broker):
+
+            @bus.on
+            async def slow(event):
+                if event.app_name == "calls":
+                    await asyncio.sleep(60)
+                    await bus.emit("billing", "1", "ok", "info", {"n": 10})
+
+            call(bus, 1)
+
+    run(main)
+    assert broker.taken == [1, 10]
+
+
+def test_link_of_a_program_that_is_told_to_end_sends_what_callbacks_emit():
+    broker = Broker()
+
+    async def main():
+        bus = edr.default_bus()
+        async with MemoryLink(bus, broker):
+            answering(bus)
+            call(bus, 1)
+            os.kill(os.getpid(), signal.SIGTERM)
+            await asyncio.Event().wait()
+
+    with pytest.raises(SystemExit) as exit_:
+        edr.run(main())
+    assert exit_.value.code == 0
+    assert broker.taken == [1, 10]
+
+
+def test_drain_returns_what_a_link_could_not_send(caplog):
+    async def main():
+        broker = Broker()
+        broker.is_away = True
+        bus = edr.Bus()
+        await MemoryLink(bus, broker).start()
+        call(bus, 1, 2)
+
+        assert await bus.drain() == {"link memory": 2}
+
+    run(main)
+    assert "was drained, with events left undone: 'link memory' 2" in caplog.text
+
+
+def test_link_refuses_what_comes_in_while_its_bus_drains():
+    async def check(bus, broker, link):
+        await link.start()
+        answering(bus)
+        call(bus, 1)
+        draining = asyncio.create_task(bus.drain())
+        await asyncio.sleep(0.5)
+        link.receive(make_event(5))
+        await draining
+
+        assert link.statistics().refused == {"closed": 1}
+        assert broker.taken == [1, 10]
+
+    with_link(check)
 
 
 def test_a_cancellation_that_nobody_asked_for_is_a_lost_connection():

@@ -316,13 +316,12 @@ async def test_closing_under_load_keeps_the_counts(rabbit):
     assert is_balanced(link.statistics())
 
 
-async def test_a_bus_that_is_closed_first_ends_its_link(rabbit, caplog):
+async def test_link_is_closed_when_its_bus_is_closed(rabbit):
     bus, link = await rabbit()
     await link.ready()
     await bus.aclose()
-    await until(lambda: link.statistics().state is LinkState.CLOSED)
 
-    assert "its bus was closed first" in caplog.text
+    assert link.statistics().state is LinkState.CLOSED
 
 
 async def test_a_slow_subscriber_holds_up_nobody_else(rabbit, raw):

@@ -44,13 +44,14 @@ def test_frameworks_can_read_the_annotations_of_what_holds_data():
         typing.get_type_hints(getattr(edr, name))
 
 
-HOUSE_NAMES_OF_A_BUS = {"ask", "check_thread", "check_usable", "is_over"}
+HOUSE_NAMES_OF_A_BUS = {"ask", "check_thread", "check_usable", "drain_follows", "is_over"}
 """Not for users, though nothing hides them: other modules of the package call them."""
 
 METHODS = {
     edr.Bus: """
-        aclose attach bind detach drain emit emit_anywhere emit_nowait emit_threadsafe enter
-        explain on publish publish_anywhere publish_nowait publish_soon publish_threadsafe settled
+        aclose add_service attach bind detach drain emit emit_anywhere emit_nowait emit_threadsafe
+        enter explain on publish publish_anywhere publish_nowait publish_soon publish_threadsafe
+        remove_service settled
         statistics subscribe subscriptions watch_interest
     """,
     edr.Subscription: "aclose batches bindings close name ready rebind returning statistics take",
