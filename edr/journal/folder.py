@@ -1,23 +1,29 @@
 """``JournalFolder``: where a journal lies, and the lock that keeps it to one owner.
 
 ``events.journal/`` (0700) holds ``journal.sqlite3`` (0600) with its log, and ``lock``. The lock
-names the journal, besides: so a database that is missing or empty is told from one that never was,
-and what was damaged is never taken for new.
+file holds the id of the journal and the owner's process id. The id tells a database that is missing
+or empty from one that never existed, so a damaged journal is never taken for a new one.
 
-The lock is the kernel's (flock): it is gone with its process, however that ends. A child that was
-forked gives its copy up without touching the file, or the lock would outlive the parent in it.
+The lock is the kernel's (flock): it is released with its process, however that ends. A child that
+was forked closes its copy without touching the file, or the lock would outlive the parent in it.
+
+SQLite and the kernel keep removed files for those who have them open, so a commit into a folder
+that was removed succeeds, into nothing. Therefore the owner compares the files at these paths with
+those that it opened, at each commit, and never opens or deletes a file that took their place.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import weakref
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import orjson
 
-from edr.journal.errors import JournalInUse, JournalUnusable
+from edr.journal.errors import JournalError, JournalInUse, JournalUnusable
 
 try:
     import fcntl
@@ -25,6 +31,7 @@ except ImportError:  # pragma: no cover - Windows
     fcntl = None  # type: ignore[assignment]
 
 DATABASE = "journal.sqlite3"
+LOG = "journal.sqlite3-wal"
 LOCK = "lock"
 SALVAGING = "journal.salvaging"
 """What a salvage has got so far; worth nothing until it is complete."""
@@ -36,8 +43,8 @@ class JournalFolder:
     """The folder of a journal, made if it is missing, and locked until ``release``.
 
     Raises:
-        JournalInUse: somebody has it open.
-        JournalUnusable: something else is there, or it cannot be written to.
+        JournalInUse: another owner has it open.
+        JournalUnusable: it is no journal's folder, or cannot be written to or locked.
     """
 
     def __init__(self, path: Path) -> None:
@@ -45,21 +52,79 @@ class JournalFolder:
         self.database: Path = path / DATABASE
         self.salvaging: Path = path / SALVAGING
         self.salvaged: Path = path / SALVAGED
+        self.log: Path = path / LOG
+        self._files: dict[str, _Identity] = {}
+        self._log: _Identity | None = None
+        self._gone: tuple[str, str] | None = None
         self._lock = -1
         _make(path)
         self._lock = _open_lock(path)
-        self.id = _id_in(self._lock)
-        """Of the journal that was here when the lock was last taken, if there was one."""
         _open.add(self)
+        try:
+            self.check()
+            self.id = _id_in(self._lock)
+            """Of the journal that was here when the lock was last taken, if there was one."""
+        except OSError as exc:
+            self.release()
+            raise JournalUnusable(f"its lock file cannot be read ({exc.strerror})", path) from exc
+        except JournalError:
+            self.release()
+            raise
 
     def name(self, id: str) -> None:
-        """Write down which journal this is, and who has it open."""
-        text = orjson.dumps({"id": id, "pid": os.getpid()})
-        os.ftruncate(self._lock, 0)
-        os.pwrite(self._lock, text + b"\n", 0)
-        os.fsync(self._lock)
-        self.sync()
+        """Write down which journal this is, and which process has it open."""
+        text = orjson.dumps({"id": id, "pid": os.getpid()}) + b"\n"
+        try:
+            # Never shorter in between: on a full disk only what is there can be overwritten.
+            os.pwrite(self._lock, text, 0)
+            os.ftruncate(self._lock, len(text))
+            if self.id != id:
+                os.fsync(self._lock)
+                self.sync()
+        except OSError:
+            if self.id != id:
+                raise  # the process id is only for people
         self.id = id
+
+    def put_database(self, file: Path) -> None:
+        """Move ``file`` into the database's place."""
+        file.replace(self.database)
+        self._files = {DATABASE: _Identity.at(self.database)}
+
+    def remember_files(self) -> None:
+        """Let ``check`` and ``has_log`` compare with the files that are there now, and open."""
+        self._files = {DATABASE: _Identity.at(self.database)}
+        self._log = _Identity.at(self.log)
+
+    def check(self) -> None:
+        """Check that the lock and the database at the journal's paths are those that were opened.
+
+        Raises:
+            JournalUnusable: they were removed or replaced, now or before: it is final.
+            OSError: the folder cannot be looked into.
+        """
+        if self._gone is None:
+            expected = {LOCK: _Identity.of(os.fstat(self._lock)), **self._files}
+            for name, identity in expected.items():
+                found = _found(self.path / name)
+                if found != identity:
+                    self._gone = (name, "removed" if found is None else "replaced")
+                    break
+            else:
+                return
+        raise JournalUnusable(
+            f"{' was '.join(self._gone)} while the journal was open, so nothing more can be stored "
+            "in it; close it, and open the path again",
+            self.path,
+        )
+
+    def has_log(self) -> bool:
+        """Return whether the log is the one that was opened.
+
+        Without it nothing is lost yet: SQLite still has the file, and moves what is in it into the
+        database when it closes that.
+        """
+        return _found(self.log) == self._log
 
     def sync(self) -> None:
         """Make durable which files are here."""
@@ -90,6 +155,28 @@ def _make(path: Path) -> None:
         )
 
 
+class _Identity(NamedTuple):
+    """Tells a file from another one that took its name."""
+
+    device: int
+    inode: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> _Identity:
+        return cls(status.st_dev, status.st_ino)
+
+    @classmethod
+    def at(cls, path: Path) -> _Identity:
+        return cls.of(os.stat(path))  # noqa: PTH116 - each commit asks, and Path.stat costs twice that
+
+
+def _found(path: Path) -> _Identity | None:
+    try:
+        return _Identity.at(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
 def _open_lock(path: Path) -> int:
     try:
         lock = os.open(path / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
@@ -99,15 +186,27 @@ def _open_lock(path: Path) -> int:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as exc:
-            holder = _field_in(lock, "pid")
+            error = _not_locked(path, lock, exc)
             os.close(lock)
-            this = " (this one)" if holder == os.getpid() else ""
-            raise JournalInUse(
-                f"{path} is open in process {holder}{this}, and a journal has one owner at a time: "
-                "close it there, or take another folder; "
-                f"'python -m edr.journal read {path}' shows what is in it"
-            ) from exc
+            raise error from exc
     return lock
+
+
+def _not_locked(path: Path, lock: int, exc: OSError) -> JournalError:
+    if exc.errno not in (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES):
+        return JournalUnusable(
+            f"its lock file cannot be locked ({exc.strerror}); a journal needs a local disk", path
+        )
+    holder: object = None
+    with suppress(OSError):
+        holder = _field_in(lock, "pid")
+    process = "another process" if holder is None else f"process {holder}"
+    this = " (this one)" if holder == os.getpid() else ""
+    return JournalInUse(
+        f"{path} is open in {process}{this}, and a journal has one owner at a time: "
+        "close it there, or take another folder; "
+        f"'python -m edr.journal read {path}' shows what is in it"
+    )
 
 
 def _no_access(path: Path, exc: OSError) -> JournalUnusable:

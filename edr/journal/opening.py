@@ -110,8 +110,7 @@ def _checked(folder: JournalFolder, *, full_sync: bool) -> sqlite3.Connection:
     except BaseException:
         connection.close()
         raise
-    if folder.id != facts.id:
-        folder.name(facts.id)
+    folder.name(facts.id)
     return connection
 
 

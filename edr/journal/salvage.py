@@ -58,7 +58,7 @@ def make(folder: JournalFolder) -> None:
         create(new, Facts(new_id(), 0, clean=True))
         new.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     folder.database.with_name(folder.database.name + "-wal").unlink(missing_ok=True)
-    folder.salvaging.replace(folder.database)
+    folder.put_database(folder.salvaging)
     folder.sync()
 
 
@@ -103,7 +103,7 @@ def complete(folder: JournalFolder) -> Path:
         log.replace(moved_to.with_name(moved_to.name + "-wal"))
     with suppress(FileNotFoundError):
         folder.database.replace(moved_to)
-    folder.salvaged.replace(folder.database)
+    folder.put_database(folder.salvaged)
     folder.sync()
     return moved_to
 

@@ -23,7 +23,7 @@ from typing import NamedTuple
 import orjson
 
 from edr.journal.codec import Block
-from edr.journal.errors import JournalError, JournalFull
+from edr.journal.errors import JournalError, JournalFull, JournalInUse
 
 APPLICATION_ID = 0x65647201  # "edr" and 1
 VERSION = 1
@@ -116,10 +116,16 @@ class ReaderState(NamedTuple):
 
 
 def connect(path: Path, *, full_sync: bool) -> sqlite3.Connection:
-    """Open the database at ``path``, made if it is missing, for this thread alone."""
+    """Open the database at ``path``, made if it is missing, for one thread at a time."""
     if not path.exists():
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-    connection = sqlite3.connect(path, isolation_level=None, timeout=0, cached_statements=64)
+    connection = sqlite3.connect(
+        path,
+        isolation_level=None,
+        timeout=0,
+        cached_statements=64,
+        check_same_thread=False,  # the worker's; but the end of the program may close it
+    )
     try:
         for pragma in (
             "locking_mode = EXCLUSIVE",  # before all that reads, or there is shared memory
@@ -190,7 +196,13 @@ def translated(exc: BaseException, path: Path) -> JournalError:
     """Return what to raise for ``exc``, which came from the database or the file system."""
     if isinstance(exc, JournalError):
         return exc
-    if getattr(exc, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL or (
+    code = getattr(exc, "sqlite_errorcode", None)
+    if code is not None and code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return JournalInUse(
+            f"{path}: another program, such as a sqlite3 shell, has journal.sqlite3 open ({exc}); "
+            "close it there, and look into a journal with 'python -m edr.journal'"
+        )
+    if code == sqlite3.SQLITE_FULL or (
         isinstance(exc, OSError) and exc.errno in (errno.ENOSPC, errno.EDQUOT)
     ):
         return JournalFull(f"{path}: the disk is full; it goes on by itself when there is room")

@@ -99,7 +99,7 @@ class SqliteJournal:
         max_pending: int = 16_384,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self.path: Path = Path(path)
+        self.path: Path = Path(path).absolute()  # it is opened again after a fault
         self._bindings = _checked(bindings or (Binding(),))
         _at_least("max_bytes", max_bytes, 1 << 16)
         _at_least("max_pending", max_pending, 1)

@@ -22,9 +22,10 @@ from __future__ import annotations
 import ctypes
 import os
 import sqlite3
+import sys
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -32,7 +33,7 @@ from typing import NamedTuple, TypeVar
 from edr import Event
 from edr.journal.clock import AgeClock, microseconds_elapsed
 from edr.journal.codec import Block, encode
-from edr.journal.errors import JournalError, JournalUnusable
+from edr.journal.errors import JournalError, JournalInUse, JournalUnusable
 from edr.journal.fetching import Fetcher
 from edr.journal.folder import JournalFolder
 from edr.journal.opening import opened
@@ -195,7 +196,9 @@ class BlockStore:
             self._give_up()
             self._folder.release()
             self._folder = None
-            if isinstance(exc, JournalError) and not isinstance(exc, JournalUnusable):
+            if isinstance(exc, JournalError) and not isinstance(
+                exc, JournalInUse | JournalUnusable
+            ):
                 raise JournalUnusable(str(exc), self.path) from exc
             raise
 
@@ -210,26 +213,30 @@ class BlockStore:
             return
         assert self._folder is not None
         try:
+            self._folder.check()
             self._connection = opened(
                 self._folder,
                 full_sync=self._full_sync,
                 is_damaged=self._is_damaged,
                 say=self._say,
             )
+            self._folder.remember_files()
             self._connected(self._connection)
         except (sqlite3.Error, OSError) as exc:
             raise self._failed(exc) from exc
+        except JournalError:
+            self._give_up()
+            raise
         self._is_damaged = False
 
     def close(self) -> None:
         """Close the journal so that its next owner goes on without a hole. Idempotent."""
-        connection = self._connection
-        if connection is not None:
-            with suppress(sqlite3.Error):  # then the next owner finds an end that was not clean
-                connection.execute("PRAGMA synchronous = FULL")
-                connection.execute("BEGIN IMMEDIATE")
-                write_facts(connection, self._facts._replace(mark=self.next - 1, clean=True))
-                connection.execute("COMMIT")
+        if self._connection is not None:
+            with suppress(
+                JournalError, sqlite3.Error
+            ):  # then the next owner finds an end that was not clean
+                with self._transaction(full_sync=True) as connection:
+                    write_facts(connection, self._facts._replace(mark=self.next - 1, clean=True))
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             self._give_up()
         if self._folder is not None:
@@ -256,11 +263,10 @@ class BlockStore:
             self._facts = facts
             # A salvage may have found nothing of what the first entries were.
             self._unreported = charge(readers, facts.holes, 1, first or self.next)
-            self._begin(connection, full_sync=True)
-            write_facts(connection, facts)
-            for name, reader in readers.items():
-                write_reader(connection, self._numbers[name], reader)
-            self._commit(connection)
+            with self._transaction(full_sync=True):
+                write_facts(connection, facts)
+                for name, reader in readers.items():
+                    write_reader(connection, self._numbers[name], reader)
             self._attempted = None
         elif self._attempted is not None and last >= self._attempted.first:
             self._attempted = self._attempted._replace(
@@ -298,12 +304,10 @@ class BlockStore:
             done, self._attempted = self._attempted, None
             self.store_readers(updates, synced=False)
             return done
-        connection = self._connection
-        assert connection is not None
         plan = self._planned(events)
         first, last, facts, change = plan.first, plan.last, plan.facts, plan.change
-        try:
-            self._begin(connection, full_sync=self._full_sync or facts is not self._facts)
+        full_sync = self._full_sync or facts is not self._facts
+        with self._transaction(full_sync=full_sync) as connection:
             if facts is not self._facts:
                 write_facts(connection, facts)
             if change.remove:
@@ -327,15 +331,6 @@ class BlockStore:
             self._write_changed(connection, readers)
             appended = Appended(first, plan.recorded_at, oldest, lost, losses)
             self._attempted = appended
-            self._commit(connection)
-        except NoRoomYetError:
-            self._roll_back(connection)
-            raise
-        except (sqlite3.DataError, OverflowError) as exc:
-            self._roll_back(connection)
-            raise RejectedError(repr(exc)) from exc
-        except sqlite3.Error as exc:
-            raise self._failed(exc) from exc
         self._attempted = None
         self._facts = facts
         self._trail = [piece for piece in change.trail if piece.first >= oldest]
@@ -389,15 +384,9 @@ class BlockStore:
             JournalError: it could not be stored; say it again.
         """
         self.reopen()
-        connection = self._connection
-        assert connection is not None
         readers = self._updated(updates)
-        try:
-            self._begin(connection, full_sync=synced and self._full_sync)
+        with self._transaction(full_sync=synced and self._full_sync) as connection:
             self._write_changed(connection, readers)
-            self._commit(connection)
-        except sqlite3.Error as exc:
-            raise self._failed(exc) from exc
         self.readers = readers
 
     def make_reader(self, state: ReaderState) -> ReaderState:
@@ -407,20 +396,14 @@ class BlockStore:
             JournalError: it could not be stored.
         """
         self.reopen()
-        connection = self._connection
-        assert connection is not None
         readers = {state.name: state}
         if self.first:
             lost = existed(self._facts.holes, state.frontier + 1, self.first - 1)
             readers[state.name] = clamped(state, self.first)._replace(
                 missed=state.missed + lost, untold=state.untold + lost
             )
-        try:
-            self._begin(connection, full_sync=self._full_sync)
+        with self._transaction(full_sync=self._full_sync) as connection:
             self._write_changed(connection, readers)
-            self._commit(connection)
-        except sqlite3.Error as exc:
-            raise self._failed(exc) from exc
         self.readers.update(readers)
         return readers[state.name]
 
@@ -431,16 +414,10 @@ class BlockStore:
             JournalError: there is none of this name, or it could not be deleted.
         """
         self.reopen()
-        connection = self._connection
-        assert connection is not None
         if name not in self.readers:
             raise JournalError(f"there is no reader {name!r}")
-        try:
-            self._begin(connection, full_sync=self._full_sync)
+        with self._transaction(full_sync=self._full_sync) as connection:
             connection.execute("DELETE FROM readers WHERE number = ?", (self._numbers[name],))
-            self._commit(connection)
-        except sqlite3.Error as exc:
-            raise self._failed(exc) from exc
         del self.readers[name], self._numbers[name]
 
     def lag(self, position: int) -> int:
@@ -494,12 +471,41 @@ class BlockStore:
 
     # Inner parts
 
-    def _begin(self, connection: sqlite3.Connection, *, full_sync: bool) -> None:
-        connection.execute(f"PRAGMA synchronous = {'FULL' if full_sync else 'NORMAL'}")
-        connection.execute("BEGIN IMMEDIATE")
+    @contextmanager
+    def _transaction(self, *, full_sync: bool) -> Iterator[sqlite3.Connection]:
+        """Commit what is done within it, with a sync of the log if ``full_sync``.
+
+        Raises:
+            NoRoomYetError: as raised within; rolled back.
+            RejectedError: a value is larger than any that SQLite takes; rolled back.
+            JournalError: the commit failed, or went into files that were removed. The connection is
+                given up, and another one shows whether it was made.
+        """
+        connection = self._connection
+        assert connection is not None
+        try:
+            connection.execute(f"PRAGMA synchronous = {'FULL' if full_sync else 'NORMAL'}")
+            connection.execute("BEGIN IMMEDIATE")
+            yield connection
+            self._commit(connection)
+        except NoRoomYetError:
+            self._roll_back(connection)
+            raise
+        except (sqlite3.DataError, OverflowError) as exc:
+            self._roll_back(connection)
+            raise RejectedError(repr(exc)) from exc
+        except (sqlite3.Error, OSError) as exc:
+            raise self._failed(exc) from exc
+        except BaseException:  # whatever it is, no transaction stays open
+            self._give_up()
+            raise
 
     def _commit(self, connection: sqlite3.Connection) -> None:
+        assert self._folder is not None
         connection.execute("COMMIT")
+        self._folder.check()  # after the commit, as files may be removed up to its end
+        if not self._folder.has_log():
+            raise JournalError(f"{self._folder.log} was removed or replaced; it is tried again")
 
     def _roll_back(self, connection: sqlite3.Connection) -> None:
         self._attempted = None
@@ -513,7 +519,14 @@ class BlockStore:
 
     def _give_up(self) -> None:
         connection, self._connection = self._connection, None
-        if connection is not None:
+        if connection is None:
+            return
+        assert self._folder is not None
+        try:
+            self._folder.check()
+        except (JournalUnusable, OSError):
+            _abandon(connection)
+        else:
             with suppress(sqlite3.Error):
                 connection.close()
 
@@ -521,10 +534,25 @@ class BlockStore:
         """Keep a child from closing the connection, which is its parent's: that would write."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))  # never collected
+            _leak(connection)
 
     def _measure(self, connection: sqlite3.Connection) -> None:
         self.bytes = used(connection)
+
+
+def _abandon(connection: sqlite3.Connection) -> None:
+    """Close a connection without deleting its log: what has that name now is another journal's."""
+    if sys.version_info >= (3, 12):
+        with suppress(sqlite3.Error):
+            connection.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, True)
+            connection.close()
+    else:
+        _leak(connection)
+
+
+def _leak(connection: sqlite3.Connection) -> None:
+    """Keep a connection from ever being closed."""
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
 
 
 _stores: weakref.WeakSet[BlockStore] = weakref.WeakSet()
