@@ -68,6 +68,11 @@ class Block(NamedTuple):
         """How many entries it holds; their positions are dense."""
         return self.last - self.first + 1
 
+    @property
+    def bytes(self) -> int:
+        """How much of the disk it takes, but for its header."""
+        return len(self.keys) + len(self.rows)
+
     def check(self) -> None:
         """Compare all of it with its checksums.
 

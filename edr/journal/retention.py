@@ -1,26 +1,29 @@
 """Retention: what goes when a journal holds too much, and what its readers lose by that.
 
-Whole blocks go, the oldest first, within the commit that brings new ones: never more of them at a
-time than a commit adds, or an append would pay for many. The newest block always stays.
+Whole blocks go, the oldest first, within the commit that brings new ones. A commit removes
+``RETIRED`` blocks at most, or twice the bytes that it adds if that is more, so that no append pays
+for many others, and a journal never exceeds its limit by more than a commit. The newest block
+always stays.
 """
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from datetime import timedelta
 from typing import NamedTuple
 
 from edr.journal.schema import PAGE, Hole, ReaderState
 
 RETIRED = 16
-"""Blocks that are removed in a commit; a commit adds no more than that."""
+"""Blocks that any commit may remove; a commit adds no more than that."""
 
 VACUUMED = 64
 """Free pages that a commit gives back to the file system while the file is above its limit."""
 
 BESIDE = 512
-"""Bytes that a block takes beside its blobs, with what is left of its last page."""
+"""Bytes of a block in addition to keys and rows: its header, and the rest of its last page."""
 
 
 class Limits(NamedTuple):
@@ -44,8 +47,19 @@ def retire(
     oldest: int,
     newest: int,
     time: int,
+    added: int,
 ) -> tuple[int, int]:
     """Remove the oldest blocks that are beyond a limit, in the transaction that is open.
+
+    Args:
+        connection: to the database.
+        limits: what is kept.
+        holes: positions that no entry has.
+        readers: whose unacknowledged entries ``keep_unread`` keeps.
+        oldest: position of the oldest entry.
+        newest: position of the newest entry.
+        time: what to judge ages by.
+        added: bytes that the transaction has added.
 
     Returns:
         The oldest position that is left, and how many entries were removed.
@@ -59,10 +73,10 @@ def retire(
         surplus = existed(holes, oldest, newest) - limits.max_events
     lost = 0
     if excess > 0 or surplus > 0 or limits.max_age is not None:
-        lost = _retire_blocks(connection, limits, readers, newest, time, excess, surplus)
+        lost = _retire_blocks(connection, limits, readers, newest, time, added, excess, surplus)
     if lost:
         (oldest,) = connection.execute("SELECT min(first) FROM blocks").fetchone()
-    _give_back(connection, limits)
+    _give_back(connection, limits, max(VACUUMED, 2 * added // PAGE))
     return oldest, lost
 
 
@@ -72,6 +86,7 @@ def _retire_blocks(
     readers: Mapping[str, ReaderState],
     newest: int,
     time: int,
+    added: int,
     excess: int,
     surplus: int,
 ) -> int:
@@ -81,30 +96,35 @@ def _retire_blocks(
     kept_from = newest + 1
     if limits.keep_unread and readers:
         kept_from = min(reader.position for reader in readers.values()) + 1
-    end = lost = 0
-    for first, last, until, size in connection.execute(
-        "SELECT first, last, until, length(keys) + length(rows) FROM blocks "
-        f"ORDER BY first LIMIT {RETIRED}"
-    ).fetchall():
-        count = last - first + 1
-        if last >= newest or not (excess > 0 or until < too_old or surplus >= count):
-            break
-        if last >= kept_from:
-            if excess > 0:
-                raise NoRoomYetError
-            break
-        end, lost = last, lost + count
-        excess -= size + BESIDE
-        surplus -= count
+    end = lost = blocks = removed = 0
+    with closing(
+        connection.execute(
+            "SELECT first, last, until, length(keys) + length(rows) FROM blocks ORDER BY first"
+        )
+    ) as rows:
+        for first, last, until, size in rows:
+            count = last - first + 1
+            if last >= newest or not (excess > 0 or until < too_old or surplus >= count):
+                break
+            if last >= kept_from:
+                if excess > 0:
+                    raise NoRoomYetError
+                break
+            if blocks >= RETIRED and removed >= 2 * added:
+                break
+            end, lost = last, lost + count
+            blocks, removed = blocks + 1, removed + size + BESIDE
+            excess -= size + BESIDE
+            surplus -= count
     if lost:
         connection.execute("DELETE FROM blocks WHERE first <= ?", (end,))
     return lost
 
 
-def _give_back(connection: sqlite3.Connection, limits: Limits) -> None:
-    """Give free pages back to the file system, if the limit was higher once."""
+def _give_back(connection: sqlite3.Connection, limits: Limits, most: int) -> None:
+    """Give up to ``most`` free pages back to the file system, if the file is above the limit."""
     (pages,) = connection.execute("PRAGMA page_count").fetchone()
-    for _ in range(min(pages - limits.max_bytes // PAGE, VACUUMED)):
+    for _ in range(min(pages - limits.max_bytes // PAGE, most)):
         # The module takes one step of a statement that has no columns: one page each.
         connection.execute("PRAGMA incremental_vacuum(1)")
 

@@ -324,6 +324,7 @@ class BlockStore:
                 self.first or first,
                 last,
                 plan.age_time,
+                sum(block.bytes for block in plan.blocks),
             )
             losses = charge(readers, facts.holes, self.first, oldest) if lost else {}
             for name, count in self._unreported.items():
@@ -445,8 +446,9 @@ class BlockStore:
     ) -> None:
         for name, reader in readers.items():
             if self.readers.get(name) != reader:
-                number = self._numbers.setdefault(name, max(self._numbers.values(), default=0) + 1)
-                write_reader(connection, number, reader)
+                if name not in self._numbers:
+                    self._numbers[name] = max(self._numbers.values(), default=0) + 1
+                write_reader(connection, self._numbers[name], reader)
 
     # Reading
 

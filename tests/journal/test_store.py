@@ -227,6 +227,59 @@ def test_a_smaller_limit_is_worked_off_and_given_back(make_store):
     assert store.path.joinpath("journal.sqlite3").stat().st_size < before // 2
 
 
+def test_large_events_after_small_ones_stay_within_max_bytes(make_store):
+    """As many bytes go as come in, not as many blocks."""
+    limit, large = 1 << 20, 1 << 18
+    store = make_store(max_bytes=limit, full_sync=False)
+    while not store.first > 1:
+        put(store, *range(256), body={"pad": os.urandom(20).hex()})
+    for n in range(12):
+        put(store, n, body={"pad": os.urandom(large // 2).hex()})
+
+        assert store.bytes <= limit + 2 * large
+    assert store.path.joinpath("journal.sqlite3").stat().st_size <= limit + 3 * large
+
+
+class Counting(dict):
+    """A dict that counts the entries that are looked through."""
+
+    looked = 0
+
+    def _counted(self, each):
+        type(self).looked += 1
+        return each
+
+    def __iter__(self):
+        return map(self._counted, super().__iter__())
+
+    def keys(self):
+        return map(self._counted, super().keys())
+
+    def values(self):
+        return map(self._counted, super().values())
+
+    def items(self):
+        return map(self._counted, super().items())
+
+
+def test_a_commit_with_the_acks_of_many_readers_is_linear(make_store):
+    work = {}
+    for readers in (20, 80):
+        store = make_store(max_bytes=1 << 16)
+        for n in range(len(store.readers), readers):
+            store.make_reader(ReaderState(f"r{n}", "[]", 0))
+        put(store, *range(10))
+        # Python gives no other way to see a loop that runs in C, as max() does.
+        store.readers, store._numbers = Counting(store.readers), Counting(store._numbers)
+        Counting.looked = 0
+        put_with = [ReaderUpdate(f"r{n}", 5, (), 7) for n in range(readers)]
+        store.append(events(11), put_with)
+        work[readers] = Counting.looked
+        store.close()
+
+    assert work[80] <= 4 * work[20]
+
+
 def test_a_readers_loss_is_counted_in_the_commit_that_causes_it(make_store, crash):
     store = make_store(max_events=256)
     put(store, *range(256))
