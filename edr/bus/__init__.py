@@ -1,9 +1,9 @@
 """The asyncio part of edr: how events travel within a process.
 
 Read the modules in this order; each imports only from those before it:
-loop_bound, options, overflow, statistics, template, queue, subscription, backpressure, accounts,
-log, losses, runner, callbacks, interest, routes, recording, registry, inbox, quiescence, shutdown,
-services, ending, emission, bus, default, run, emitter.
+loop_end, loop_bound, options, overflow, statistics, template, queue, subscription, backpressure,
+accounts, log, losses, runner, callbacks, interest, routes, recording, registry, inbox, quiescence,
+shutdown, services, ending, emission, bus, default, run, emitter.
 
 Promises: see the table in the README.
 """
@@ -32,6 +32,7 @@ from edr.bus.default import (
 from edr.bus.emitter import Emitter, context
 from edr.bus.interest import InterestWatch
 from edr.bus.log import RateLimitedLog
+from edr.bus.loop_end import LoopEnd
 from edr.bus.overflow import DropReason, Gap, Overflow
 from edr.bus.run import run
 from edr.bus.runner import current_event
@@ -57,6 +58,7 @@ __all__ = [
     "Handle",
     "ImportTimeHandle",
     "InterestWatch",
+    "LoopEnd",
     "Overflow",
     "RateLimitedLog",
     "Service",

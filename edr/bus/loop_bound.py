@@ -5,26 +5,21 @@ loop or thread, or in a fork, or after its end, hears so at once, with the call 
 
 The hot path asks one question: is this thread ``_thread``? It is 0, which is no thread's, while
 the bus cannot be used as it is; ``enter`` finds out why.
-
-**The end of the loop.** ``asyncio.run`` cancels all tasks, shuts down the loop's async generators
-and closes it. A generator that waits for nothing but that hears of the end while the loop can
-still run something: that is the only sign that a loop gives. A loop that is closed without it is
-heard of when the program exits. Rejected: a weak reference to the loop (it may live on, closed).
 """
 
 from __future__ import annotations
 
 import asyncio
-import atexit
 import os
 import sys
 import weakref
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from threading import get_ident
 from typing import Any, TypeVar
 
+from edr.bus.loop_end import LoopEnd
 from edr.errors import BusClosedError, WrongLoopError
 
 T = TypeVar("T")
@@ -45,7 +40,7 @@ class LoopBound:
         self._home = 0  # the thread of the loop, also when it is over
         self._closed = False
         self._pid = os.getpid()
-        self._end_watch: AsyncGenerator[None] | None = None
+        self._loop_end: LoopEnd | None = None
         _all.add(self)
 
     def enter(self) -> asyncio.AbstractEventLoop:
@@ -71,7 +66,7 @@ class LoopBound:
         if self._loop is None:
             self._loop = loop
             self._thread = self._home = get_ident()
-            self._watch_end()
+            self._loop_end = LoopEnd(self._loop_ends)
             self._entered(loop)
         return loop
 
@@ -153,39 +148,13 @@ class LoopBound:
             return answer.result(ANSWER_WITHIN)
         return _read_until_right(read)
 
-    def _watch_end(self) -> None:
-        end = self._end_watch = _wait_for_the_end(weakref.ref(self))
-        _ends.add(end)
-        with suppress(StopIteration):
-            end.asend(None).send(None)  # to its yield; the loop takes note of it
-
     def _unwatch_end(self) -> None:
-        end, self._end_watch = self._end_watch, None
-        if end is not None:
-            _ends.discard(end)
-            with suppress(StopIteration):
-                end.aclose().send(None)
-
-    def _exits(self) -> None:
-        is_mine = self._end_watch is not None and self._pid == os.getpid()
-        if is_mine and not self._loop.is_running():
-            self._unwatch_end()
-            self._loop_ends()
+        if self._loop_end is not None:
+            self._loop_end.cancel()
 
     def __del__(self) -> None:
-        if getattr(self, "_end_watch", None) is not None:
+        if getattr(self, "_loop_end", None) is not None:
             self._unwatch_end()
-
-
-async def _wait_for_the_end(bound: weakref.ref[LoopBound]) -> AsyncGenerator[None]:
-    try:
-        yield
-    finally:
-        it = bound()
-        if it is not None and it._end_watch is not None:
-            _ends.discard(it._end_watch)
-            it._end_watch = None
-            it._loop_ends()
 
 
 def _read_until_right(read: Callable[[], T]) -> T:
@@ -224,17 +193,6 @@ def is_loop_running() -> bool:
 
 
 _all: weakref.WeakSet[LoopBound] = weakref.WeakSet()
-
-# Held here, and not by what watches alone: the garbage collector would otherwise end a generator
-# in its own way, which makes a task of the loop's.
-_ends: set[AsyncGenerator[None]] = set()
-
-
-@atexit.register
-def _at_exit() -> None:
-    """Let those hear of the end whose loop did not tell: it was closed, or stopped for good."""
-    for each in list(_all):
-        each._exits()
 
 
 def _after_fork() -> None:

@@ -40,6 +40,28 @@ NO_ROOM_PAUSE = 1.0
 """Seconds after which it is looked for room again, if no reader has made some before."""
 
 
+NO_ROOM = "consumers have not acknowledged the entries that would have to be removed"
+"""Why a journal with ``keep_unread`` is full."""
+
+
+class RefusalLog:
+    """Logs the events that a journal will never store: at most one a second, with a count."""
+
+    def __init__(self) -> None:
+        self._log = RateLimitedLog(logger=logger)
+
+    def refused(self, event: Event, reason: str) -> None:
+        """Log one."""
+        self._log.log(
+            logging.ERROR,
+            "refused",
+            "the journal refused event %s of %s permanently: %s",
+            event.id,
+            event.app_name,
+            reason,
+        )
+
+
 class Committer(Protocol):
     """The journal, as an appender sees it."""
 
@@ -71,6 +93,7 @@ class Appender:
         self._handover: asyncio.Handle | None = None
         self._is_hurried = False
         self._is_closing = False
+        self._is_stopped = False
         self._pause = FIRST_PAUSE
         self._most = MOST_AT_ONCE
         """Events in the next batch; fewer while one that can never be stored is searched."""
@@ -85,7 +108,7 @@ class Appender:
         """Whether the running task waited for room, and may fill it now."""
         self._turn = asyncio.Lock()
         self._room: asyncio.Future[None] | None = None
-        self._log = RateLimitedLog(logger=logger)
+        self._log = RefusalLog()
 
         self.appended: int = 0
         self.failed: int = 0
@@ -125,7 +148,7 @@ class Appender:
         if not events:
             return await self.flush()
         await self._room_for(len(events))
-        if self.error is not None and not self._fits(len(events)):
+        if self.error is not None and (self._is_stopped or not self._fits(len(events))):
             raise copied(self.error)
         first = self._accepted + 1
         self._pending.extend(events)
@@ -222,7 +245,7 @@ class Appender:
 
     def _done(self, committing: asyncio.Future[Appended]) -> None:
         self._is_busy = False
-        if committing.cancelled():  # the loop is being torn down
+        if self._is_stopped or committing.cancelled():  # the loop is being torn down
             return
         error = committing.exception()
         if error is None:
@@ -269,14 +292,7 @@ class Appender:
         (event,), reason = batch, str(error)
         self.failed += 1
         self._settled += 1
-        self._log.log(
-            logging.ERROR,
-            "refused",
-            "the journal refused event %s of %s permanently: %s",
-            event.id,
-            event.app_name,
-            reason,
-        )
+        self._log.refused(event, reason)
         self._receipts.refused(self._settled, Refusal(event, reason))
         self._receipts.settled(self._settled, self.last)
         self._go_on()
@@ -299,25 +315,41 @@ class Appender:
     def _wait_for_room(self) -> None:
         """Wait until readers have acknowledged what would have to go, but not beyond the end."""
         if self._is_closing:
-            self._fail_all(JournalFull("readers have not acknowledged what would have to go"))
+            self._fail_all(JournalFull(NO_ROOM))
         else:
             self._schedule(NO_ROOM_PAUSE)
 
     # The end
 
     def close(self) -> None:
-        """Wait for nobody's acks any more."""
+        """Do not wait for acks any more."""
         self._is_closing = True
         self.retry()
 
-    def stop(self) -> list[Event]:
-        """Hand nothing over any more; return what is neither stored nor with the store."""
+    def stop(self, error: JournalError) -> tuple[bool, list[Event]]:
+        """Hand nothing over any more; calls that wait for room get ``error``.
+
+        Returns:
+            Whether the last batch that was handed over may not be stored, and the events after it.
+        """
+        self._is_stopped = True
+        self.error = error
         if self._handover is not None:
             self._handover.cancel()
             self._handover = None
-        return [*([] if self._is_busy else self._batch), *self._pending]
+        self._look_for_room()
+        return bool(self._batch), list(self._pending)
 
-    def fail(self, error: JournalError) -> None:
-        """Let all who wait know that it will not be."""
-        self.error = error
-        self._fail_all(error)
+    def finish(self, lost: int, last: int) -> None:
+        """Settle what was left when it stopped, of which ``lost`` events are not stored."""
+        self.appended += self.waiting - lost
+        self.failed += lost
+        self._batch = []
+        self._pending.clear()
+        self._settled = self._accepted
+        if lost:
+            assert self.error is not None
+            self._receipts.fail(self.error)
+        else:
+            self.last = last
+            self._receipts.settled(self._accepted, last)

@@ -13,7 +13,6 @@ store is not what limits; that a commit changes all of the state at once is wort
 from __future__ import annotations
 
 import asyncio
-import atexit
 import logging
 import os
 import time
@@ -29,8 +28,10 @@ from typing import Literal, Self, TypeVar
 import orjson
 
 from edr import Binding, Event, InvalidBinding, InvalidEvent, WrongLoopError, bindings_to_json
+from edr.bus import LoopEnd
 from edr.journal.appender import Appender
 from edr.journal.clock import Clock
+from edr.journal.closing import Commit, Remainder
 from edr.journal.codec import microseconds, time_of
 from edr.journal.errors import JournalError, ReaderInUse, WrongJournal
 from edr.journal.fetching import Fetcher
@@ -124,7 +125,15 @@ class SqliteJournal:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pid = os.getpid()
         self._opening: asyncio.Future[None] | None = None
+        self._is_closing = False
         self._closing: asyncio.Task[None] | None = None
+        self._ended: asyncio.Future[None] | None = None
+        """Done when the store is closed."""
+        self._loop_end: LoopEnd | None = None
+        self._commit: Commit | None = None
+        """The batch that was handed over last."""
+        self._remainder: Remainder | None = None
+        self._is_finished = False
         self._id = ""
 
         self.tail: Tail = Tail()
@@ -136,15 +145,12 @@ class SqliteJournal:
         self._readers: dict[str, SqliteReader | None] = {}
         """Those that are open; None while one is being opened or forgotten."""
         self._ack_timer: asyncio.TimerHandle | None = None
-        self._updates_at = 0.0
         self._first = 0
         self._lost = 0
-        self._corrupt = 0
-        _all.add(self)
         weakref.finalize(self, _let_go, self._worker, self._store).atexit = False
 
     def __repr__(self) -> str:
-        state = "closed" if self._closing else "open" if self._id else "not open yet"
+        state = "closed" if self._is_closing else "open" if self._id else "not open yet"
         return f"<SqliteJournal {str(self.path)!r} {state}, up to {self.tip}>"
 
     @property
@@ -167,7 +173,7 @@ class SqliteJournal:
 
     async def open(self) -> None:
         """Open it, if it is not open yet; see ``Journal``."""
-        if self.tip_at_open >= 0 and not self._closing and self._pid == os.getpid():
+        if self.tip_at_open >= 0 and not self._is_closing and self._pid == os.getpid():
             self._check_loop()
             return
         self._enter()
@@ -179,8 +185,8 @@ class SqliteJournal:
         """Begin to open it, unless that is done; check that it can be used here."""
         if self._pid != os.getpid():
             raise WrongLoopError(f"{self!r} belongs to process {self._pid}, which forked")
-        if self._closing is not None:
-            raise JournalError(f"{self!r} was closed; make another one of its path")
+        if self._is_closing:
+            raise self._closed_error()
         self._check_loop()
         if self._opening is None or (self._opening.done() and self._opening.exception()):
             store = self._store
@@ -197,6 +203,7 @@ class SqliteJournal:
         loop = asyncio.get_running_loop()
         if self._loop is None:
             self._loop = loop
+            self._loop_end = LoopEnd(self._loop_ends)
         elif self._loop is not loop:
             raise WrongLoopError(f"{self!r} belongs to another event loop")
 
@@ -210,40 +217,89 @@ class SqliteJournal:
             opening.set_exception(error)
             opening.exception()
             return
-        self._id, self._first, self.tip = future.result()
-        self.tip_at_open = self._appender.last = self.tip
+        if not self._is_finished:  # else the loop ended first, and more is known by now
+            self._id, self._first, self.tip = future.result()
+            self.tip_at_open = self._appender.last = self.tip
         opening.set_result(None)
 
     async def aclose(self) -> None:
         """Store what was accepted, and close; see ``Journal``."""
-        if self._pid != os.getpid():
+        if self._pid != os.getpid() or self._is_finished:
             return
-        if self._closing is None:
-            if self._opening is None:
-                self.is_closed = True
-            self._check_loop()
-            self._closing = asyncio.create_task(self._close())
-        await asyncio.shield(self._closing)
+        if self._opening is None:  # it was never used
+            self._is_closing = self.is_closed = True
+            return
+        self._check_loop()
+        if self._ended is None:
+            self._ended = asyncio.get_running_loop().create_future()
+        if not self._is_closing:
+            self._is_closing = True
+            self._closing = asyncio.create_task(self._store_accepted())
+            self._closing.add_done_callback(self._accepted_stored)
+        await asyncio.shield(self._ended)
 
-    async def _close(self) -> None:
-        if self._opening is None:
-            return
+    async def _store_accepted(self) -> None:
         self._appender.close()
         with suppress(JournalError):
             await self._appender.flush()
-        left = self._appender.stop()
-        if left:
-            logger.error("%r closes with %d events that could not be stored", self, len(left))
-            self._appender.fail(JournalError(f"{self!r} was closed"))
-        for reader in [reader for reader in self._readers.values() if reader is not None]:
-            with suppress(JournalError):
-                await reader.aclose()
+
+    def _accepted_stored(self, closing: asyncio.Task[None]) -> None:
+        # Called also when the task was cancelled, even before it began.
+        if not closing.cancelled() and (fault := closing.exception()) is not None:
+            logger.error("%r could not store its events", self, exc_info=fault)
+        self._end()
+
+    def _end(self) -> None:
+        """Close the store, after it has stored what is left. It does not wait, and needs no loop.
+
+        Once it was called, the store's thread closes the journal and ends, whatever happens.
+        """
+        if self._remainder is not None:
+            return
+        self._is_closing = True
+        updates = self._take_updates()
+        may_fail, events = self._appender.stop(self._closed_error())
+        commit = self._commit if may_fail else None
+        self._remainder = Remainder(f"journal {str(self.path)!r}", commit, events, updates)
         self.is_closed = True
         if self._ack_timer is not None:
             self._ack_timer.cancel()
-        await self._worker.submit(self._store.close)
-        self._worker.stop()
+        self._worker.end(partial(_end_store, self._remainder, self._store, self._tell_ended))
         self._wake_all()
+
+    def _tell_ended(self) -> None:
+        assert self._loop is not None
+        with suppress(RuntimeError):  # the loop is closed, so nobody waits
+            self._loop.call_soon_threadsafe(self._finish)
+
+    def _finish(self) -> None:
+        """Settle what the end of the store has decided."""
+        remainder = self._remainder
+        if remainder is None or self._is_finished:
+            return
+        self._is_finished = True
+        self.tip, self._first = self._store.next - 1, self._store.first
+        self._appender.finish(remainder.lost, self.tip)
+        if self._loop_end is not None:
+            self._loop_end.cancel()
+        if self._ended is not None and not self._ended.done():
+            with suppress(RuntimeError):  # the loop is closed, so nobody waits
+                self._ended.set_result(None)
+
+    def _loop_ends(self) -> None:
+        """Close it now, and wait for that: its loop ends, or the program."""
+        if self._opening is None or self._pid != os.getpid():
+            return
+        self._end()
+        if self._worker.join(EXIT_PATIENCE):
+            self._finish()
+        else:
+            logger.error(
+                "%r was not closed within %g s: events may not be stored", self, EXIT_PATIENCE
+            )
+
+    def _closed_error(self) -> JournalError:
+        return JournalError(f"{self!r} was closed; make another one of its path")
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -261,7 +317,7 @@ class SqliteJournal:
 
     def append_nowait(self, event: Event) -> bool:
         """Accept ``event``, to be stored soon; see ``Journal``."""
-        if self._opening is None or self._closing is not None or self._pid != os.getpid():
+        if self._opening is None or self._is_closing or self._pid != os.getpid():
             self._enter()
         return self._appender.accept(event)
 
@@ -296,10 +352,13 @@ class SqliteJournal:
     def commit(self, events: Sequence[Event]) -> asyncio.Future[Appended]:
         """Have ``events`` stored, for the appender."""
         store, updates = self._store, self._take_updates()
+        commit = self._commit = Commit(events, updates)
 
         def job() -> Appended:
             store.open()
-            return store.append(events, updates)
+            appended = store.append(events, updates)
+            commit.is_stored = True
+            return appended
 
         future = self._worker.submit(job, urgent=True)
         future.add_done_callback(partial(self._give_back, updates))
@@ -364,8 +423,8 @@ class SqliteJournal:
     def _check_open(self) -> None:
         if self._pid != os.getpid():
             raise WrongLoopError(f"{self!r} belongs to process {self._pid}, which forked")
-        if self._closing is not None:
-            raise JournalError(f"{self!r} was closed; make another one of its path")
+        if self._is_closing:
+            raise self._closed_error()
 
     # Readers
 
@@ -504,24 +563,6 @@ class SqliteJournal:
             error=None if appender.error is None else str(appender.error),
         )
 
-    def exits(self) -> None:
-        """Store what was accepted: the program ends, and nobody has closed it."""
-        if self._pid != os.getpid() or self._opening is None or self._closing is not None:
-            return
-        left, updates, store = self._appender.stop(), self._take_updates(), self._store
-
-        def job() -> None:
-            with suppress(Exception):  # nobody is left to hear of it
-                if left:
-                    store.open()
-                for start in range(0, len(left), 4096):
-                    store.append(left[start : start + 4096], updates if not start else ())
-                if updates and not left:
-                    store.store_readers(updates, synced=True)
-            store.close()
-
-        self._worker.run_last(job, EXIT_PATIENCE)
-
 
 def _open_reader(
     store: BlockStore, name: str, bindings: str, start: str | int, *, rebind: bool
@@ -569,19 +610,15 @@ def _check_name(name: object) -> None:
 
 
 def _let_go(worker: Worker, store: BlockStore) -> None:
-    """Close what was a journal's that nobody refers to any more: nothing of it is waiting."""
-    worker.run_last(store.close, timeout=0.0)
+    """Close the store of a journal that was collected: it holds nothing that is not stored."""
+    worker.end(store.close)
+
+
+def _end_store(remainder: Remainder, store: BlockStore, ended: Callable[[], object]) -> None:
+    remainder.store_in(store)
+    ended()
 
 
 def _at_least(name: str, value: object, least: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise ValueError(f"{name} is a whole number from {least} on, not {value!r}")
-
-
-_all: weakref.WeakSet[SqliteJournal] = weakref.WeakSet()
-
-
-@atexit.register
-def _at_exit() -> None:
-    for journal in list(_all):
-        journal.exits()

@@ -51,8 +51,11 @@ class Worker:
         self._put(run, urgent=urgent)
         return future
 
-    def run_last(self, job: Callable[[], object], timeout: float) -> None:
-        """Run ``job`` after all others, end the thread, and wait for that. From any thread."""
+    def end(self, job: Callable[[], object]) -> None:
+        """Run ``job`` after all others, and end the thread. Submit nothing after this call.
+
+        From any thread, and without a loop. It does not wait.
+        """
         if self._thread is None:
             job()
             return
@@ -60,13 +63,12 @@ class Worker:
         with self._changed:
             self._is_stopping = True
             self._changed.notify()
-        self._thread.join(timeout)
 
-    def stop(self) -> None:
-        """End the thread when all jobs are done."""
-        with self._changed:
-            self._is_stopping = True
-            self._changed.notify()
+    def join(self, timeout: float) -> bool:
+        """Wait until the thread has ended; return False after ``timeout`` seconds."""
+        if self._thread is not None:
+            self._thread.join(timeout)
+        return self._thread is None or not self._thread.is_alive()
 
     def _put(self, job: Callable[[], object], *, urgent: bool) -> None:
         with self._changed:

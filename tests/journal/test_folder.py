@@ -153,7 +153,8 @@ async def test_durable_emits_raise_when_the_folder_is_gone(tmp_path, caplog):
     assert "was removed" in error
     assert left == [7]
     assert [record.message for record in caplog.records if "was removed" in record.message] == [
-        f"the journal cannot store events now: {error}"
+        f"the journal cannot store events now: {error}",
+        f"journal '{path}' was closed with 3 events that could not be stored: {error}",
     ]
 
 

@@ -108,7 +108,7 @@ async def test_closing_with_a_full_disk_ends_and_says_what_is_lost(path, disk, c
     async with SqliteJournal(path) as journal:
         await disk.fill(journal)
         stored = await fill(journal)
-    assert "closes with 50 events that could not be stored" in caplog.text
+    assert "was closed with 50 events that could not be stored" in caplog.text
     disk.make_room()
     async with SqliteJournal(path) as journal:
         assert len(await all_of(journal)) == stored

@@ -1,0 +1,116 @@
+"""``Remainder``: what a journal holds when it closes, stored in the store's thread.
+
+No event loop takes part. So it is the same for each end: a journal that was closed, one whose
+closing was cancelled, one whose event loop ended, and the exit of the program.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from contextlib import suppress
+
+from edr import Event
+from edr.journal.appender import NO_ROOM, RefusalLog
+from edr.journal.errors import JournalFull
+from edr.journal.retention import NoRoomYetError
+from edr.journal.store import MOST_AT_ONCE, BlockStore, ReaderUpdate, RejectedError
+
+logger: logging.Logger = logging.getLogger("edr.journal")
+
+
+class Commit:
+    """A batch that was handed to the store, and whether it was stored."""
+
+    __slots__ = ("events", "is_stored", "updates")
+
+    def __init__(self, events: Sequence[Event], updates: Sequence[ReaderUpdate] = ()) -> None:
+        self.events = events
+        self.updates = updates
+        self.is_stored = False
+
+
+class Remainder:
+    """What is left to store. ``store_in`` runs once, in the store's thread.
+
+    Args:
+        name: of the journal, for the log.
+        commit: the last batch, which may have failed: it is stored again as it was, so that the
+            store can tell if it was stored after all.
+        events: those accepted after it.
+        updates: of readers.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        commit: Commit | None,
+        events: Sequence[Event],
+        updates: Sequence[ReaderUpdate],
+    ) -> None:
+        self._name = name
+        self._commit = commit
+        self._events = events
+        self._updates = updates
+        self._log = RefusalLog()
+        self.lost: int = 0
+        """Events that were not stored."""
+
+    def store_in(self, store: BlockStore) -> None:
+        """Store it, close ``store``, and log how many events could not be stored."""
+        fault: Exception | None = None
+        try:
+            fault = self._store(store)
+        except Exception as exc:  # whatever it is, the store has to be closed
+            fault = exc
+        with suppress(Exception):
+            store.close()
+        if fault is not None:
+            with suppress(Exception):  # a handler that raises is no reason to keep the thread
+                self._tell(fault)
+
+    def _store(self, store: BlockStore) -> Exception | None:
+        batches = [
+            Commit(self._events[start : start + MOST_AT_ONCE])
+            for start in range(0, len(self._events), MOST_AT_ONCE)
+        ]
+        if self._commit is not None and not self._commit.is_stored:
+            batches.insert(0, self._commit)
+        self.lost = sum(len(batch.events) for batch in batches)
+        fault: Exception | None = None
+        if batches or self._updates:
+            store.open()
+        for batch in batches:
+            fault = self._append(store, batch) or fault
+        if self._updates:
+            store.store_readers(self._updates, synced=True)
+        return fault
+
+    def _append(self, store: BlockStore, batch: Commit) -> Exception | None:
+        """Store ``batch``, without the events that can never be stored; return a fault of these."""
+        try:
+            store.append(batch.events, batch.updates)
+        except NoRoomYetError:
+            return JournalFull(NO_ROOM)
+        except RejectedError as exc:
+            half = len(batch.events) // 2
+            if not half:
+                self._log.refused(batch.events[0], str(exc))
+                return exc
+            first = self._append(store, Commit(batch.events[:half], batch.updates))
+            second = self._append(store, Commit(batch.events[half:]))
+            return first or second
+        self.lost -= len(batch.events)
+        return None
+
+    def _tell(self, fault: Exception) -> None:
+        why = str(fault) or repr(fault)
+        if self.lost:
+            logger.error(
+                "%s was closed with %d events that could not be stored: %s",
+                self._name,
+                self.lost,
+                why,
+            )
+        else:
+            logger.error("%s was closed without storing the last acks: %s", self._name, why)
