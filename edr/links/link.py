@@ -50,7 +50,7 @@ from edr.links.spool import Spool
 from edr.records import Binding, Event
 
 if TYPE_CHECKING:
-    from edr.journal import Journal
+    from edr.journal import Entry, Journal
 
 __all__ = ["Link", "LinkError", "LinkRefused", "LinkState", "LinkStatistics"]
 
@@ -433,22 +433,44 @@ class Link(ABC):
             self._head = await anext(self._outbox)
         return self._head
 
-    def _take(self) -> None:
-        """Hand over the event of ``_peek`` to the connection."""
+    def _take(self) -> Entry | None:
+        """Hand the event of ``_peek`` over to the connection; return its entry in the journal."""
         self._head = None
-        if self._spool is not None:
-            self._spool.take()
         self._in_flight += 1
+        return None if self._spool is None else self._spool.take()
 
-    def _drop(self, reason: str) -> None:
+    def _drop(self, reason: str, words: str) -> None:
         """Give the event of ``_peek`` up."""
-        self._head = None
+        event, self._head = self._head, None
         if self._spool is not None:
             self._spool.drop()
+        if event is not None:
+            self._say_dropped(event, reason, words)
+
+    def _give_up(self, event: Event, entry: Entry | None, reason: str, words: str) -> None:
+        """Give an event up that was handed over."""
+        self._settle(entry)
+        self._say_dropped(event, reason, words)
+
+    def _say_dropped(self, event: Event, reason: str, words: str) -> None:
         self._dropped[reason] += 1
+        self._last_error = f"{reason}: {words}"
+        message = "link %r gave up event %r of %r (%s): %s; others like it are counted"
+        args = (self.name, event.id, event.app_name, reason, words)
+        self._say(logging.WARNING, f"dropped {reason}", message, *args)
+
+    def _taken(self, entry: Entry | None) -> None:
+        """Count an event that was handed over, and which the broker has."""
+        self._settle(entry)
+        self._sent += 1
+
+    def _settle(self, entry: Entry | None) -> None:
+        self._in_flight -= 1
+        if self._spool is not None and entry is not None:
+            self._spool.settled(entry)
 
     def _confirmed(self, count: int) -> None:
-        """Count events that were handed over, and which the broker has."""
+        """Count the oldest events that were handed over, and which the broker has."""
         self._in_flight -= count
         self._sent += count
         if self._spool is not None:

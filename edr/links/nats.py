@@ -287,22 +287,17 @@ class NatsLink(Link):
                 return
             hops = self._seen.hops(event.id) + 1
             if hops > self._max_hops:
-                self._drop("hops")
+                self._drop("hops", f"it has crossed {hops - 1} links")
                 continue
-            payload = event.to_json()
+            try:
+                payload, subject = event.to_json(), subject_of(event, hops, self._prefix)
+            except Exception as exc:  # published without validation: it must not stop the others
+                self._drop("invalid", repr(exc))
+                continue
             if len(payload) > connection.max_payload:
-                self._drop("too_large")
-                self._say(
-                    logging.WARNING,
-                    "too_large",
-                    "link %r dropped event %s of %s: its %d bytes are more than the %d that the "
-                    "server takes",
-                    self.name,
-                    event.id,
-                    event.app_name,
-                    len(payload),
-                    connection.max_payload,
-                )
+                most = connection.max_payload
+                words = f"its {len(payload)} bytes are more than the {most} that the server takes"
+                self._drop("too_large", words)
                 continue
             while not self._room():
                 self._has_room.clear()
@@ -312,7 +307,7 @@ class NatsLink(Link):
                 return
             self._take()
             self._bytes_on_the_way += len(payload)
-            connection.publish_nowait(subject_of(event, hops, self._prefix), payload)
+            connection.publish_nowait(subject, payload)
             self._unfenced.set()
             if not count % A_TURN:
                 await asyncio.sleep(0)

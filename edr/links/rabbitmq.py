@@ -32,14 +32,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
+from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from time import perf_counter
 from typing import TYPE_CHECKING, Literal, cast
 
+import aiormq.exceptions as amqp
+
 from edr.bus import Bus, InterestWatch, Overflow
 from edr.errors import InvalidEvent
-from edr.links.link import Link
+from edr.links.link import FIRST_PAUSE, Link
 from edr.links.rabbitmq_acks import ACK_WITHIN, Acks
 from edr.links.rabbitmq_client import (
     BrokerConnection,
@@ -49,8 +53,9 @@ from edr.links.rabbitmq_client import (
     address_of,
     as_link_error,
 )
-from edr.links.rabbitmq_confirms import Confirms
+from edr.links.rabbitmq_confirms import Confirms, Outgoing
 from edr.links.rabbitmq_keys import BoundQueue, keys_of
+from edr.links.rabbitmq_refusals import DeniedKeys, Refusal, refusal_of
 from edr.links.report import LinkError, LinkState
 from edr.records import Binding, BindingIndex, Spot, spots_of
 from edr.wire import kazoo
@@ -159,6 +164,11 @@ class RabbitLink(Link):
         self._bound: BoundQueue | None = None
 
         self._confirms: Confirms | None = None
+        self._suspects: deque[Outgoing] = deque()
+        """Events to be sent one at a time: the broker closed the channel because of one of them."""
+        self._denied_keys = DeniedKeys()
+        self._most_bytes = sys.maxsize
+        """Bytes of the largest message that the broker takes, once it has said so."""
         self._acks: Acks | None = None
 
     @property
@@ -178,14 +188,16 @@ class RabbitLink(Link):
 
     async def _connect(self) -> None:
         self._fault = asyncio.get_running_loop().create_future()
+        self._suspects.clear()
+        self._denied_keys.clear()
+        self._most_bytes = sys.maxsize
         try:
             if self._receive:
                 self._consuming = BrokerConnection(self._url, f"edr {self._bus.node} in")
                 await self._consume(await self._consuming.open(confirms=False))
             if self._send:
-                self._publishing = BrokerConnection(self._url, f"edr {self._bus.node} out")
-                await self._declare(await self._publishing.open(confirms=True))
-                self._confirms = Confirms(self._answered)
+                await self._open_publishing()
+                self._confirms = Confirms(self._publish, self._took, self._gave_up)
         except Exception as exc:
             raise as_link_error(exc, connecting=True) from exc
 
@@ -214,9 +226,8 @@ class RabbitLink(Link):
         if self._consuming is not None and self._bound is not None and self._acks is not None:
             works += [self._consuming.lost(), self._acks.keep_telling()]
             works += [self._keep_asking(self._consuming.channel, self._bound)]
-        if self._publishing is not None and self._confirms is not None:
-            works += [self._publishing.lost(), self._look_after(self._publishing, self._confirms)]
-            works += [self._send_events(self._publishing.channel, self._confirms)]
+        if self._confirms is not None:
+            works += [self._keep_publishing(self._confirms)]
         else:
             works += [self._send_nothing()]
         try:
@@ -321,43 +332,101 @@ class RabbitLink(Link):
         self._sent_all()
         await self._faulty()
 
-    async def _send_events(self, channel: Channel, confirms: Confirms) -> None:
+    async def _keep_publishing(self, confirms: Confirms) -> None:
+        """Publish, also after the broker has closed the channel because it refuses one event."""
+        while True:
+            connection = self._publishing
+            assert connection is not None
+            try:
+                await self._first_of(
+                    connection.lost(),
+                    self._look_after(connection, confirms),
+                    self._send_events(confirms),
+                )
+            except amqp.ChannelClosed as exc:
+                refusal = refusal_of(exc)
+                if refusal is None or (refusal.is_of_all and self._spool is not None):
+                    raise
+                self._judge(confirms, refusal)
+            await asyncio.sleep(FIRST_PAUSE)
+            async with asyncio.timeout(self._timeout):
+                await self._open_publishing()
+
+    async def _open_publishing(self) -> None:
+        """Make the connection on which events are published, in place of the one there was."""
+        if self._publishing is not None:
+            await self._publishing.close()
+        self._publishing = BrokerConnection(self._url, f"edr {self._bus.node} out")
+        await self._declare(await self._publishing.open(confirms=True))
+
+    def _judge(self, confirms: Confirms, refusal: Refusal) -> None:
+        """Give up the event that the broker refuses, if that is known; send the others again."""
+        wire, waiting = confirms.cut()
+        self._most_bytes = min(self._most_bytes, refusal.most_bytes)
+        if refusal.reason is not None and (refusal.is_of_all or len(wire) == 1):
+            for item in wire:
+                if refusal.is_of_key:
+                    self._denied_keys.add(item.key, refusal.words)
+                self._gave_up(item, refusal.reason, refusal.words)
+            wire = []
+        else:
+            message = "link %r: the broker closed the channel (%s); %d events are sent again"
+            self._say(logging.WARNING, "channel", message, self.name, refusal.words, len(wire))
+        self._suspects.extendleft(reversed(wire + waiting))
+
+    async def _send_events(self, confirms: Confirms) -> None:
+        while self._suspects:
+            confirms.add(self._suspects.popleft())
+            await confirms.answered()
         while True:
             try:
                 event = await self._peek()
             except StopAsyncIteration:
                 break
             try:
-                key = kazoo.routing_key(event)
+                key, payload = kazoo.routing_key(event), kazoo.encode(event)
             except InvalidEvent as exc:
-                self._drop("oversize_key")
-                words = "link %r dropped event %s: %s"
-                self._say(logging.WARNING, "key", words, self.name, event.id, exc)
+                self._drop("oversize_key", str(exc))
+                continue
+            except Exception as exc:  # published without validation: it must not stop the others
+                self._drop("invalid", repr(exc))
+                continue
+            if len(payload) > self._most_bytes:
+                words = (
+                    f"its {len(payload)} bytes are more than the {self._most_bytes} of the broker"
+                )
+                self._drop("too_large", words)
+                continue
+            if denied := self._denied_keys.get(key):
+                self._drop("not_permitted", denied)
                 continue
             await confirms.room()
-            payload = kazoo.encode(event)
             self._seen.hops(event.id)
-            self._take()
-            publish = channel.basic_publish(
-                payload,
-                exchange=self._exchange,
-                routing_key=key,
-                properties=KazooProperties(kazoo.amqp_timestamp(event)),
-                wait=False,
-            )
-            confirms.add(publish, len(payload))
-        await confirms.emptied()
+            confirms.add(Outgoing(event, key, payload, self._take()))
+        await confirms.settled()
         self._sent_all()
         await self._faulty()
 
-    def _answered(self, took: bool) -> None:  # noqa: FBT001 - as it is called
-        if took:
-            self._confirmed(1)
-        elif self._spool is not None:
-            self._fail(LinkError("the broker could not keep an event; it is sent again"))
-        else:
-            self._in_flight -= 1
-            self._dropped["nack"] += 1
+    async def _publish(self, item: Outgoing) -> None:
+        connection = self._publishing
+        assert connection is not None
+        await connection.channel.basic_publish(
+            item.payload,
+            exchange=self._exchange,
+            routing_key=item.key,
+            properties=KazooProperties(kazoo.amqp_timestamp(item.event)),
+            wait=False,
+        )
+
+    def _took(self, item: Outgoing) -> None:
+        self._taken(item.entry)
+        self._finish_if_stopped()
+
+    def _gave_up(self, item: Outgoing, reason: str, words: str) -> None:
+        self._give_up(item.event, item.entry, reason, words)
+        self._finish_if_stopped()
+
+    def _finish_if_stopped(self) -> None:
         if self._spool is not None and self._spool.is_stopped and not self._in_flight:
             self._finished.set()
 

@@ -1,86 +1,130 @@
-"""What was published on one channel and is not confirmed yet: a window, in number and in bytes."""
+"""``Confirms``: the events on their way to a broker, each until it is confirmed or given up.
+
+A broker answers a publish in one of three ways:
+
+* It confirms it: the event is in every queue that wants it.
+* It rejects it (``basic.nack``): a queue is full and rejects, or cannot store it. Later it may have
+  room, so the event is sent again on the same channel after a growing delay, while others go on.
+  Each time, the other queues that want the event get it again. After the last delay it is given up.
+* It closes the channel, for a size or a permission, and does not say for which event. ``cut``
+  returns those that it has not answered, and the link sends them again one at a time: an event
+  that was alone on its way when the broker closed the channel is the one that it refuses.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Coroutine
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from aiormq.exceptions import DeliveryError
+from aiormq.exceptions import AMQPError, ChannelInvalidStateError, DeliveryError
+
+from edr.records import Event
+
+if TYPE_CHECKING:
+    from edr.journal import Entry
 
 MOST = 256
-"""Events that wait for the broker's confirm: the window of Kazoo's own kind of client, and what is
-uncertain at most when a connection is lost."""
+"""Events that wait for the broker's confirm, or to be sent again: the window of Kazoo's own kind of
+client, and what is uncertain at most when a connection is lost."""
 
 MOST_BYTES = 16 * 1024 * 1024
 """The same in bytes of payload, beyond which no further event is sent."""
 
+RETRY_AFTER = (0.25, 1.0, 4.0)
+"""Seconds before an event that the broker rejected is sent again: a queue that is full for a moment
+has room then, and one that stays full gets each event no more than four times."""
+
+_CUT = (AMQPError, ChannelInvalidStateError, OSError)
+"""What a publish raises when its channel or its connection is gone."""
+
+
+@dataclass(slots=True, eq=False)
+class Outgoing:
+    """An event on its way, and what is sent of it."""
+
+    event: Event
+    key: str
+    payload: bytes
+    entry: Entry | None
+    """The entry of the journal that the event came from."""
+    attempts: int = 0
+
 
 class Confirms:
-    """The publishes of one channel that are on their way.
+    """The events that were published and are not settled yet: a window, in number and in bytes.
 
     Args:
-        on_answer: called for each publish that the broker answered, with whether it took it; in the
-            order in which they were added, although a broker may answer otherwise. Not for one
-            that was cut off, which may have arrived or not, and none behind it.
+        publish: publishes an event, and returns when the broker has confirmed it. What is added
+            first, the library sends first.
+        on_taken: called for each event that the broker confirmed.
+        on_given_up: called for each event that is given up, with the reason and the details.
     """
 
-    def __init__(self, on_answer: Callable[[bool], None]) -> None:
-        self._on_answer = on_answer
-        self._publishes: deque[tuple[asyncio.Task[Any], int]] = deque()
+    def __init__(
+        self,
+        publish: Callable[[Outgoing], Coroutine[Any, Any, object]],
+        on_taken: Callable[[Outgoing], None],
+        on_given_up: Callable[[Outgoing, str, str], None],
+    ) -> None:
+        self._publish = publish
+        self._on_taken = on_taken
+        self._on_given_up = on_given_up
+        self._wire: dict[asyncio.Task[object], Outgoing] = {}
+        self._waiting: dict[Outgoing, asyncio.TimerHandle] = {}
         self._bytes = 0
         self._has_room = asyncio.Event()
-        self._has_room.set()
         self._is_busy = asyncio.Event()
-        self._is_empty = asyncio.Event()
-        self._is_empty.set()
+        self._is_answered = asyncio.Event()
+        self._is_settled = asyncio.Event()
         self._answered_at = 0.0
+        self._update()
 
     async def room(self) -> None:
-        """Wait until there is room for a further publish."""
+        """Wait until there is room for a further event."""
         await self._has_room.wait()
 
     async def busy(self) -> None:
-        """Wait until something is on its way."""
+        """Wait until the broker has something to answer."""
         await self._is_busy.wait()
 
-    async def emptied(self) -> None:
-        """Wait until nothing is on its way any more."""
-        await self._is_empty.wait()
+    async def answered(self) -> None:
+        """Wait until the broker has answered everything that was sent."""
+        await self._is_answered.wait()
 
-    def add(self, publish: Coroutine[Any, Any, object], size: int) -> None:
-        """Start ``publish``, of so many bytes. What is added first, the library sends first."""
-        if not self._publishes:
-            self.be_patient()
-            self._is_busy.set()
-            self._is_empty.clear()
-        task = asyncio.get_running_loop().create_task(publish)
-        self._publishes.append((task, size))
-        task.add_done_callback(self._ended)
-        self._bytes += size
-        if len(self._publishes) >= MOST or self._bytes >= MOST_BYTES:
-            self._has_room.clear()
+    async def settled(self) -> None:
+        """Wait until each event was confirmed or given up."""
+        await self._is_settled.wait()
 
-    def _ended(self, _task: asyncio.Task[Any]) -> None:
-        while self._publishes and self._publishes[0][0].done():
-            task, size = self._publishes[0]
-            exc = None if task.cancelled() else task.exception()
-            if task.cancelled() or not (exc is None or isinstance(exc, DeliveryError)):
-                return  # cut off; it stays, and so does the window: there is no channel any more
-            self._publishes.popleft()
-            self._bytes -= size
-            self.be_patient()
-            self._has_room.set()
-            if not self._publishes:
-                self._is_busy.clear()
-                self._is_empty.set()
-            self._on_answer(exc is None)
+    def add(self, item: Outgoing) -> None:
+        """Publish an event."""
+        self._bytes += len(item.payload)
+        self._send(item)
+
+    def cut(self) -> tuple[list[Outgoing], list[Outgoing]]:
+        """Return the events that were not answered, and those to be sent again; forget them."""
+        wire, waiting = list(self._wire.values()), list(self._waiting)
+        for task in self._wire:
+            task.cancel()
+        for timer in self._waiting.values():
+            timer.cancel()
+        self._wire.clear()
+        self._waiting.clear()
+        self._bytes = 0
+        self._update()
+        return wire, waiting
+
+    async def let_go(self) -> None:
+        """Forget everything, and wait until no publish runs any more."""
+        tasks = list(self._wire)
+        self.cut()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     @property
     def silent_for(self) -> float:
-        """Seconds for which something is on its way and the broker has answered nothing."""
-        if not self._publishes:
+        """Seconds for which the broker has answered nothing while it had something to answer."""
+        if not self._wire:
             return 0.0
         return asyncio.get_running_loop().time() - self._answered_at
 
@@ -88,10 +132,53 @@ class Confirms:
         """Count ``silent_for`` from now on."""
         self._answered_at = asyncio.get_running_loop().time()
 
-    async def let_go(self) -> None:
-        """Cut off what is on its way: the library would let wait for ever what has not begun."""
-        tasks = [task for task, _ in self._publishes]
-        self._publishes.clear()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+    def _send(self, item: Outgoing) -> None:
+        self._waiting.pop(item, None)
+        if not self._wire:
+            self.be_patient()
+        item.attempts += 1
+        task = asyncio.get_running_loop().create_task(self._publish(item))
+        self._wire[task] = item
+        task.add_done_callback(self._ended)
+        self._update()
+
+    def _ended(self, task: asyncio.Task[object]) -> None:
+        exc = asyncio.CancelledError() if task.cancelled() else task.exception()
+        item = self._wire.get(task)
+        is_rejected = isinstance(exc, DeliveryError)
+        if item is None or isinstance(exc, asyncio.CancelledError):
+            return
+        if isinstance(exc, _CUT) and not is_rejected:
+            return  # it stays on the wire, for ``cut``: the channel is gone, and says why
+        del self._wire[task]
+        self.be_patient()
+        if is_rejected and item.attempts <= len(RETRY_AFTER):
+            delay = RETRY_AFTER[item.attempts - 1]
+            loop = asyncio.get_running_loop()
+            self._waiting[item] = loop.call_later(delay, self._send, item)
+        else:
+            self._bytes -= len(item.payload)
+        self._update()
+        if item in self._waiting:
+            return
+        if exc is None:
+            self._on_taken(item)
+        elif is_rejected:
+            words = f"the broker rejected it {item.attempts} times (basic.nack): is a queue full?"
+            self._on_given_up(item, "nack", words)
+        else:
+            self._on_given_up(item, "invalid", repr(exc))
+
+    def _update(self) -> None:
+        count = len(self._wire) + len(self._waiting)
+        _set(self._has_room, count < MOST and self._bytes < MOST_BYTES)
+        _set(self._is_busy, bool(self._wire))
+        _set(self._is_answered, not self._wire)
+        _set(self._is_settled, not count)
+
+
+def _set(event: asyncio.Event, is_set: bool) -> None:  # noqa: FBT001
+    if is_set:
+        event.set()
+    else:
+        event.clear()

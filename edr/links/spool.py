@@ -13,6 +13,7 @@ restart.
 from __future__ import annotations
 
 from collections import deque
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from edr.bus import Gap
@@ -37,7 +38,8 @@ class Spool:
         self._reader = reader
         self._node = node
         self._head: Entry | None = None
-        self._out: deque[Entry] = deque()
+        self._out: dict[int, Entry] = {}
+        """Entries on their way, by position, oldest first."""
         self._again: deque[Entry] = deque()
         self.is_stopped: bool = False
         """Whether nothing more is to be read."""
@@ -65,11 +67,12 @@ class Spool:
                 self._reader.ack(item)
         return self._head.event
 
-    def take(self) -> None:
-        """Take note that the head is on its way."""
+    def take(self) -> Entry:
+        """Return the entry of the head, which is on its way now."""
         assert self._head is not None
-        self._out.append(self._head)
-        self._head = None
+        entry, self._head = self._head, None
+        self._out[entry.position] = entry
+        return entry
 
     def drop(self) -> None:
         """Give the head up; it does not come again."""
@@ -77,17 +80,21 @@ class Spool:
         self._reader.ack(self._head)
         self._head = None
 
+    def settled(self, entry: Entry) -> None:
+        """Acknowledge an entry that was on its way: the broker has it, or it was given up."""
+        self._reader.ack(self._out.pop(entry.position))
+
     def confirmed(self, count: int) -> None:
-        """Take note that the broker has the oldest ``count`` that are on their way."""
-        for _ in range(count):
-            self._reader.ack(self._out.popleft())
+        """Acknowledge the oldest ``count`` that are on their way."""
+        for position in list(islice(self._out, count)):
+            self._reader.ack(self._out.pop(position))
 
     def lost(self) -> None:
         """Take note that the connection was lost: what was on its way is next."""
         if self._head is not None:
             self._again.appendleft(self._head)
             self._head = None
-        self._again.extendleft(reversed(self._out))
+        self._again.extendleft(reversed(self._out.values()))
         self._out.clear()
 
     def stop(self) -> None:

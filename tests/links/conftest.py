@@ -6,6 +6,7 @@ import uuid
 import pytest
 from support.fault_proxy import FaultProxy
 from support.nats_server import NatsServer, find_server
+from support.rabbitmq_own import refusing_rabbitmq  # noqa: F401 - a fixture
 from support.servers import missing
 
 import edr

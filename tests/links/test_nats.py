@@ -285,7 +285,7 @@ async def test_an_event_that_is_too_large_for_the_server_is_dropped_and_named(ma
 
     assert link.statistics().dropped == {"too_large": 1}
     assert link.statistics().sent == 1
-    assert "of big: its" in caplog.text
+    assert "of 'big' (too_large): its" in caplog.text
 
 
 # Many buses
