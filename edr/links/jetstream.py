@@ -4,8 +4,9 @@ What a journal promises stands in ``edr.journal``. How a stream keeps it: ``stre
 what goes in, ``stream_reading`` and ``stream_reader`` for what comes out, ``stream_session`` for
 the connection, and whose stream it is; here they are put together.
 
-**Full.** With ``discard="new"`` a full stream refuses, and ``append`` waits until there is room:
-back-pressure. With ``"old"`` the oldest goes, and readers are told by a ``Gap``.
+**Full.** With ``discard="new"`` a full stream refuses, and ``append`` waits until there is room,
+for at most ``timeout`` seconds: back-pressure. With ``"old"`` the oldest entry is removed, and
+readers get a ``Gap``.
 
 **Stored** means that the server has it. A single server writes to its disk at once, but waits for
 the disk each two minutes only, unless its ``sync_interval`` is ``always``: an event survives
@@ -29,10 +30,12 @@ from edr.journal import (
     Entry,
     JournalError,
     JournalStatistics,
+    JournalUnusable,
     ReaderInUse,
     ReaderStatus,
 )
-from edr.links.nats_client import address_of
+from edr.journal.receipts import Receipt
+from edr.links.nats_client import address_of, checked_options
 from edr.links.stream_api import NO_SUCH_CONSUMER, StreamApi, StreamError
 from edr.links.stream_appending import Appending
 from edr.links.stream_reader import StreamReader, consumer_of, reader_status
@@ -43,6 +46,9 @@ from edr.records import Binding, Event, checked_bindings
 
 DUPLICATES = 120.0
 """Seconds for which the stream knows an id again."""
+
+ASK_EACH = 0.25
+"""Seconds between two questions for the newest position, while it cannot be asked."""
 
 _FAULTS = (StreamError, ConnectionError, TimeoutError)
 _STREAM = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -95,6 +101,7 @@ class JetStreamJournal:
         self._stream = stream
         self._bindings = bindings or (Binding(),)
         self.prefix: str = checked_prefix(prefix or f"edr-journal.{stream}")
+        age = (max_age or timedelta()).total_seconds()
         config = {
             "name": stream,
             "subjects": [f"{self.prefix}.>"],
@@ -103,23 +110,26 @@ class JetStreamJournal:
             "discard": discard,
             "max_bytes": max_bytes or -1,
             "max_msgs": max_events or -1,
-            "max_age": int((max_age or timedelta()).total_seconds() * 1e9),
-            "duplicate_window": int(DUPLICATES * 1e9),
+            "max_age": int(age * 1e9),
+            # A server takes none that is longer than max_age.
+            "duplicate_window": int(min(DUPLICATES, age or DUPLICATES) * 1e9),
             "num_replicas": replicas,
         }
         self.timeout = timeout
         self.corrupt = 0
-        self._appending = Appending(stream, self.prefix, max_pending)
+        self._appending = Appending(stream, self.prefix, max_pending, timeout, on_doubt=self._doubt)
         self._session = StreamSession(
             urls,
             where,
             config,
             create=create,
             timeout=timeout,
-            client=dict(client or {}),
-            on_up=self._appending.begin,
+            client=checked_options(client),
+            on_up=self._up,
             on_down=self._down,
             on_pulse=self._appending.send_late,
+            on_end=self._ended,
+            on_violation=self._appending.not_permitted,
         )
         self._readings: set[StreamReading] = set()
         self._readers: dict[str, StreamReader] = {}
@@ -163,10 +173,27 @@ class JetStreamJournal:
         """
         return await self._session.connected()
 
-    def _down(self) -> None:
-        self._appending.end()
+    async def info(self, api: StreamApi) -> Mapping[str, Any]:
+        """Return the settings and the state of the stream; see ``StreamSession.info``."""
+        return await self._session.info(api)
+
+    async def _up(self, api: StreamApi, info: Mapping[str, Any]) -> None:
+        await self._appending.begin(api, info["config"]["max_bytes"], info["state"]["last_seq"])
+
+    def _down(self, reason: str) -> None:
+        self._appending.end(reason)
+        self._wake()
+
+    def _ended(self, error: JournalError) -> None:
+        self._appending.fail(error)
+        self._wake()
+
+    def _wake(self) -> None:
         for reading in list(self._readings):
             reading.wake()
+
+    def _doubt(self) -> None:
+        self._session.doubt()
 
     async def aclose(self) -> None:
         """Store what was accepted, within ``timeout``, and the acks, and close. Idempotent."""
@@ -175,7 +202,7 @@ class JetStreamJournal:
         try:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self.timeout):
-                    await self._appending.flush()
+                    await self._appending.drain()
                     for reading in list(self._readings):
                         await reading.aclose()
         finally:
@@ -201,10 +228,16 @@ class JetStreamJournal:
     async def append(self, *events: Event) -> int:
         """Store ``events``, and return the position of the last; see ``Journal.append``.
 
-        While the server is away, or the stream is full, it waits.
+        While the server is away, or the stream or the account is full, it waits, at most until
+        nothing was stored for ``timeout`` seconds. The events stay accepted then, and may yet be
+        stored, unless the error says that there was no room for them.
 
         Raises:
-            JournalError: one is too large for the server, and is named; or the journal was closed.
+            EventsRefusedError: the server will never take some of them: they are too large, or not
+                permitted. The others are stored.
+            JournalFull: the stream, the account or the server is full.
+            JournalUnusable: the stream was deleted, created again or changed: it is final.
+            JournalError: the server is away, or does not answer; or the journal was closed.
         """
         await self.open()
         return await self._appending.append(events) if events else await self.flush()
@@ -212,16 +245,17 @@ class JetStreamJournal:
     def append_nowait(self, event: Event) -> bool:
         """Accept ``event``, to be stored soon; False if there is no room.
 
-        One that is too large for the server is counted as ``failed``, and named in the log.
+        One that the server then refuses for good is counted as ``failed`` and logged, and the next
+        ``flush`` raises for it.
         """
         self._session.check_open()
         return self._appending.append_nowait(event)
 
-    def submit(self, event: Event) -> asyncio.Future[int] | None:
+    def submit(self, event: Event) -> Receipt | None:
         """Accept ``event``, and return what to await until it is stored; None if there is no room.
 
         Raises:
-            JournalError: it is too large for the server, or the journal was closed.
+            JournalError: the journal was closed, or its stream cannot be used any more.
         """
         self._session.check_open()
         return self._appending.submit(event)
@@ -231,7 +265,11 @@ class JetStreamJournal:
         await self._appending.room()
 
     async def flush(self) -> int:
-        """Return when all that was accepted before is stored; the newest position."""
+        """Return when all that was accepted before is stored; the newest position.
+
+        Raises:
+            EventsRefusedError, JournalFull, JournalError: as ``append``; see ``Journal.flush``.
+        """
         await self.open()
         await self._appending.flush()
         return int((await self._session.look())["last_seq"])
@@ -264,12 +302,20 @@ class JetStreamJournal:
         the question.
         """
         first_after = self._appending.after(accepted)
-        newest = int((await self._session.look())["last_seq"])
-        if self._appending.accepted > accepted:
-            await self._appending.flush()
-            if first_after.done():
-                return min(newest, first_after.result() - 1)
-        return newest
+        while True:
+            try:
+                newest = int((await self._session.look())["last_seq"])
+                if self._appending.accepted > accepted:
+                    await self._appending.settle()
+                    if first_after.done():
+                        return min(newest, first_after.result() - 1)
+            except JournalUnusable:
+                raise
+            except JournalError:  # it cannot be asked now
+                self._session.check_open()
+                await asyncio.sleep(ASK_EACH)
+            else:
+                return newest
 
     @property
     def newest(self) -> int:
@@ -321,7 +367,7 @@ class JetStreamJournal:
         self._readings.add(reader)
         try:
             if start == "now":
-                await self.flush()
+                await self._appending.settle()
             await reader.open()
         except BaseException:
             self.is_done(reader)
@@ -330,9 +376,9 @@ class JetStreamJournal:
 
     async def readers(self) -> tuple[ReaderStatus, ...]:
         """Return the state of every reader that there is, open or not, by name."""
-        api = await self.connected()
+        api = await self._session.soon()
         try:
-            newest = (await api.info())["state"]["last_seq"]
+            newest = (await self.info(api))["state"]["last_seq"]
             found = [
                 reader_status(consumer, newest, self._readers) async for consumer in api.consumers()
             ]
@@ -349,13 +395,13 @@ class JetStreamJournal:
         """
         if name in self._readers:
             raise ReaderInUse(name)
-        api = await self.connected()
+        api = await self._session.soon()
         try:
             await api.delete_consumer(consumer_of(name))
-        except StreamError as exc:
-            if exc.code == NO_SUCH_CONSUMER:
+        except _FAULTS as exc:
+            if isinstance(exc, StreamError) and exc.code == NO_SUCH_CONSUMER:
                 raise JournalError(f"there is no reader {name!r}") from exc
-            raise JournalError(str(exc)) from exc
+            raise JournalError(f"{self!r} cannot forget reader {name!r} now: {exc}") from exc
 
     def is_done(self, reading: StreamReading) -> None:
         """Hear that a reading has ended."""

@@ -115,9 +115,8 @@ def denied_by(words: str) -> tuple[str, str] | None:
     return None if found is None else (found[1].lower(), found[2])
 
 
-def new_inbox() -> str:
-    """Return a subject that is nobody else's."""
-    return f"_INBOX.{uuid7().hex}"
+class NotPermittedError(LinkRefused):
+    """The server does not permit what was asked. Its words name the subject."""
 
 
 class Connection(Client):
@@ -134,8 +133,11 @@ class Connection(Client):
         self._handlers: dict[int, Handler] = {}
         self._handled = 0
         self._answers_to = ""
+        self._denied = ""
+        """The server's words, if it does not let this connection hear answers."""
         self._questions = 0
-        self._asked: dict[str, asyncio.Future[tuple[bytes, int]]] = {}
+        # By the last token of where the answer goes: the subject asked, and its answer.
+        self._asked: dict[str, tuple[str, asyncio.Future[tuple[bytes, int]]]] = {}
         self._needs_tls = False
         self._has_login = False
 
@@ -206,6 +208,11 @@ class Connection(Client):
             await asyncio.wait(tasks)
         await asyncio.sleep(0)  # in which the transport closes its socket
 
+    def new_inbox(self) -> str:
+        """Return a subject that no other connection uses, under the inbox prefix of the client."""
+        prefix = bytes(self._inbox_prefix).decode()
+        return f"{prefix}.{uuid7().hex}"
+
     async def listen(self, pattern: str, handler: Handler) -> int:
         """Ask for ``pattern``, and return a number for ``unlisten``."""
         self._sid += 1
@@ -252,13 +259,17 @@ class Connection(Client):
             TimeoutError: there was none in time.
             ConnectionError: the connection was lost.
             LookupError: nobody is there to answer.
+            NotPermittedError: the server permits neither the question nor the answer, or not both.
         """
         if not self._answers_to:
             self._answers_to = self.new_inbox()
             await self.listen(f"{self._answers_to}.*", self._answered)
+        if self._denied:
+            raise NotPermittedError(self._denied)
         self._questions += 1
         key = str(self._questions)
-        answer = self._asked[key] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[tuple[bytes, int]] = asyncio.get_running_loop().create_future()
+        self._asked[key] = subject, answer
         try:
             self.publish_nowait(subject, payload, f"{self._answers_to}.{key}")
             await self.wait_for(answer, timeout)
@@ -274,9 +285,27 @@ class Connection(Client):
     def _answered(
         self, _number: int, subject: bytes, _reply: bytes, payload: bytes, headers: bytes | None
     ) -> None:
-        answer = self._asked.get(subject[subject.rfind(b".") + 1 :].decode())
+        _, answer = self._asked.get(subject[subject.rfind(b".") + 1 :].decode(), ("", None))
         if answer is not None and not answer.done():
             answer.set_result((payload, status_of(headers)))
+
+    def _violated(self, words: str) -> None:
+        """Give the questions that were not permitted their answer; tell of the rest."""
+        verb, denied_subject = denied_by(words) or ("", "")
+        if self._answers_to and denied_subject == f"{self._answers_to}.*".lower():
+            self._denied = words
+            denied = [answer for _, answer in self._asked.values()]
+        else:
+            denied = [
+                answer
+                for subject, answer in self._asked.values()
+                if verb == "publish" and denied_subject == subject.lower()
+            ]
+        for answer in denied:
+            if not answer.done():
+                answer.set_exception(NotPermittedError(words))
+        if not denied:
+            self.on_violation(words)
 
     async def fence(self, timeout: float) -> None:
         """Wait until the server has handled all that was sent before.
@@ -362,7 +391,7 @@ class Connection(Client):
 
     async def _process_err(self, err_msg: str) -> None:
         if "permissions violation" in err_msg:
-            self.on_violation(err_msg.strip("'"))
+            self._violated(err_msg.strip("'"))
         else:
             self.end(ConnectionError(f"the server ended the connection: {err_msg}"))
 

@@ -15,6 +15,11 @@ NO_SUCH_STREAM = 10059
 NO_SUCH_CONSUMER = 10014
 NOT_STORED = 10077
 """The stream is full, by bytes, messages, or the server's own disk."""
+ACCOUNT_FULL = 10002
+SEALED = 10109
+_FULL = {NOT_STORED, ACCOUNT_FULL, 10023, 10028, 10047}
+"""Of the stream, the account, the server, its memory, its storage."""
+_TOO_MANY_REQUESTS = 429
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -36,8 +41,18 @@ class StreamError(LinkError):
 
     @property
     def may_pass(self) -> bool:
-        """Whether the same may succeed later: the stream is full, or a server is not ready."""
-        return self.code == NOT_STORED or self.status >= 500  # noqa: PLR2004
+        """Whether the same may succeed later: something is full, or a server is not ready."""
+        return self.is_full or self.status >= 500 or self.status == _TOO_MANY_REQUESTS  # noqa: PLR2004
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there is no room for the event: in the stream, the account or the server."""
+        return self.code in _FULL
+
+    @property
+    def is_about_stream(self) -> bool:
+        """Whether the stream takes no event at all."""
+        return self.code in {SEALED, NO_SUCH_STREAM}
 
 
 class Meta(NamedTuple):

@@ -1,30 +1,48 @@
 """``Appending``: events on their way into a stream, in order, each once.
 
-An event goes out with its id as ``Nats-Msg-Id``, at most ``WINDOW`` of them before their
-acknowledgements. When the connection is lost, or the stream refuses one, what is not acknowledged
-is sent again from the oldest on, in order; what the server had already it answers as a duplicate,
-within two minutes. So nothing is missing, nor doubled, across reconnects and kills of the server.
+At most ``WINDOW`` events are sent before they are acknowledged. When the connection is lost, or the
+stream is full, the unacknowledged events are sent again, from the oldest on. The server recognises
+an event that it already has by its ``Nats-Msg-Id``, within the stream's duplicate window. So no
+event is missing or doubled across reconnects and kills of the server.
 
-Rejected: the client library's ``publish_async`` (a future for each message, none of which is sent
-again: what is under way when a connection is lost is lost, and its order).
+**The id** is a digest of the event. The same event is the same bytes each time, so a repetition has
+the same id. Two events that differ in anything have different ids: an event whose ``id`` was given
+by hand, and is not unique, is never taken for another one.
 
-Invariants: what was accepted first is stored first, unless the stream refuses one and takes the
-next; the events in ``_sent`` are numbered without a hole.
+**Refused for good** is an event that is too large, or not permitted. It is counted, logged with the
+server's words, and reported to the call that waits for it; the others go on. **Refused for now** is
+every event while the stream or the account is full, or a server has no leader. These events stay
+accepted and are sent again. A call waits at most ``patience`` seconds in which nothing at all is
+stored; then it gets the reason as an error, and the events still stay accepted.
+
+Sizes are checked when an event is sent, against the connection that it is sent over: the next
+server may take more than the last one, or less, and ends each connection that sends it too much.
+
+Rejected: the client library's ``publish_async``. It makes a future for each message and sends none
+of them again, so a lost connection loses the events in flight, and their order.
+
+Invariants: events are stored in the order in which they were accepted, unless the stream refuses
+one and takes the next; the events in ``_sent`` are numbered without a hole.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import logging
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 
 import orjson
 
+from edr.bus import RateLimitedLog
 from edr.errors import InvalidEvent
-from edr.journal import JournalError, JournalFull
+from edr.journal import JournalError, JournalFull, Refusal
+from edr.journal.receipts import Receipt, Receipts, copied
 from edr.links.link import logger
-from edr.links.nats_client import new_inbox, status_of
-from edr.links.stream_api import NOT_STORED, StreamApi, StreamError
+from edr.links.nats_client import denied_by, status_of
+from edr.links.stream_api import StreamApi, StreamError
 from edr.links.subject import subject_of
 from edr.records import Event
 
@@ -33,47 +51,57 @@ WINDOW = 256
 and few to send again."""
 
 RETRY = 0.25
-"""Seconds after which a stream that refused is tried again."""
+"""Seconds after which a stream that refused for now is tried again."""
 
-FAILED = -1
+OVERHEAD = 34
+"""Bytes that the server stores with each message, beside its subject, headers and payload."""
+
+_REFUSED = -1
 """The position of an event that the stream will never take."""
 
 
 class _Item:
-    """An event that was accepted, and is not stored yet."""
+    """An event that was accepted, and is not settled yet."""
 
-    __slots__ = ("headers", "number", "payload", "position", "stored", "subject")
+    __slots__ = ("headers", "number", "payload", "position", "subject")
 
-    def __init__(self, number: int, subject: str, headers: bytes, payload: bytes) -> None:
+    def __init__(self, number: int, event: Event, prefix: str) -> None:
         self.number = number
-        self.subject = subject
-        self.headers = headers
-        self.payload = payload
+        self.subject = subject_of(event, 1, prefix)
+        self.payload = event.to_json()
+        digest = hashlib.blake2b(self.payload, digest_size=16).hexdigest().encode()
+        self.headers = b"NATS/1.0\r\nNats-Msg-Id: %b\r\n\r\n" % digest
         self.position = 0
-        self.stored: asyncio.Future[int] | None = None
 
-    def future(self) -> asyncio.Future[int]:
-        """Return what is done when the event is stored; several may wait for it."""
-        if self.stored is None:
-            self.stored = asyncio.get_running_loop().create_future()
-            # Whoever waited may have been cancelled; then nobody asks for the error.
-            self.stored.add_done_callback(lambda done: done.cancelled() or done.exception())
-        return self.stored
+    @property
+    def event(self) -> Event:
+        # Made again when it is needed: a copy of each waiting event would take twice the memory.
+        return Event.from_json(self.payload)
 
-    def settle(self, fault: Exception | None = None) -> None:
-        """Tell those who wait."""
-        if self.stored is None or self.stored.done():
-            return
-        if fault is not None:
-            self.stored.set_exception(fault)
-        else:
-            self.stored.set_result(self.position)
+    @property
+    def size(self) -> int:
+        return len(self.headers) + len(self.payload)
 
 
 class Appending:
-    """The events that a journal has accepted, until the stream has them."""
+    """The events that a journal has accepted, until the stream has them.
 
-    def __init__(self, stream: str, prefix: str, max_pending: int) -> None:
+    Args:
+        stream: its name.
+        prefix: of the subjects.
+        max_pending: events that may be accepted and not stored.
+        patience: seconds without any stored event after which the calls that wait get an error.
+        on_doubt: called when an answer does not fit the stream that was opened.
+    """
+
+    def __init__(
+        self,
+        stream: str,
+        prefix: str,
+        max_pending: int,
+        patience: float,
+        on_doubt: Callable[[], None],
+    ) -> None:
         self.error: str | None = None
         """Why the stream takes nothing now."""
         self.accepted: int = 0
@@ -86,18 +114,31 @@ class Appending:
         self._stream = stream
         self._prefix = prefix
         self._max_pending = max_pending
+        self._patience = patience
+        self._on_doubt = on_doubt
         self._api: StreamApi | None = None
-        self._acks_to = new_inbox()
+        self._max_bytes = 0
+        self._acks_to = ""
         self._sent: deque[_Item] = deque()
         self._unsent: deque[_Item] = deque()
+        self._receipts = Receipts()
+        self._last_position = 0
+        """The position of the last event that was settled in order."""
+        self._away = "there is no connection"
         self._is_held = False
+        self._is_full = False
         self._oldest_then = 0
-        self._is_closed = False
-        # Those who wait for room, one behind the other.
-        self._door = asyncio.Lock()
+        self._ended: JournalError | None = None
+        self._sending: asyncio.Handle | None = None
+        # When an event was last settled, or began to wait alone; and what looks at that.
+        self._progress_at = 0.0
+        self._watch: asyncio.TimerHandle | None = None
+        # Calls that wait for room, in their order.
+        self._turn = asyncio.Lock()
         self._has_room = asyncio.Event()
         # Who wants to know the position of the first event that is accepted after a number.
         self._watchers: list[tuple[int, asyncio.Future[int]]] = []
+        self._log = RateLimitedLog(logger=logger)
 
     @property
     def waiting(self) -> int:
@@ -106,33 +147,58 @@ class Appending:
 
     # Its connection
 
-    async def begin(self, api: StreamApi) -> None:
-        """Send what waits over a new connection: first, again, what was under way."""
+    async def begin(self, api: StreamApi, max_bytes: int, last: int) -> None:
+        """Send the waiting events over a new connection, first again the unacknowledged ones.
+
+        Args:
+            api: of the new connection.
+            max_bytes: that the stream may hold; 0 or less: no limit.
+            last: the newest position of the stream.
+        """
+        if last < self.newest:
+            logger.error(
+                "journal %r: the server lost %d events that it had stored; positions after %d are "
+                "given again",
+                self._stream,
+                self.newest - last,
+                last,
+            )
+            self.newest = last
+        self._acks_to = self._acks_to or api.connection.new_inbox()
         await api.connection.listen(f"{self._acks_to}.*", self._acked)
+        self._max_bytes = max_bytes
         self._api = api
-        self._is_held = False
+        self._is_held = self._is_full = False
         self.error = None
         self.send_again()
         self._send()
 
-    def end(self) -> None:
-        """Send nothing; the connection is gone."""
+    def end(self, reason: str) -> None:
+        """Stop sending: there is no connection, for ``reason``."""
         self._api = None
+        self._away = reason
+        self._has_room.set()
+
+    def fail(self, error: JournalError) -> None:
+        """Give up every event that is not stored: the stream will never take it."""
+        if self._ended is not None:
+            return
+        self._ended = error
+        if self._watch is not None:
+            self._watch.cancel()
+        left = sum(1 for item in (*self._sent, *self._unsent) if not item.position)
+        self._sent.clear()
+        self._unsent.clear()
+        self.failed += left
+        if left:
+            logger.error("journal %r ended with %d events not stored", self._stream, left)
+        self._receipts.fail(error)
         self._has_room.set()
 
     def close(self) -> None:
         """Give up what is not stored."""
-        self._is_closed = True
-        self._has_room.set()
-        left = [item for item in (*self._sent, *self._unsent) if not item.position]
-        self._sent.clear()
-        self._unsent.clear()
-        self.failed += len(left)
-        if left:
-            logger.error("journal %r was closed with %d events not stored", self._stream, len(left))
-        kind = JournalFull if self._is_held else JournalError
-        for item in left:
-            item.settle(kind(f"journal {self._stream!r} was closed before it was stored"))
+        words = f"journal {self._stream!r} was closed before it was stored"
+        self.fail(JournalFull(words) if self._is_full else JournalError(words))
 
     # What is accepted
 
@@ -141,42 +207,26 @@ class Appending:
         for event in events:
             if not isinstance(event, Event):
                 raise InvalidEvent(f"a journal stores edr.Events, not {event!r}")
-        frames = [self._frame(event) for event in events]
-        async with self._door:
-            while self.waiting and self.waiting + len(frames) > self._max_pending:
+        async with self._turn:
+            while self.waiting and self.waiting + len(events) > self._max_pending:
+                self._check()
+                if self._is_stuck:
+                    raise self._trouble("there is no room for these events; none was accepted")
                 self._has_room.clear()
                 await self._has_room.wait()
-                if self._is_closed:
-                    raise JournalError(f"journal {self._stream!r} was closed")
-            items = [self._accept(*frame) for frame in frames]
-            self._send()
-        return await asyncio.shield(items[-1].future())
+            receipt = self._accept(events)
+        return await receipt
 
     def append_nowait(self, event: Event) -> bool:
-        """Accept ``event`` if there is room for it.
-
-        One that is too large for the server has failed then, and is counted: there never will be
-        room for it.
-        """
-        if self.waiting >= self._max_pending or self._door.locked():
+        """Accept ``event`` if there is room for it."""
+        if not self._has_room_now:
             return False
-        try:
-            frame = self._frame(event)
-        except JournalError as exc:
-            logger.error("journal %r cannot store an event: %s", self._stream, exc)
-            self.failed += 1
-            return True
-        self._accept(*frame)
-        self._send()
+        self._take(event)
         return True
 
-    def submit(self, event: Event) -> asyncio.Future[int] | None:
+    def submit(self, event: Event) -> Receipt | None:
         """Accept ``event`` if there is room for it, and return what to await until it is stored."""
-        if self.waiting >= self._max_pending or self._door.locked():
-            return None
-        item = self._accept(*self._frame(event))
-        self._send()
-        return asyncio.shield(item.future())
+        return self._accept((event,)) if self._has_room_now else None
 
     async def room(self) -> None:
         """Return when there is room, or waiting is no use; not without a turn of the loop."""
@@ -186,10 +236,31 @@ class Appending:
             await self._has_room.wait()
 
     async def flush(self) -> None:
-        """Return when all that was accepted before is stored, or has failed."""
-        queue = self._unsent or self._sent
-        if queue:
-            await asyncio.wait({queue[-1].future()})
+        """Return when every accepted event is stored.
+
+        Raises:
+            EventsRefusedError: some were refused, and no call was told of it.
+            JournalError: nothing was stored for ``patience`` seconds.
+        """
+        if not self.waiting:
+            self._receipts.check()
+            return
+        receipt = self._receipts.expect_all(self.accepted)
+        self._tell_if_stuck()
+        await receipt
+
+    async def settle(self) -> None:
+        """Return when every accepted event is stored or refused; raises nothing for those."""
+        if self.waiting:
+            await self._receipts.expect(self.accepted + 1, self.accepted)
+
+    async def drain(self) -> None:
+        """Return when nothing waits, however long that takes. ``close`` comes next."""
+        if self._watch is not None:
+            self._watch.cancel()  # whoever waits gets the error of ``close``
+        while self.waiting:
+            self._has_room.clear()
+            await self._has_room.wait()
 
     def after(self, number: int) -> asyncio.Future[int]:
         """Return the position, when it is known, of the first event accepted after ``number``."""
@@ -198,44 +269,109 @@ class Appending:
         self._watchers.append((number, future))
         return future
 
-    def _frame(self, event: Event) -> tuple[str, bytes, bytes]:
-        payload = event.to_json()
-        # As JSON has it: an id may be any text, and a header is a line.
-        headers = b"NATS/1.0\r\nNats-Msg-Id: %b\r\n\r\n" % orjson.dumps(event.id)
-        most = self._api.connection.max_payload if self._api else 1024 * 1024
-        if len(headers) + len(payload) > most:
-            raise JournalError(
-                f"event {event.id} of {event.app_name} has {len(payload)} bytes, and the server "
-                f"takes {most}"
-            )
-        return subject_of(event, 1, self._prefix), headers, payload
+    @property
+    def _has_room_now(self) -> bool:
+        return self.waiting < self._max_pending and not self._turn.locked()
 
-    def _accept(self, subject: str, headers: bytes, payload: bytes) -> _Item:
+    def _accept(self, events: tuple[Event, ...]) -> Receipt:
+        self._check()
+        first = self.accepted + 1
+        for event in events:
+            self._take(event)
+        receipt = self._receipts.expect(first, self.accepted)
+        self._tell_if_stuck()
+        return receipt
+
+    def _take(self, event: Event) -> None:
+        item = _Item(self.accepted + 1, event, self._prefix)
+        if not self.waiting:
+            loop = asyncio.get_running_loop()
+            self._progress_at = loop.time()
+            if self._watch is None:
+                self._watch = loop.call_later(self._patience, self._look)
         self.accepted += 1
-        item = _Item(self.accepted, subject, headers, payload)
         self._unsent.append(item)
-        return item
+        if self._sending is None:
+            # At the end of the loop's turn, with all that is accepted in it.
+            self._sending = asyncio.get_running_loop().call_soon(self._send_soon)
+
+    # Patience
+
+    def _check(self) -> None:
+        if self._ended is not None:
+            raise copied(self._ended)
+
+    @property
+    def _is_stuck(self) -> bool:
+        now = asyncio.get_running_loop().time()
+        return bool(self.waiting) and now >= self._progress_at + self._patience
+
+    def _tell_if_stuck(self) -> None:
+        if self._is_stuck:
+            self._receipts.fail(self._trouble("the events stay accepted and may yet be stored"))
+
+    def _look(self) -> None:
+        """Look, ``patience`` seconds after the last progress, whether there was any since."""
+        self._watch = None
+        if not self.waiting:
+            return
+        loop = asyncio.get_running_loop()
+        if self._is_stuck:
+            if self._api is not None and self.error is None:
+                self.error = "the server does not acknowledge events"
+                logger.warning("journal %r: %s", self._stream, self.error)
+            self._tell_if_stuck()
+            self._has_room.set()  # calls that wait for room get the same error
+            due = loop.time() + self._patience
+        else:
+            due = self._progress_at + self._patience
+        self._watch = loop.call_at(due, self._look)
+
+    def _trouble(self, consequence: str) -> JournalError:
+        reason = self.error or self._away
+        kind = JournalFull if self._is_full else JournalError
+        return kind(
+            f"journal {self._stream!r} stored nothing for {self._patience:g} s: {reason}; "
+            f"{consequence}"
+        )
 
     # What is sent
+
+    def _send_soon(self) -> None:
+        self._sending = None
+        self._send()
 
     def _send(self) -> None:
         if self._api is None or self._is_held:
             return
         with suppress(ConnectionError):  # it will be sent over the next one
             while self._unsent and len(self._sent) < WINDOW:
-                self._publish(self._api, self._unsent[0])
-                self._sent.append(self._unsent.popleft())
+                item = self._unsent.popleft()
+                self._sent.append(item)
+                self._publish(self._api, item)
+                if item.position:  # refused: it takes no place in the window
+                    self._settle()
 
     def send_again(self) -> None:
-        """Send what is not acknowledged, from the oldest on."""
+        """Send the unacknowledged events again, from the oldest on."""
         if self._api is None:
             return
         with suppress(ConnectionError):
             for item in self._sent:
                 if not item.position:
                     self._publish(self._api, item)
+        self._settle()
 
     def _publish(self, api: StreamApi, item: _Item) -> None:
+        size, most = item.size, api.connection.max_payload
+        if size > most:
+            self._give_up(item, f"it has {size} bytes, and the server takes {most}")
+            return
+        kept = size + len(item.subject) + OVERHEAD
+        if 0 < self._max_bytes < kept:
+            words = f"it has {kept} bytes with what is stored beside it, and the stream holds "
+            self._give_up(item, f"{words}{self._max_bytes}")
+            return
         reply = f"{self._acks_to}.{item.number}"
         api.connection.publish_nowait(item.subject, item.payload, reply, item.headers)
 
@@ -250,6 +386,8 @@ class Appending:
         """The number of the oldest event that was sent and is not acknowledged; 0 if none is."""
         return self._sent[0].number if self._sent else 0
 
+    # What the server answers
+
     def _acked(
         self, _number: int, subject: bytes, _reply: bytes, payload: bytes, headers: bytes | None
     ) -> None:
@@ -260,47 +398,94 @@ class Appending:
         item = self._sent[index]
         if status_of(headers):
             self._hold(StreamError({"code": 503, "description": "no stream takes this subject"}))
+            self._on_doubt()
             return
         answer = orjson.loads(payload)
         if "error" in answer:
-            self._refused(item, StreamError(answer["error"]))
+            self._answered(item, StreamError(answer["error"]))
+        elif answer["seq"] <= self.newest and not answer.get("duplicate"):
+            self._on_doubt()  # positions rise, unless this is another stream
+            return
         else:
-            item.position = answer["seq"]
-            if not self._is_held:
-                self.error = None
-            self.appended += 1
-            self.bytes += len(item.payload)
-            self.newest = max(self.newest, item.position)
-            for accepted, future in self._watchers:
-                if number > accepted and not future.done():
-                    future.set_result(item.position)
-        while self._sent and self._sent[0].position:
-            stored = self._sent.popleft()
-            if stored.position != FAILED:
-                stored.settle()
-        self._has_room.set()
+            self._stored(item, answer["seq"])
+        self._settle()
         if len(self._sent) <= WINDOW // 2:  # not one by one
             self._send()
 
-    def _refused(self, item: _Item, exc: StreamError) -> None:
+    def _stored(self, item: _Item, position: int) -> None:
+        item.position = position
+        if not self._is_held and self.error is not None:
+            logger.warning("journal %r stores events again", self._stream)
+            self.error = None
+            self._is_full = False
+        self.appended += 1
+        self.bytes += len(item.payload)
+        self.newest = max(self.newest, position)
+        for accepted, future in self._watchers:
+            if item.number > accepted and not future.done():
+                future.set_result(position)
+
+    def _settle(self) -> None:
+        """Settle, in order, the events that are stored or refused."""
+        if not self._sent or not self._sent[0].position:
+            return
+        self._progress_at = asyncio.get_running_loop().time()
+        while self._sent and self._sent[0].position:
+            item = self._sent.popleft()
+            if item.position != _REFUSED:
+                self._last_position = item.position
+            self._receipts.settled(item.number, self._last_position)
+        self._has_room.set()
+
+    def _answered(self, item: _Item, exc: StreamError) -> None:
         if exc.may_pass:
             self._hold(exc)
             return
-        item.position = FAILED
+        self._give_up(item, str(exc))
+        if exc.is_about_stream:
+            self._on_doubt()
+
+    def not_permitted(self, words: str) -> None:
+        """Give up the event that the server did not permit to publish.
+
+        Args:
+            words: the server's. It names the subject, in small letters.
+        """
+        verb, subject = denied_by(words) or ("", "")
+        if verb != "publish":
+            return
+        for item in self._sent:
+            if not item.position and item.subject.lower() == subject:
+                self._give_up(item, f"it is not permitted: {words}")
+                self._settle()
+                self._send()
+                return
+
+    def _give_up(self, item: _Item, reason: str) -> None:
+        item.position = _REFUSED
         self.failed += 1
-        logger.error("journal %r cannot store an event: %s", self._stream, exc)
-        item.settle(JournalError(str(exc)))
+        event = item.event
+        self._log.log(
+            logging.ERROR,
+            "refused",
+            "journal %r: event %s of %s was refused for good, and is not stored: %s",
+            self._stream,
+            event.id,
+            event.app_name,
+            reason,
+        )
+        self._receipts.refused(item.number, Refusal(event, reason))
 
     def _hold(self, exc: StreamError) -> None:
         """Send nothing for a while; then what was refused, and all behind it, in order."""
         if self._is_held:
             return
         self._is_held = True
+        self._is_full = exc.is_full
         if self.error != str(exc):
-            level = logger.info if exc.code == NOT_STORED else logger.warning
-            level("journal %r: %s; trying again", self._stream, exc)
+            logger.warning("journal %r stores nothing now: %s; trying again", self._stream, exc)
         self.error = str(exc)
-        self._has_room.set()  # whoever waits for room: it is of no use now
+        self._has_room.set()  # calls that wait for room: waiting is no use now
         asyncio.get_running_loop().call_later(RETRY, self._release, self._api)
 
     def _release(self, api: StreamApi | None) -> None:

@@ -124,7 +124,7 @@ class StreamReader(StreamReading):
             raise JournalError(f"reader {self.name!r} cannot be opened now: {exc}") from exc
 
     async def _make(self, api: StreamApi) -> None:
-        info = await api.info()
+        info = await self._journal.info(api)
         self._first = info["state"]["first_seq"]
         consumer = await api.consumer(self._consumer)
         if consumer is not None:

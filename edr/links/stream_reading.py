@@ -34,7 +34,6 @@ from edr.links.nats_client import (
     A_TURN,
     NO_RESPONDERS,
     Connection,
-    new_inbox,
     status_of,
 )
 from edr.links.report import LinkError
@@ -118,6 +117,10 @@ class StreamJournal(Protocol):
 
     async def connected(self) -> StreamApi:
         """Return the API, waiting for a connection."""
+        ...
+
+    async def info(self, api: StreamApi) -> Mapping[str, Any]:
+        """Return the settings and the state of the stream, which is the one that was opened."""
         ...
 
     async def position_before_last(self, bindings: tuple[Binding, ...], count: int) -> int:
@@ -281,7 +284,7 @@ class StreamReading:
         self._raw.clear()
         self._open_pulls.clear()
         self._next = 1
-        self._inbox = new_inbox()
+        self._inbox = api.connection.new_inbox()
         if self._listens_on is api.connection:
             await api.connection.unlisten(self._number)
         self._listens_on = api.connection
@@ -293,7 +296,7 @@ class StreamReading:
         if not self._is_placed:
             self._position = await self._begin(api)
             self._is_placed = True
-        info = await api.info()
+        info = await self._journal.info(api)
         self._first = info["state"]["first_seq"]
         begins = {"deliver_policy": "by_start_sequence", "opt_start_seq": self._position + 1}
         if self._start.since is not None and not self._position:
@@ -320,7 +323,7 @@ class StreamReading:
         """Return the position behind which it begins."""
         if self.now is not None:
             return await asyncio.shield(self.now)
-        last_position = (await api.info())["state"]["last_seq"]
+        last_position = (await self._journal.info(api))["state"]["last_seq"]
         after = self._start.after
         if after is not None:
             if after > last_position:
@@ -456,4 +459,5 @@ class StreamReading:
         self._must_look = False
         self._looked_at = asyncio.get_running_loop().time()
         with suppress(StreamError, ConnectionError, TimeoutError):
-            self._first = (await (await self._journal.connected()).info())["state"]["first_seq"]
+            api = await self._journal.connected()
+            self._first = (await self._journal.info(api))["state"]["first_seq"]

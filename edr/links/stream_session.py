@@ -1,18 +1,22 @@
-"""``StreamSession``: a connection to one stream, verified, kept, and made anew when it is lost.
+"""``StreamSession``: a connection to one stream, verified, kept, and replaced when it is lost.
 
-Whose stream: it is verified, never changed; it is made only if that was said. Its name and the time
-at which it was made are its identity: in a stream that was deleted and made anew, positions mean
-other events, so a session never goes on with another one.
+The stream is verified, never changed, and created only if that was asked for. Its identity is its
+name and the time of its creation: positions in a stream that was deleted and created again mean
+other events. So each look at the stream compares its identity and its settings with those that a
+journal needs. When they differ, or the stream is gone, the session **ends**: nothing can cure that,
+so each call that waits or comes later gets ``JournalUnusable``. Everything else is tried again.
 """
 
 from __future__ import annotations
 
 import asyncio
+from asyncio import FIRST_COMPLETED
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 from edr.journal import JournalError, JournalUnusable
+from edr.journal.receipts import copied
 from edr.links.link import (
     FIRST_PAUSE,
     LET_GO,
@@ -27,6 +31,22 @@ from edr.links.stream_api import NO_SUCH_STREAM, StreamApi, StreamError
 PULSE = 5.0
 """Seconds between two looks at the stream: whether the connection lives, and what is in it."""
 
+ASKED_AGAIN = (0.2, 0.5, 1.0)
+"""Seconds after which the server is asked again for a stream that it does not find: one that has
+just started, or lost its leader, may not know its streams yet."""
+
+_SETTINGS = {
+    "storage": "file",
+    "no_ack": False,
+    "sealed": False,
+    "max_msgs_per_subject": -1,
+    "mirror": None,
+    "subject_transform": None,
+    "persist_mode": "default",
+}
+"""Settings of a stream that a journal needs, with the server's own default where it says none. With
+others an event is not acknowledged, not on the disk, removed from the middle, or renamed."""
+
 
 class StreamSession:
     """One stream, over one connection after the other.
@@ -38,9 +58,12 @@ class StreamSession:
         create: make it if it is not there.
         timeout: seconds to connect, and to be answered.
         client: further arguments of ``nats.connect``.
-        on_up: awaited with the API of each new connection, before anybody else has it.
-        on_down: called when a connection is gone.
+        on_up: awaited with the API of each new connection and the stream's settings and state,
+            before anybody else has it.
+        on_down: called with the reason when a connection is gone.
         on_pulse: called each ``PULSE`` seconds, while there is one.
+        on_end: called with the error when the stream cannot be used any more.
+        on_violation: called with the server's words when it did not permit something.
     """
 
     def __init__(
@@ -52,9 +75,11 @@ class StreamSession:
         create: bool,
         timeout: float,
         client: Mapping[str, Any],
-        on_up: Callable[[StreamApi], Awaitable[None]],
-        on_down: Callable[[], None],
+        on_up: Callable[[StreamApi, Mapping[str, Any]], Awaitable[None]],
+        on_down: Callable[[str], None],
         on_pulse: Callable[[], None],
+        on_end: Callable[[JournalError], None],
+        on_violation: Callable[[str], None],
     ) -> None:
         self.api: StreamApi | None = None
         """Of the connection that there is now."""
@@ -76,18 +101,25 @@ class StreamSession:
         self._on_up = on_up
         self._on_down = on_down
         self._on_pulse = on_pulse
+        self._on_end = on_end
+        self._on_violation = on_violation
+        self._ended: JournalUnusable | None = None
+        self._is_in_doubt = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._opened: asyncio.Future[None] | None = None
         self._is_up = asyncio.Event()
 
     def check_open(self) -> None:
-        """Raise if it was closed.
+        """Raise if it was closed, or has ended.
 
         Raises:
-            JournalError: it was.
+            JournalUnusable: the stream cannot be used any more.
+            JournalError: it was closed.
         """
         if self.is_closed:
             raise JournalError(f"journal {self._stream!r} was closed")
+        if self._ended is not None:
+            raise copied(self._ended)
 
     async def open(self) -> None:
         """Connect, and verify the stream, or make it. Idempotent.
@@ -112,39 +144,93 @@ class StreamSession:
         if opened.done():
             opened.result()
         raise JournalError(
-            f"journal {self._stream!r}: no server was reached at {self._where}: {self.error}"
+            f"journal {self._stream!r}: no server was reached at {self._where} within "
+            f"{self._timeout:g} s: {self.error or 'no answer'}"
         )
 
     async def connected(self) -> StreamApi:
-        """Return the API, waiting for a connection.
+        """Return the API, waiting for a connection, however long that takes.
 
         Raises:
-            JournalError: as ``open``; or it is closed meanwhile.
+            JournalUnusable: the stream cannot be used any more.
+            JournalError: as ``open``; or it was closed.
         """
         await self.open()
         while self.api is None:
+            self.check_open()
             await self._is_up.wait()
             self.check_open()
         return self.api
+
+    async def soon(self) -> StreamApi:
+        """Return the API, waiting at most ``timeout`` seconds for a connection.
+
+        Raises:
+            JournalError: as ``connected``; or there was none in time.
+        """
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await self.connected()
+        except TimeoutError:
+            raise JournalError(
+                f"journal {self._stream!r}: there was no connection to {self._where} for "
+                f"{self._timeout:g} s: {self.error or 'no answer'}"
+            ) from None
+
+    async def info(self, api: StreamApi) -> Mapping[str, Any]:
+        """Return the settings and the state of the stream, which is the one that was opened.
+
+        Raises:
+            JournalUnusable: it is not; the session has ended.
+            StreamError, ConnectionError, TimeoutError: it cannot be asked.
+        """
+        for pause in (*ASKED_AGAIN, None):
+            try:
+                info = await api.info()
+                break
+            except StreamError as exc:
+                if exc.code != NO_SUCH_STREAM:
+                    raise
+                if pause is None or not self.id:
+                    raise self._end("there is no such stream; it was deleted") from exc
+            await asyncio.sleep(pause)
+        fault = self._fault(info)
+        if fault is not None:
+            raise self._end(fault)
+        self.state = info["state"]
+        return info
 
     async def look(self) -> Mapping[str, Any]:
         """Return the state of the stream now.
 
         Raises:
-            JournalError: it cannot be asked; or the session is closed.
+            JournalUnusable: the stream cannot be used any more.
+            JournalError: it cannot be asked within ``timeout``; or the session is closed.
         """
-        while True:
-            api = await self.connected()
-            try:
-                self.state = (await api.info())["state"]
-            except StreamError as exc:
-                raise JournalError(f"journal {self._stream!r} cannot be asked now: {exc}") from exc
-            except (ConnectionError, TimeoutError):
-                continue  # there will be another connection
-            return self.state
+        error: Exception | None = None
+        try:
+            async with asyncio.timeout(self._timeout):
+                while True:
+                    api = await self.connected()
+                    try:
+                        return (await self.info(api))["state"]  # type: ignore[no-any-return]
+                    except (StreamError, ConnectionError, TimeoutError) as exc:
+                        error = exc
+                        if isinstance(exc, StreamError) and not exc.may_pass:
+                            break
+                    await asyncio.sleep(FIRST_PAUSE)  # there will be another connection, or leader
+        except TimeoutError:
+            pass
+        raise JournalError(
+            f"journal {self._stream!r} cannot be asked now: {error or self.error or 'no answer'}"
+        ) from error
+
+    def doubt(self) -> None:
+        """Look at the stream soon: an answer does not fit the one that was opened."""
+        self._is_in_doubt.set()
 
     async def close(self) -> None:
-        """End it; whoever waits for a connection hears so."""
+        """End it; calls that wait for a connection get an error."""
         self.is_closed = True
         await self.stop()
         self._is_up.set()
@@ -158,12 +244,13 @@ class StreamSession:
 
     async def _run(self, opened: asyncio.Future[None]) -> None:
         pause = FIRST_PAUSE
-        while True:
+        while self._ended is None:
             connection = Connection()
+            connection.on_violation = self._violated
             try:
                 async with asyncio.timeout(self._timeout):
-                    api = await self._connect(connection)
-                    await self._on_up(api)
+                    api, info = await self._connect(connection)
+                    await self._on_up(api, info)
                 heed_cancellation()
                 self.api, self.error, pause = api, None, FIRST_PAUSE
                 self._is_up.set()
@@ -175,15 +262,16 @@ class StreamSession:
             finally:
                 self._is_up.clear()
                 self.api = None
-                self._on_down()
+                self._on_down(self.error or "the connection was lost")
                 with suppress(TimeoutError):
                     async with asyncio.timeout(LET_GO):
                         await connection.abort()
             heed_cancellation()
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, LONGEST_PAUSE)
+            if self._ended is None:
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE)
 
-    async def _connect(self, connection: Connection) -> StreamApi:
+    async def _connect(self, connection: Connection) -> tuple[StreamApi, Mapping[str, Any]]:
         await connection.open(
             self._urls,
             name=f"edr journal {self._stream}",
@@ -191,8 +279,7 @@ class StreamSession:
             options=self._client,
         )
         api = StreamApi(connection, self._stream, self._timeout)
-        await self._verify(api)
-        return api
+        return api, await self._verify(api)
 
     def _lost(self, exc: Exception, opened: asyncio.Future[None]) -> None:
         reason = str(exc) or type(exc).__name__
@@ -202,46 +289,94 @@ class StreamSession:
         if not opened.done() and isinstance(exc, (JournalError, LinkRefused)):
             opened.set_exception(exc if isinstance(exc, JournalError) else JournalError(reason))
 
-    async def _verify(self, api: StreamApi) -> None:
+    def _violated(self, words: str) -> None:
+        logger.error("journal %r: the server does not permit it: %s", self._stream, words)
+        self._on_violation(words)
+
+    async def _verify(self, api: StreamApi) -> Mapping[str, Any]:
+        """Return the settings and the state of the stream, after it was created if need be."""
         try:
-            info = await api.info()
+            info = await (self.info(api) if self.id else api.info())
         except StreamError as exc:
             if exc.code != NO_SUCH_STREAM:
                 raise
-            if not self._create or self.id:
+            if not self._create:
                 raise self._unusable("there is no such stream; create=True makes it") from exc
             info = await api.make(self._config)
-        config = info["config"]
-        for name in ("retention", "subjects"):
-            if config[name] != self._config[name]:
-                raise self._unusable(
-                    f"its {name}: {config[name]!r}, where a journal needs {self._config[name]!r}"
-                )
-        identity = f"{self._stream}@{info['created']}"
-        if self.id and self.id != identity:
-            raise self._unusable("it was deleted and made anew: its positions mean other events")
-        self.state = info["state"]
         if not self.id:
-            self.id = identity
+            fault = self._fault(info)
+            if fault is not None:
+                raise self._unusable(fault)
+            self.id = self._identity(info)
+            self.state = info["state"]
             self.first_at_open = self.state["first_seq"]
-            if config["num_replicas"] == 1:
+            if info["config"]["num_replicas"] == 1:
                 logger.info(
                     "journal %r has one replica: power loss may cost what its server did not sync; "
                     "see sync_interval there, which is two minutes unless it says otherwise",
                     self._stream,
                 )
+        return info
+
+    def _identity(self, info: Mapping[str, Any]) -> str:
+        return f"{self._stream}@{info['created']}"
+
+    def _fault(self, info: Mapping[str, Any]) -> str | None:
+        """Return why a journal cannot use the stream as it is; None if it can."""
+        if self.id and self.id != self._identity(info):
+            return "it was deleted and created again: its positions mean other events"
+        config = info["config"]
+        needed = {name: self._config[name] for name in ("retention", "subjects")} | _SETTINGS
+        for name, value in needed.items():
+            found = config.get(name) or value
+            # 0 and -1 both mean: no limit.
+            if found != value and not (value == -1 and found <= 0):
+                return f"its {name} is {found!r}, and a journal needs {value!r}"
+        age, window = config.get("max_age") or 0, config.get("duplicate_window") or 0
+        least = min(self._config["duplicate_window"], age or self._config["duplicate_window"])
+        if window < least:
+            return (
+                f"its duplicate_window is {window / 1e9:g} s, and a journal needs "
+                f"{least / 1e9:g} s or more, else what it sends again is stored twice"
+            )
+        return None
 
     def _unusable(self, reason: str) -> JournalUnusable:
         return JournalUnusable(reason, f"stream {self._stream}")
 
+    def _end(self, reason: str) -> JournalUnusable:
+        """End the session for good; return the error to raise."""
+        if self._ended is None:
+            self._ended = error = self._unusable(reason)
+            self.error = str(error)
+            logger.error("journal %r cannot be used any more: %s", self._stream, error)
+            self._on_end(error)
+            self._is_up.set()
+            if self.api is not None:
+                self.api.connection.end(ConnectionError(self.error))
+        return self._unusable(reason)
+
     async def _keep(self, api: StreamApi) -> None:
         """Look after the connection, until it is lost."""
-        lost = api.connection.lost
-        while not lost.is_set():
-            with suppress(TimeoutError):
-                async with asyncio.timeout(PULSE):
-                    await lost.wait()
+        lost = asyncio.ensure_future(api.connection.lost.wait())
+        try:
+            while not lost.done():
+                doubt = asyncio.ensure_future(self._is_in_doubt.wait())
+                try:
+                    await asyncio.wait({lost, doubt}, timeout=PULSE, return_when=FIRST_COMPLETED)
+                finally:
+                    doubt.cancel()
+                if lost.done():
                     break
-            self.state = (await api.info())["state"]
-            self._on_pulse()
+                self._is_in_doubt.clear()
+                try:
+                    await self.info(api)
+                    self.error = None
+                except StreamError as exc:
+                    if not exc.may_pass:
+                        raise
+                    self.error = str(exc)  # such as: a leader is being elected
+                self._on_pulse()
+        finally:
+            lost.cancel()
         raise api.connection.fault or ConnectionError("the connection was lost")

