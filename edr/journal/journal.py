@@ -136,7 +136,7 @@ class Reader(Reading, Protocol):
 
     Everything else does, until it is acknowledged: after a crash at most ``max_unacked`` entries,
     and those acknowledged since the acks were last stored (each 0.1 s). So whoever handles entries
-    must bear a repetition; the event's ``id`` tells one.
+    must bear a repetition; the event's ``node`` and ``id`` identify one.
 
     While ``max_unacked`` entries are unacknowledged it gives no further ones. Retention may remove
     an entry that is not acknowledged; then it is missed, and counted, and the reader goes on.

@@ -496,7 +496,7 @@ class Link(ABC):
             Whether the link is done with the event: the bus accepted it, now or before, or refused
             it for good. A bus that drains accepts none, while the link still sends.
         """
-        if not self._seen.is_new(event.id, hops):
+        if not self._seen.is_new(event, hops):
             self._duplicates += 1
             return True
         ahead = (event.timestamp - datetime.now(UTC)).total_seconds()

@@ -285,7 +285,7 @@ class NatsLink(Link):
                 self._hurry.set()
                 await connection.lost.wait()
                 return
-            hops = self._seen.hops(event.id) + 1
+            hops = self._seen.hops(event) + 1
             if hops > self._max_hops:
                 self._drop("hops", f"it has crossed {hops - 1} links")
                 continue

@@ -401,7 +401,7 @@ class RabbitLink(Link):
                 self._drop("not_permitted", denied)
                 continue
             await confirms.room()
-            self._seen.hops(event.id)
+            self._seen.hops(event)
             confirms.add(Outgoing(event, key, payload, self._take()))
         await confirms.settled()
         self._sent_all()
