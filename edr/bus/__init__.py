@@ -1,9 +1,9 @@
 """The asyncio part of edr: how events travel within a process.
 
 Read the modules in this order; each imports only from those before it:
-loop_end, loop_bound, options, overflow, statistics, template, queue, subscription, backpressure,
-accounts, log, losses, runner, callbacks, interest, routes, recording, registry, inbox, quiescence,
-shutdown, services, ending, emission, bus, default, run, emitter.
+loop_end, loop_bound, options, overflow, statistics, template, context, queue, subscription,
+backpressure, accounts, log, losses, runner, callbacks, interest, routes, recording, registry,
+inbox, quiescence, shutdown, services, ending, emission, bus, default, run, emitter.
 
 Promises: see the table in the README.
 """
@@ -11,6 +11,7 @@ Promises: see the table in the README.
 from edr.bus.accounts import AccountResolver, AccountTree
 from edr.bus.bus import Bus
 from edr.bus.callbacks import AnyHandle, Handle, SubscribeOptions
+from edr.bus.context import EventContext, context, current_context
 from edr.bus.default import (
     ImportTimeHandle,
     bind,
@@ -29,7 +30,7 @@ from edr.bus.default import (
     publish_threadsafe,
     subscribe,
 )
-from edr.bus.emitter import Emitter, context
+from edr.bus.emitter import Emitter
 from edr.bus.interest import InterestWatch
 from edr.bus.log import RateLimitedLog
 from edr.bus.loop_end import LoopEnd
@@ -54,6 +55,7 @@ __all__ = [
     "BusStatistics",
     "DropReason",
     "Emitter",
+    "EventContext",
     "Gap",
     "Handle",
     "ImportTimeHandle",
@@ -71,6 +73,7 @@ __all__ = [
     "configure",
     "configured_options",
     "context",
+    "current_context",
     "current_event",
     "default_bus",
     "emit",

@@ -24,6 +24,7 @@ from typing import Any
 
 from edr.bus.accounts import AccountCache, AccountResolver
 from edr.bus.backpressure import settle
+from edr.bus.context import contexts, in_context
 from edr.bus.ending import Ending
 from edr.bus.inbox import ThreadInbox
 from edr.bus.loop_bound import is_loop_running
@@ -116,6 +117,8 @@ class Emission(Ending):
             )
         if get_ident() != self._thread or current_task(self._loop) is None:
             self._enter_to_emit()
+        if contexts.are_used:
+            body, account_id = in_context(body, account_id)
         account_tree: tuple[str, ...] = ()
         if account_id is not None:
             if type(account_id) is not str or not account_id or not account_id.isascii():
@@ -247,6 +250,8 @@ class Emission(Ending):
         """
         if get_ident() != self._thread or current_task(self._loop) is None:
             self._enter_to_emit()
+        if contexts.are_used:
+            body, account_id = in_context(body, account_id)
         account_tree: tuple[str, ...] = ()
         if account_id is not None:
             if type(account_id) is not str or not account_id or not account_id.isascii():
@@ -407,6 +412,8 @@ class Emission(Ending):
         body: Mapping[str, Any],
         account_id: str | None,
     ) -> Draft:
+        if contexts.are_used:
+            body, account_id = in_context(body, account_id)
         if account_id is not None:
             account_id = checked_account(account_id)
         return self._draft((app_name, app_version, severity, verbosity), account_id, body, None)

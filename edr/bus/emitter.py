@@ -1,46 +1,19 @@
 """``Emitter``: to emit what a logger is to logging. Who you are is said once.
 
-``context`` says what holds for a while, a request or a job: every emitter adds it to the events
-that are emitted there, in tasks and threads that begin there too. What is said nearest to the
-event wins: its own body, then the emitter's fields, then the context.
+What is said nearest to the event wins: its own body, then the emitter's fields, then those of
+``edr.context``.
 """
 
 from __future__ import annotations
 
 import concurrent.futures
-from collections.abc import Coroutine, Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
-from typing import Any, NamedTuple, Self
+from collections.abc import Coroutine, Mapping
+from typing import Any, Self
 
 from edr.bus import default
 from edr.bus.bus import Bus
+from edr.bus.context import with_fields
 from edr.records import AnySeverity, AnyVerbosity, Severity, Verbosity
-
-
-class _Context(NamedTuple):
-    account_id: str | None
-    fields: Mapping[str, Any]
-
-
-_context: ContextVar[_Context] = ContextVar("context", default=_Context(None, {}))  # noqa: B039 - never changed
-
-
-@contextmanager
-def context(account_id: str | None = None, **fields: Any) -> Iterator[None]:
-    """Let what emitters emit within this have these fields in its body, and this account.
-
-    ``with edr.context("acme", request_id="r1"):`` Contexts may be nested; the inner one wins. An
-    account that an emitter or its call names wins over it.
-    """
-    outer = _context.get()
-    token = _context.set(
-        _Context(outer.account_id if account_id is None else account_id, {**outer.fields, **fields})
-    )
-    try:
-        yield
-    finally:
-        _context.reset(token)
 
 
 class Emitter:
@@ -176,10 +149,8 @@ class Emitter:
         body: Mapping[str, Any],
         account_id: str | None,
     ) -> tuple[str, str, AnySeverity, AnyVerbosity, Mapping[str, Any], str | None]:
-        around = _context.get()
-        if (around.fields or self.fields) and isinstance(body, Mapping):
-            body = {**around.fields, **self.fields, **body}
-        for known in (self.account_id, around.account_id):
-            if account_id is None:
-                account_id = known
+        if self.fields:
+            body = with_fields(self.fields, body)
+        if account_id is None:
+            account_id = self.account_id
         return self.app_name, self.app_version, severity, verbosity, body, account_id
