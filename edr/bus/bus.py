@@ -13,10 +13,18 @@ from threading import get_ident
 from typing import Any, Literal, TypeVar, Unpack, overload
 
 from edr.bus.accounts import AccountResolver
-from edr.bus.callbacks import Handle, OnOptions, SubscribeOptions, bindings_of, decorator
+from edr.bus.callbacks import (
+    Handle,
+    OnOptions,
+    SubscribeOptions,
+    bindings_of,
+    check_callback,
+    decorator,
+)
 from edr.bus.emission import Emission, checked_event
 from edr.bus.interest import InterestWatch, OnInterest
 from edr.bus.options import (
+    accepts,
     choice,
     function,
     keywords,
@@ -100,8 +108,10 @@ class Bus(Emission):
         whole_number("max_body", max_body, at_least=2)
         if on_error is not None:
             plain_function("on_error", on_error)
+            accepts("on_error", on_error, "exception", "event")
         if accounts is not None:
             function("accounts.ancestors", getattr(accounts, "ancestors", None))
+            accepts("accounts.ancestors", accounts.ancestors, "account_id")
         super().__init__(
             node or default_node(),
             stall_after,
@@ -239,7 +249,7 @@ class Bus(Emission):
             backoff: seconds before the first retry, doubled for each further one.
             on_error: ``on_error(exception, event)``, instead of the bus's.
         """
-        function("a callback", callback)
+        check_callback(callback, payload)
         wanted = checked_bindings((bindings,) if isinstance(bindings, Binding) else tuple(bindings))
         options = CallbackOptions(
             concurrency, timeout, retries, backoff, on_error or self._on_error

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import Any, Protocol, TypedDict, TypeVar
 
-from edr.bus.options import keywords
+from edr.bus.options import accepts, function, keywords
 from edr.bus.overflow import AnyOverflow
-from edr.bus.runner import Callback, CallbackRunner, OnError
+from edr.bus.runner import NO_PAYLOAD, Callback, CallbackRunner, OnError
 from edr.bus.statistics import SubscriptionStatistics
 from edr.records import Binding, BindingFields, checked_bindings
 
@@ -152,6 +152,17 @@ class OnOptions(BindOptions, BindingFields, total=False):
     """What ``on`` takes: the options of ``bind``, and the fields of one binding."""
 
     payload: Any
+
+
+def check_callback(callback: Callback, payload: Any) -> None:
+    """Check that ``callback`` can be called with an event, and the payload if there is one.
+
+    Raises:
+        TypeError: it cannot be called, or not with these arguments.
+    """
+    function("a callback", callback)
+    arguments = ("event",) if payload is NO_PAYLOAD else ("event", "payload")
+    accepts("a callback", callback, *arguments)
 
 
 def bindings_of(bindings: Iterable[Any], fields: BindingFields) -> tuple[Binding, ...]:

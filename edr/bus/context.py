@@ -11,7 +11,7 @@ look-up of the context variable instead would take a tenth of an emit without su
 
 import warnings
 from collections.abc import Mapping
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from types import MappingProxyType, TracebackType
 from typing import Any, NamedTuple
 
@@ -45,6 +45,27 @@ contexts = _Contexts()
 _NONE = EventContext(None, MappingProxyType({}))
 
 
+class _Scope:
+    """The value of the context variable: one entered context, and the one around it."""
+
+    __slots__ = ("is_over", "outer", "value")
+
+    def __init__(self, value: EventContext, outer: "_Scope | None") -> None:
+        self.value = value
+        self.outer = outer
+        self.is_over = False
+
+
+_scope: ContextVar[_Scope | None] = ContextVar("edr.context", default=None)
+
+
+def _current() -> _Scope | None:
+    scope = _scope.get()
+    while scope is not None and scope.is_over:
+        scope = scope.outer
+    return scope
+
+
 class context:  # noqa: N801 - used as a function is
     """Set the account and fields of every event that is emitted within a ``with`` block.
 
@@ -65,29 +86,27 @@ class context:  # noqa: N801 - used as a function is
         RuntimeError: It was entered before; call ``edr.context`` for each block.
     """
 
-    __slots__ = ("_is_over", "_outer", "_token", "_value")
+    __slots__ = ("_account_id", "_fields", "_scope", "_token")
 
     def __init__(self, account_id: str | None = None, **fields: Any) -> None:
-        self._value = EventContext(
-            account_id if account_id is None else checked_account(account_id), snapshot(fields)
-        )
-        self._outer: context | None = None
-        self._is_over = False
-        self._token: Token[context | None] | None = None
+        self._account_id = account_id if account_id is None else checked_account(account_id)
+        self._fields = snapshot(fields)
+        self._scope: _Scope | None = None
 
     def __enter__(self) -> EventContext:
         """Set the context, and return it merged with the surrounding one."""
-        if self._token is not None:
+        if self._scope is not None:
             raise RuntimeError("a context can be entered once; call edr.context for each block")
         contexts.are_used = True
-        self._outer = _current()
-        outer, own = current_context(), self._value
-        self._value = EventContext(
-            outer.account_id if own.account_id is None else own.account_id,
-            MappingProxyType({**outer.fields, **own.fields}),
+        outer = _current()
+        around = _NONE if outer is None else outer.value
+        value = EventContext(
+            around.account_id if self._account_id is None else self._account_id,
+            MappingProxyType({**around.fields, **self._fields}),
         )
-        self._token = _variable.set(self)
-        return self._value
+        self._scope = _Scope(value, outer)
+        self._token = _scope.set(self._scope)
+        return value
 
     def __exit__(
         self,
@@ -96,16 +115,16 @@ class context:  # noqa: N801 - used as a function is
         traceback: TracebackType | None,
     ) -> None:
         """Restore the surrounding context."""
-        assert self._token is not None
+        assert self._scope is not None
         try:
-            _variable.reset(self._token)
+            _scope.reset(self._token)
         except ValueError:
             # A generator was left, and asyncio or the garbage collector closes it in another
             # context. In the one where it was entered this is still set; so it is marked.
-            self._is_over = True
+            self._scope.is_over = True
 
     def __del__(self) -> None:
-        if getattr(self, "_token", self) is None:
+        if getattr(self, "_scope", self) is None:  # not where __init__ raised
             warnings.warn(
                 "edr.context was not entered, so it applied to no event; write "
                 "`with edr.context(…):`",
@@ -115,36 +134,25 @@ class context:  # noqa: N801 - used as a function is
             )
 
 
-_variable: ContextVar[context | None] = ContextVar("edr.context", default=None)
-
-
-def _current() -> context | None:
-    current = _variable.get()
-    while current is not None and current._is_over:
-        current = current._outer
-    return current
-
-
 def current_context() -> EventContext:
     """Return the account and the fields that apply to an event that is emitted here.
 
     Outside of any ``edr.context`` they are None and empty. From any thread; it does not wait.
     """
-    current = _current()
-    return _NONE if current is None else current._value
+    scope = _current()
+    return _NONE if scope is None else scope.value
 
 
 def in_context(
     body: Mapping[str, Any], account_id: str | None
 ) -> tuple[Mapping[str, Any], str | None]:
     """Return the body and the account of an event that is emitted here."""
-    current = _current()
-    if current is None:
+    scope = _current()
+    if scope is None:
         return body, account_id
-    value = current._value
     if account_id is None:
-        account_id = value.account_id
-    return with_fields(value.fields, body), account_id
+        account_id = scope.value.account_id
+    return with_fields(scope.value.fields, body), account_id
 
 
 def with_fields(fields: Mapping[str, Any], body: Mapping[str, Any]) -> Mapping[str, Any]:

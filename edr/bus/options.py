@@ -80,6 +80,28 @@ def function(name: str, value: object) -> None:
         raise TypeError(f"{name} is a generator, and a call of it runs nothing: {value!r}")
 
 
+def accepts(name: str, value: Callable[..., object], *arguments: str) -> None:
+    """Check that ``value`` can be called with these positional arguments.
+
+    A callable without a signature that Python can tell, such as one written in C, passes.
+
+    Raises:
+        TypeError: it cannot; the message shows both signatures.
+    """
+    try:
+        # Not that of a wrapped function: a decorator may add arguments of its own.
+        signature = inspect.signature(value, follow_wrapped=False)
+    except (TypeError, ValueError):
+        return
+    try:
+        signature.bind(*arguments)
+    except TypeError:
+        called = getattr(value, "__qualname__", None) or repr(value)
+        raise TypeError(
+            f"{name} must accept ({', '.join(arguments)}), got {called}{signature}"
+        ) from None
+
+
 def plain_function(name: str, value: object) -> None:
     """Check that ``value`` is called, not awaited.
 

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from edr.bus.log import RateLimitedLog
 from edr.bus.loop_bound import LoopBound
-from edr.bus.options import function, plain_function, seconds, whole_number
+from edr.bus.options import accepts, plain_function, seconds, whole_number
 from edr.bus.overflow import Gap
 from edr.bus.queue import BoundedQueue
 from edr.bus.statistics import SubscriptionStatistics
@@ -71,6 +71,7 @@ class CallbackOptions:
         seconds("backoff", self.backoff, zero=True, infinite=False)
         if self.on_error is not None:
             plain_function("on_error", self.on_error)
+            accepts("on_error", self.on_error, "exception", "event")
 
 
 class _Worker(asyncio.Task[None]):
@@ -116,7 +117,6 @@ class CallbackRunner:
         on_failure: Callable[[], object],
         on_end: Callable[[CallbackRunner, int], object],
     ) -> None:
-        function("a callback", callback)
         self.bus = bus
         self.callback = callback
         self.payload = payload

@@ -192,6 +192,8 @@ class SqliteReader:
         """Tell whether ``entry`` is unacknowledged."""
         if self._is_over:
             raise JournalError(f"reader {self._name!r} is closed; the entry will come again")
+        if not isinstance(entry, Entry):
+            raise TypeError(f"must be the Entry that the reader returned, got {entry!r}")
         mine = self._unacked.get(entry.position)
         if entry.position > self._follower.position or (
             mine is not None and mine.event.id != entry.event.id

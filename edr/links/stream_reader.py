@@ -305,6 +305,8 @@ class StreamReader(StreamReading):
     def _taken_back(self, entry: Entry) -> _Held | None:
         if self._closed:
             raise JournalError(f"reader {self.name!r} is closed")
+        if not isinstance(entry, Entry):
+            raise TypeError(f"must be the Entry that the reader returned, got {entry!r}")
         held = self._held.get(entry.position)
         if entry.position > self._given or (held and held.event_id != entry.event.id):
             raise JournalError(f"reader {self.name!r} has never given {entry.position} like this")

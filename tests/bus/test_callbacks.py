@@ -1,14 +1,17 @@
 """Callbacks in the bus's own tasks: order, errors, retries, cancellation, unbinding."""
 
 import asyncio
+import functools
 import inspect
 import logging
 import sys
+from unittest.mock import MagicMock
 
 import pytest
 from support.consuming import is_balanced, ticks
 from support.shuffled_loop import run
 
+import edr
 from edr import Binding, Bus, InvalidBinding
 
 ALL = Binding()
@@ -57,13 +60,15 @@ async def test_on_binds_and_returns_the_function(bus, emit):
 
 
 async def test_binding_the_same_again_returns_the_same_handle(bus, emit):
-    seen = []
-    handle = bus.bind(ALL, seen.append)
+    def take(*arguments):
+        pass
 
-    assert bus.bind([Binding()], seen.append) is handle
-    assert bus.bind(ALL, seen.append, {"a": 1}) is bus.bind(ALL, seen.append, {"a": 1})
-    assert bus.bind(ALL, seen.append, {"a": 1}) is not handle
-    assert bus.bind(Binding(app_name="x"), seen.append) is not handle
+    handle = bus.bind(ALL, take)
+
+    assert bus.bind([Binding()], take) is handle
+    assert bus.bind(ALL, take, {"a": 1}) is bus.bind(ALL, take, {"a": 1})
+    assert bus.bind(ALL, take, {"a": 1}) is not handle
+    assert bus.bind(Binding(app_name="x"), take) is not handle
     assert await emit(1) == 2
 
 
@@ -78,6 +83,73 @@ async def test_payloads_that_cannot_be_compared_are_different(bus):
 
     assert bus.bind(ALL, print, one) is bus.bind(ALL, print, one)
     assert bus.bind(ALL, print, one) is not bus.bind(ALL, print, Array())
+
+
+def nothing():
+    pass
+
+
+def two(event, payload):
+    pass
+
+
+class Taker:
+    async def take(self):
+        pass
+
+    def __call__(self):
+        pass
+
+
+@pytest.mark.parametrize(
+    "callback", [nothing, two, Taker().take, Taker(), functools.partial(two, payload=1, event=2)]
+)
+async def test_callback_that_cannot_take_an_event_is_refused(bus, callback):
+    with pytest.raises(TypeError, match=r"a callback must accept \(event\), got .*\("):
+        bus.bind(ALL, callback)
+    with pytest.raises(TypeError, match="a callback must accept"):
+        bus.on()(callback)
+    assert bus.statistics().subscriptions == 0
+
+
+async def test_callback_that_cannot_take_a_payload_is_refused(bus):
+    with pytest.raises(TypeError, match=r"must accept \(event, payload\), got .*<lambda>\(event\)"):
+        bus.bind(ALL, lambda event: None, None)
+
+
+def test_callback_is_refused_at_import_time_too():
+    with pytest.raises(TypeError, match="a callback must accept"):
+        edr.on()(nothing)
+
+
+def decorated(function):
+    @functools.wraps(function)
+    def wrapper(event):
+        return function()
+
+    return wrapper
+
+
+@pytest.mark.parametrize(
+    "callback",
+    [
+        [].append,
+        print,
+        MagicMock(),
+        functools.partial(two, payload=1),
+        decorated(nothing),
+    ],
+)
+async def test_callback_is_bound_if_it_may_take_an_event(bus, callback):
+    assert bus.bind(ALL, callback).callback is callback
+
+
+@pytest.mark.parametrize("options", [{"on_error": nothing}, {"on_error": lambda exception: None}])
+async def test_on_error_that_cannot_take_both_is_refused(bus, options):
+    with pytest.raises(TypeError, match=r"on_error must accept \(exception, event\)"):
+        bus.bind(ALL, print, **options)
+    with pytest.raises(TypeError, match=r"on_error must accept \(exception, event\)"):
+        Bus(**options)
 
 
 @pytest.mark.parametrize("fault", [RuntimeError("boom"), SystemExit(3), asyncio.CancelledError()])
@@ -109,7 +181,7 @@ async def test_a_callback_that_exits_does_not_end_the_service(bus, emit):
         sys.exit("bye")
 
     handle = bus.bind(ALL, leaves)
-    bus.bind(ALL, lambda event: sys.exit(1), "payload is missing, so it raises")
+    bus.bind(ALL, lambda event, status: sys.exit(status), 1)
     await emit(1)
     await emit(2)
     await bus.drain()

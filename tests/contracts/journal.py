@@ -441,6 +441,14 @@ class JournalContract:
 
             assert (await waiting).event.body["n"] == 3
 
+    async def test_position_is_refused_where_an_entry_is_acked(self, make_journal):
+        async with make_journal() as journal, await journal.reader("r") as reader:
+            await journal.append(event(1))
+            entry = await anext(reader)
+            for call in (reader.ack, reader.nack):
+                with pytest.raises(TypeError, match="must be the Entry that the reader returned"):
+                    call(entry.position)
+
     async def test_an_entry_of_another_journal_cannot_be_acked(self, make_journal):
         async with make_journal() as journal, await journal.reader("r") as reader:
             await journal.append(event(1))
