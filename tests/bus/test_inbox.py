@@ -263,7 +263,8 @@ async def test_emit_anywhere_takes_events_of_any_thread_and_never_waits(bus, mak
     await ticks()
 
     assert future.result(0) == 1
-    assert take_ready(seen) == [1, 1, 2, 3, 4]
+    # No order is promised between the threads' events and the loop's own.
+    assert sorted(take_ready(seen)) == [1, 1, 2, 3, 4]
     assert bus.statistics().refused == 0
 
 
