@@ -23,7 +23,7 @@ from benchmarks.table import Row, Table
 from edr.journal import SqliteJournal
 from edr.journal.codec import encode, microseconds
 from edr.journal.salvage import INSERT_BLOCK, write_facts
-from edr.journal.schema import Facts, connect, facts_in
+from edr.journal.schema import connect, facts_in
 
 SMALL = 100 << 20
 MOST_NS = {"open": 50e6, "since": 5e6, "first entry": 20e6}
@@ -59,7 +59,7 @@ async def _build(path: Path, size: int) -> None:
             written += len(block.keys) + len(block.rows)
         connection.execute("COMMIT")
     facts = facts_in(connection)
-    write_facts(connection, Facts(facts.id, position - 1, True, facts.holes))
+    write_facts(connection, facts._replace(mark=position - 1, clean=True))
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     connection.close()
 

@@ -20,7 +20,7 @@ secrecy of what is stored.
 
 Read the modules in this order; each imports only from those before it:
 errors, journal, receipts, codec, selection, folder, schema, pages, salvage, opening, trail,
-fetching, retention, clock, store, appender, closing, worker, tail, following, reading, reader,
+retention, fetching, clock, store, appender, closing, worker, tail, following, reading, reader,
 sqlite, __main__.
 """
 

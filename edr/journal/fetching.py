@@ -1,17 +1,23 @@
 """``Fetcher``: reads the blocks of a journal. Synchronous.
 
-One question, "what is there behind P?", answered in pieces of bounded work: appends wait
-meanwhile. The masks let the database pass over blocks; the keys of the others are read, and their
-rows only if some key is wanted.
+It answers one question, "what comes after position P?", in pieces of bounded work, because appends
+wait in the same thread. A fetch walks the headers of the blocks. Their masks say which blocks can
+hold something wanted: the keys of those are read, and their rows only if a key is wanted.
 
-What is missing between two entries is known without looking: entries are dense but for what is
-before the oldest, and for the holes.
+Positions are dense: what is between two blocks is either a known hole or damage. So each header is
+checked against its checksum and against its neighbours, also those of blocks that are passed over.
+There are two kinds of damage:
+
+* **In the keys or rows of a block.** The block counts as lost, in its place; nothing else changes.
+* **In a header, or a block that is missing or out of order.** Then the database cannot be trusted
+  to find blocks. This raises ``sqlite3.DatabaseError``, and the store salvages the journal.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -25,18 +31,25 @@ from edr.journal.codec import (
     microseconds,
 )
 from edr.journal.journal import Entry
-from edr.journal.schema import COLUMNS, Hole
-from edr.journal.selection import EVERYTHING, Clause, Selection
+from edr.journal.retention import existed
+from edr.journal.schema import COLUMNS, Hole, header_in
+from edr.journal.selection import Selection
 from edr.journal.trail import FAN, Piece
 
 BLOCKS_AT_ONCE = 8
-"""Blocks that a fetch looks into: some 10 ms of work."""
+"""Blocks that a fetch reads: some 10 ms of work."""
 
 ENTRIES_AT_ONCE = 512
 """Entries at which a fetch stops."""
 
-REACH = 2_000_000
-"""Positions that a fetch passes over: some 10 ms of work when no block is wanted."""
+BYTES_AT_ONCE = 4 << 20
+"""Stored bytes of blocks at which a fetch stops: large events would fill the memory else."""
+
+HEADERS_AT_ONCE = 4096
+"""Headers at which a fetch stops: some 10 ms of work, when no block is wanted."""
+
+TRAIL_BYTES = 1 << 20
+"""Stored bytes of small blocks that opening reads, to merge them later."""
 
 
 class Lost(NamedTuple):
@@ -67,9 +80,6 @@ class Counted(NamedTuple):
     """Go on with what is before this position."""
 
 
-HEADER = ", ".join(Block._fields[:-1])
-
-
 class Fetcher:
     """Reads on one connection; good until the next commit.
 
@@ -97,38 +107,34 @@ class Fetcher:
         self._tip = tip
         self._holes = holes
         self._steps = steps
-        self.corrupt: int = 0
-        """Entries that it could not read."""
+        self._bytes = 0
+        self.corrupt: dict[int, int] = {}
+        """Blocks that could not be read: where each begins, and how many entries it has."""
 
     def fetch(self, selection: Selection, after: int) -> Fetched:
-        """Return some of the entries behind ``after``, and how far that is."""
+        """Return some of the entries after position ``after``, and how far that is."""
         if after >= self._tip:
             return Fetched([], after)
         items: list[Entry | Lost] = []
         position = after
-        if after < self._first - 1:
-            self._tell_missing(after, self._first - 1, items)
-            position = self._first - 1
-        end = min(self._tip, position + REACH)
-        clauses, bits = _condition(selection.clauses)
-        start = self._block_at(position + 1)
-        headers = self._connection.execute(
-            f"SELECT {HEADER} FROM blocks WHERE first BETWEEN ? AND ? AND last > ? {clauses} "
-            f"ORDER BY first LIMIT {BLOCKS_AT_ONCE}",
-            (start, end, position, *bits),
-        ).fetchall()
-        for header in headers:
-            block = Block._make((*header, b""))
-            self._tell_missing(position, block.first - 1, items)
-            items += self._entries_of(block, selection, position)
-            position = block.last
-            if len(items) >= ENTRIES_AT_ONCE:
-                return Fetched(items, position)
-        if len(headers) < BLOCKS_AT_ONCE:
-            end = max(end, position)
-            self._tell_missing(position, end, items)
-            position = end
-        return Fetched(items, position)
+        blocks = 0
+        self._bytes = 0
+        with closing(self._headers(after)) as headers:
+            for count, header in enumerate(headers, 1):
+                self._tell_missing(position, header.first - 1, items)
+                if selection.may_want(header):
+                    items += self._entries_of(header, selection, max(position, header.first - 1))
+                    blocks += 1
+                position = header.last
+                if (
+                    blocks >= BLOCKS_AT_ONCE
+                    or len(items) >= ENTRIES_AT_ONCE
+                    or self._bytes >= BYTES_AT_ONCE
+                    or count >= HEADERS_AT_ONCE
+                ):
+                    return Fetched(items, position)
+        self._tell_missing(position, self._tip, items)
+        return Fetched(items, self._tip)
 
     def at(self, positions: Sequence[int]) -> list[Entry]:
         """Return the entries at ``positions``, which rise; those that are gone are left out."""
@@ -137,12 +143,10 @@ class Fetcher:
         here: dict[int, Entry] = {}
         for position in positions:
             if position not in here:
-                fetched = self._connection.execute(
-                    f"SELECT {HEADER} FROM blocks WHERE first = ?", (self._block_at(position),)
-                ).fetchone()
+                header = self._block_before(position)
                 items: Sequence[Entry | Lost] = ()
-                if fetched is not None:
-                    items = self._entries_of(Block._make((*fetched, b"")), everything, position - 1)
+                if header is not None and header.last >= position:
+                    items = self._entries_of(header, everything, position - 1)
                 here = {item.position: item for item in items if isinstance(item, Entry)}
             if position in here:
                 entries.append(here[position])
@@ -165,131 +169,167 @@ class Fetcher:
         low, high = start, end
         while low < high:  # the first position whose block ends at ``time`` or later
             middle = (low + high) // 2
-            row = self._connection.execute(
-                "SELECT last, until FROM blocks WHERE first <= ? ORDER BY first DESC LIMIT 1",
-                (middle,),
-            ).fetchone()
-            if row is None or row[1] < time:
-                low = max(middle, row[0] if row else 0) + 1
+            header = self._block_before(middle)
+            if header is None or header.until < time:
+                low = max(middle, header.last if header else 0) + 1
             else:
                 high = middle
         if low >= end:
             return None
-        position = self._block_at(low)
-        header = self._connection.execute(
-            f"SELECT {HEADER} FROM blocks WHERE first = ?", (position,)
-        ).fetchone()
-        block = Block._make((*header, b""))
+        header = self._block_before(low)
+        assert header is not None
+        position = header.first
         try:
-            times = decode_keys(block).times
+            times = decode_keys(self._with("keys", header)).times
         except DamagedBlock:
             return position, time
         for count, recorded_at in times:
             if recorded_at >= time:
                 return position, recorded_at
             position += count
-        return position, block.until
+        return position, header.until
 
     def count_back(self, selection: Selection, count: int, before: int) -> Counted:
         """Look for the newest ``count`` wanted entries before position ``before``."""
-        clauses, bits = _condition(selection.clauses)
-        headers = self._connection.execute(
-            f"SELECT {HEADER} FROM blocks WHERE first < ? AND first > ? {clauses} "
-            f"ORDER BY first DESC LIMIT {BLOCKS_AT_ONCE}",
-            (before, before - REACH, *bits),
-        ).fetchall()
         position = before - 1
-        for header in headers:
-            block = Block._make((*header, b""))
-            items = self._entries_of(block, selection, block.first - 1)
-            found = [item for item in items if isinstance(item, Entry)]
-            if len(found) >= count:
-                return Counted(found[-count].position - 1, 0, 0)
-            count -= len(found)
-            position = block.first - 1
-        if len(headers) < BLOCKS_AT_ONCE:
-            position = min(position, before - REACH)
-        if position < self._first:
-            return Counted(self._first - 1 if self._first else 0, 0, 0)
-        return Counted(position, count, position + 1)
+        blocks = 0
+        self._bytes = 0
+        with closing(self._headers_back(before)) as headers:
+            for looked, header in enumerate(headers, 1):
+                self._check_missing(header.last, position)
+                if selection.may_want(header):
+                    items = self._entries_of(header, selection, header.first - 1)
+                    found = [item for item in items if isinstance(item, Entry)]
+                    if len(found) >= count:
+                        return Counted(found[-count].position - 1, 0, 0)
+                    count -= len(found)
+                    blocks += 1
+                position = header.first - 1
+                if (
+                    blocks >= BLOCKS_AT_ONCE
+                    or self._bytes >= BYTES_AT_ONCE
+                    or looked >= HEADERS_AT_ONCE
+                ):
+                    return Counted(position, count, position + 1)
+        return Counted(max(0, self._first - 1), 0, 0)
 
     def ends(self) -> tuple[int, int, int]:
         """Return the oldest and the newest position, and when the newest was recorded."""
-        (first,) = self._connection.execute("SELECT min(first) FROM blocks").fetchone()
-        newest = self._connection.execute(
-            "SELECT last, until FROM blocks ORDER BY first DESC LIMIT 1"
-        ).fetchone()
-        return (first, *newest) if newest is not None else (0, 0, 0)
+        ends = [
+            self._one(f"SELECT {COLUMNS} FROM blocks ORDER BY first {order} LIMIT 1")
+            for order in ("ASC", "DESC")
+        ]
+        oldest, newest = ends
+        if oldest is None or newest is None:
+            return 0, 0, 0
+        return oldest.first, newest.last, newest.until
 
     def trail(self, last: int) -> list[Piece]:
         """Return the small blocks at the end, if that is at position ``last``."""
         pieces: list[Piece] = []
         since = None
-        for row in self._connection.execute(
-            f"SELECT {COLUMNS} FROM blocks ORDER BY first DESC LIMIT {3 * FAN}"
-        ):
-            block = Block(*row)
-            if block.last != last or block.size >= BLOCK:
-                break
-            if since is not None and block.until > since:
-                break  # the clock was set back; times never go back within a block
-            try:
-                keys = decode_keys(block)
-                entries = decode(block, keys, [True] * len(keys.keys), block.first - 1)
-            except DamagedBlock:
-                break
-            recorded: list[Recorded] = [
-                (entry.event, microseconds(entry.recorded_at)) for entry in entries
-            ]
-            pieces.append(Piece(block.first, recorded, is_stored=True))
-            last, since = block.first - 1, block.since
+        self._bytes = 0
+        with closing(self._headers_back(last + 1)) as headers:
+            for header in headers:
+                if header.last != last or header.size >= BLOCK or len(pieces) == 3 * FAN:
+                    break
+                if since is not None and header.until > since:
+                    break  # the clock was set back; times never go back within a block
+                try:
+                    block = self._with("rows", self._with("keys", header))
+                    if self._bytes > TRAIL_BYTES:
+                        break
+                    keys = decode_keys(block)
+                    entries = decode(block, keys, [True] * len(keys.keys), block.first - 1)
+                except DamagedBlock:
+                    break
+                recorded: list[Recorded] = [
+                    (entry.event, microseconds(entry.recorded_at)) for entry in entries
+                ]
+                pieces.append(Piece(header.first, recorded, is_stored=True))
+                last, since = header.first - 1, header.since
         return pieces[::-1]
 
-    def _entries_of(self, block: Block, selection: Selection, after: int) -> Sequence[Entry | Lost]:
+    # Inner parts
+
+    def _headers(self, after: int) -> Generator[Block, None, None]:
+        """Yield the headers of the blocks that hold positions after ``after``, in order."""
+        rows = self._connection.execute(
+            f"SELECT {COLUMNS} FROM blocks WHERE first >= "
+            "coalesce((SELECT max(first) FROM blocks WHERE first <= ?1), ?1) ORDER BY first",
+            (after + 1,),
+        )
+        with closing(rows):
+            last = 0
+            for row in rows:
+                header = header_in(row)
+                if header.first <= last:
+                    raise sqlite3.DatabaseError(f"the block at position {last} is out of order")
+                last = header.last
+                if last > after:
+                    yield header
+
+    def _headers_back(self, before: int) -> Generator[Block, None, None]:
+        """Yield the headers of the blocks that begin before ``before``, the newest first."""
+        rows = self._connection.execute(
+            f"SELECT {COLUMNS} FROM blocks WHERE first < ? ORDER BY first DESC", (before,)
+        )
+        with closing(rows):
+            yield from map(header_in, rows)
+
+    def _block_before(self, position: int) -> Block | None:
+        """Return the header of the last block that begins at ``position`` or before."""
+        header = self._one(
+            f"SELECT {COLUMNS} FROM blocks WHERE first <= ? ORDER BY first DESC LIMIT 1", position
+        )
+        self._check_missing(header.last if header is not None else 0, min(position, self._tip))
+        return header
+
+    def _one(self, statement: str, *values: int) -> Block | None:
+        row = self._connection.execute(statement, values).fetchone()
+        return None if row is None else header_in(row)
+
+    def _with(self, column: str, header: Block) -> Block:
+        """Return ``header`` with its keys or rows, not checked yet."""
+        found = self._connection.execute(
+            f"SELECT {column} FROM blocks WHERE first = ?", (header.first,)
+        ).fetchone()
+        if found is None:
+            raise sqlite3.DatabaseError(f"the block at position {header.first} is out of order")
+        if isinstance(found[0], bytes):  # else a bit of its type has flipped
+            self._bytes += len(found[0])
+        return header._replace(**{column: found[0]})
+
+    def _entries_of(
+        self, header: Block, selection: Selection, after: int
+    ) -> Sequence[Entry | Lost]:
         try:
+            block = self._with("keys", header)
             keys = decode_keys(block)
             wanted = selection.wanted(keys)
             if not any(wanted):
                 return ()
-            (rows,) = self._connection.execute(
-                "SELECT rows FROM blocks WHERE first = ?", (block.first,)
-            ).fetchone()
-            return decode(block._replace(rows=rows), keys, wanted, after)
+            return decode(self._with("rows", block), keys, wanted, after)
         except DamagedBlock:
-            self.corrupt += block.last - max(after, block.first - 1)
-            return [Lost(block.last, block.last - max(after, block.first - 1), is_damage=True)]
-
-    def _block_at(self, position: int) -> int:
-        (first,) = self._connection.execute(
-            "SELECT max(first) FROM blocks WHERE first <= ?", (position,)
-        ).fetchone()
-        return first if first is not None else position
+            self.corrupt[header.first] = header.size
+            return [Lost(header.last, header.last - after, is_damage=True)]
 
     def _tell_missing(self, after: int, end: int, items: list[Entry | Lost]) -> None:
         """Add what was lost behind ``after``, up to ``end``: to retention, or in holes."""
         if end <= after:
             return
-        retired = max(0, min(end, self._first - 1) - after)
-        lost = 0
-        for hole in self._holes:
-            overlap = min(end, hole.high, self._first - 1) - max(after + 1, hole.low) + 1
-            retired -= max(0, overlap)
-            if after < hole.low <= end:
-                lost += hole.lost
-        if retired + lost > 0:
+        self._check_missing(after, end)
+        retired = existed(self._holes, after + 1, min(end, self._first - 1))
+        lost = sum(hole.missed(after, end) for hole in self._holes)
+        if retired + lost:
             items.append(Lost(end, retired + lost, is_damage=lost > 0))
 
+    def _check_missing(self, after: int, end: int) -> None:
+        """Check that no block was between two positions that are no longer in any.
 
-def _condition(clauses: Sequence[Clause]) -> tuple[str, list[int]]:
-    """Say in SQL which blocks can hold something wanted."""
-    if not clauses:
-        return "", []
-    alternatives, bits = [], []
-    for clause in clauses:
-        terms = []
-        for column, mask in zip(Clause._fields, clause, strict=True):
-            if mask != EVERYTHING:
-                terms.append(f"{column} & ? != 0")
-                bits.append(mask)
-        alternatives.append(" AND ".join(terms))
-    return f"AND ({' OR '.join(f'({each})' for each in alternatives)})", bits
+        Raises:
+            sqlite3.DatabaseError: there was one, which neither retention nor a salvage removed.
+        """
+        low = max(after + 1, self._first)
+        if low <= end and existed(self._holes, low, end):
+            raise sqlite3.DatabaseError(f"no block has the positions {low} to {end}")

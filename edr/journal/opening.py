@@ -6,7 +6,7 @@ journal, and one that a newer edr wrote. A new database is made beside its place
 when it is complete, so that what is there is never half made.
 
 Only what costs nothing is looked at: the header, the length of the file, the tables that are small.
-A page that is damaged far inside is found when it is read.
+A page that is damaged far inside is found when it is read, and the journal is salvaged then.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from contextlib import suppress
 
 from edr.journal.errors import JournalUnusable
 from edr.journal.folder import JournalFolder
-from edr.journal.salvage import complete, make, salvage
+from edr.journal.salvage import Salvage, complete, make, salvage
 from edr.journal.schema import (
-    APPLICATION_ID,
+    APPLICATION,
     PAGE,
     VERSION,
+    Facts,
     connect,
     facts_in,
     is_damage,
@@ -37,7 +38,8 @@ def opened(
     *,
     full_sync: bool,
     is_damaged: bool,
-    say: Callable[[str], object],
+    known: Facts | None,
+    on_salvage: Callable[[Salvage], object],
 ) -> sqlite3.Connection:
     """Connect to the journal in ``folder``, which is made, or salvaged, if need be.
 
@@ -45,7 +47,8 @@ def opened(
         folder: where it is; locked.
         full_sync: whether each commit is synced.
         is_damaged: whether it is known to be damaged.
-        say: told of a salvage.
+        known: the facts, if they are known better than the files say them.
+        on_salvage: called after a salvage.
 
     Raises:
         JournalUnusable: something else is there, or it cannot be salvaged. It is untouched.
@@ -63,12 +66,7 @@ def opened(
         except sqlite3.Error as exc:
             if not is_damage(exc) or folder.id is None:
                 raise
-    result = salvage(folder)
-    say(
-        f"journal {folder.path} was damaged: {result.saved} entries were saved into a new one, "
-        f"{result.lost or 'no'} others are known to be lost; "
-        f"the damaged files are kept as {result.moved_to.name}"
-    )
+    on_salvage(salvage(folder, known))
     return _checked(folder, full_sync=full_sync)
 
 
@@ -85,16 +83,20 @@ def _may_be_opened(folder: JournalFolder, header: bytes) -> bool:
         JournalUnusable: it is something else.
     """
     is_database = header.startswith(b"SQLite format 3\0")
-    is_ours = is_database and int.from_bytes(header[68:72], "big") == APPLICATION_ID
+    is_ours = is_database and header[68:71] == APPLICATION
     version = int.from_bytes(header[60:64], "big")
-    if is_ours and version > VERSION:
+    # The application id has it too: where the two differ, the header is damaged.
+    if is_ours and version == header[71] and version != VERSION:
+        older = "older" if version < VERSION else "newer"
         raise JournalUnusable(
-            f"it is of version {version}, and this edr reads up to {VERSION}", folder.path
+            f"its format is version {version}, and this edr reads version {VERSION} only; "
+            f"read it with the {older} edr that wrote it, or give this one another folder",
+            folder.path,
         )
     if folder.id is None and not is_ours:
         what = "another program's database" if is_database else "no database"
         raise JournalUnusable(f"journal.sqlite3 is {what}", folder.path)
-    return is_ours and max(header[18:20]) <= WRITABLE
+    return is_ours and version == header[71] == VERSION and max(header[18:20]) <= WRITABLE
 
 
 def _checked(folder: JournalFolder, *, full_sync: bool) -> sqlite3.Connection:

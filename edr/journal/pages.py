@@ -22,7 +22,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from edr.journal.codec import Block, DamagedBlock, decode_keys
+from edr.journal.codec import Block, DamagedBlock, check_header
 from edr.journal.schema import PAGE, Facts, ReaderState
 
 LEAF = 0x0D
@@ -58,7 +58,7 @@ class Pages:
         self.facts: Facts | None = None
         self.readers: dict[str, ReaderState] = {}
         self.blocks: list[Found] = []
-        """Those whose keys are sound, by position; none that another holds too."""
+        """Those whose headers are sound, by position; none that another holds too."""
         self.is_whole: bool = self._claims_no_more()
         """Whether the file is as long as it says, and no page of it is blank. If not, entries may
         be missing behind the last one that was found."""
@@ -100,7 +100,7 @@ class Pages:
             rowid, values = self._row_at(number, cell)
             if len(values) == len(Block._fields) and isinstance(values[-1], bytes):
                 block = Block(rowid, *values[1:])
-                decode_keys(block)
+                check_header(block)
                 found.append(Found(block.first, block.last, number, cell))
             elif len(values) == 3 and isinstance(values[2], bytes):
                 self._take_record(rowid, values[1], values[2])

@@ -14,7 +14,7 @@ from contextlib import closing
 from datetime import timedelta
 from typing import NamedTuple
 
-from edr.journal.schema import PAGE, Hole, ReaderState
+from edr.journal.schema import COLUMNS, PAGE, Hole, ReaderState, header_in
 
 RETIRED = 16
 """Blocks that any commit may remove; a commit adds no more than that."""
@@ -99,12 +99,13 @@ def _retire_blocks(
     end = lost = blocks = removed = 0
     with closing(
         connection.execute(
-            "SELECT first, last, until, length(keys) + length(rows) FROM blocks ORDER BY first"
+            f"SELECT {COLUMNS}, length(keys) + length(rows) FROM blocks ORDER BY first"
         )
     ) as rows:
-        for first, last, until, size in rows:
-            count = last - first + 1
-            if last >= newest or not (excess > 0 or until < too_old or surplus >= count):
+        for *row, size in rows:
+            header = header_in(row)
+            last, count = header.last, header.size
+            if last >= newest or not (excess > 0 or header.until < too_old or surplus >= count):
                 break
             if last >= kept_from:
                 if excess > 0:
@@ -136,7 +137,9 @@ def charge(
     losses = {}
     for name, reader in readers.items():
         lost = sum(first <= position < oldest for position, _ in reader.unacked)
-        lost += existed(holes, max(reader.frontier, first - 1) + 1, oldest - 1)
+        after = max(reader.frontier, first - 1)
+        lost += existed(holes, after + 1, oldest - 1)
+        lost += sum(hole.missed(after, oldest - 1) for hole in holes)
         if reader.frontier < oldest - 1 or lost:
             readers[name] = clamped(reader, oldest)._replace(
                 missed=reader.missed + lost, untold=reader.untold + lost

@@ -24,7 +24,7 @@ from edr.journal.codec import Block, DamagedBlock
 from edr.journal.errors import JournalUnusable
 from edr.journal.folder import JournalFolder
 from edr.journal.pages import Pages
-from edr.journal.schema import COLUMNS, TABLES, Facts, Hole, ReaderState, connect
+from edr.journal.schema import TABLES, Facts, Hole, ReaderState, connect
 
 RESERVED = 1_000_000
 """Positions that are reserved at a time."""
@@ -74,18 +74,22 @@ def write_reader(connection: sqlite3.Connection, number: int, reader: ReaderStat
     connection.execute("REPLACE INTO readers VALUES (?, ?, ?)", (number, zlib.crc32(data), data))
 
 
-INSERT_BLOCK = f"INSERT INTO blocks ({COLUMNS}) VALUES ({', '.join('?' * len(Block._fields))})"
+INSERT_BLOCK = f"INSERT INTO blocks VALUES ({', '.join('?' * len(Block._fields))})"
 
 
-def salvage(folder: JournalFolder) -> Salvage:
+def salvage(folder: JournalFolder, known: Facts | None = None) -> Salvage:
     """Put a new journal in the place of the damaged one in ``folder``.
+
+    Args:
+        folder: where it is; locked.
+        known: the facts, if the journal was open until now. Else those in the files are used.
 
     Raises:
         JournalUnusable: there is no room, or no permission. Nothing was changed.
     """
     try:
         _remove(folder.salvaging)
-        saved, lost, facts = _copy(folder)
+        saved, lost, facts = _copy(folder, known)
         folder.salvaging.replace(folder.salvaged)
         folder.sync()
         moved_to = complete(folder)
@@ -108,15 +112,16 @@ def complete(folder: JournalFolder) -> Path:
     return moved_to
 
 
-def _copy(folder: JournalFolder) -> tuple[int, int, Facts]:
+def _copy(folder: JournalFolder, known: Facts | None) -> tuple[int, int, Facts]:
     if not folder.database.exists():
         folder.database.touch(mode=0o600)
     with Pages(folder.database) as pages, closing(connect(folder.salvaging, full_sync=True)) as new:
         pages.scan()
-        old = pages.facts or Facts("", 0, clean=False)
+        old = known or pages.facts or Facts("", 0, clean=False)
         holes = list(old.holes)
         create(new, Facts("", 0, clean=False))
-        saved, last, until = 0, 0, 0
+        saved = first = until = 0
+        last = old.first - 1 if old.clean else -1
         lost: list[Hole] = []
         steps = []
         new.execute("BEGIN")
@@ -126,13 +131,16 @@ def _copy(folder: JournalFolder) -> tuple[int, int, Facts]:
                 block.check()
             except DamagedBlock:
                 continue
-            if last:
+            if block.last < old.first:  # retention removed it, and its page is still there
+                continue
+            if last >= 0:
                 lost += _between(last, block.first, holes)
             new.execute(INSERT_BLOCK, block)
             saved += block.size
             if block.since < until:
                 steps.append(block.first)
-            last, until = block.last, block.until
+            first, last, until = first or block.first, block.last, block.until
+        last = max(last, 0)
         end = max(last, old.mark) + RESERVED
         if old.clean:
             lost += _between(last, old.mark + 1, holes)
@@ -140,7 +148,8 @@ def _copy(folder: JournalFolder) -> tuple[int, int, Facts]:
         else:
             holes = [hole for hole in holes if hole.low <= last]
             (holes if pages.is_whole else lost).append(Hole(last + 1, end, int(not pages.is_whole)))
-        facts = Facts(new_id(), end, True, tuple(sorted([*holes, *lost])), tuple(steps))
+        gone = tuple(sorted([*holes, *lost]))
+        facts = Facts(new_id(), end, True, gone, tuple(steps), first)
         write_facts(new, facts)
         for number, reader in enumerate(pages.readers.values(), 1):
             write_reader(new, number, reader)

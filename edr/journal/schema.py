@@ -17,22 +17,22 @@ import errno
 import os
 import sqlite3
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import orjson
 
-from edr.journal.codec import Block
+from edr.journal.codec import HEADER, Block, DamagedBlock, check_header
 from edr.journal.errors import JournalError, JournalFull, JournalInUse
 
-APPLICATION_ID = 0x65647201  # "edr" and 1
-VERSION = 1
+VERSION = 2
+"""Of the tables and blocks; no other version is read."""
+APPLICATION = b"edr"
+APPLICATION_ID = int.from_bytes(APPLICATION, "big") << 8 | VERSION
 PAGE = 4096
 CHECKPOINT = 512
 """Pages of the log at which it is written back: 2 MB, so that a full disk is soon worked off."""
-
-COLUMNS = ", ".join(Block._fields)
-
 
 TABLES = f"""
 CREATE TABLE blocks (
@@ -40,6 +40,7 @@ CREATE TABLE blocks (
     since INTEGER NOT NULL, until INTEGER NOT NULL,
     levels INTEGER NOT NULL, apps INTEGER NOT NULL, accounts INTEGER NOT NULL,
     keys_crc INTEGER NOT NULL, rows_crc INTEGER NOT NULL, compressed INTEGER NOT NULL,
+    header_crc INTEGER NOT NULL,
     keys BLOB NOT NULL, rows BLOB NOT NULL
 );
 CREATE TABLE facts (number INTEGER PRIMARY KEY, crc INTEGER NOT NULL, fact BLOB NOT NULL);
@@ -48,6 +49,8 @@ PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {VERSION};
 """
 
+COLUMNS = ", ".join(HEADER)
+
 
 class Hole(NamedTuple):
     """Positions that no entry has: never given, or lost by damage."""
@@ -55,7 +58,17 @@ class Hole(NamedTuple):
     low: int
     high: int
     lost: int
-    """How many entries were there: 0, or at least this many."""
+    """How many entries were there: 0, or at least this many, which had the first positions."""
+
+    def missed(self, after: int, end: int) -> int:
+        """Return how many of its entries were after position ``after``, up to ``end``; at least.
+
+        Where their number is not known it is at least one, wherever in the hole ``after`` is.
+        """
+        low, high = max(after + 1, self.low), min(end, self.high)
+        if not self.lost or high < low:
+            return 0
+        return max(1, min(high, self.low + self.lost - 1) - low + 1)
 
 
 class Facts(NamedTuple):
@@ -70,17 +83,19 @@ class Facts(NamedTuple):
     steps: tuple[int, ...] = ()
     """Positions of entries that were recorded earlier than the entry before: the clock was set
     back. Each begins a block."""
+    first: int = 0
+    """Position of the oldest entry when it was closed; 0 if there was none."""
 
     def to_bytes(self) -> bytes:
         """Return what is stored."""
-        return orjson.dumps((*self[:3], [tuple(hole) for hole in self.holes], self.steps))
+        holes = [tuple(hole) for hole in self.holes]
+        return orjson.dumps((self.id, self.mark, self.clean, holes, self.steps, self.first))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Facts:
         """Undo ``to_bytes``."""
-        name, mark, clean, holes, *rest = orjson.loads(data)
-        steps = tuple(rest[0]) if rest else ()
-        return cls(name, mark, clean, tuple(Hole(*hole) for hole in holes), steps)
+        name, mark, clean, holes, steps, first = orjson.loads(data)
+        return cls(name, mark, clean, tuple(Hole(*hole) for hole in holes), tuple(steps), first)
 
 
 class ReaderState(NamedTuple):
@@ -126,6 +141,8 @@ def connect(path: Path, *, full_sync: bool) -> sqlite3.Connection:
         cached_statements=64,
         check_same_thread=False,  # the worker's; but the end of the program may close it
     )
+    # There is no text in the tables, but a flipped bit makes a blob one: its bytes are the same.
+    connection.text_factory = bytes
     try:
         for pragma in (
             "locking_mode = EXCLUSIVE",  # before all that reads, or there is shared memory
@@ -145,6 +162,19 @@ def connect(path: Path, *, full_sync: bool) -> sqlite3.Connection:
     return connection
 
 
+def header_in(row: Sequence[int]) -> Block:
+    """Return the header that was read as ``COLUMNS``, as a block without its keys and rows.
+
+    Raises:
+        sqlite3.DatabaseError: it is damaged.
+    """
+    try:
+        check_header(row)
+    except DamagedBlock:
+        raise sqlite3.DatabaseError("the header of a block is damaged") from None
+    return Block._make((*row, b"", b""))
+
+
 def facts_in(connection: sqlite3.Connection) -> Facts:
     """Read what a journal knows of itself.
 
@@ -152,7 +182,7 @@ def facts_in(connection: sqlite3.Connection) -> Facts:
         sqlite3.DatabaseError: it is damaged.
     """
     row = connection.execute("SELECT crc, fact FROM facts WHERE number = 1").fetchone()
-    if row is None or zlib.crc32(row[1]) != row[0]:
+    if row is None or not is_sound(*row):
         raise sqlite3.DatabaseError("the facts are damaged")
     return Facts.from_bytes(row[1])
 
@@ -164,11 +194,19 @@ def readers_in(connection: sqlite3.Connection) -> dict[int, ReaderState]:
         sqlite3.DatabaseError: one is damaged.
     """
     states = {}
+    before = -1
     for number, crc, data in connection.execute("SELECT number, crc, reader FROM readers"):
-        if zlib.crc32(data) != crc:
+        # The checksum does not cover the number: it need only be another one, and in order.
+        if number <= before or not is_sound(crc, data):
             raise sqlite3.DatabaseError("the state of a reader is damaged")
         states[number] = ReaderState.from_bytes(data)
+        before = number
     return states
+
+
+def is_sound(crc: object, data: object) -> bool:
+    """Tell whether ``data``, as the database gave it, has the checksum ``crc``."""
+    return isinstance(data, bytes) and zlib.crc32(data) == crc
 
 
 def is_damage(exc: sqlite3.Error) -> bool:

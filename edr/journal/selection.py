@@ -1,7 +1,7 @@
 """``Selection``: what a reading wants, asked of blocks, keys and events. Pure.
 
-Asked three times, each time of less: the masks of a block, in the database; the keys of a block,
-each once, and remembered; the body of an entry, if its key leaves that open. All three agree with
+It is asked three times, each time about less: the masks of a block; the keys of a block, each once,
+and remembered; the body of an entry, if its key leaves that open. All three agree with
 ``Binding.matches``; the first two may only be wider.
 """
 
@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from edr import Binding, Event, Pattern
-from edr.journal.codec import Key, Keys, Wanted, key_event, level_bit, name_bit
+from edr.journal.codec import Block, Key, Keys, Wanted, key_event, level_bit, name_bit
 from edr.records import FrozenDict
 
 MOST_CLAUSES = 8
-"""Bindings up to which the database looks at each for itself; more are merged into one, which is
-wider. A condition of hundreds of terms would cost more than it saves."""
+"""Bindings up to which the masks are compared with each; more are merged into one, which is wider.
+Hundreds of comparisons would cost more than they save."""
 
 MOST_VERDICTS = 10_000
 """Keys of which a verdict is remembered: some 3 MB. There are more only with very many accounts."""
@@ -45,6 +45,17 @@ class Selection:
             for binding in self.bindings
         ]
         self._verdicts: dict[Key, Wanted] = {}
+
+    def may_want(self, header: Block) -> bool:
+        """Tell whether the masks of a block allow for something wanted in it."""
+        if not self.clauses:
+            return True
+        return any(
+            (clause.levels == EVERYTHING or clause.levels & header.levels)
+            and (clause.apps == EVERYTHING or clause.apps & header.apps)
+            and (clause.accounts == EVERYTHING or clause.accounts & header.accounts)
+            for clause in self.clauses
+        )
 
     def wants(self, event: Event) -> bool:
         """Tell whether ``event`` is wanted."""

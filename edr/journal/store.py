@@ -27,8 +27,9 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
+from functools import wraps
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Concatenate, NamedTuple, ParamSpec, TypeVar
 
 from edr import Event
 from edr.journal.clock import AgeClock, microseconds_elapsed
@@ -47,7 +48,7 @@ from edr.journal.retention import (
     retire,
     used,
 )
-from edr.journal.salvage import INSERT_BLOCK, RESERVED, write_facts, write_reader
+from edr.journal.salvage import INSERT_BLOCK, RESERVED, Salvage, write_facts, write_reader
 from edr.journal.schema import (
     Facts,
     Hole,
@@ -63,8 +64,8 @@ MOST_AT_ONCE = RETIRED * 256
 """Events in a commit."""
 
 MOST_HOLES = 1_000
-"""Holes that are remembered: that many unclean ends. The oldest are forgotten first, and would be
-told as lost to somebody who reads on from before them."""
+"""Holes before the oldest entry that are remembered. The oldest are forgotten first, and would be
+told as lost to a reading that starts before them. Holes between entries are never forgotten."""
 
 STEP_BACK = 60_000_000
 """Microseconds up to which recorded times stand still when the clock was set back. When it was set
@@ -75,6 +76,7 @@ MOST_STEPS = 100
 too late among entries that old."""
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 
 class ReaderUpdate(NamedTuple):
@@ -123,6 +125,23 @@ class RejectedError(Exception):
     """One of the events can never be stored. It never leaves this package."""
 
 
+def _salvages(
+    method: Callable[Concatenate[BlockStore, P], T],
+) -> Callable[Concatenate[BlockStore, P], T]:
+    """Let a method that finds the journal damaged begin again; the journal is salvaged first."""
+
+    @wraps(method)
+    def salvages(store: BlockStore, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return method(store, *args, **kwargs)
+        except JournalError:
+            if not store.is_damaged:
+                raise
+        return method(store, *args, **kwargs)
+
+    return salvages
+
+
 class BlockStore:
     """The store of one journal. For one thread; ``open`` comes first, ``close`` last.
 
@@ -153,7 +172,7 @@ class BlockStore:
         self._say = say
         self._folder: JournalFolder | None = None
         self._connection: sqlite3.Connection | None = None
-        self._is_damaged = False
+        self.is_damaged: bool = False
         self._facts = Facts("", 0, clean=True)
         self.first: int = 0
         """Position of the oldest entry; 0 if there is none."""
@@ -169,6 +188,8 @@ class BlockStore:
         self.bytes: int = 0
         self.corrupt: int = 0
         """Entries that could not be read."""
+        self._unreadable: set[int] = set()
+        """Where blocks begin that could not be read, and are counted in ``corrupt``."""
         self._attempted: Appended | None = None
         self._unreported: dict[str, int] = {}
         """What readers lost by a salvage."""
@@ -212,22 +233,28 @@ class BlockStore:
         if self._connection is not None:
             return
         assert self._folder is not None
-        try:
-            self._folder.check()
-            self._connection = opened(
-                self._folder,
-                full_sync=self._full_sync,
-                is_damaged=self._is_damaged,
-                say=self._say,
-            )
-            self._folder.remember_files()
-            self._connected(self._connection)
-        except (sqlite3.Error, OSError) as exc:
-            raise self._failed(exc) from exc
-        except JournalError:
-            self._give_up()
-            raise
-        self._is_damaged = False
+        while self._connection is None:
+            was_damaged = self.is_damaged
+            try:
+                self._folder.check()
+                self._connection = opened(
+                    self._folder,
+                    full_sync=self._full_sync,
+                    is_damaged=was_damaged,
+                    known=self._final_facts() if self.id else None,
+                    on_salvage=self._salvaged,
+                )
+                self._folder.remember_files()
+                self._connected(self._connection)
+            except JournalError:
+                self._give_up()
+                if was_damaged or not self.is_damaged:
+                    raise
+            except (sqlite3.Error, OSError) as exc:
+                error = self._failed(exc)
+                if was_damaged or not self.is_damaged:
+                    raise error from exc
+        self.is_damaged = False
 
     def close(self) -> None:
         """Close the journal so that its next owner goes on without a hole. Idempotent."""
@@ -236,33 +263,42 @@ class BlockStore:
                 JournalError, sqlite3.Error
             ):  # then the next owner finds an end that was not clean
                 with self._transaction(full_sync=True) as connection:
-                    write_facts(connection, self._facts._replace(mark=self.next - 1, clean=True))
+                    write_facts(connection, self._final_facts())
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             self._give_up()
         if self._folder is not None:
             self._folder.release()
             self._folder = None
 
+    def _final_facts(self) -> Facts:
+        return self._facts._replace(mark=self.next - 1, clean=True, first=self.first)
+
     def _connected(self, connection: sqlite3.Connection) -> None:
         facts = facts_in(connection)
         is_known = facts.id == self._facts.id
+        if not is_known:
+            self._unreadable = set()  # a salvage leaves no damaged block
         states = readers_in(connection)
         self._numbers = {state.name: number for number, state in states.items()}
         fetcher = Fetcher(connection)
         first, last, until = fetcher.ends()
         readers = {state.name: state for state in states.values()}
+        next_ = self.next
+        if facts.clean and (first != facts.first or existed(facts.holes, last + 1, facts.mark)):
+            raise sqlite3.DatabaseError("the oldest or the newest block is missing")
         if facts.clean or not is_known:
             if self._age is not None:
                 now = self._now()
                 self._age.start(now, until or now)
-            holes = facts.holes
-            if not facts.clean and last < facts.mark:
-                holes = (*holes, Hole(last + 1, facts.mark, 0))[-MOST_HOLES:]
-            self.next = max(facts.mark, last) + 1
-            facts = facts._replace(mark=self.next - 1 + RESERVED, clean=False, holes=holes)
-            self._facts = facts
+            old = sum(hole.high < first for hole in facts.holes)
+            holes = facts.holes[max(0, old - MOST_HOLES) :]
+            given = max([last, *[hole.high for hole in holes]])
+            if not facts.clean and given < facts.mark:
+                holes = (*holes, Hole(given + 1, facts.mark, 0))
+            next_ = max(facts.mark, last) + 1
+            facts = facts._replace(mark=next_ - 1 + RESERVED, clean=False, holes=holes)
             # A salvage may have found nothing of what the first entries were.
-            self._unreported = charge(readers, facts.holes, 1, first or self.next)
+            self._unreported = charge(readers, facts.holes, 1, first or next_)
             with self._transaction(full_sync=True):
                 write_facts(connection, facts)
                 for name, reader in readers.items():
@@ -277,10 +313,10 @@ class BlockStore:
                     if name in self.readers and state.missed > self.readers[name].missed
                 },
             )
-            self.next = last + 1
+            next_ = last + 1
         else:
             self._attempted = None
-        self._facts = facts
+        self._facts, self.next = facts, next_
         self.readers = readers
         self.first, self.last, self._until = first, last, until
         self._trail = fetcher.trail(self.next - 1)
@@ -288,6 +324,7 @@ class BlockStore:
 
     # Appending
 
+    @_salvages
     def append(self, events: Sequence[Event], updates: Iterable[ReaderUpdate] = ()) -> Appended:
         """Store ``events`` and ``updates`` in one commit, and remove what is too old or too much.
 
@@ -374,6 +411,7 @@ class BlockStore:
 
     # Readers
 
+    @_salvages
     def store_readers(self, updates: Iterable[ReaderUpdate], *, synced: bool) -> None:
         """Store the state of readers.
 
@@ -390,6 +428,7 @@ class BlockStore:
             self._write_changed(connection, readers)
         self.readers = readers
 
+    @_salvages
     def make_reader(self, state: ReaderState) -> ReaderState:
         """Store a reader that is new, or has new bindings; what it lost before that is counted.
 
@@ -408,6 +447,7 @@ class BlockStore:
         self.readers.update(readers)
         return readers[state.name]
 
+    @_salvages
     def forget(self, name: str) -> None:
         """Delete a reader.
 
@@ -452,8 +492,9 @@ class BlockStore:
 
     # Reading
 
+    @_salvages
     def ask(self, question: Callable[[Fetcher], T]) -> T:
-        """Answer a question that is for the blocks.
+        """Answer a question about the blocks; salvage the journal first if that finds damage.
 
         Raises:
             JournalError: they cannot be read now; ask again.
@@ -469,9 +510,20 @@ class BlockStore:
         except sqlite3.Error as exc:
             raise self._failed(exc) from exc
         finally:
-            self.corrupt += fetcher.corrupt
+            for first, count in fetcher.corrupt.items():
+                if first not in self._unreadable:
+                    self._unreadable.add(first)
+                    self.corrupt += count
 
     # Inner parts
+
+    def _salvaged(self, result: Salvage) -> None:
+        self.corrupt += result.lost
+        self._say(
+            f"journal {self.path} was damaged: {result.saved} entries were saved into a new one, "
+            f"{result.lost or 'no'} others are known to be lost; "
+            f"the damaged files are kept as {result.moved_to.name}"
+        )
 
     @contextmanager
     def _transaction(self, *, full_sync: bool) -> Iterator[sqlite3.Connection]:
@@ -515,7 +567,7 @@ class BlockStore:
 
     def _failed(self, exc: sqlite3.Error | OSError) -> JournalError:
         if isinstance(exc, sqlite3.Error) and is_damage(exc):
-            self._is_damaged = True
+            self.is_damaged = True
         self._give_up()
         return translated(exc, self.path)
 

@@ -69,12 +69,18 @@ def crash(tmp_path):
     return copy
 
 
-def everything(store, *bindings, after=0):
-    """All that is behind a position: numbers of events, and what is missing as Lost."""
+def entries_of(store, *bindings, after=0):
+    """Return all that is after a position: entries, and what is missing as Lost."""
     items, position = [], after
     while True:
         fetched = store.ask(lambda disk, at=position: disk.fetch(Selection(bindings), at))
         items += fetched.items
         if fetched.position == position:
-            return [each if isinstance(each, Lost) else each.event.body["n"] for each in items]
+            return items
         position = fetched.position
+
+
+def everything(store, *bindings, after=0):
+    """All that is behind a position: numbers of events, and what is missing as Lost."""
+    items = entries_of(store, *bindings, after=after)
+    return [each if isinstance(each, Lost) else each.event.body["n"] for each in items]

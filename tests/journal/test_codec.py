@@ -8,7 +8,9 @@ from support.strategies import events
 import edr
 from edr.journal.codec import (
     COMPRESSED_FROM,
+    HEADER,
     DamagedBlock,
+    check_header,
     decode,
     decode_keys,
     encode,
@@ -61,23 +63,29 @@ def test_only_what_is_behind_a_position_is_decoded(count, after):
 
 
 @pytest.mark.parametrize("count", [1, COMPRESSED_FROM])
-def test_no_flipped_byte_goes_unseen(count, make_event):
+def test_check_finds_each_flipped_bit_of_a_block(count, make_event):
     block = encode(7, [(make_event(body={"n": n}), n) for n in range(count)])
-    seen = 0
-    for field in ("keys", "rows"):
-        data = getattr(block, field)
-        for at in range(len(data)):
-            damaged = bytearray(data)
-            damaged[at] ^= 0x10
-            try:
-                # A bit that the compressor does not use changes nothing.
-                assert decoded(block._replace(**{field: bytes(damaged)})) == decoded(block)
-            except DamagedBlock:
-                seen += 1
-    assert seen >= len(block.keys) + len(block.rows) - 2
-    for field in ("first", "last", "since", "until", "levels", "apps", "accounts"):
+    block.check()
+    for field, value in block._asdict().items():
+        for bit in range(64 if isinstance(value, int) else 8 * len(value)):
+            with pytest.raises(DamagedBlock):
+                block._replace(**{field: flipped(value, bit)}).check()
+
+
+@pytest.mark.parametrize("value", [None, 1.5, "7", b"7", 2**63])
+def test_check_header_refuses_other_types(value, make_event):
+    block = encode(7, [(make_event(), 1)])
+    for field in HEADER:
         with pytest.raises(DamagedBlock):
-            decode_keys(block._replace(**{field: getattr(block, field) ^ 1}))
+            check_header(block._replace(**{field: value}))
+
+
+def flipped(value, bit):
+    if isinstance(value, int):
+        return value ^ 1 << bit
+    data = bytearray(value)
+    data[bit // 8] ^= 1 << bit % 8
+    return bytes(data)
 
 
 @given(many)
