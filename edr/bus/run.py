@@ -6,6 +6,7 @@ import asyncio
 import signal
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any, TypeVar
 
 from edr.bus.shutdown import Shutdown, shutdown_in
@@ -28,8 +29,9 @@ def run(
     However ``main`` ends, queued events are processed then, for at most ``drain_timeout`` seconds;
     events that are left are logged. That holds for the default bus and for each ``Bus()``. On
     SIGINT and SIGTERM ``main`` is cancelled first, and ``async with Bus()`` drains in spite of the
-    cancellation. A second signal ends at once. From a thread that is not the main one, signals are
-    left as they are.
+    cancellation. A second signal ends at once, also where plain code holds up the loop. The
+    program's own signal handlers are back afterwards. From a thread that is not the main one,
+    signals are left as they are.
 
     Args:
         main: the program.
@@ -50,8 +52,15 @@ def run(
     if not asyncio.iscoroutine(main):
         hint = "; call it: edr.run(main())" if callable(main) else ""
         raise TypeError(f"run takes a coroutine, not {main!r}{hint}")
-    with asyncio.Runner(debug=debug, loop_factory=loop_factory) as runner:
-        return runner.run(_run(main, drain_timeout))
+    try:
+        with asyncio.Runner(debug=debug, loop_factory=loop_factory) as runner:
+            return runner.run(_run(main, drain_timeout))
+    except _ForcedExit:
+        raise SystemExit(EX_TEMPFAIL) from None
+
+
+class _ForcedExit(KeyboardInterrupt):
+    """A SIGTERM that ends the program at once. The bus contains a SystemExit of a callback."""
 
 
 class _Signals:
@@ -61,23 +70,36 @@ class _Signals:
         self._shutdown = shutdown
         self.first: signal.Signals | None = None
         self.main_is_over = False
+        self.is_forced = False
+        """Whether a signal interrupted the code that held the loop."""
+        self._is_pending = False
 
     @contextmanager
     def cancelling(self, task: asyncio.Task[Any]) -> Iterator[None]:
-        loop = task.get_loop()
-        handled = []
-        # Not in the main thread, or not on a system that has them.
-        with suppress(NotImplementedError, RuntimeError, ValueError):
+        # Plain handlers, not the loop's: those never run while plain code holds the loop.
+        before: dict[signal.Signals, Any] = {}
+        handler = partial(self._interrupt, task)
+        with suppress(ValueError):  # not in the main thread
             for number in (signal.SIGINT, signal.SIGTERM):
-                loop.add_signal_handler(number, self._came, number, task)
-                handled.append(number)
+                before[number] = signal.signal(number, handler)
         try:
             yield
         finally:
-            for number in handled:
-                loop.remove_signal_handler(number)
+            for number, previous in before.items():
+                # None: it was not set from Python, and cannot be set again.
+                signal.signal(number, signal.SIG_DFL if previous is None else previous)
+
+    def _interrupt(self, task: asyncio.Task[Any], number: int, _frame: object) -> None:
+        """Called by Python between two instructions of the main thread, whatever runs there."""
+        if self._is_pending:  # the loop did not get to handle the signal before
+            self.is_forced = True
+            raise KeyboardInterrupt if number == signal.SIGINT else _ForcedExit
+        self._is_pending = True
+        with suppress(RuntimeError):  # the loop was closed just now
+            task.get_loop().call_soon_threadsafe(self._came, signal.Signals(number), task)
 
     def _came(self, number: signal.Signals, task: asyncio.Task[Any]) -> None:
+        self._is_pending = False
         is_first = self.first is None
         self.first = self.first or number
         self._shutdown.is_requested = True
@@ -96,9 +118,10 @@ async def _run(main: Coroutine[Any, Any, T], drain_timeout: float | None) -> T:
                     return await main
                 finally:
                     signals.main_is_over = True
-                    await _drain_all(shutdown)
+                    if not signals.is_forced:
+                        await _drain_all(shutdown)
             except asyncio.CancelledError:
-                if signals.first is None:
+                if signals.first is None or signals.is_forced:
                     raise
                 task.uncancel()
     if signals.first is signal.SIGINT:

@@ -1,5 +1,6 @@
 """How programs end: with ``run`` they lose nothing, and without it they say what they lost."""
 
+import asyncio
 import signal
 import subprocess
 import sys
@@ -229,3 +230,57 @@ def test_run_exits_with_75_when_a_consumer_left_events():
     done = run_program(OWN_BUS.format(main="consumed", seconds=60, timeout=0.1))
 
     assert done.returncode == 75
+
+
+HELD = """
+import time
+
+@edr.on(app_name="hold")
+async def hold(event):
+    print("held", flush=True)
+    number = signal.Signals[event.body["signal"]]
+    end = time.monotonic() + 20
+    os.kill(os.getpid(), number)
+    os.kill(os.getpid(), number)
+    while time.monotonic() < end:  # plain code that never yields to the loop
+        pass
+    print("was not interrupted", flush=True)
+
+async def main(name):
+    await edr.emit("hold", "1", "ok", "info", {"signal": name})
+    await asyncio.Event().wait()
+
+"""
+
+
+def test_second_sigterm_ends_a_loop_that_is_held():
+    done = run_program(HELD + "edr.run(main('SIGTERM'))")
+
+    assert done.returncode == 75
+    assert done.stdout == "held\n"
+
+
+def test_second_sigint_ends_a_loop_that_is_held():
+    program = """
+try:
+    edr.run(main('SIGINT'))
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+    done = run_program(HELD + program)
+
+    assert done.returncode == 0
+    assert done.stdout == "held\ninterrupted\n"
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_run_restores_the_signal_handlers_of_the_program(name):
+    def own(_number, _frame):
+        pass
+
+    before = signal.signal(signal.Signals[name], own)
+    try:
+        edr.run(asyncio.sleep(0))
+        assert signal.getsignal(signal.Signals[name]) is own
+    finally:
+        signal.signal(signal.Signals[name], before)
