@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import os
 import weakref
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -32,14 +33,24 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 # Keyed strongly: a bus refers to its loop, so weak keys would never die. The end of the loop takes
 # it out; where a loop ended without a word, the next one does.
-_buses: dict[asyncio.AbstractEventLoop, Bus] = {}
+_buses: dict[asyncio.AbstractEventLoop, _DefaultBus] = {}
 
 _options: dict[str, Any] = {}
 
 
 class _DefaultBus(Bus):
-    def _stop_inflow(self) -> None:
-        super()._stop_inflow()
+    _after_end = (
+        "; it was the default bus of this event loop: call edr.configure() to start another, "
+        "or use edr.Bus()"
+    )
+
+    @property
+    def is_inherited(self) -> bool:
+        """Whether this process was forked from the one that made the bus."""
+        return self._pid != os.getpid()
+
+    def _loop_ends(self) -> None:
+        super()._loop_ends()
         if _buses.get(self._loop) is self:
             del _buses[self._loop]
 
@@ -47,16 +58,21 @@ class _DefaultBus(Bus):
 def configure(**options: Any) -> None:
     """Set the options of ``Bus`` with which default buses are made from now on.
 
-    Each call replaces the one before. At import time, or as the first thing in ``main``.
+    Each call replaces the one before. Call it at import time, or as the first thing in ``main``.
+    Where the default bus of the running loop was drained or closed, the next use starts another.
 
     Raises:
         TypeError, ValueError: an option is unknown or wrong; nothing has changed.
-        RuntimeError: the default bus of the running loop is there already.
+        RuntimeError: the default bus of the running loop is in use.
     """
     keywords("configure", options, signature(Bus).parameters)
     Bus(**options)
-    if is_loop_running() and asyncio.get_running_loop() in _buses:
+    loop = asyncio.get_running_loop() if is_loop_running() else None
+    bus = None if loop is None else _buses.get(loop)
+    if bus is not None and not bus.is_over:
         raise RuntimeError("the default bus of this loop is in use already; configure it before")
+    if loop is not None:
+        _buses.pop(loop, None)
     _options.clear()
     _options.update(options)
 
@@ -163,6 +179,9 @@ _override: _Override | None = None
 def default_bus() -> Bus:
     """Return the default bus of the running event loop; it is made on first use.
 
+    After it was drained or closed, this still returns it, and what is emitted there raises
+    ``BusClosedError``; ``configure`` makes room for another.
+
     Raises:
         WrongLoopError: no event loop runs in this thread.
     """
@@ -176,9 +195,10 @@ def default_bus() -> Bus:
             "take edr.Emitter and @edr.on; from another thread, emit_threadsafe"
         ) from None
     bus = _buses.get(loop)
-    if bus is None or bus.is_over:
-        for other in [other for other in _buses if other.is_closed()]:
-            del _buses[other]
+    if bus is None or bus.is_inherited:
+        for other in list(_buses):
+            if other.is_closed():
+                _buses.pop(other, None)  # another thread may have been faster
         bus = _buses[loop] = _DefaultBus(**_options)
         bus.enter()
         for handle in _bound_at_import:

@@ -34,6 +34,9 @@ MOST_READS = 1_000
 class LoopBound:
     """Knows its loop from the first use on, and refuses any other."""
 
+    _after_end = ""
+    """Ends the error of a use after the end: what to do instead."""
+
     def __init__(self) -> None:
         self._loop: Any = None
         self._thread = 0
@@ -86,7 +89,7 @@ class LoopBound:
     def _check_open(self) -> None:
         """Raise if it is closed, or the parent's of this process."""
         if self._closed:
-            raise BusClosedError(f"{self!r} was drained or closed")
+            raise BusClosedError(f"{self!r} was drained or closed{self._after_end}")
         if self._pid != os.getpid():
             raise WrongLoopError(
                 f"{self!r} belongs to process {self._pid}, which forked; "

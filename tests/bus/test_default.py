@@ -250,13 +250,49 @@ def test_unbinding_after_the_loop_is_closed_is_no_error(caplog):
     assert bus.statistics().subscriptions == 0
 
 
-def test_a_default_bus_that_was_drained_is_replaced_at_the_next_use():
+@pytest.mark.parametrize("end", ["drain", "aclose"])
+def test_module_functions_raise_after_the_default_bus_ended(end):
+    async def main():
+        await getattr(edr.default_bus(), end)()
+        assert await edr.default_bus().drain() == {}
+        for call in (
+            lambda: edr.emit_nowait("app", "1", "ok", "info", {}),
+            edr.subscribe,
+            lambda: edr.on(print),
+        ):
+            with pytest.raises(
+                edr.BusClosedError, match=r"call edr\.configure\(\) to start another"
+            ):
+                call()
+        with pytest.raises(edr.BusClosedError, match=r"call edr\.configure\(\) to start another"):
+            await edr.emit("app", "1", "ok", "info", {})
+
+    asyncio.run(main())
+
+
+def test_configure_starts_another_default_bus_after_its_end():
     async def main():
         first = edr.default_bus()
+        with pytest.raises(RuntimeError, match="in use already"):
+            edr.configure(node="second")
         await first.drain()
-        return first is not edr.default_bus()
+        edr.configure(node="second")
+        assert edr.default_bus().node == "second"
+        assert await edr.emit("app", "1", "ok", "info", {}) == 0
 
-    assert asyncio.run(main())
+    try:
+        asyncio.run(main())
+    finally:
+        edr.configure()
+
+
+def test_new_loop_has_a_new_default_bus_after_a_drain():
+    async def main():
+        assert await edr.emit("app", "1", "ok", "info", {}) == 0
+        await edr.default_bus().drain()
+
+    asyncio.run(main())
+    asyncio.run(main())
 
 
 def test_the_default_bus_can_be_configured_before_its_first_use():
