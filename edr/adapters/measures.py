@@ -62,6 +62,7 @@ _SUMS: tuple[tuple[str, Kind, str, str], ...] = (
     ("callback_errors", "counter", "events", "Events on which a callback failed."),
     ("refused", "counter", "events", "Events of threads for which there was no place."),
     ("account_failures", "counter", "events", "Events whose account could not be looked up."),
+    ("tap_errors", "counter", "events", "Events for which a tap raised an exception."),
 )
 _OF_EACH: tuple[tuple[str, Kind, str, str], ...] = (
     ("offered", "counter", "events", "Events that reached it, whatever became of them."),

@@ -3,7 +3,7 @@
 Read the modules in this order; each imports only from those before it:
 loop_end, loop_bound, options, overflow, statistics, template, context, queue, subscription,
 backpressure, accounts, log, losses, runner, callbacks, interest, routes, recording, registry,
-inbox, quiescence, shutdown, services, ending, emission, bus, default, run, emitter.
+inbox, quiescence, shutdown, services, ending, emission, taps, bus, default, run, emitter.
 
 Promises: see the table in the README.
 """
@@ -45,6 +45,7 @@ from edr.bus.statistics import (
     Verdict,
 )
 from edr.bus.subscription import Batches, Subscription
+from edr.bus.taps import Tap
 
 __all__ = [
     "AccountResolver",
@@ -68,6 +69,7 @@ __all__ = [
     "Subscription",
     "SubscriptionInfo",
     "SubscriptionStatistics",
+    "Tap",
     "Verdict",
     "bind",
     "configure",

@@ -34,7 +34,6 @@ from edr.bus.options import (
 )
 from edr.bus.overflow import AnyOverflow, Gap, Overflow
 from edr.bus.recording import EventJournal, JournalTap
-from edr.bus.routes import Tap
 from edr.bus.runner import (
     NO_PAYLOAD,
     Callback,
@@ -44,6 +43,7 @@ from edr.bus.runner import (
 )
 from edr.bus.statistics import BusStatistics, SubscriptionInfo, Verdict
 from edr.bus.subscription import Subscription, queue_of
+from edr.bus.taps import GuardedTap, Tap
 from edr.records import (
     Binding,
     BindingFields,
@@ -73,6 +73,9 @@ class Bus(Emission):
         stall_after: seconds after which emitters stop waiting for a subscriber under BLOCK;
             ``math.inf`` to wait for ever.
         debug: check the body of every event, also of those that nobody wants.
+        drain_grace: seconds for which a drain accepts what callbacks and consumers emit. After
+            that such events are refused, counted (``statistics().refused``) and logged, so that
+            the drain ends; ``math.inf`` for no limit.
         max_body: bytes of JSON that the body of an event may have, 256 KiB by default. ``emit``,
             ``publish`` and all their forms raise ``BodyTooLargeError`` for a larger one. Matching
             takes time in proportion to the body, so a larger limit lets one event hold the loop
@@ -97,6 +100,7 @@ class Bus(Emission):
         stall_after: float = 5.0,
         debug: bool = False,
         max_body: int = DEFAULT_MAX_BODY,
+        drain_grace: float = 30.0,
         on_error: OnError | None = None,
         journal: EventJournal | None = None,
         durable: bool = False,
@@ -106,6 +110,7 @@ class Bus(Emission):
         seconds("accounts_ttl", accounts_ttl)
         whole_number("accounts_cache", accounts_cache, at_least=0)
         whole_number("max_body", max_body, at_least=2)
+        seconds("drain_grace", drain_grace, zero=True)
         if on_error is not None:
             plain_function("on_error", on_error)
             accepts("on_error", on_error, "exception", "event")
@@ -120,14 +125,17 @@ class Bus(Emission):
             accounts_ttl,
             accounts_cache,
             max_body,
+            drain_grace,
             debug=debug,
         )
         self._on_error = on_error
+        self._taps: dict[int, GuardedTap] = {}  # by identity: a tap's own == is not asked
+        self._tap_errors = 0
         if durable and journal is None:
             raise ValueError("durable=True needs a journal: Bus(journal=…)")
         if journal is not None:
             self._tap = JournalTap(journal, self._spawn, self._log)
-            self._routes.attach(self._tap, journal.bindings)
+            self._routes.add_tap(self._tap, journal.bindings)
         if durable:
             # On the instance, so that an emit of another bus does not have to ask; and out of sight
             # of type checkers, for which `emit` is the one method that both look like.
@@ -197,18 +205,32 @@ class Bus(Emission):
             on_change, None if besides is None else queue_of(besides)
         )
 
-    def attach(self, tap: Tap, *bindings: Binding) -> None:
-        """Give ``tap`` what any of ``bindings`` matches, without one what the default does.
+    def add_tap(self, tap: Tap, *bindings: Binding, wanted: bool = False) -> None:
+        """Give ``tap`` each event that any of ``bindings`` matches; without one, every event.
 
-        A tap takes events as they are emitted, and is no subscription: it is not counted in what
-        emit returns, nor anybody's interest. It is how a journal hears of events.
+        A tap takes events in the very call that emits them, whatever becomes of them in the
+        queues, durable emits included. It is no subscription: it is not counted in what ``emit``
+        returns. An exception that it raises is logged and counted (``statistics().tap_errors``),
+        and the emit continues. Adding the same tap again replaces its bindings and ``wanted``.
+
+        Args:
+            tap: its ``offer(event)`` or ``offer_nowait(event)`` is called on the loop's thread.
+            bindings: the events that it gets.
+            wanted: whether the bindings count as interest, so that links request these events.
+
+        Raises:
+            InvalidBinding: a binding is not valid; nothing has changed.
         """
-        self.check_usable()
-        self._routes.attach(tap, checked_bindings(bindings or (Binding(),)))
+        checked = checked_bindings(bindings or (Binding(verbosity="trace"),))
+        guarded = self._taps.setdefault(id(tap), GuardedTap(tap, self._log))
+        self._routes.add_tap(guarded, checked, wanted=wanted)
 
-    def detach(self, tap: Tap) -> None:
-        """Give ``tap`` nothing more. Idempotent."""
-        self._routes.detach(tap)
+    def remove_tap(self, tap: Tap) -> None:
+        """Give ``tap`` no further event. Idempotent."""
+        guarded = self._taps.pop(id(tap), None)
+        if guarded is not None:
+            self._tap_errors += guarded.failed
+            self._routes.remove_tap(guarded)
 
     # Callbacks
 
@@ -344,6 +366,7 @@ class Bus(Emission):
             callback_errors=self._callback_errors,
             refused=self._refused,
             account_failures=self._account_failures,
+            tap_errors=self._tap_errors + sum([tap.failed for tap in [*self._taps.values()]]),
             journal=self._journal_statistics(),
         )
 

@@ -25,7 +25,7 @@ from typing import Any
 from edr.bus.accounts import AccountCache, AccountResolver
 from edr.bus.backpressure import settle
 from edr.bus.context import contexts, in_context
-from edr.bus.ending import Ending
+from edr.bus.ending import SEALED, Ending
 from edr.bus.inbox import ThreadInbox
 from edr.bus.loop_bound import is_loop_running
 from edr.bus.queue import BoundedQueue, Ticket, current_task, put_all
@@ -60,14 +60,14 @@ class Emission(Ending):
         accounts_ttl: float,
         accounts_cache: int,
         max_body: int,
+        drain_grace: float,
         *,
         debug: bool,
     ) -> None:
-        super().__init__(node, stall_after, max_body, debug=debug)
+        super().__init__(node, stall_after, max_body, drain_grace, debug=debug)
         self._max_body = max_body
         self._known_routes = self._routes.known
         self._emits = 0
-        self._refused = 0
         self._account_failures = 0
         self._accounts: AccountCache | None = None
         if accounts is not None:
@@ -181,7 +181,9 @@ class Emission(Ending):
             account_tree = known
         route = self._routes.find(draft.template)
         queues = route.queues or route.wanting(draft.account_id, account_tree, draft.body)
-        queues = tuple([queue for queue in queues if 0 < queue.number <= last_number])
+        journal: object = tap
+        # The journal gets it below. The other taps get it here: their number is 0.
+        queues = tuple([q for q in queues if q is not journal and q.number <= last_number])
         event = route.stamp(draft.body, draft.timestamp, draft.account_id, account_tree)
         self._emits += 1
         recorded = tap.offer_durably(event)
@@ -325,8 +327,8 @@ class Emission(Ending):
         if self._is_at_home():
             try:
                 self.emit_nowait(app_name, app_version, severity, verbosity, body, account_id)
-            except BusClosedError:
-                return self._refuse("it is over")
+            except BusClosedError:  # a sealed bus has counted it
+                return False if self._is_sealed else self._refuse("it is over")
             return True
         draft = self._draft_of(app_name, app_version, severity, verbosity, body, account_id)
         return self._hand_over_nowait(draft)
@@ -340,27 +342,25 @@ class Emission(Ending):
         if self._is_at_home():
             try:
                 self.publish_nowait(event)
-            except BusClosedError:
-                return self._refuse("it is over")
+            except BusClosedError:  # a sealed bus has counted it
+                return False if self._is_sealed else self._refuse("it is over")
             return True
         return self._hand_over_nowait(checked_event(event, self._max_body))
 
     def _hand_over(self, draft: Draft | Event) -> Future[int]:
-        self._check_inflow()
+        self._check_emit()
         return self._inbox.put(draft, self._known_loop(), wait=get_ident() != self._home)
 
     def _hand_over_nowait(self, draft: Draft | Event) -> bool:
         loop = self._known_loop()
         if self._closed or (self._drain is not None and not is_inside(self)):
             return self._refuse("it is over")
+        if self._is_sealed:
+            self._count_unprocessed(1)
+            return self._refuse(SEALED)
         if not self._inbox.put_nowait(draft, loop):
             return self._refuse("too many events of threads are on their way")
         return True
-
-    def _refuse(self, why: str) -> bool:
-        self._refused += 1
-        self._log.log(logging.WARNING, f"refused {why}", "%r refused an event: %s", self, why)
-        return False
 
     def _is_at_home(self) -> bool:
         """Tell whether this is called on the loop's thread, while the loop runs."""
@@ -446,7 +446,7 @@ class Emission(Ending):
         """
         tickets: list[Ticket] = []
         if isinstance(draft, Event):
-            return put_all(self._wanted_by(draft, None), draft, tickets), tickets
+            return put_all(self._matching(draft), draft, tickets), tickets
         account_id = draft.account_id
         account_tree: tuple[str, ...] = ()
         if self._accounts is not None and account_id is not None:
@@ -461,6 +461,14 @@ class Emission(Ending):
             return 0, []
         event = route.stamp(draft.body, draft.timestamp, account_id, account_tree)
         return put_all(queues, event, tickets), tickets
+
+    def _matching(self, event: Event) -> tuple[BoundedQueue, ...]:
+        """Return the queues of an event that was checked where its thread handed it over."""
+        self._check_open()
+        key = (event.app_name, event.app_version, event.severity, event.verbosity)
+        route = self._routes.find(key)
+        self._emits += 1
+        return route.queues or route.wanting(event.account_id, event.account_tree, event.body)
 
     def _account_failed(self, account_id: str, exc: BaseException) -> None:
         self._account_failures += 1

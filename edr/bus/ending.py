@@ -50,6 +50,8 @@ CANCEL_GRACE = 1.0
 """Seconds that ``aclose`` waits for cancelled tasks; one that swallows its cancellation would
 otherwise keep the bus from closing."""
 
+SEALED = "it drains for longer than its drain_grace"
+
 NEXT_TIME = "drain it before: async with, await bus.drain(), or edr.run(main())"
 
 
@@ -61,7 +63,9 @@ class Ending(LoopBound):
     _tap: JournalTap | None = None
     """What gives events to the journal. Set where there is one: a bus without it is as it was."""
 
-    def __init__(self, node: str, stall_after: float, max_body: int, *, debug: bool) -> None:
+    def __init__(
+        self, node: str, stall_after: float, max_body: int, drain_grace: float, *, debug: bool
+    ) -> None:
         super().__init__()
         self.node = node
         self._routes = Routes(node, max_body, debug=debug)
@@ -70,6 +74,10 @@ class Ending(LoopBound):
         self._log = RateLimitedLog()
         self._handles = Handles()
         self._callback_errors = 0
+        self._refused = 0
+        self._drain_grace = drain_grace
+        self._is_sealed = False
+        """Whether the bus drains and accepts no further event, not even of its callbacks."""
         self._tasks: set[asyncio.Task[Any]] = set()
         self._drain: asyncio.Task[dict[str, int]] | None = None
         self._drain_is_due = asyncio.Event()
@@ -179,8 +187,12 @@ class Ending(LoopBound):
     async def drain(self, timeout: float | None = None) -> dict[str, int]:
         """Stop the inflow, wait until all that is queued is handled, and close the bus.
 
-        Callbacks are waited for as long as they take, and what they emit meanwhile is handled
-        too; a subscription that somebody iterates, until it takes nothing for ``stall_after``.
+        Callbacks are waited for as long as they take, and what they emit meanwhile is processed
+        too, for ``drain_grace`` seconds. After that the bus accepts no further event: it refuses,
+        counts and logs them, and processes those that are queued. So a drain ends also when
+        callbacks answer each other. A callback that has returned may emit nothing more, nor may
+        the tasks that it began. A subscription is waited for until it takes nothing for
+        ``stall_after``.
         Then iterators end, and after them what is attached to the bus: its links send what they
         hold, and its journal stores what it holds. Who emits or subscribes from elsewhere gets a
         ``BusClosedError``.
@@ -228,6 +240,7 @@ class Ending(LoopBound):
         if drain.cancelled() and not self._closed:
             self._drain = self._consumers = None
             self._deadline = inf
+            self._is_sealed = False
             self._thread = self._home
 
     async def _drained(self) -> dict[str, int]:
@@ -236,6 +249,9 @@ class Ending(LoopBound):
             until_quiet(self._inbox, self._registry, self._handles, self._patience, outboxes)
         )
         due = self._spawn(self._drain_is_due.wait())
+        sealing = None
+        if self._drain_grace < inf:
+            sealing = self._loop.call_later(self._drain_grace, self._seal)
         try:
             await asyncio.wait({settling, due}, timeout=SAID_AFTER, return_when=FIRST_COMPLETED)
             if not settling.done() and not due.done():
@@ -245,6 +261,8 @@ class Ending(LoopBound):
         finally:
             settling.cancel()
             due.cancel()
+            if sealing is not None:
+                sealing.cancel()
         outboxes = self._services.outboxes
         left = self._undone = await left_in_slices(self._registry, self._handles, outboxes)
         self._stop_inflow()
@@ -255,6 +273,16 @@ class Ending(LoopBound):
         finally:
             await self._finish("was drained", left)
         return left
+
+    def _seal(self) -> None:
+        self._is_sealed = True
+        self._log.log(
+            logging.WARNING,
+            "sealed",
+            "%r has drained for %g s, and accepts no further event; it processes those queued",
+            self,
+            self._drain_grace,
+        )
 
     def _time_for_services(self) -> float | None:
         if self._deadline == inf:
@@ -339,6 +367,7 @@ class Ending(LoopBound):
 
     def _stop_inflow(self) -> None:
         self._closed = True
+        self._is_sealed = False
         self._thread = 0
         self._unwatch_end()
         self._inbox.close()
@@ -374,13 +403,30 @@ class Ending(LoopBound):
 
     def _enter_to_emit(self) -> None:
         self.enter()
+        self._check_emit()
+
+    def _check_emit(self) -> None:
+        """As ``_check_inflow``, and refuse the event if the drain has taken too long."""
+        self._check_open()
+        if self._is_sealed:
+            self._count_unprocessed(1)
+            self._refuse(SEALED)
+            raise BusClosedError(f"{self!r} refused an event: {SEALED}")
         self._check_inflow()
 
+    def _refuse(self, why: str) -> bool:
+        self._refused += 1
+        self._log.log(logging.WARNING, f"refused {why}", "%r refused an event: %s", self, why)
+        return False
+
     def _check_inflow(self) -> None:
-        """Let in who may emit, subscribe and bind: while it drains, who is a part of that."""
+        """Let in those that may emit, subscribe and bind: in a drain, what is a part of it."""
         self._check_open()
         if self._drain is not None and not is_inside(self) and not self._is_consumer():
-            raise BusClosedError(f"{self!r} drains, and lets in only what its own callbacks emit")
+            raise BusClosedError(
+                f"{self!r} drains, and accepts events only from callbacks that run, and from the "
+                "consumers of its subscriptions"
+            )
 
     def _is_consumer(self) -> bool:
         """Tell whether this task takes from a subscription; then its events follow from those."""

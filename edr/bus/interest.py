@@ -7,7 +7,7 @@ the spots of the trie, not the bindings: there are fewer, and each is what a bro
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from edr.bus.queue import BoundedQueue
 from edr.records import Place, Spot
@@ -43,8 +43,8 @@ class InterestWatch:
         """What is wanted now."""
         return tuple(self._wanted)
 
-    def came(self, queue: BoundedQueue, places: Places) -> None:
-        """Hear that ``queue`` wants what is at ``places``."""
+    def came(self, queue: Any, places: Places) -> None:
+        """Called when a queue, or a tap, is registered at ``places``."""
         if queue is self._besides:
             return
         for spot in dict.fromkeys(spot for spot, _ in places):
@@ -53,8 +53,8 @@ class InterestWatch:
             if not count:
                 self._on_change(spot, True)
 
-    def went(self, queue: BoundedQueue, places: Places) -> None:
-        """Hear that ``queue`` wants it no longer."""
+    def went(self, queue: Any, places: Places) -> None:
+        """Called when a queue, or a tap, is no longer registered at ``places``."""
         if queue is self._besides:
             return
         for spot in dict.fromkeys(spot for spot, _ in places):

@@ -21,16 +21,15 @@ Cost: an emit to nobody makes one look-up here, or three where accounts are boun
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from edr.bus.interest import InterestWatch, OnInterest, Places
-from edr.bus.queue import BoundedQueue, Ticket
+from edr.bus.queue import BoundedQueue
 from edr.bus.template import Stamp, Template, TemplateKey
 from edr.records import (
     Binding,
     Branch,
     Change,
-    Event,
     Found,
     Place,
     Spot,
@@ -51,26 +50,6 @@ MAX_ANSWERS = 32_768
 
 ALL_CELLS = -1
 """Has the bit of every cell."""
-
-
-class Tap(Protocol):
-    """Takes events as they are emitted, beside the subscriptions, and is none: the journal's.
-
-    It stands among the queues of a route, and is not counted in what emit returns.
-    """
-
-    credit: int
-    """Always 0, as a queue that wants to be asked each time."""
-    number: int
-    """Always 0, as one that was there before every subscription."""
-
-    def offer(self, event: Event) -> Ticket | bool:
-        """Take ``event``: return False, or a ticket that the emit shall wait for."""
-        ...
-
-    def offer_nowait(self, event: Event) -> bool:
-        """Take ``event``, from an emit that cannot wait; return False."""
-        ...
 
 
 class Route:
@@ -186,7 +165,7 @@ class Routes:
         self.known: dict[TemplateKey, Route] = {}
         """The remembered routes. Emit reads it directly; it is always the same dict."""
         self._older: dict[TemplateKey, Route] = {}
-        self._taps: dict[Tap, Places] = {}
+        self._taps: dict[Any, tuple[Places, bool]] = {}
         self._watches: list[InterestWatch] = []
         self._node = node
         self._answers = 0
@@ -226,14 +205,31 @@ class Routes:
             watch.came(queue, after)
             watch.went(queue, before)
 
-    def attach(self, tap: Tap, bindings: Iterable[Binding]) -> None:
-        """Register a tap for all of ``bindings``. It is no subscription, and nobody's interest."""
-        self._taps[tap] = places = places_of(*bindings)
-        self._store(tap, places)
+    def add_tap(self, tap: Any, bindings: Iterable[Binding], *, wanted: bool = False) -> None:
+        """Register a tap for all of ``bindings``, in place of those that it had.
 
-    def detach(self, tap: Tap) -> None:
+        Args:
+            tap: what is offered the events, as a queue is: a ``GuardedTap``, or the journal's.
+            bindings: what is offered to it.
+            wanted: whether they count as interest, as those of a subscription do.
+        """
+        places, before = places_of(*bindings), self._taps.get(tap)
+        self._taps[tap] = (places, wanted)
+        old, was_wanted = before or ((), False)
+        self._take_out(tap, [place for place in old if place not in places])
+        self._store(tap, [place for place in places if place not in old])
+        for watch in self._watches:
+            if wanted:
+                watch.came(tap, places)
+            if was_wanted:
+                watch.went(tap, old)
+
+    def remove_tap(self, tap: Any) -> None:
         """Forget a tap; one that is not there changes nothing."""
-        self._take_out(tap, self._taps.pop(tap, ()))
+        places, was_wanted = self._taps.pop(tap, ((), False))
+        self._take_out(tap, places)
+        for watch in self._watches if was_wanted else ():
+            watch.went(tap, places)
 
     def bindings_of(self, queue: BoundedQueue) -> tuple[Binding, ...]:
         """Return what ``queue`` is registered for, in the fewest bindings that say it.
@@ -339,4 +335,7 @@ class Routes:
         watch = InterestWatch(on_change, besides, self._watches)
         for queue, places in self.queues.items():
             watch.came(queue, places)
+        for tap, (places, is_wanted) in self._taps.items():
+            if is_wanted:
+                watch.came(tap, places)
         return watch

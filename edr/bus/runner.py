@@ -346,9 +346,9 @@ def current_event() -> Event | None:
 
 
 def is_inside(bus: LoopBound) -> bool:
-    """Tell whether this is called in a callback of ``bus``, or in what that has begun."""
-    handling = _handling.get()
-    return handling is not None and handling.runner.bus is bus
+    """Tell whether a callback of ``bus`` runs that called this, or began this task or thread."""
+    call = _present_call()
+    return call is not None and call.runner.bus is bus
 
 
 def waiting_inside(bus: LoopBound) -> AbstractContextManager[None]:

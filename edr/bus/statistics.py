@@ -55,9 +55,12 @@ class BusStatistics:
     callback_errors: int
     """Events on which a callback failed, after its last retry."""
     refused: int
-    """Events of other threads that ``emit_anywhere`` and ``publish_anywhere`` did not take."""
+    """Events of other threads that ``emit_anywhere`` and ``publish_anywhere`` did not take, and
+    events that a drain refused after ``drain_grace``."""
     account_failures: int
     """Look-ups of an account's ancestors that failed; their events had an empty tree."""
+    tap_errors: int = 0
+    """Events for which a tap raised an exception."""
     journal: Any = None
     """The counts of the journal (``edr.journal.JournalStatistics``), if there is one; ``failed``
     are events that it did not take, or could not store."""

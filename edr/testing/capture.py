@@ -65,8 +65,8 @@ def capture(bus: Bus | None = None) -> Iterator[Recorder]:
                 yield buses[0].recorder
             return
     recorder = Recorder()
-    bus.attach(recorder, EVERYTHING)
+    bus.add_tap(recorder, EVERYTHING)
     try:
         yield recorder
     finally:
-        bus.detach(recorder)
+        bus.remove_tap(recorder)

@@ -60,7 +60,7 @@ class RecordingBus(Bus):
         """The event loop that it belongs to, once one has used it."""
         self._is_binding = False
         self._made_at: weakref.WeakKeyDictionary[Subscription, str] = weakref.WeakKeyDictionary()
-        self.attach(self.recorder, EVERYTHING)
+        self.add_tap(self.recorder, EVERYTHING)
 
     @property
     def is_over(self) -> bool:

@@ -273,7 +273,7 @@ class Recorder:
 
 async def test_a_tap_stands_in_the_route_and_is_not_counted(bus, emit):
     tap = Recorder()
-    bus._routes.attach(tap, (Binding(severity="warning"), Binding(body={"n": [1]})))
+    bus.add_tap(tap, *(Binding(severity="warning"), Binding(body={"n": [1]})))
     watch = bus._routes.watch(lambda *_: None, None)
     subscription = bus.subscribe()
 
@@ -284,8 +284,8 @@ async def test_a_tap_stands_in_the_route_and_is_not_counted(bus, emit):
     assert [event.body["n"] for event in tap.events] == [1, 2, 4]
     assert take_ready(subscription) == [1, 2, 3, 4]
     assert len(watch.spots) == 1
-    bus._routes.detach(tap)
-    bus._routes.detach(tap)
+    bus.remove_tap(tap)
+    bus.remove_tap(tap)
     assert await emit(5, severity="warning") == 1
     assert len(tap.events) == 3
     assert bus.statistics().subscriptions == 1

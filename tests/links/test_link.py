@@ -458,7 +458,7 @@ def test_link_stays_for_the_drain_of_a_bus_that_is_not_idle():
             @bus.on
             async def slow(event):
                 if event.app_name == "calls":
-                    await asyncio.sleep(60)
+                    await asyncio.sleep(45)
                     await bus.emit("billing", "1", "ok", "info", {"n": 10})
 
             call(bus, 1)

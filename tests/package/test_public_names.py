@@ -49,9 +49,9 @@ HOUSE_NAMES_OF_A_BUS = {"ask", "check_thread", "check_usable", "drain_follows", 
 
 METHODS = {
     edr.Bus: """
-        aclose add_service attach bind detach drain emit emit_anywhere emit_nowait emit_threadsafe
+        aclose add_service add_tap bind drain emit emit_anywhere emit_nowait emit_threadsafe
         enter explain on publish publish_anywhere publish_nowait publish_soon publish_threadsafe
-        remove_service settled
+        remove_service remove_tap settled
         statistics subscribe subscriptions watch_interest
     """,
     edr.Subscription: "aclose batches bindings close name ready rebind returning statistics take",
