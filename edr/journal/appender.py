@@ -65,8 +65,8 @@ class RefusalLog:
 class Committer(Protocol):
     """The journal, as an appender sees it."""
 
-    def commit(self, events: Sequence[Event]) -> asyncio.Future[Appended]:
-        """Have ``events`` stored."""
+    def commit(self, events: Sequence[Event], *, lacks_room: bool) -> asyncio.Future[Appended]:
+        """Have ``events`` stored; ``lacks_room`` if readers kept it from that the last time."""
         ...
 
     def committed(self, events: Sequence[Event], appended: Appended) -> None:
@@ -94,6 +94,7 @@ class Appender:
         self._is_hurried = False
         self._is_closing = False
         self._is_stopped = False
+        self._lacks_room = False
         self._pause = FIRST_PAUSE
         self._most = MOST_AT_ONCE
         """Events in the next batch; fewer while one that can never be stored is searched."""
@@ -241,7 +242,9 @@ class Appender:
             self._batch = [pending.popleft() for _ in range(count)]
         if self._batch:
             self._is_busy = True
-            self._journal.commit(self._batch).add_done_callback(self._done)
+            self._journal.commit(self._batch, lacks_room=self._lacks_room).add_done_callback(
+                self._done
+            )
 
     def _done(self, committing: asyncio.Future[Appended]) -> None:
         self._is_busy = False
@@ -258,7 +261,9 @@ class Appender:
             self._could_not(error)
 
     def _stored(self, appended: Appended) -> None:
-        batch, self._batch = self._batch, []
+        batch = self._batch[: appended.stored]
+        self._batch = self._batch[appended.stored :]
+        self._lacks_room = False
         self.appended += len(batch)
         self.last = appended.first + len(batch) - 1
         self._settled += len(batch)
@@ -275,7 +280,12 @@ class Appender:
 
     def _go_on(self) -> None:
         self._look_for_room()
-        if self._receipts or self._most < MOST_AT_ONCE or len(self._pending) >= MOST_AT_ONCE:
+        if (
+            self._batch
+            or self._receipts
+            or self._most < MOST_AT_ONCE
+            or len(self._pending) >= MOST_AT_ONCE
+        ):
             # After the turn of the calls that were just woken: what they emit next is in the batch.
             self._schedule(0.0)
         elif self._pending:
@@ -314,7 +324,10 @@ class Appender:
 
     def _wait_for_room(self) -> None:
         """Wait until readers have acknowledged what would have to go, but not beyond the end."""
-        if self._is_closing:
+        if not self._lacks_room:
+            self._lacks_room = True  # at once, with how far each reader has come by now
+            self._schedule(0.0)
+        elif self._is_closing:
             self._fail_all(JournalFull(NO_ROOM))
         else:
             self._schedule(NO_ROOM_PAUSE)

@@ -20,14 +20,22 @@ logger: logging.Logger = logging.getLogger("edr.journal")
 
 
 class Commit:
-    """A batch that was handed to the store, and whether it was stored."""
+    """A batch that was handed to the store, and how many of its events were stored."""
 
-    __slots__ = ("events", "is_stored", "updates")
+    __slots__ = ("events", "stored", "updates")
 
     def __init__(self, events: Sequence[Event], updates: Sequence[ReaderUpdate] = ()) -> None:
         self.events = events
         self.updates = updates
-        self.is_stored = False
+        self.stored = 0
+
+    @property
+    def rest(self) -> Commit | None:
+        """What is left of it to store."""
+        if not self.stored:
+            return self
+        rest = self.events[self.stored :]
+        return Commit(rest) if rest else None
 
 
 class Remainder:
@@ -74,8 +82,8 @@ class Remainder:
             Commit(self._events[start : start + MOST_AT_ONCE])
             for start in range(0, len(self._events), MOST_AT_ONCE)
         ]
-        if self._commit is not None and not self._commit.is_stored:
-            batches.insert(0, self._commit)
+        if self._commit is not None and self._commit.rest is not None:
+            batches.insert(0, self._commit.rest)
         self.lost = sum(len(batch.events) for batch in batches)
         fault: Exception | None = None
         if batches or self._updates:
@@ -88,19 +96,22 @@ class Remainder:
 
     def _append(self, store: BlockStore, batch: Commit) -> Exception | None:
         """Store ``batch``, without the events that can never be stored; return a fault of these."""
+        events, updates = batch.events, batch.updates
         try:
-            store.append(batch.events, batch.updates)
+            while events:
+                count = store.append(events, updates).stored
+                events, updates = events[count:], ()
+                self.lost -= count
         except NoRoomYetError:
             return JournalFull(NO_ROOM)
         except RejectedError as exc:
-            half = len(batch.events) // 2
+            half = len(events) // 2
             if not half:
-                self._log.refused(batch.events[0], str(exc))
+                self._log.refused(events[0], str(exc))
                 return exc
-            first = self._append(store, Commit(batch.events[:half], batch.updates))
-            second = self._append(store, Commit(batch.events[half:]))
+            first = self._append(store, Commit(events[:half], updates))
+            second = self._append(store, Commit(events[half:]))
             return first or second
-        self.lost -= len(batch.events)
         return None
 
     def _tell(self, fault: Exception) -> None:

@@ -115,23 +115,32 @@ class Follower:
             self._fetching = None
 
     async def next(self) -> Entry | Lost | None:
-        """Return what comes next, or None if there is nothing behind ``position`` now.
+        """Return what comes next, or None if there is nothing after ``position`` now.
 
         Cancellation: safe; what was asked of the disk is kept for the next call.
         """
-        while True:
-            if self._items:
-                item = self._items.popleft()
-                self.position = item.position
-                return item
+        await self.ready()
+        return self.take()
+
+    async def ready(self) -> None:
+        """Return when ``take`` knows what comes next. Cancellation: as ``next``."""
+        while not self._items:
             self.position = max(self.position, self._reached)
             source = self._source
-            if self.position >= source.tip:
-                return None
-            if source.tail.covers(self.position):
-                entry, self.position = source.tail.find(self._selection, self.position)
-                return entry
+            if self.position >= source.tip or source.tail.covers(self.position):
+                return
             await self._fetch()
+
+    def take(self) -> Entry | Lost | None:
+        """Return what comes next, directly after ``ready``, or None if there is nothing now."""
+        if self._items:
+            item = self._items.popleft()
+            self.position = item.position
+            return item
+        if self.position >= self._source.tip:
+            return None
+        entry, self.position = self._source.tail.find(self._selection, self.position)
+        return entry
 
     async def _fetch(self) -> None:
         if self._fetching is None:

@@ -5,17 +5,22 @@ positions, however far the acks ran ahead of one that never comes. So acks may c
 and what is stored stays small.
 
 An ack changes memory only. It is stored with the next commit, or within ``ack_interval``, and
-without a sync of its own: to lose it costs a repetition, which can always come.
+without a sync of its own: to lose it costs a repetition, which can always come. How far the reader
+has come without acks, over entries that it does not want, is stored in the same way, once it has
+moved by ``STORED_EVERY`` positions.
 
-Retention takes entries whether or not they are acknowledged. The reader is told in the same commit,
-moves on to the oldest entry left, and says so with a ``Gap``. It can never stand before that.
+Retention removes entries whether or not they are acknowledged. The commit that does it counts what
+the reader loses, by the state that was stored with it or before. What the reader was given, passed
+over or acknowledged since is taken off when the loop receives the result, and the next state that
+is stored corrects the count. Then the reader goes on at the oldest entry left, after a ``Gap`` if
+anything was lost.
 """
 
 from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -23,9 +28,15 @@ from edr import Gap
 from edr.journal.errors import JournalError
 from edr.journal.following import Follower, OneAtATime, Source, Waiting
 from edr.journal.journal import Entry
-from edr.journal.schema import ReaderState
+from edr.journal.retention import Loss, counted
+from edr.journal.schema import Hole, ReaderState
 from edr.journal.selection import Selection
 from edr.journal.store import ReaderUpdate
+
+STORED_EVERY = 256
+"""Positions. A caught-up reader that wants little stands at most that far behind in the store, so
+it does not keep a block of entries from being removed, and each commit does not store all readers
+that have moved."""
 
 
 class ReaderSource(Source, Protocol):
@@ -82,6 +93,7 @@ class SqliteReader:
         self._told_early = 0
         self._is_closed = False
         self.is_changed: bool = False
+        self._stored_at = state.frontier
         self._waiting = Waiting()
         self._one = OneAtATime("the next entry")
 
@@ -140,8 +152,15 @@ class SqliteReader:
 
     async def _following(self) -> Entry | Gap | None:
         while len(self._unacked) < self._max_unacked:
-            item = await self._follower.next()
-            if item is None or self._is_over:
+            await self._follower.ready()
+            if self._is_over:
+                break
+            if self._untold:  # a commit has removed entries before the next one
+                return self._due_now()
+            item = self._follower.take()
+            if self.has_moved(STORED_EVERY):
+                self._changed()
+            if item is None:
                 break
             if isinstance(item, Entry):
                 self._unacked[item.position] = item
@@ -201,6 +220,10 @@ class SqliteReader:
             raise JournalError(f"reader {self._name!r} has never given this entry: {entry!r}")
         return mine is not None
 
+    def has_moved(self, positions: int) -> bool:
+        """Tell whether it stands that far from where it was stored last."""
+        return self._follower.position - self._stored_at >= positions
+
     def _changed(self) -> None:
         self.is_changed = True
         self._source.reader_changed()
@@ -213,8 +236,20 @@ class SqliteReader:
 
     # The journal's side
 
-    def lost(self, count: int, oldest: int) -> None:
-        """Hear that retention took ``count`` entries, and which is the oldest now."""
+    def lost(self, loss: Loss, oldest: int, holes: Sequence[Hole]) -> None:
+        """Called when a commit has removed entries of which it was not done with all.
+
+        Args:
+            loss: what the store has counted.
+            oldest: position of the oldest entry now.
+            holes: where there never was an entry.
+        """
+        received = self._received_since(loss, oldest, holes)
+        if received:
+            self._more_missed -= received
+            self._told += received
+            self._changed()
+        count = loss.missed - received
         self._follower.skip_to(oldest - 1)
         for position in [position for position in self._unacked if position < oldest]:
             del self._unacked[position]
@@ -223,6 +258,17 @@ class SqliteReader:
         self._told_early -= early
         self._untold += count - early
         self._waiting.wake()
+
+    def _received_since(self, loss: Loss, oldest: int, holes: Sequence[Hole]) -> int:
+        """Return how many of the entries counted as lost were given or passed over since.
+
+        Those that were given and are not acknowledged are lost.
+        """
+        reached = min(self._follower.position, oldest - 1)
+        passed = counted(holes, loss.frontier, reached)
+        passed -= sum(loss.frontier < position < oldest for position in self._unacked)
+        passed = max(0, passed - self._told_early)  # these it has passed over as lost
+        return passed + sum(position not in self._unacked for position in loss.unacked)
 
     def take_update(self) -> ReaderUpdate:
         """Return what has changed, to be stored."""
@@ -236,6 +282,7 @@ class SqliteReader:
         )
         self._more_missed = self._told = 0
         self.is_changed = False
+        self._stored_at = self._follower.position
         return update
 
     def give_back(self, update: ReaderUpdate) -> None:
@@ -257,8 +304,10 @@ class SqliteReader:
         self._is_closed = True
         self._waiting.wake()
         try:
-            if not self._source.is_closed:
+            while not self._source.is_closed:
                 await self._source.store_reader(self)
+                if not self.is_changed:  # by a commit that was under way
+                    break
         finally:
             self._source.reader_closed(self)
 

@@ -35,6 +35,16 @@ class Limits(NamedTuple):
     keep_unread: bool = False
 
 
+class Loss(NamedTuple):
+    """How many entries a reader lost by a commit, as far as the store knew."""
+
+    missed: int
+    frontier: int
+    """Up to where the store knew that it had come."""
+    unacked: tuple[int, ...]
+    """Those of the lost entries that it had been given before, and had not acknowledged."""
+
+
 class NoRoomYetError(Exception):
     """Readers hold what would have to go. It never leaves this package."""
 
@@ -132,20 +142,19 @@ def _give_back(connection: sqlite3.Connection, limits: Limits, most: int) -> Non
 
 def charge(
     readers: dict[str, ReaderState], holes: Sequence[Hole], first: int, oldest: int
-) -> dict[str, int]:
+) -> dict[str, Loss]:
     """Count what each of ``readers`` loses when the entries from ``first`` to ``oldest`` go."""
     losses = {}
     for name, reader in readers.items():
-        lost = sum(first <= position < oldest for position, _ in reader.unacked)
+        unacked = tuple([each for each, _ in reader.unacked if first <= each < oldest])
         after = max(reader.frontier, first - 1)
-        lost += existed(holes, after + 1, oldest - 1)
-        lost += sum(hole.missed(after, oldest - 1) for hole in holes)
+        lost = len(unacked) + counted(holes, after, oldest - 1)
         if reader.frontier < oldest - 1 or lost:
             readers[name] = clamped(reader, oldest)._replace(
                 missed=reader.missed + lost, untold=reader.untold + lost
             )
         if lost:
-            losses[name] = lost
+            losses[name] = Loss(lost, reader.frontier, unacked)
     return losses
 
 
@@ -165,6 +174,11 @@ def existed(holes: Sequence[Hole], low: int, high: int) -> int:
         return 0
     missing = sum(max(0, min(high, hole.high) - max(low, hole.low) + 1) for hole in holes)
     return high - low + 1 - missing
+
+
+def counted(holes: Sequence[Hole], after: int, end: int) -> int:
+    """Return how many entries were between two positions, with those that a salvage has lost."""
+    return existed(holes, after + 1, end) + sum(hole.missed(after, end) for hole in holes)
 
 
 def used(connection: sqlite3.Connection) -> int:

@@ -37,7 +37,7 @@ from edr.journal.errors import JournalError, ReaderInUse, WrongJournal
 from edr.journal.fetching import Fetcher
 from edr.journal.following import Waiting
 from edr.journal.journal import Entry, JournalStatistics, ReaderStatus
-from edr.journal.reader import SqliteReader
+from edr.journal.reader import STORED_EVERY, SqliteReader
 from edr.journal.reading import SqliteReading, Start
 from edr.journal.receipts import Receipt
 from edr.journal.retention import Limits
@@ -257,7 +257,7 @@ class SqliteJournal:
         if self._remainder is not None:
             return
         self._is_closing = True
-        updates = self._take_updates()
+        updates = self._take_updates(1)
         may_fail, events = self._appender.stop(self._closed_error())
         commit = self._commit if may_fail else None
         self._remainder = Remainder(f"journal {str(self.path)!r}", commit, events, updates)
@@ -349,15 +349,16 @@ class SqliteJournal:
             await self.open()
         return await self._appender.flush()
 
-    def commit(self, events: Sequence[Event]) -> asyncio.Future[Appended]:
+    def commit(self, events: Sequence[Event], *, lacks_room: bool) -> asyncio.Future[Appended]:
         """Have ``events`` stored, for the appender."""
-        store, updates = self._store, self._take_updates()
+        store = self._store
+        updates = self._take_updates(1 if lacks_room else STORED_EVERY)
         commit = self._commit = Commit(events, updates)
 
         def job() -> Appended:
             store.open()
             appended = store.append(events, updates)
-            commit.is_stored = True
+            commit.stored = appended.stored
             return appended
 
         future = self._worker.submit(job, urgent=True)
@@ -372,10 +373,10 @@ class SqliteJournal:
         if appended.lost:
             self._lost += appended.lost
             self.tail.forget_before(appended.oldest)
-        for name, count in appended.losses.items():
+        for name, loss in appended.losses.items():
             reader = self._readers.get(name)
             if reader is not None:
-                reader.lost(count, appended.oldest)
+                reader.lost(loss, appended.oldest, appended.holes)
         self._wake_all()
 
     def _wake_all(self) -> None:
@@ -523,10 +524,11 @@ class SqliteJournal:
         )
         future.add_done_callback(partial(self._give_back, updates))
 
-    def _take_updates(self) -> tuple[ReaderUpdate, ...]:
-        readers = self._readers.values()
+    def _take_updates(self, moved: int = STORED_EVERY) -> tuple[ReaderUpdate, ...]:
+        """Return the state of each reader that has changed, or moved by so many positions."""
+        readers = [each for each in self._readers.values() if each is not None]
         return tuple(
-            [each.take_update() for each in readers if each is not None and each.is_changed]
+            [each.take_update() for each in readers if each.is_changed or each.has_moved(moved)]
         )
 
     def _give_back(

@@ -41,6 +41,7 @@ from edr.journal.opening import opened
 from edr.journal.retention import (
     RETIRED,
     Limits,
+    Loss,
     NoRoomYetError,
     charge,
     clamped,
@@ -102,8 +103,12 @@ class Appended(NamedTuple):
     """Position of the oldest entry left."""
     lost: int
     """Entries that retention removed."""
-    losses: Mapping[str, int]
+    losses: Mapping[str, Loss]
     """What readers lost by that."""
+    holes: Sequence[Hole]
+    """Positions that were never an entry's, or are lost."""
+    stored: int
+    """How many of the events were stored: the first ones."""
 
 
 class _Plan(NamedTuple):
@@ -191,7 +196,7 @@ class BlockStore:
         self._unreadable: set[int] = set()
         """Where blocks begin that could not be read, and are counted in ``corrupt``."""
         self._attempted: Appended | None = None
-        self._unreported: dict[str, int] = {}
+        self._unreported: dict[str, Loss] = {}
         """What readers lost by a salvage."""
         _stores.add(self)
 
@@ -308,7 +313,8 @@ class BlockStore:
             self._attempted = self._attempted._replace(
                 oldest=first,
                 losses={
-                    name: state.missed - self.readers[name].missed
+                    # What it has been given since is not known here.
+                    name: Loss(state.missed - self.readers[name].missed, state.frontier, ())
                     for name, state in readers.items()
                     if name in self.readers and state.missed > self.readers[name].missed
                 },
@@ -364,10 +370,13 @@ class BlockStore:
                 sum(block.bytes for block in plan.blocks),
             )
             losses = charge(readers, facts.holes, self.first, oldest) if lost else {}
-            for name, count in self._unreported.items():
-                losses[name] = losses.get(name, 0) + count
+            for name, loss in self._unreported.items():
+                known = losses.get(name, loss._replace(missed=0))
+                losses[name] = known._replace(missed=known.missed + loss.missed)
             self._write_changed(connection, readers)
-            appended = Appended(first, plan.recorded_at, oldest, lost, losses)
+            appended = Appended(
+                first, plan.recorded_at, oldest, lost, losses, facts.holes, len(events)
+            )
             self._attempted = appended
         self._attempted = None
         self._facts = facts

@@ -11,6 +11,10 @@ from edr.journal.appender import Appender
 from edr.journal.store import Appended, RejectedError
 
 
+def appended(first, count):
+    return Appended(first, 0, oldest=1, lost=0, losses={}, holes=(), stored=count)
+
+
 class Store:
     """Stores each batch at once; refuses one with a number in ``refused``."""
 
@@ -19,7 +23,7 @@ class Store:
         self.stored = []
         self.commits = 0
 
-    def commit(self, events):
+    def commit(self, events, *, lacks_room):
         self.commits += 1
         future = asyncio.get_running_loop().create_future()
         numbers = [each.body["n"] for each in events]
@@ -27,7 +31,7 @@ class Store:
             future.set_exception(RejectedError("too large"))
         else:
             self.stored += numbers
-            future.set_result(Appended(len(self.stored) - len(numbers) + 1, 0, 1, 0, {}))
+            future.set_result(appended(len(self.stored) - len(numbers) + 1, len(numbers)))
         return future
 
     def committed(self, events, appended):
@@ -83,7 +87,7 @@ async def test_refusal_is_told_when_the_rest_cannot_be_stored_now():
         await asyncio.sleep(0)
     commit = store.commit
 
-    def fail(_events):
+    def fail(_events, *, lacks_room):
         future = asyncio.get_running_loop().create_future()
         future.set_exception(JournalError("the disk is full"))
         return future

@@ -1,0 +1,185 @@
+"""What a named reader of the embedded journal is told of losses, and what of it is stored."""
+
+import asyncio
+import threading
+import time
+
+import pytest
+from contracts.journal import event, events, numbers, take
+
+import edr
+from edr.journal import SqliteJournal
+from edr.journal import appender as appender_module
+from edr.journal.fetching import Fetcher
+
+RARE = edr.Binding(app_name="rare")
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "journal"
+
+
+class Gate:
+    """A clock that stops the store's thread, and no other, while it is shut."""
+
+    def __init__(self):
+        self.open = threading.Event()
+        self.open.set()
+
+    def __call__(self):
+        if threading.current_thread() is not threading.main_thread():
+            self.open.wait(10)
+        return time.time()
+
+
+async def consume(reader, seen):
+    async for item in reader:
+        seen.append(item)
+        if not isinstance(item, edr.Gap):
+            reader.ack(item)
+
+
+async def caught_up(journal, reader):
+    while not (reader.caught_up and reader.position == journal.statistics().last):
+        await asyncio.sleep(0)
+
+
+async def test_caught_up_reader_of_few_entries_misses_nothing(path):
+    seen = []
+    async with (
+        SqliteJournal(path, max_events=1000, sync="process") as journal,
+        await journal.reader("r", RARE) as reader,
+    ):
+        consuming = asyncio.ensure_future(consume(reader, seen))
+        for n in range(20):
+            await journal.append(*events(*range(250)), event(n, "app" if n % 10 else "rare"))
+            await caught_up(journal, reader)
+        await reader.flush()
+        (status,) = await journal.readers()
+        consuming.cancel()
+
+    assert numbers(seen) == [0, 10]
+    assert status.missed == 0
+
+
+async def test_acks_during_a_commit_are_not_missed(path):
+    gate = Gate()
+    async with (
+        SqliteJournal(path, max_events=1024, sync="process", clock=gate) as journal,
+        await journal.reader("r") as reader,
+    ):
+        for start in range(0, 1024, 256):
+            await journal.append(*events(*range(start, start + 256)))
+        reader.ack(await anext(reader))
+        await reader.flush()
+        gate.open.clear()
+        appending = journal.append(*events(*range(1024, 1536)))
+        appending = asyncio.ensure_future(appending)
+        while journal._appender._batch == []:
+            await asyncio.sleep(0)  # the commit is with the store
+        for entry in await take(reader, 299):
+            reader.ack(entry)
+        gate.open.set()
+        await appending  # the positions up to 512 are gone
+        gap, entry = await take(reader, 2)
+        await reader.flush()
+        (status,) = await journal.readers()
+
+    assert (gap.missed, entry.position, status.missed) == (212, 513, 212)
+
+
+async def test_entries_passed_during_a_commit_are_not_missed(path):
+    gate = Gate()
+    async with (
+        SqliteJournal(path, max_events=1024, sync="process", clock=gate) as journal,
+        await journal.reader("r", RARE) as reader,
+    ):
+        for start in range(0, 1024, 256):
+            await journal.append(*events(*range(start, start + 255)), event(0, "rare"))
+        gate.open.clear()
+        appending = asyncio.ensure_future(journal.append(*events(*range(512))))
+        while journal._appender._batch == []:
+            await asyncio.sleep(0)
+        for entry in await take(reader, 3):
+            reader.ack(entry)  # it stands at 768
+        gate.open.set()
+        await appending
+        rest = await take(reader, 1)
+        await reader.aclose()
+        (status,) = await journal.readers()
+
+    assert rest[0].position == 1024
+    assert status.missed == 0
+
+
+async def test_closed_reader_keeps_the_corrected_count(path):
+    gate = Gate()
+    async with SqliteJournal(path, max_events=512, sync="process", clock=gate) as journal:
+        reader = await journal.reader("r")
+        await journal.append(*events(*range(256)))
+        await journal.append(*events(*range(256)))
+        gate.open.clear()
+        appending = asyncio.ensure_future(journal.append(*events(*range(256))))
+        while journal._appender._batch == []:
+            await asyncio.sleep(0)
+        for entry in await take(reader, 256):
+            reader.ack(entry)
+        closing = asyncio.ensure_future(reader.aclose())
+        await asyncio.sleep(0)
+        gate.open.set()
+        await asyncio.gather(appending, closing)
+        (status,) = await journal.readers()
+
+    assert status.missed == 0
+
+
+async def test_gap_comes_before_the_entries_after_it(path, monkeypatch):
+    fetch, fetched, go = Fetcher.fetch, threading.Event(), threading.Event()
+
+    def slow(*args):
+        result = fetch(*args)
+        fetched.set()
+        go.wait(10)
+        return result
+
+    async with (
+        SqliteJournal(path, max_events=4096, sync="process") as journal,
+        await journal.reader("r") as reader,
+    ):
+        for start in range(0, 4096, 256):
+            await journal.append(*events(*range(start, start + 256)))
+        monkeypatch.setattr(Fetcher, "fetch", slow)
+        pulling = asyncio.ensure_future(anext(reader))
+        await asyncio.sleep(0)
+        assert fetched.wait(10)  # the reader's entries were read, and are then removed
+        appending = asyncio.ensure_future(journal.append(*events(*range(4096, 4608))))
+        while journal._appender._batch == []:
+            await asyncio.sleep(0)
+        done = threading.Event()
+        journal._worker.submit(done.set)
+        go.set()
+        assert done.wait(10)  # the loop receives the results of both at once
+        await appending
+        first, second = await pulling, await anext(reader)
+
+    assert (first, second.position) == (edr.Gap(512), 513)
+
+
+async def test_reader_of_few_entries_keeps_no_room_from_others(path, monkeypatch):
+    monkeypatch.setattr(appender_module, "NO_ROOM_PAUSE", 1000.0)
+    seen = []
+    async with (
+        SqliteJournal(path, max_bytes=1 << 16, keep_unread=True, sync="process") as journal,
+        await journal.reader("r", RARE) as reader,
+    ):
+        consuming = asyncio.ensure_future(consume(reader, seen))
+        async with asyncio.timeout(60):
+            for n in range(60):
+                pad = {"pad": [f"{n * i:x}" for i in range(500)]}
+                await journal.append(event(n, body=pad))
+                await caught_up(journal, reader)
+        consuming.cancel()
+
+        assert journal.statistics().lost > 0
+        assert (await journal.readers())[0].missed == 0
