@@ -8,6 +8,7 @@ import os
 import weakref
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from inspect import signature
 from typing import Any, Literal, TypeVar, Unpack, overload
 
@@ -133,11 +134,17 @@ class ImportTimeHandle:
         if _override is not None:
             _override.leave(self)
         for handle, loop in list(self._handles.items()):
-            try:
-                handle.unbind()
-            except WrongLoopError:
-                with suppress(RuntimeError):  # the loop was closed just now
-                    loop.call_soon_threadsafe(handle.unbind)
+            _unbind(handle, loop)
+
+
+def _unbind(handle: Handle, loop: asyncio.AbstractEventLoop | None) -> None:
+    """End the binding of ``handle``, now or soon if its loop runs in another thread."""
+    try:
+        handle.unbind()
+    except WrongLoopError:
+        if loop is not None:
+            with suppress(RuntimeError):  # the loop was closed just now
+                loop.call_soon_threadsafe(handle.unbind)
 
 
 _bound_at_import: list[ImportTimeHandle] = []
@@ -153,10 +160,13 @@ class _Override:
     def _begin(self, bus: Bus) -> None:
         self.bus = bus
         self._handles = {handle: handle.bind_to(bus) for handle in _bound_at_import}
+        _observe(bus)
 
     def next_if_over(self) -> Bus:
         if self._successor is not None and self.bus.is_over:
             self._begin(self._successor())
+        if self.bus.loop is None and is_loop_running():
+            self.bus.enter()  # as where a default bus is made: then threads can emit on it
         return self.bus
 
     def serve(self, handle: ImportTimeHandle) -> None:
@@ -166,7 +176,7 @@ class _Override:
     def leave(self, handle: ImportTimeHandle) -> None:
         bound = self._handles.pop(handle, None)
         if bound is not None and not self.bus.is_over:
-            bound.unbind()
+            _unbind(bound, self.bus.loop)
 
     def end(self) -> None:
         for handle in list(self._handles):
@@ -203,6 +213,7 @@ def default_bus() -> Bus:
         bus.enter()
         for handle in _bound_at_import:
             handle.serve(bus)
+        _observe(bus)
     return bus
 
 
@@ -228,11 +239,40 @@ def override_default_bus(bus: Bus, *, successor: Callable[[], Bus] | None = None
     """
     global _override  # noqa: PLW0603 - one for the process, as the default buses are
     before, _override = _override, _Override(bus, successor)
+    ours = _override
     try:
         yield bus
     finally:
-        _override.end()
         _override = before
+        ours.end()
+
+
+_observers: list[Callable[[Bus], object]] = []
+
+
+def _observe(bus: Bus) -> None:
+    for came in _observers:
+        came(bus)
+
+
+@contextmanager
+def observe_default_buses(came: Callable[[Bus], object]) -> Iterator[None]:
+    """Call ``came`` with each default bus there is, and with each that is made; for tests.
+
+    It is called in the loop of the bus, or before the bus has one. The loops of other threads,
+    such as a test client's, are waited for.
+
+    Raises:
+        TimeoutError: the loop of another thread did not answer in 5 s.
+    """
+    _observers.append(came)
+    try:
+        for bus in list(_buses.values()) if _override is None else [_override.bus]:
+            if not bus.is_over:
+                bus.call_in_loop(partial(came, bus))
+        yield
+    finally:
+        _observers.remove(came)
 
 
 def emit(

@@ -27,6 +27,9 @@ T = TypeVar("T")
 ANSWER_WITHIN = 0.25
 """Seconds for which another thread waits for the loop to answer it."""
 
+CALLED_WITHIN = 5.0
+"""Seconds for which a test waits for the loop of another thread, which may hang."""
+
 MOST_READS = 1_000
 """How often it then reads by itself, if what it reads changes meanwhile each time."""
 
@@ -45,6 +48,12 @@ class LoopBound:
         self._pid = os.getpid()
         self._loop_end: LoopEnd | None = None
         _all.add(self)
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """The event loop that it belongs to, once one has used it."""
+        loop: asyncio.AbstractEventLoop | None = self._loop
+        return loop
 
     def enter(self) -> asyncio.AbstractEventLoop:
         """Make the running loop the bus's own, if it has none yet, and return it.
@@ -126,6 +135,28 @@ class LoopBound:
                 f"{self!r} runs in another thread; "
                 f"from here, use loop.call_soon_threadsafe({call}) of its loop"
             )
+
+    def call_in_loop(self, function: Callable[[], T]) -> T:
+        """Call ``function`` where the bus may be used: in its loop, or here before it has one.
+
+        From another thread this waits until the loop has called it; a loop that does not run runs
+        for it. A loop that was closed is over, and nothing of it can run: it is called here.
+
+        Raises:
+            TimeoutError: the loop runs in another thread, and did not answer in 5 s.
+            Exception: what ``function`` raises.
+        """
+        loop = self._loop
+        if loop is None or loop.is_closed() or _runs_here(loop):
+            return function()
+
+        async def call() -> T:
+            return function()
+
+        if not loop.is_running():
+            answer: T = loop.run_until_complete(call())
+            return answer
+        return asyncio.run_coroutine_threadsafe(call(), loop).result(CALLED_WITHIN)
 
     def ask(self, read: Callable[[], T]) -> T:
         """Return what ``read`` gives at a moment at which the loop changes nothing.

@@ -21,52 +21,43 @@ Example::
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import contextmanager, suppress
+from functools import partial
 
-from edr.bus import Bus, default_bus, override_default_bus
-from edr.errors import WrongLoopError
+from edr.bus import Bus, observe_default_buses
 from edr.testing.recorder import Recorder
-from edr.testing.recording_bus import EVERYTHING, RecordingBus
-
-
-@contextmanager
-def recorded_default_buses(**options: Any) -> Iterator[list[RecordingBus]]:
-    """Let the default buses be ones that share a recorder, one after the other.
-
-    Loops that run one after the other have one each: a test client may make one a request.
-
-    Args:
-        options: those of ``Bus``.
-    """
-    buses = [RecordingBus(**options)]
-
-    def successor() -> RecordingBus:
-        buses.append(RecordingBus(recorder=buses[0].recorder, **options))
-        return buses[-1]
-
-    with override_default_bus(buses[0], successor=successor):
-        yield buses
+from edr.testing.recording_bus import EVERYTHING
 
 
 @contextmanager
 def capture(bus: Bus | None = None) -> Iterator[Recorder]:
-    """Record what is emitted until the end of the block.
+    """Record the events that are emitted until the end of the block.
+
+    It only listens: who subscribed to the bus receives what it receives without this. It may be
+    called from any thread, such as that of a test whose application runs in another one.
 
     Args:
-        bus: whose events; by default those of the default bus. Outside of a loop, those of the
-            loops that will run inside the block, one after the other.
+        bus: The bus to record. By default all default buses: those of the loops that run now, in
+            this thread and in others, and those of loops that start inside the block.
+
+    Raises:
+        TimeoutError: A bus belongs to a loop in another thread, which did not answer in 5 s.
     """
-    if bus is None:
-        try:
-            bus = default_bus()
-        except WrongLoopError:  # no loop yet
-            with recorded_default_buses() as buses:
-                yield buses[0].recorder
-            return
     recorder = Recorder()
-    bus.add_tap(recorder, EVERYTHING)
+    buses: list[Bus] = []
+
+    def record(each: Bus) -> None:
+        each.add_tap(recorder, EVERYTHING)
+        buses.append(each)
+
     try:
-        yield recorder
+        if bus is None:
+            with observe_default_buses(record):
+                yield recorder
+        else:
+            bus.call_in_loop(partial(record, bus))
+            yield recorder
     finally:
-        bus.remove_tap(recorder)
+        for each in buses:
+            with suppress(RuntimeError):  # its loop was closed just now
+                each.call_in_loop(partial(each.remove_tap, recorder))

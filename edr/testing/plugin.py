@@ -14,9 +14,27 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from edr.bus import configured_options
-from edr.testing.capture import recorded_default_buses
+from edr.bus import configured_options, override_default_bus
 from edr.testing.recording_bus import RecordingBus
+
+
+@contextmanager
+def _recorded_default_buses(**options: Any) -> Iterator[list[RecordingBus]]:
+    """Let the default buses be ones that share a recorder, one after the other.
+
+    Loops that run one after the other have one each: a test client may make one a request.
+
+    Args:
+        options: those of ``Bus``.
+    """
+    buses = [RecordingBus(**options)]
+
+    def successor() -> RecordingBus:
+        buses.append(RecordingBus(recorder=buses[0].recorder, **options))
+        return buses[-1]
+
+    with override_default_bus(buses[0], successor=successor):
+        yield buses
 
 
 @contextmanager
@@ -33,7 +51,7 @@ def bus_of_test(
     Raises:
         AssertionError: subscriptions are open still.
     """
-    with recorded_default_buses(**{**configured_options(), **options}) as buses:
+    with _recorded_default_buses(**{**configured_options(), **options}) as buses:
         try:
             yield buses[0]
             leaks = [] if has_failed() else [leak for bus in buses for leak in bus.leaks()]

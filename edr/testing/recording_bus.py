@@ -56,8 +56,6 @@ class RecordingBus(Bus):
     def __init__(self, *, recorder: Recorder | None = None, **options: Any) -> None:
         super().__init__(**{"debug": True, **options})
         self.recorder: Recorder = recorder or Recorder()
-        self.loop: asyncio.AbstractEventLoop | None = None
-        """The event loop that it belongs to, once one has used it."""
         self._is_binding = False
         self._made_at: weakref.WeakKeyDictionary[Subscription, str] = weakref.WeakKeyDictionary()
         self.add_tap(self.recorder, EVERYTHING)
@@ -66,11 +64,6 @@ class RecordingBus(Bus):
     def is_over(self) -> bool:
         """As of ``Bus``; and also if its loop was closed without a word."""
         return super().is_over or (self.loop is not None and self.loop.is_closed())
-
-    def enter(self) -> asyncio.AbstractEventLoop:
-        """As ``Bus.enter``."""
-        self.loop = super().enter()
-        return self.loop
 
     def subscribe(self, *bindings: Binding, **options: Any) -> Subscription[Any]:
         """As ``Bus.subscribe``."""

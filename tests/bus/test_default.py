@@ -469,6 +469,41 @@ def test_a_thread_without_a_loop_reaches_the_bus_that_overrides():
     assert bus.statistics().emits == 1
 
 
+def test_override_ends_while_its_loop_runs_in_another_thread():
+    seen, ready, stop = [], threading.Event(), threading.Event()
+    handle = edr.bind(edr.Binding(), seen.append)
+
+    async def app():
+        await say_paused()
+        ready.set()
+        await asyncio.to_thread(stop.wait, 5)
+        await bus.aclose()
+
+    bus = edr.Bus()
+    thread = threading.Thread(target=lambda: asyncio.run(app()))
+    try:
+        with override_default_bus(bus):
+            thread.start()
+            assert ready.wait(5)
+        with pytest.raises(edr.WrongLoopError, match="no event loop"):
+            edr.default_bus()
+    finally:
+        stop.set()
+        thread.join(5)
+        handle.unbind()
+
+
+def test_thread_emits_on_a_bus_that_overrides_once_a_loop_asked_for_it():
+    async def lifespan():
+        assert edr.default_bus() is bus
+        return await asyncio.to_thread(edr.emit_anywhere, "thread", "1", "ok", "info", {})
+
+    bus = edr.Bus()
+    with override_default_bus(bus):
+        assert asyncio.run(lifespan())
+    assert bus.statistics().emits == 1
+
+
 def test_run_drains_the_bus_that_overrides():
     seen = []
     bus = edr.Bus()
