@@ -44,7 +44,15 @@ def test_frameworks_can_read_the_annotations_of_what_holds_data():
         typing.get_type_hints(getattr(edr, name))
 
 
-HOUSE_NAMES_OF_A_BUS = {"ask", "check_thread", "check_usable", "drain_follows", "is_over"}
+HOUSE_NAMES_OF_A_BUS = {
+    "ask",
+    "call_in_loop",
+    "check_thread",
+    "check_usable",
+    "drain_follows",
+    "is_over",
+    "loop",
+}
 """Not for users, though nothing hides them: other modules of the package call them."""
 
 METHODS = {
