@@ -370,6 +370,11 @@ class Bus(Emission):
             journal=self._journal_statistics(),
         )
 
+    @property
+    def journal(self) -> EventJournal | None:
+        """The journal that stores the events of this bus; ``None`` if there is none."""
+        return None if self._tap is None else self._tap.journal
+
     def _release_here(self) -> bool:
         """Take out what nobody holds any more, if the loop cannot run at the same time.
 

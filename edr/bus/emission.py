@@ -16,11 +16,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from datetime import UTC, datetime
 from threading import get_ident
-from typing import Any
+from typing import Any, cast
 
 from edr.bus.accounts import AccountCache, AccountResolver
 from edr.bus.backpressure import settle
@@ -29,6 +29,7 @@ from edr.bus.ending import SEALED, Ending
 from edr.bus.inbox import ThreadInbox
 from edr.bus.loop_bound import is_loop_running
 from edr.bus.queue import BoundedQueue, Ticket, current_task, put_all
+from edr.bus.recording import JournalTap
 from edr.bus.runner import is_inside
 from edr.bus.subscription import Subscription, queue_of
 from edr.bus.template import Draft, Template, TemplateKey, checked_account
@@ -46,6 +47,9 @@ from edr.records import (
 
 # Bound once: emit would look the class up, and its method, each time.
 _now = datetime.now
+
+
+_NO_JOURNAL = "a durable emit needs a journal: Bus(journal=…)"
 
 
 class Emission(Ending):
@@ -168,7 +172,7 @@ class Emission(Ending):
             return await emit(self, app_name, app_version, severity, verbosity, body, account_id)
         tap = self._tap
         if tap is None:
-            raise ValueError("a durable emit needs a journal: Bus(journal=…)")
+            raise ValueError(_NO_JOURNAL)
         self._enter_to_emit()
         draft = self._draft_of(app_name, app_version, severity, verbosity, body, account_id)
         last_number = self._registry.last_number
@@ -186,6 +190,12 @@ class Emission(Ending):
         queues = tuple([q for q in queues if q is not journal and q.number <= last_number])
         event = route.stamp(draft.body, draft.timestamp, draft.account_id, account_tree)
         self._emits += 1
+        return await self._put_durably(tap, queues, event)
+
+    async def _put_durably(
+        self, tap: JournalTap, queues: Sequence[BoundedQueue], event: Event
+    ) -> int:
+        """Give ``event`` to the journal and to ``queues``; wait for full ones and the storage."""
         recorded = tap.offer_durably(event)
         tickets: list[Ticket] = [] if recorded.storing is not None else [recorded]
         admitted = put_all(queues, event, tickets)
@@ -201,19 +211,33 @@ class Emission(Ending):
             await tap.journal.append(event)  # raises the reason why it was not accepted
         return admitted
 
-    async def publish(self, event: Event, *, besides: Subscription[Any] | None = None) -> int:
+    async def publish(
+        self, event: Event, *, besides: Subscription[Any] | None = None, durable: bool = False
+    ) -> int:
         """Emit an event that exists already, as it is: from a file, a broker, another bus.
 
         Args:
             event: the event.
             besides: a subscription that does not get it, because it came from there.
+            durable: wait until the bus's journal has stored the event, as ``emit`` does.
 
         Returns, waits and raises as ``emit`` does.
         """
+        if durable:
+            return await self._publish_durably(event, besides)
         queues = self._wanted_by(event, besides)
         tickets: list[Ticket] = []
         admitted = put_all(queues, event, tickets)
         return admitted + await settle(tickets) if tickets else admitted
+
+    async def _publish_durably(self, event: Event, besides: Subscription[Any] | None) -> int:
+        tap = self._tap
+        if tap is None:
+            raise ValueError(_NO_JOURNAL)
+        # The journal gets it by the way of a durable emit, so not once more as one of the queues.
+        wanted: tuple[object, ...] = self._wanted_by(event, besides)
+        queues = cast("list[BoundedQueue]", [queue for queue in wanted if queue is not tap])
+        return await self._put_durably(tap, queues, event)
 
     def publish_soon(
         self, event: Event, *, besides: Subscription[Any] | None = None

@@ -43,10 +43,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from edr.bus import Bus, Overflow, Subscription
-from edr.errors import BodyTooLargeError, BusClosedError
+from edr.errors import BodyTooLargeError, BusClosedError, EdrError
+from edr.journal.errors import EventsRefusedError
 from edr.links.report import LinkError, LinkRefused, LinkState, LinkStatistics
 from edr.links.seen import seen_of
 from edr.links.spool import Spool
+from edr.links.storing import Storing
 from edr.records import Binding, Event
 
 if TYPE_CHECKING:
@@ -489,35 +491,72 @@ class Link(ABC):
 
     # In
 
-    def _deliver(self, event: Event, hops: int = 1) -> bool:
+    def _deliver(self, event: Event, hops: int = 1) -> str | None:
         """Publish an event that was received; never waits, never raises for a subscriber.
 
         Returns:
-            Whether the link is done with the event: the bus accepted it, now or before, or refused
-            it for good. A bus that drains accepts none, while the link still sends.
+            Why the bus did not take it: ``too_large``, or ``closed`` if the bus drains. It is
+            counted. ``None`` if the bus took it, now or before, by whatever link.
         """
-        if not self._seen.is_new(event, hops):
-            self._duplicates += 1
-            return True
-        ahead = (event.timestamp - datetime.now(UTC)).total_seconds()
-        self._skew = max(self._skew, ahead)
+        if not self._is_new(event, hops):
+            return None
         wait = None
         try:
             if len(self._waits) < MAX_WAITS:
                 wait = self._bus.publish_soon(event, besides=self._outbox)
             else:
                 self._bus.publish_nowait(event, besides=self._outbox)
-        except BusClosedError:
-            self._refused["closed"] += 1
-            return False
-        except BodyTooLargeError as exc:
-            self._refuse("too_large", f"event {event.id}: {exc}")
-            return True
+        except (BusClosedError, BodyTooLargeError) as exc:
+            return self._not_taken(event, exc)
         self._delivered += 1
         if wait is not None:
             self._waits.add(wait)
             wait.add_done_callback(self._waits.discard)
+        return None
+
+    async def _deliver_durably(self, event: Event, storing: Storing, hops: int = 1) -> str | None:
+        """Publish an event that was received, and wait until the bus's journal has stored it.
+
+        Returns:
+            As ``_deliver``; and ``not_stored`` if the journal refused it, which is logged. Its
+            subscribers have it then, so it counts as delivered.
+
+        Raises:
+            JournalError: the journal stores nothing more.
+        """
+        if storing.is_storing(event):
+            self._duplicates += 1
+        elif self._is_new(event, hops):
+            self._delivered += 1
+        else:
+            return None
+        try:
+            await storing.store(event, self._outbox)
+        except (BusClosedError, BodyTooLargeError) as exc:
+            self._delivered -= 1
+            return self._not_taken(event, exc)
+        except EventsRefusedError as exc:
+            self._last_error = f"not_stored: {exc}"
+            words = "link %r received event %r, and the journal did not store it: %s"
+            self._say(logging.ERROR, "not_stored", words, self.name, event.id, exc)
+            return "not_stored"
+        return None
+
+    def _is_new(self, event: Event, hops: int) -> bool:
+        """Record an event that was received; return whether the bus did not have it yet."""
+        if not self._seen.is_new(event, hops):
+            self._duplicates += 1
+            return False
+        ahead = (event.timestamp - datetime.now(UTC)).total_seconds()
+        self._skew = max(self._skew, ahead)
         return True
+
+    def _not_taken(self, event: Event, exc: EdrError) -> str:
+        if isinstance(exc, BusClosedError):
+            self._refused["closed"] += 1
+            return "closed"
+        self._refuse("too_large", f"event {event.id}: {exc}")
+        return "too_large"
 
     def _refuse(self, reason: str, detail: str) -> None:
         """Count a message that came in and is no event for this bus."""

@@ -42,7 +42,8 @@ from typing import TYPE_CHECKING, Literal, cast
 import aiormq.exceptions as amqp
 
 from edr.bus import Bus, InterestWatch, Overflow
-from edr.errors import InvalidEvent
+from edr.errors import EdrError, InvalidEvent
+from edr.journal.errors import JournalError
 from edr.links.link import FIRST_PAUSE, Link
 from edr.links.rabbitmq_acks import ACK_WITHIN, Acks
 from edr.links.rabbitmq_client import (
@@ -57,7 +58,8 @@ from edr.links.rabbitmq_confirms import Confirms, Outgoing
 from edr.links.rabbitmq_keys import BoundQueue, keys_of
 from edr.links.rabbitmq_refusals import DeniedKeys, Refusal, refusal_of
 from edr.links.report import LinkError, LinkState
-from edr.records import Binding, BindingIndex, Spot, spots_of
+from edr.links.storing import Storing
+from edr.records import Binding, BindingIndex, Event, Spot, spots_of
 from edr.wire import kazoo
 
 if TYPE_CHECKING:
@@ -89,6 +91,11 @@ class RabbitLink(Link):
         durable: a quorum queue, which keeps events while nobody is there to take them. It needs a
             name, and bindings to receive. A restart of the broker costs what is published before
             this link is connected again, as the exchange, not durable, loses its bindings.
+        ack: when the broker is told that it can forget a message: ``"received"``, within 0.1 s
+            after the bus put its event into the queues of its subscriptions, or ``"stored"``, after
+            the bus's journal has stored the event, whatever the journal's bindings. A crash loses
+            the queued events in the first case, and no event in the second. By default
+            ``"stored"`` for a durable queue if the bus has a journal, else ``"received"``.
         prefetch: messages that the broker sends before it waits for an ack.
         capacity: events that wait to be sent, at most.
         overflow: what becomes of an event that finds so many: ``drop_oldest`` or ``drop_newest``.
@@ -114,6 +121,7 @@ class RabbitLink(Link):
         receive: Literal["wanted"] | Sequence[Binding] = "wanted",
         queue: str | None = None,
         durable: bool = False,
+        ack: Literal["received", "stored"] | None = None,
         prefetch: int = 256,
         capacity: int = 10_000,
         overflow: Overflow | str = Overflow.DROP_OLDEST,
@@ -132,6 +140,12 @@ class RabbitLink(Link):
                 "a durable queue needs a name, and bindings to receive: what somebody here wants "
                 "is nothing while nobody is here"
             )
+        if ack is None:
+            ack = "stored" if durable and bus.journal is not None else "received"
+        if ack not in {"received", "stored"}:
+            raise ValueError(f'ack must be "received" or "stored", got {ack!r}')
+        if ack == "stored" and bus.journal is None:
+            raise ValueError('ack="stored" needs a bus with a journal: Bus(journal=…)')
         address = address_of(url)
         super().__init__(
             bus,
@@ -170,6 +184,9 @@ class RabbitLink(Link):
         self._most_bytes = sys.maxsize
         """Bytes of the largest message that the broker takes, once it has said so."""
         self._acks: Acks | None = None
+        self._storing: Storing | None = None
+        if ack == "stored":
+            self._storing = Storing(bus, self._seen, self._is_delayed)
 
     @property
     def _patterns(self) -> int:
@@ -266,9 +283,19 @@ class RabbitLink(Link):
         """Tell what was taken, so that a queue that outlives the link does not send it again."""
         with suppress(Exception):  # it is let go of, whatever is wrong with it
             async with asyncio.timeout(ACK_WITHIN):
+                if self._storing is not None:
+                    await self._storing.settled()
+        with suppress(Exception):
+            async with asyncio.timeout(ACK_WITHIN):
                 if acks is not None:
-                    await acks.tell(wait=True)
+                    await acks.tell_all()
         await connection.close()
+
+    async def aclose(self) -> None:
+        """Stop now: what waits to be sent is dropped, and counted. Idempotent."""
+        await super().aclose()
+        if self._storing is not None:
+            await self._storing.aclose()
 
     # Interest
 
@@ -447,11 +474,15 @@ class RabbitLink(Link):
     # In
 
     async def _came(self, message: DeliveredMessage) -> None:
-        """Take a message: publish the event in it, or refuse it. It never waits."""
+        """Publish the event of a message, or refuse it; then acknowledge the message.
+
+        The library runs a task for each message, so one that waits for the journal holds up none.
+        """
         acks = self._acks
         assert acks is not None
         self._received += 1
         tag = cast("int", message.delivery_tag)
+        acks.came(tag)
         try:
             event = kazoo.decode(message.body)
         except Exception as exc:  # from a stranger: InvalidEvent, or what a parser may raise else
@@ -461,7 +492,23 @@ class RabbitLink(Link):
         if self._only is not None and not self._only.match(event):
             self._refused["unwanted"] += 1
             acks.took(tag)
-        elif self._deliver(event):
+            return
+        try:
+            fault = await self._take_in(event)
+        except JournalError as exc:
+            self._fail(LinkError(f"the journal does not store what is received: {exc}"))
+            return
+        if fault is None:
             acks.took(tag)
-        else:  # the bus drains
-            acks.end()
+        elif fault != "closed":  # a bus that drains leaves the message to the next consumer
+            acks.reject(tag)
+
+    async def _take_in(self, event: Event) -> str | None:
+        if self._storing is None:
+            return self._deliver(event)
+        return await self._deliver_durably(event, self._storing)
+
+    def _is_delayed(self, event: Event, exc: EdrError) -> None:
+        self._last_error = str(exc)
+        words = "link %r: the journal cannot store event %r for now: %s; it is tried again"
+        self._say(logging.WARNING, "delayed", words, self.name, event.id, exc)

@@ -1,45 +1,53 @@
-"""What a consumer tells the broker of the messages it got: taken, or never again."""
+"""``Acks``: what a consumer tells the broker of the messages that it received."""
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from contextlib import suppress
 
 from aiormq.channel import Channel
 
 ACK_AT = 64
 ACK_WITHIN = 0.1
-"""Messages, and seconds, after which the broker hears of them: an ack for each would cost the
+"""Messages, and seconds, after which the broker is told: an ack for each message would cost the
 consumer as much as the message."""
 
 
 class Acks:
-    """Collects for one channel what became of messages; only ``keep_telling`` waits."""
+    """The messages of one channel until they are acknowledged; only ``keep_telling`` waits.
+
+    A message that is neither taken nor rejected stays with the broker, which gives it to the next
+    consumer when the channel ends.
+    """
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
         self._some = asyncio.Event()
         self._many = asyncio.Event()
         self._count = 0
-        self._last_taken: int | None = None
+        self._open: deque[int] = deque()
+        """Tags that were received and not acknowledged, in their order."""
+        self._taken: set[int] = set()
         self._rejected: list[int] = []
-        self._is_over = False
+        """Tags to be rejected."""
+        self._gone: set[int] = set()
+        """Tags that were rejected, or are about to be."""
+
+    def came(self, tag: int) -> None:
+        """Remember a message that was received."""
+        self._open.append(tag)
 
     def took(self, tag: int) -> None:
-        """Ack the message, and all before it that were not rejected."""
-        if self._is_over:
-            return
-        self._last_taken = tag
+        """Acknowledge the message. It may be called in any order of the tags."""
+        self._taken.add(tag)
         self._counted()
 
     def reject(self, tag: int) -> None:
-        """Have the message not sent again to anybody: it is no better then."""
+        """Reject the message: the broker drops it, or gives it to a dead letter exchange."""
         self._rejected.append(tag)
+        self._gone.add(tag)
         self._counted()
-
-    def end(self) -> None:
-        """Ack no further message: the broker keeps them for the next consumer."""
-        self._is_over = True
 
     def _counted(self) -> None:
         self._count += 1
@@ -56,16 +64,37 @@ class Acks:
                     await self._many.wait()
             await self.tell()
 
-    async def tell(self, *, wait: bool = False) -> None:
-        """Tell the broker what it was not told yet; with ``wait``, until that is written."""
+    async def tell(self) -> None:
+        """Tell the broker of all messages up to the first that is not taken yet."""
         self._some.clear()
         self._many.clear()
         self._count = 0
-        rejected, self._rejected = self._rejected, []
-        last_taken, self._last_taken = self._last_taken, None
+        await self._reject(wait=False)
+        last = None
+        while self._open:
+            tag = self._open[0]
+            if tag in self._taken:
+                self._taken.discard(tag)
+                last = tag  # not a rejected one: to ack it is a fault
+            elif tag in self._gone:
+                self._gone.discard(tag)
+            else:
+                break
+            self._open.popleft()
+        if last is not None:
+            await self._channel.basic_ack(last, multiple=True, wait=False)
+
+    async def tell_all(self) -> None:
+        """Tell the broker of every message that was taken, and wait until that is written."""
+        await self.tell()
+        await self._reject(wait=True)
+        for tag in sorted(self._taken):
+            await self._channel.basic_ack(tag, wait=True)
+        self._taken.clear()
+
+    async def _reject(self, *, wait: bool) -> None:
         # These first: an ack of all up to a later one would ack them too, and to reject a message
         # that was acked is a fault for which the channel is closed.
+        rejected, self._rejected = self._rejected, []
         for tag in rejected:
             await self._channel.basic_reject(tag, requeue=False, wait=wait)
-        if last_taken is not None:
-            await self._channel.basic_ack(last_taken, multiple=True, wait=wait)

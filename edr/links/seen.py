@@ -65,9 +65,13 @@ class Seen:
             return 0
         return known
 
+    def forget(self, event: Event) -> None:
+        """Forget an event that was received and not kept: it is new when it comes again."""
+        self._hops.pop(_identity(event), None)
+
     def _add(self, key: str, hops: int) -> None:
         if len(self._order) >= self._window:
-            del self._hops[self._order.popleft()]
+            self._hops.pop(self._order.popleft(), None)  # it may have been forgotten
         self._hops[key] = hops
         self._order.append(key)
 

@@ -13,9 +13,9 @@ class Channel:
         self.open = set(range(1, 1000))
         self.at = []
 
-    async def basic_ack(self, tag, *, multiple, wait):
+    async def basic_ack(self, tag, *, wait, multiple=False):
         assert tag in self.open
-        self.open -= {each for each in self.open if each <= tag}
+        self.open -= {each for each in self.open if each == tag or (multiple and each < tag)}
         self._note(("ack", tag))
 
     async def basic_reject(self, tag, *, requeue, wait):
@@ -39,10 +39,21 @@ def with_acks(check):
     run(main)
 
 
+def took(acks, *tags):
+    for tag in tags:
+        acks.came(tag)
+        acks.took(tag)
+
+
+def rejected(acks, *tags):
+    for tag in tags:
+        acks.came(tag)
+        acks.reject(tag)
+
+
 def test_one_ack_is_for_all_that_were_taken_within_a_tenth_of_a_second():
     async def check(channel, acks):
-        for tag in range(1, 11):
-            acks.took(tag)
+        took(acks, *range(1, 11))
         await asyncio.sleep(1)
 
         assert channel.told == [("ack", 10)]
@@ -53,8 +64,7 @@ def test_one_ack_is_for_all_that_were_taken_within_a_tenth_of_a_second():
 
 def test_after_64_messages_the_ack_does_not_wait():
     async def check(channel, acks):
-        for tag in range(1, ACK_AT + 1):
-            acks.took(tag)
+        took(acks, *range(1, ACK_AT + 1))
         await asyncio.sleep(1)
 
         assert (channel.told, channel.at) == ([("ack", 64)], [0.0])
@@ -64,12 +74,12 @@ def test_after_64_messages_the_ack_does_not_wait():
 
 def test_a_rejected_message_is_never_acked_whatever_comes_around_it():
     async def check(channel, acks):
-        acks.took(1)
-        acks.reject(2)
-        acks.took(3)
-        acks.reject(4)
+        took(acks, 1)
+        rejected(acks, 2)
+        took(acks, 3)
+        rejected(acks, 4)
         await asyncio.sleep(1)
-        acks.reject(5)
+        rejected(acks, 5)
         await asyncio.sleep(1)
 
         assert channel.told == [("reject", 2), ("reject", 4), ("ack", 3), ("reject", 5)]
@@ -80,10 +90,41 @@ def test_a_rejected_message_is_never_acked_whatever_comes_around_it():
 
 def test_nothing_is_told_twice():
     async def check(channel, acks):
-        acks.took(1)
-        await acks.tell(wait=True)
-        await acks.tell(wait=True)
+        took(acks, 1)
+        await acks.tell_all()
+        await acks.tell_all()
 
         assert channel.told == [("ack", 1)]
+
+    with_acks(check)
+
+
+def test_no_message_is_acked_before_it_is_taken():
+    async def check(channel, acks):
+        for tag in range(1, 5):
+            acks.came(tag)
+        acks.took(2)
+        acks.reject(3)
+        acks.took(4)
+        await asyncio.sleep(1)
+        assert channel.told == [("reject", 3)]
+        acks.took(1)
+        await asyncio.sleep(1)
+
+        assert channel.told == [("reject", 3), ("ack", 4)]
+
+    with_acks(check)
+
+
+def test_at_the_end_each_taken_message_is_acked_and_no_other():
+    async def check(channel, acks):
+        for tag in range(1, 5):
+            acks.came(tag)
+        acks.took(1)
+        acks.took(3)
+        await acks.tell_all()
+
+        assert channel.told == [("ack", 1), ("ack", 3)]
+        assert channel.open >= {2, 4}
 
     with_acks(check)
