@@ -64,12 +64,16 @@ class Acks:
                     await self._many.wait()
             await self.tell()
 
-    async def tell(self) -> None:
-        """Tell the broker of all messages up to the first that is not taken yet."""
+    async def tell(self, *, wait: bool = False) -> None:
+        """Tell the broker of all messages up to the first that is not taken yet.
+
+        Args:
+            wait: return when it is written.
+        """
         self._some.clear()
         self._many.clear()
         self._count = 0
-        await self._reject(wait=False)
+        await self._reject(wait=wait)
         last = None
         while self._open:
             tag = self._open[0]
@@ -82,12 +86,11 @@ class Acks:
                 break
             self._open.popleft()
         if last is not None:
-            await self._channel.basic_ack(last, multiple=True, wait=False)
+            await self._channel.basic_ack(last, multiple=True, wait=wait)
 
     async def tell_all(self) -> None:
         """Tell the broker of every message that was taken, and wait until that is written."""
-        await self.tell()
-        await self._reject(wait=True)
+        await self.tell(wait=True)
         for tag in sorted(self._taken):
             await self._channel.basic_ack(tag, wait=True)
         self._taken.clear()

@@ -78,3 +78,21 @@ async def test_a_consumer_of_the_journal_that_hangs_holds_up_no_emit(path):
             await emit(bus, 5000, durable=True)
             async with journal.read(after=0) as reading:
                 assert numbers(await take(reading, 5001)) == list(range(5001))
+
+
+async def test_a_durable_publish_returns_when_the_event_is_stored(path, make_event):
+    async with edr.Bus(journal=SqliteJournal(path)) as bus:
+        subscription = bus.subscribe()
+        event = make_event(body={"n": 1})
+        assert await bus.publish(event, durable=True) == 1
+        entries = await all_of(bus.journal)
+
+        assert [entry.event for entry in entries] == [event]
+        assert await anext(subscription) == event
+        await subscription.aclose()
+
+
+async def test_a_durable_publish_without_a_journal_raises(bus, make_event):
+    assert bus.journal is None
+    with pytest.raises(ValueError, match="needs a journal"):
+        await bus.publish(make_event(), durable=True)

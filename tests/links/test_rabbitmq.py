@@ -299,6 +299,8 @@ async def test_connect_makes_a_bus_of_an_amqp_url(rabbit, exchange):
         ({"durable": True, "queue": "q"}, "bindings to receive"),
         ({"durable": True, "queue": "q", "receive": []}, "bindings to receive"),
         ({"prefetch": 0}, "prefetch"),
+        ({"ack": "stored"}, "needs a bus with a journal"),
+        ({"ack": "done"}, "ack must be"),
         ({"max_keys": 0}, "max_keys"),
         ({"receive": "all"}, "receive"),
         ({"overflow": "block"}, "overflow"),

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import random
+import sys
 import time
 
 import pytest
@@ -14,7 +15,9 @@ from support.nats_server import free_port
 from support.rabbitmq_server import actl, is_balanced, take_events
 
 import edr
+from edr.journal import EventsRefusedError, Refusal, SqliteJournal
 from edr.links import LinkRefused, LinkState, RabbitLink
+from edr.wire import kazoo
 
 pytestmark = pytest.mark.slow  # servers take their time to die, and clients to notice
 
@@ -390,3 +393,113 @@ def numbered(n, **fields):
     return edr.Event(
         app_name="app", app_version="1", severity="ok", verbosity="info", body={"n": n}, **fields
     )
+
+
+RECEIVER = '''
+import asyncio, sys
+import edr
+from edr.journal import EventsRefusedError, Refusal, SqliteJournal
+from edr.journal import EventsRefusedError, Refusal, SqliteJournal
+from edr.links import RabbitLink
+
+url, exchange, path = sys.argv[1:]
+
+class BusyJournal(SqliteJournal):
+    """One that stores each event half a second late, as on a busy disk."""
+
+    def append_nowait(self, event):
+        asyncio.get_running_loop().call_later(0.5, super().append_nowait, event)
+        return True
+
+    def submit(self, event):
+        return asyncio.ensure_future(self.late(event))
+
+    async def late(self, event):
+        await asyncio.sleep(0.5)
+        return await self.append(event)
+
+async def main():
+    async with edr.Bus(node="here", journal=BusyJournal(path)) as bus:
+        slow = bus.subscribe(capacity=10_000, name="slow")  # its events die with the process
+        link = RabbitLink(
+            bus, url, exchange=exchange, queue=exchange, durable=True, send=[],
+            receive=[edr.Binding()], prefetch=20,
+        )
+        async with link:
+            while True:
+                await asyncio.sleep(0.01)
+                print(link.statistics().received, flush=True)
+
+asyncio.run(main())
+'''
+
+
+async def test_a_killed_receiver_with_a_journal_loses_no_event(raw, exchange, tmp_path, rabbitmq):
+    arguments = [sys.executable, "-c", RECEIVER, rabbitmq.URL, exchange, str(tmp_path / "journal")]
+
+    async def killed_while_it_receives(numbers):
+        process = await asyncio.create_subprocess_exec(*arguments, stdout=asyncio.subprocess.PIPE)
+        async with asyncio.timeout(60):
+            await process.stdout.readline()  # it is connected, and its queue is bound
+            for n in numbers:
+                await raw.publish_event(body={"n": n}, node="there")
+            while int(await process.stdout.readline()) < 50:
+                pass
+        process.kill()
+        await process.wait()
+
+    async def keep(message):
+        kept.add(kazoo.decode(message.body).body["n"])
+
+    try:
+        for first in range(0, 1200, 300):
+            await killed_while_it_receives(range(first, first + 300))
+        async with SqliteJournal(tmp_path / "journal") as journal:
+            kept = {entry.event.body["n"] async for entry in journal.read(after=0, live=False)}
+        assert kept
+        await raw.channel.basic_consume(exchange, keep, no_ack=True)
+        await until(lambda: len(kept) == 1200)
+    finally:
+        await raw.channel.queue_delete(exchange)
+
+
+async def test_a_message_is_acked_when_its_event_is_stored(rabbit, raw):
+    journal = LateJournal()
+    options = {"queue": "edr-test-stored", "receive": [edr.Binding()], "durable": True}
+    async with edr.Bus(node="here", journal=journal) as bus:
+        events = bus.subscribe()
+        _, link = await rabbit(bus=bus, send=[], **options)
+        for n in range(4):
+            await raw.publish_event(body={"n": n}, node="there")
+        await take_events(events, 4)
+        journal.storages[0].set_result(1)
+        journal.storages[1].set_result(2)
+        journal.storages[3].set_exception(EventsRefusedError([Refusal(numbered(3), "no")], 1))
+        await until(lambda: "not_stored" in str(link.statistics().last_error))
+        await link.aclose()
+        counts = link.statistics()
+
+    assert (counts.delivered, counts.refused) == (4, {})
+    assert await raw.messages_in("edr-test-stored") == 1  # the one that was not stored yet
+
+
+class LateJournal:
+    """A journal that stores an event when the test says so."""
+
+    bindings = ()
+
+    def __init__(self):
+        self.storages = []
+
+    def submit(self, event):
+        self.storages.append(asyncio.get_running_loop().create_future())
+        return self.storages[-1]
+
+    async def open(self):
+        pass
+
+    async def aclose(self):
+        pass
+
+    def append_nowait(self, event):
+        return True

@@ -84,3 +84,14 @@ async def test_all_links_of_a_bus_share_one_window_which_goes_with_it(bus):
     del other
     gc.collect()
     assert seen_of(edr.Bus()) is not window
+
+
+def test_a_forgotten_event_is_new_again_and_keeps_the_window_whole():
+    seen = Seen(window=2)
+    assert seen.is_new(event("a"), 1)
+    seen.forget(event("a"))
+    seen.forget(event("b"))
+    assert seen.is_new(event("a"), 1)
+    assert seen.is_new(event("b"), 1)
+    assert seen.is_new(event("c"), 1)
+    assert not seen.is_new(event("c"), 1)
