@@ -20,7 +20,7 @@ import edr
 from benchmarks.harness import Settings, main, no_collection, noise_of
 from benchmarks.table import Row, Table
 from edr.journal import SqliteJournal
-from edr.journal.codec import decode, decode_keys, encode
+from edr.journal.codec import decode, decode_keys, encode, row_of
 
 MOST_BYTES, MOST_DECODE, MOST_RARE = 1 / 5, 0.4, 1 / 50
 
@@ -97,7 +97,7 @@ def run(settings: Settings) -> Table:
         size = asyncio.run(_journal(folder, events, rare)) / len(events)
         full, only_rare, count = asyncio.run(_read(folder / "journal", rounds))
     blocks = [
-        encode(start + 1, [(event, 0) for event in events[start : start + 256]])
+        encode(start + 1, [(row_of(event), 0) for event in events[start : start + 256]])
         for start in range(0, len(events), 256)
     ]
     documents = [event.model_dump_json() for event in events]

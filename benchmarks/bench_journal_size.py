@@ -21,7 +21,7 @@ import edr
 from benchmarks.harness import Settings, main
 from benchmarks.table import Row, Table
 from edr.journal import SqliteJournal
-from edr.journal.codec import encode, microseconds
+from edr.journal.codec import encode, microseconds, row_of
 from edr.journal.salvage import INSERT_BLOCK, write_facts
 from edr.journal.schema import connect, facts_in
 
@@ -53,7 +53,7 @@ async def _build(path: Path, size: int) -> None:
         connection.execute("BEGIN")
         for events in samples * 8:
             times += 256_000
-            block = encode(position, [(event, times) for event in events])
+            block = encode(position, [(row_of(event), times) for event in events])
             connection.execute(INSERT_BLOCK, block)
             position += 256
             written += len(block.keys) + len(block.rows)

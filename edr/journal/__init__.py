@@ -20,8 +20,8 @@ secrecy of what is stored.
 
 Read the modules in this order; each imports only from those before it:
 errors, journal, receipts, codec, selection, folder, schema, pages, salvage, opening, trail,
-retention, fetching, clock, store, appender, closing, worker, tail, following, reading, reader,
-sqlite, __main__.
+retention, fetching, clock, batch, store, appender, closing, worker, tail, following, reading,
+reader, sqlite, __main__.
 """
 
 from edr.journal.errors import (

@@ -26,10 +26,11 @@ from typing import Protocol
 
 from edr import Event
 from edr.bus import RateLimitedLog
+from edr.journal.batch import RejectedError
 from edr.journal.errors import JournalError, JournalFull, Refusal
 from edr.journal.receipts import Receipt, Receipts, copied
 from edr.journal.retention import NoRoomYetError
-from edr.journal.store import MOST_AT_ONCE, Appended, RejectedError
+from edr.journal.store import MOST_AT_ONCE, Appended
 
 logger: logging.Logger = logging.getLogger("edr.journal")
 

@@ -12,9 +12,10 @@ from contextlib import suppress
 
 from edr import Event
 from edr.journal.appender import NO_ROOM, RefusalLog
+from edr.journal.batch import RejectedError
 from edr.journal.errors import JournalFull
 from edr.journal.retention import NoRoomYetError
-from edr.journal.store import MOST_AT_ONCE, BlockStore, ReaderUpdate, RejectedError
+from edr.journal.store import MOST_AT_ONCE, BlockStore, ReaderUpdate
 
 logger: logging.Logger = logging.getLogger("edr.journal")
 

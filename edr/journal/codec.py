@@ -44,8 +44,17 @@ COMPRESSED_FROM = 16
 Key: TypeAlias = tuple[str | None, tuple[str, ...], str, str, str, str, str]
 """Account, tree, app, version, node, severity, verbosity."""
 
-Recorded: TypeAlias = tuple[Event, int]
-"""An event, and when it was recorded, in microseconds since 1970."""
+
+class Row(NamedTuple):
+    """An event as a block stores it."""
+
+    key: Key
+    data: bytes
+    """The JSON of id, timestamp and body: an array, without its opening bracket."""
+
+
+Recorded: TypeAlias = tuple[Row, int]
+"""An event's row, and when it was recorded, in microseconds since 1970."""
 
 
 class Block(NamedTuple):
@@ -113,25 +122,30 @@ def check_header(header: Sequence[Any]) -> None:
     raise DamagedBlock
 
 
+def row_of(event: Event) -> Row:
+    """Return the row of ``event``. It raises for what was made past pydantic's checks."""
+    fields = event.__dict__
+    key = (
+        fields["account_id"],
+        fields["account_tree"],
+        fields["app_name"],
+        fields["app_version"],
+        fields["node"],
+        fields["severity"],
+        fields["verbosity"],
+    )
+    data = (fields["id"], fields["timestamp"], fields["body"])
+    return Row(key, orjson.dumps(data, option=orjson.OPT_UTC_Z)[1:])
+
+
 def encode(first: int, recorded: Sequence[Recorded]) -> Block:
     """Make a block of ``recorded``, the first of which is at position ``first``."""
     numbers: dict[Key, int] = {}
     rows = []
     times: list[list[int]] = []
     last_time = None
-    for event, time in recorded:
-        fields = event.__dict__
-        key = (
-            fields["account_id"],
-            fields["account_tree"],
-            fields["app_name"],
-            fields["app_version"],
-            fields["node"],
-            fields["severity"],
-            fields["verbosity"],
-        )
-        number = numbers.setdefault(key, len(numbers))
-        rows.append((number, fields["id"], fields["timestamp"], fields["body"]))
+    for (key, row), time in recorded:
+        rows.append(b"[%d,%b" % (numbers.setdefault(key, len(numbers)), row))
         if time == last_time:
             times[-1][0] += 1
         else:
@@ -139,7 +153,7 @@ def encode(first: int, recorded: Sequence[Recorded]) -> Block:
             last_time = time
     since, until = times[0][1], times[-1][1]
     keys = orjson.dumps((list(numbers), times))
-    data = orjson.dumps(rows, option=orjson.OPT_UTC_Z)
+    data = b"[%b]" % b",".join(rows)
     compressed = len(rows) >= COMPRESSED_FROM
     if compressed:
         keys, data = zlib.compress(keys, 1), zlib.compress(data, 1)

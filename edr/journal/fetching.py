@@ -29,6 +29,7 @@ from edr.journal.codec import (
     decode,
     decode_keys,
     microseconds,
+    row_of,
 )
 from edr.journal.journal import Entry
 from edr.journal.retention import existed
@@ -244,7 +245,7 @@ class Fetcher:
                 except DamagedBlock:
                     break
                 recorded: list[Recorded] = [
-                    (entry.event, microseconds(entry.recorded_at)) for entry in entries
+                    (row_of(entry.event), microseconds(entry.recorded_at)) for entry in entries
                 ]
                 pieces.append(Piece(header.first, recorded, is_stored=True))
                 last, since = header.first - 1, header.since

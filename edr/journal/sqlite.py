@@ -64,7 +64,8 @@ EXIT_PATIENCE = 10.0
 class SqliteJournal:
     """A journal in the folder ``path``, which is made (0700) if it is missing. See ``Journal``.
 
-    What is stored is in clear, in files that only their owner can read.
+    What is stored is in clear, in files that only their owner can read. An event of more than
+    64 MiB of JSON is refused (``EventsRefusedError``).
 
     Args:
         path: a folder of its own, on a local disk; ``events.journal`` is a good name.
@@ -367,7 +368,7 @@ class SqliteJournal:
 
     def committed(self, events: Sequence[Event], appended: Appended) -> None:
         """Hear that ``events`` are stored, from the appender."""
-        self.tail.add(appended.first, appended.recorded_at, events)
+        self.tail.add(appended.first, appended.recorded_at, events, appended.bytes)
         self.tip = appended.first + len(events) - 1
         self._first = appended.oldest
         if appended.lost:

@@ -32,8 +32,9 @@ from pathlib import Path
 from typing import Concatenate, NamedTuple, ParamSpec, TypeVar
 
 from edr import Event
+from edr.journal.batch import RejectedError, rows_of
 from edr.journal.clock import AgeClock, microseconds_elapsed
-from edr.journal.codec import Block, encode
+from edr.journal.codec import Block, Row, encode
 from edr.journal.errors import JournalError, JournalInUse, JournalUnusable
 from edr.journal.fetching import Fetcher
 from edr.journal.folder import JournalFolder
@@ -98,6 +99,8 @@ class Appended(NamedTuple):
 
     first: int
     """Position of the first event."""
+    bytes: int
+    """Bytes of the JSON of what was stored."""
     recorded_at: int
     oldest: int
     """Position of the oldest entry left."""
@@ -116,6 +119,7 @@ class _Plan(NamedTuple):
 
     first: int
     last: int
+    bytes: int
     recorded_at: int
     age_time: int
     """The time by which entries are too old."""
@@ -124,10 +128,6 @@ class _Plan(NamedTuple):
     facts: Facts
     change: Change
     blocks: list[Block]
-
-
-class RejectedError(Exception):
-    """One of the events can never be stored. It never leaves this package."""
 
 
 def _salvages(
@@ -331,15 +331,16 @@ class BlockStore:
     # Appending
 
     @_salvages
-    def append(self, events: Sequence[Event], updates: Iterable[ReaderUpdate] = ()) -> Appended:
-        """Store ``events`` and ``updates`` in one commit, and remove what is too old or too much.
+    def append(self, events: Sequence[Event], updates: Sequence[ReaderUpdate] = ()) -> Appended:
+        """Store the first of ``events`` and ``updates`` in one commit, and apply retention.
 
-        If the same events were stored by an append that seemed to fail, they are not again.
+        It takes as many events as fit into a commit, at least one. If the same events were stored
+        by an append that seemed to fail, they are not stored again.
 
         Raises:
             NoRoomYetError: readers hold what would have to go.
             RejectedError: one of the events can never be stored.
-            JournalError: nothing has changed, as far as is known; say it again.
+            JournalError: nothing has changed, as far as is known; call it again.
         """
         assert 0 < len(events) <= MOST_AT_ONCE
         self.reopen()
@@ -347,7 +348,17 @@ class BlockStore:
             done, self._attempted = self._attempted, None
             self.store_readers(updates, synced=False)
             return done
-        plan = self._planned(events)
+        rows = rows_of(events)
+        plan = self._planned(rows)
+        try:
+            return self._stored(plan, updates)
+        except RejectedError:
+            if not plan.change.remove:
+                raise
+        self._trail = []  # a merge failed; the small blocks stay as they are
+        return self._stored(self._planned(rows), updates)
+
+    def _stored(self, plan: _Plan, updates: Sequence[ReaderUpdate]) -> Appended:
         first, last, facts, change = plan.first, plan.last, plan.facts, plan.change
         full_sync = self._full_sync or facts is not self._facts
         with self._transaction(full_sync=full_sync) as connection:
@@ -375,7 +386,14 @@ class BlockStore:
                 losses[name] = known._replace(missed=known.missed + loss.missed)
             self._write_changed(connection, readers)
             appended = Appended(
-                first, plan.recorded_at, oldest, lost, losses, facts.holes, len(events)
+                first,
+                plan.bytes,
+                plan.recorded_at,
+                oldest,
+                lost,
+                losses,
+                facts.holes,
+                last - first + 1,
             )
             self._attempted = appended
         self._attempted = None
@@ -392,14 +410,14 @@ class BlockStore:
             )
         return appended
 
-    def _planned(self, events: Sequence[Event]) -> _Plan:
-        """Return what a commit of ``events`` changes.
+    def _planned(self, rows: Sequence[Row]) -> _Plan:
+        """Return what a commit of ``rows`` changes.
 
         Raises:
             RejectedError: one of the events can never be stored.
         """
         now = self._now()
-        first, last = self.next, self.next + len(events) - 1
+        first, last = self.next, self.next + len(rows) - 1
         facts, trail, time = self._facts, self._trail, max(now, self._until)
         if last > facts.mark:
             facts = facts._replace(mark=last + RESERVED)
@@ -410,13 +428,14 @@ class BlockStore:
             trail, time = [], now  # within a block times never go back
         else:
             stepped_back = 0
-        change = grown(trail, first, [(event, time) for event in events])
+        change = grown(trail, first, [(row, time) for row in rows])
         try:
             blocks = [encode(piece.first, piece.recorded) for piece in change.insert]
         except Exception as exc:  # what was made past pydantic's checks can be anything
             raise RejectedError(repr(exc)) from exc
         age_time = now if self._age is None else self._age.at(now)
-        return _Plan(first, last, time, age_time, stepped_back, facts, change, blocks)
+        size = sum([len(row.data) for row in rows])
+        return _Plan(first, last, size, time, age_time, stepped_back, facts, change, blocks)
 
     # Readers
 

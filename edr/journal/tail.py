@@ -1,9 +1,11 @@
-"""``Tail``: the newest entries, in memory. Who follows live never goes to the disk."""
+"""``Tail``: the newest entries, in memory, so that following live reads nothing from the disk."""
 
 from __future__ import annotations
 
-from collections import deque
+from bisect import bisect_right
 from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
 
 from edr import Event
 from edr.journal.codec import time_of
@@ -11,38 +13,70 @@ from edr.journal.journal import Entry
 from edr.journal.selection import Selection
 
 TAIL = 2048
-"""Entries that are kept: a follower may fall that far behind before it reads from the disk."""
+"""Entries that are kept at least: a follower may fall that far behind before it reads from the
+disk."""
+
+TAIL_BYTES = 4 << 20
+"""Bytes of JSON that are kept at most, whatever ``TAIL`` says."""
+
+
+class _Chunk(NamedTuple):
+    """What one commit stored. Entries are made of it when they are asked for."""
+
+    first: int
+    recorded_at: datetime
+    events: Sequence[Event]
+    bytes: int
 
 
 class Tail:
     """The entries from some position up to the newest, all of them committed."""
 
     def __init__(self) -> None:
-        self._entries: deque[Entry] = deque(maxlen=TAIL)
+        self._chunks: list[_Chunk] = []
+        self._firsts: list[int] = []
+        self._next = 0
+        """The position after the newest entry."""
+        self._oldest = 0
+        """The position of the oldest entry that retention has left."""
+        self._bytes = 0
 
-    def add(self, first: int, recorded_at: int, events: Sequence[Event]) -> None:
-        """Add what was committed at position ``first``."""
-        entries = self._entries
-        if entries and entries[-1].position != first - 1:
-            entries.clear()
-        time = time_of(recorded_at)
-        entries.extend([Entry(first + i, time, event) for i, event in enumerate(events)])
+    def add(self, first: int, recorded_at: int, events: Sequence[Event], bytes: int) -> None:
+        """Add what was committed at position ``first``, which has so many bytes of JSON."""
+        if first != self._next:
+            self._forget(len(self._chunks))
+        self._chunks.append(_Chunk(first, time_of(recorded_at), events, bytes))
+        self._firsts.append(first)
+        self._next = first + len(events)
+        self._bytes += bytes
+        spare = 0
+        while len(self._firsts) > spare + 1 and self._next - self._firsts[spare + 1] >= TAIL:
+            spare += 1
+        self._forget(spare)
+        while self._bytes > TAIL_BYTES:
+            self._forget(1)
 
     def forget_before(self, position: int) -> None:
-        """Drop what retention has removed."""
-        while self._entries and self._entries[0].position < position:
-            self._entries.popleft()
+        """Drop the entries that retention has removed."""
+        self._oldest = position
+        self._forget(max(0, bisect_right(self._firsts, position) - 1))
 
     def covers(self, after: int) -> bool:
-        """Tell whether all that is behind ``after`` is here."""
-        return bool(self._entries) and self._entries[0].position <= after + 1
+        """Return whether all entries after ``after`` are here."""
+        return bool(self._firsts) and max(self._firsts[0], self._oldest) <= after + 1
 
     def find(self, selection: Selection, after: int) -> tuple[Entry | None, int]:
-        """Return the next wanted entry behind ``after``, which it covers, and how far that is."""
-        entries = self._entries
-        first = entries[0].position
-        for index in range(after + 1 - first, len(entries)):
-            entry = entries[index]
-            if selection.wants(entry.event):
-                return entry, entry.position
-        return None, max(after, entries[-1].position)
+        """Return the next wanted entry after ``after``, which it covers, and how far that is."""
+        wants, chunks = selection.wants, self._chunks
+        position = after + 1
+        for number in range(bisect_right(self._firsts, position) - 1, len(chunks)):
+            first, recorded_at, events, _ = chunks[number]
+            for index in range(position - first, len(events)):
+                if wants(events[index]):
+                    return Entry(first + index, recorded_at, events[index]), first + index
+            position = first + len(events)
+        return None, max(after, self._next - 1)
+
+    def _forget(self, count: int) -> None:
+        self._bytes -= sum([chunk.bytes for chunk in self._chunks[:count]])
+        del self._chunks[:count], self._firsts[:count]

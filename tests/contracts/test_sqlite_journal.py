@@ -4,7 +4,8 @@ import pytest
 
 from contracts.journal import JournalContract, StorageContract, event
 from edr.journal import SqliteJournal
-from edr.journal.store import BlockStore, RejectedError
+from edr.journal.batch import RejectedError
+from edr.journal.store import BlockStore
 
 
 class TestSqliteJournal(JournalContract, StorageContract):

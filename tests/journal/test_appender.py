@@ -8,18 +8,20 @@ from contracts.journal import event, events
 
 from edr.journal import EventsRefusedError, JournalError
 from edr.journal.appender import Appender
-from edr.journal.store import Appended, RejectedError
+from edr.journal.batch import RejectedError
+from edr.journal.store import Appended
 
 
 def appended(first, count):
-    return Appended(first, 0, oldest=1, lost=0, losses={}, holes=(), stored=count)
+    return Appended(first, 0, 0, oldest=1, lost=0, losses={}, holes=(), stored=count)
 
 
 class Store:
-    """Stores each batch at once; refuses one with a number in ``refused``."""
+    """Stores ``most`` events of a batch at once; refuses one with a number in ``refused``."""
 
-    def __init__(self, refused=()):
+    def __init__(self, refused=(), most=10_000):
         self.refused = set(refused)
+        self.most = most
         self.stored = []
         self.commits = 0
 
@@ -30,6 +32,7 @@ class Store:
         if self.refused.intersection(numbers):
             future.set_exception(RejectedError("too large"))
         else:
+            numbers = numbers[: self.most]
             self.stored += numbers
             future.set_result(appended(len(self.stored) - len(numbers) + 1, len(numbers)))
         return future
@@ -40,6 +43,18 @@ class Store:
 
 def make(store, max_pending=10_000):
     return Appender(store, linger=0.0, max_pending=max_pending)
+
+
+async def test_events_that_a_commit_did_not_take_are_in_the_next_one():
+    store = Store(most=3)
+    appender = make(store)
+    first = asyncio.ensure_future(appender.append(events(*range(5))))
+    await asyncio.sleep(0)
+    second = asyncio.ensure_future(appender.append(events(5, 6)))
+
+    assert (await first, await second) == (5, 7)
+    assert store.stored == list(range(7))
+    assert appender.waiting == 0
 
 
 async def test_refused_events_are_found_by_halving():

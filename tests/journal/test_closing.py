@@ -8,10 +8,13 @@ import threading
 
 import pytest
 from contracts.journal import all_of, event, events, numbers
+from journal.conftest import everything
 
 import edr
-from edr.journal import JournalError, SqliteJournal
-from edr.journal.store import BlockStore, RejectedError
+from edr.journal import JournalError, SqliteJournal, batch
+from edr.journal.batch import RejectedError
+from edr.journal.closing import Commit, Remainder
+from edr.journal.store import BlockStore
 
 COUNT = 300
 
@@ -209,3 +212,19 @@ async def test_append_that_waits_for_room_is_refused_at_the_end(path):
         await appending
     await journal.aclose()
     assert await stored_in(path) == [0, 1]
+
+
+@pytest.mark.parametrize("stored", [0, 1, 3, 5])
+def test_remainder_stores_what_the_last_commit_did_not_take(make_store, monkeypatch, stored):
+    """Also when each commit takes one event only."""
+    monkeypatch.setattr(batch, "COMMIT_BYTES", 1)
+    store = make_store()
+    last = Commit(events(*range(5)))
+    for n in range(stored):
+        store.append(last.events[n : n + 1])
+    last.stored = stored
+    remainder = Remainder("journal", last, events(5, 6), ())
+    remainder.store_in(store)
+
+    assert remainder.lost == 0
+    assert everything(make_store()) == list(range(7))

@@ -3,7 +3,7 @@ from hypothesis import strategies as st
 from support.strategies import events, some_bindings, some_events
 
 import edr
-from edr.journal.codec import decode_keys, encode
+from edr.journal.codec import decode_keys, encode, row_of
 from edr.journal.selection import EVERYTHING, MOST_CLAUSES, Selection
 
 patterns = st.none() | st.sampled_from([{"n": [1, 2]}, {"n": [{"exists": False}]}])
@@ -31,7 +31,7 @@ def test_masks_keys_and_events_agree_with_the_bindings(wanted_by, given_events):
     selection = Selection(wanted_by)
     for event in given_events:
         expected = any(binding.matches(event) for binding in wanted_by)
-        block = encode(1, [(event, 0)])
+        block = encode(1, [(row_of(event), 0)])
         (verdict,) = selection.wanted(decode_keys(block))
         by_key = verdict if isinstance(verdict, bool) else verdict(event.body)
 
@@ -45,5 +45,5 @@ def test_without_a_binding_everything_is_wanted(event):
     selection = Selection(())
 
     assert selection.wants(event)
-    assert selection.wanted(decode_keys(encode(1, [(event, 0)]))) == [True]
+    assert selection.wanted(decode_keys(encode(1, [(row_of(event), 0)]))) == [True]
     assert selection.clauses == ()

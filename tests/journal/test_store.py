@@ -10,11 +10,13 @@ from journal.conftest import everything
 from support.forking import fork
 
 import edr
-from edr.journal import JournalError, JournalInUse
+from edr.journal import JournalError, JournalInUse, batch
+from edr.journal.batch import RejectedError
+from edr.journal.codec import row_of
 from edr.journal.retention import NoRoomYetError
 from edr.journal.salvage import RESERVED
 from edr.journal.schema import ReaderState
-from edr.journal.store import ReaderUpdate, RejectedError
+from edr.journal.store import ReaderUpdate
 
 
 def put(store, *numbers, **fields):
@@ -145,6 +147,71 @@ def test_what_is_too_big_for_the_database_is_rejected_and_the_rest_stays(make_st
 
     put(store, 3)
     assert everything(store) == [1, 3]
+
+
+# Large events
+
+
+def large(n, size, **fields):
+    return events(n, body={"pad": "x" * size}, **fields)
+
+
+def test_a_commit_takes_no_more_than_so_many_bytes(make_store, monkeypatch):
+    monkeypatch.setattr(batch, "COMMIT_BYTES", 10_000)
+    store = make_store()
+    given = [*large(1, 4000), *large(2, 4000), *large(3, 4000), *large(4, 50_000), *events(5)]
+    taken = []
+    while given:
+        appended = store.append(given)
+        taken.append(appended.stored)
+        assert appended.bytes < 10_000 or appended.stored == 1
+        given = given[appended.stored :]
+
+    assert taken == [2, 1, 1, 1]
+    assert everything(store) == [1, 2, 3, 4, 5]
+
+
+def test_an_event_that_is_too_large_is_refused_by_itself(make_store, monkeypatch):
+    monkeypatch.setattr(batch, "MAX_EVENT", 10_000)
+    store = make_store()
+    given = [*events(1, 2), *large(3, 10_000), *events(4)]
+    assert store.append(given).stored == 2
+    with pytest.raises(RejectedError, match="at most 10000 bytes of JSON, got 10"):
+        store.append(given[2:])
+    store.append(given[3:])
+
+    assert everything(store) == [1, 2, 4]
+
+
+def test_an_event_that_is_as_large_as_may_be_is_stored(make_store):
+    store = make_store(full_sync=False)
+    (event,) = large(1, 0)
+    (event,) = large(1, batch.MAX_EVENT - len(row_of(event).data))
+    assert store.append([event]).bytes == batch.MAX_EVENT
+    put(store, 2)
+
+    assert everything(store) == [1, 2]
+
+
+def test_large_events_are_not_merged(make_store):
+    """Merging by number made one block of 16 that SQLite refused, and each later event with it."""
+    store = make_store()
+    store._connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 3_000_000)
+    for n in range(20):
+        store.append(large(n, 1_000_000))
+    for n in range(20, 60):
+        put(store, n)
+
+    assert everything(store) == list(range(60))
+
+
+def test_a_merge_that_fails_leaves_the_small_blocks(make_store):
+    store = make_store()
+    store._connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 30_000)
+    for n in range(40):
+        store.append(events(n, body={"pad": os.urandom(2000).hex()}))
+
+    assert everything(store) == list(range(40))
 
 
 @pytest.mark.slow

@@ -1,46 +1,83 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edr.journal.codec import BLOCK
-from edr.journal.trail import FAN, grown
+from edr.journal.codec import BLOCK, Row
+from edr.journal.trail import BYTES_EACH, FAN, grown
+
+KEY = (None, (), "app", "1", "node", "ok", "info")
+SMALL = b""
+LARGE = bytes(BLOCK * BYTES_EACH)
 
 
-def appended(sizes):
-    """Append so many entries at a time; return the blocks that are there, and how often written."""
-    blocks, trail, position, written = {}, [], 1, 0
-    for size in sizes:
-        change = grown(trail, position, [(n, 0) for n in range(position, position + size)])
+def appended(commits):
+    """Commit rows of these bytes; return the blocks that are there, and what was written."""
+    blocks, trail, position, written = {}, [], 1, []
+    for commit in commits:
+        change = grown(trail, position, [(Row(KEY, data), 0) for data in commit])
         for first in change.remove:
             del blocks[first]
+        written.append(0)
         for piece in change.insert:
             assert piece.first not in blocks
-            blocks[piece.first] = [event for event, _ in piece.recorded]
-            written += len(piece.recorded)
-        trail, position = change.trail, position + size
-        assert all(blocks[piece.first] == [e for e, _ in piece.recorded] for piece in trail)
+            blocks[piece.first] = [row.data for row, _ in piece.recorded]
+            written[-1] += len(piece.recorded)
+        trail, position = change.trail, position + len(commit)
+        assert all(
+            blocks[piece.first] == [row.data for row, _ in piece.recorded] for piece in trail
+        )
     return blocks, position - 1, written
+
+
+def numbered(sizes):
+    numbers = iter(range(1, sum(sizes) + 1))
+    return [[b"%d" % next(numbers) for _ in range(size)] for size in sizes]
 
 
 @given(st.lists(st.integers(1, 600), max_size=60))
 def test_every_entry_is_in_one_block_at_its_position(sizes):
-    blocks, last, _ = appended(sizes)
+    blocks, last, _ = appended(numbered(sizes))
 
-    assert [n for first in sorted(blocks) for n in blocks[first]] == list(range(1, last + 1))
-    assert all(blocks[first][0] == first for first in blocks)
+    assert [int(n) for first in sorted(blocks) for n in blocks[first]] == list(range(1, last + 1))
+    assert all(int(blocks[first][0]) == first for first in blocks)
     assert all(len(block) <= BLOCK for block in blocks.values())
 
 
 def test_one_at_a_time_makes_full_blocks_and_writes_each_thrice():
-    blocks, last, written = appended([1] * 10_000)
+    blocks, last, written = appended([[SMALL]] * 10_000)
 
-    assert written <= 3 * last
+    assert sum(written) <= 3 * last
     assert len(blocks) <= last / BLOCK + 2 * FAN
 
 
 @given(st.integers(1, 255))
 def test_few_blocks_stay_small(size):
     # The worst is 129 entries at a time: two are too many for one block.
-    blocks, last, written = appended([size] * 300)
+    blocks, last, written = appended([[SMALL] * size] * 300)
 
     assert len(blocks) <= 2 * last / BLOCK + 2 * FAN
-    assert written <= 3 * last
+    assert sum(written) <= 3 * last
+
+
+SIZES = st.sampled_from([0, 100, BYTES_EACH, 10 * BYTES_EACH, 100 * BYTES_EACH, len(LARGE)])
+
+
+@given(st.lists(st.lists(SIZES.map(bytes), min_size=1, max_size=5), max_size=100))
+def test_bytes_of_blocks_and_of_merges_are_bounded(commits):
+    most = BLOCK * BYTES_EACH
+    trail, position = [], 1
+    for commit in commits:
+        change = grown(trail, position, [(Row(KEY, data), 0) for data in commit])
+        for piece in change.insert:
+            size = sum(len(row.data) for row, _ in piece.recorded)
+            assert size < most or len(piece.recorded) == 1
+        for pieces in (change.insert, change.trail):
+            assert sum(len(row.data) for piece in pieces for row, _ in piece.recorded) <= (
+                2 * FAN * most + sum(map(len, commit))
+            )
+        trail, position = change.trail, position + len(commit)
+
+
+def test_a_large_event_is_a_block_and_never_written_again():
+    blocks, last, written = appended([[LARGE]] * 300)
+
+    assert len(blocks) == sum(written) == last == 300

@@ -1,0 +1,91 @@
+import pytest
+from contracts.journal import events
+from hypothesis import given
+from hypothesis import strategies as st
+
+import edr
+from edr.journal.selection import Selection
+from edr.journal.tail import TAIL, TAIL_BYTES, Tail
+
+EVERYTHING = Selection(())
+
+
+def positions(tail, after, selection=EVERYTHING):
+    """The positions of the wanted entries after ``after``."""
+    found = []
+    while True:
+        entry, after = tail.find(selection, after)
+        if entry is None:
+            return found
+        assert entry.position == entry.event.body["n"] == after
+        found.append(after)
+
+
+def filled(*counts, bytes=10):
+    tail, first = Tail(), 1
+    for count in counts:
+        tail.add(first, first, events(*range(first, first + count)), bytes)
+        first += count
+    return tail
+
+
+@given(st.lists(st.integers(1, 5), min_size=1, max_size=10), st.data())
+def test_tail_finds_all_entries_after_a_position(counts, data):
+    tail, last = filled(*counts), sum(counts)
+    after = data.draw(st.integers(0, last))
+
+    assert tail.covers(after)
+    assert positions(tail, after) == list(range(after + 1, last + 1))
+
+
+def test_tail_passes_over_what_is_not_wanted():
+    tail = filled(3, 3)
+    tail.add(7, 7, events(7, app_name="rare"), 10)
+    tail.add(8, 8, events(8), 10)
+
+    assert positions(tail, 0, Selection((edr.Binding(app_name="rare"),))) == [7]
+    assert tail.find(Selection((edr.Binding(app_name="none"),)), 2) == (None, 8)
+
+
+def test_entries_of_a_commit_have_its_time():
+    tail = filled(2, 2)
+
+    assert [tail.find(EVERYTHING, n)[0].recorded_at.microsecond for n in range(4)] == [1, 1, 3, 3]
+
+
+def test_tail_is_empty_at_first():
+    assert not Tail().covers(0)
+
+
+@pytest.mark.parametrize("counts", [[1] * 3 * TAIL, [256] * 20, [TAIL - 1, 2, 5], [3 * TAIL]])
+def test_tail_keeps_the_newest_entries(counts):
+    tail, last = filled(*counts, bytes=0), sum(counts)
+
+    assert tail.covers(last - min(TAIL, last))
+    assert not tail.covers(last - TAIL - max(counts) - 1)
+
+
+def test_tail_keeps_no_more_than_so_many_bytes():
+    tail = filled(1, 1, 1, bytes=TAIL_BYTES // 2)
+
+    assert [tail.covers(after) for after in range(4)] == [False, True, True, True]
+    tail.add(4, 4, events(4), TAIL_BYTES + 1)
+    assert not any(tail.covers(after) for after in range(5))
+    tail.add(5, 5, events(5), 1)
+    assert positions(tail, 4) == [5]
+
+
+def test_tail_drops_what_retention_removed():
+    tail = filled(3, 3, 3)
+    tail.forget_before(5)
+
+    assert [tail.covers(after) for after in range(6)] == [False] * 4 + [True] * 2
+    assert positions(tail, 4) == [5, 6, 7, 8, 9]
+
+
+def test_tail_starts_again_after_a_hole():
+    tail = filled(3)
+    tail.add(1_000, 5, events(1_000), 10)
+
+    assert not tail.covers(3)
+    assert positions(tail, 999) == [1_000]
