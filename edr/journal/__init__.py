@@ -19,9 +19,9 @@ Not promised: exactly once; order after ``nack``; one transaction with a databas
 secrecy of what is stored.
 
 Read the modules in this order; each imports only from those before it:
-errors, journal, receipts, codec, selection, folder, schema, pages, salvage, opening, trail,
-retention, fetching, clock, batch, store, appender, closing, worker, tail, following, reading,
-reader, sqlite, __main__.
+errors, journal, receipts, codec, selection, folder, copying, schema, pages, salvage, opening,
+trail, retention, fetching, clock, batch, store, appender, closing, worker, tail, following,
+reading, reader, sqlite, __main__.
 """
 
 from edr.journal.errors import (

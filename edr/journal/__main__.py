@@ -1,35 +1,43 @@
 """``python -m edr.journal``: look into a journal, also one that is damaged, or in use.
 
-It reads the pages of the file itself, locks nothing and changes nothing. Of a journal that is in
-use it sees what is committed; what is written at this very moment may look damaged.
+It copies the journal's files, as they are at one moment, into a temporary folder (see ``TMPDIR``)
+and opens the copy as its owner would. So it shows what the owner would find, and a damaged journal
+is salvaged only in the copy. The journal itself is neither locked nor changed.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+import tempfile
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from edr import Binding, EdrError
-from edr.journal.codec import DamagedBlock, decode, decode_keys, time_of
+from edr.journal.codec import time_of
+from edr.journal.copying import copy_journal
 from edr.journal.errors import JournalUnusable
+from edr.journal.fetching import Lost
 from edr.journal.folder import DATABASE
 from edr.journal.journal import Entry
-from edr.journal.pages import Pages
+from edr.journal.retention import Limits, existed
 from edr.journal.selection import Selection
-
-OnProgress = Callable[[int, int], object]
+from edr.journal.store import BlockStore
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line says; return the exit code."""
     options = _parser().parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show
     try:
         code: int = options.command(options)
         sys.stdout.flush()  # else who reads the pipe is missed only when the program exits
@@ -73,75 +81,61 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _ls(options: argparse.Namespace) -> int:
-    with _scanned(options.path) as pages:
-        entries = sum(block.last - block.first + 1 for block in pages.blocks)
-        _say("id", pages.facts.id if pages.facts else "unknown")
-        _say("entries", f"{entries:,} in {len(pages.blocks):,} blocks")
-        if pages.blocks:
-            first, last = pages.blocks[0], pages.blocks[-1]
-            _say("positions", f"{first.first:,} to {last.last:,}")
-            _say("recorded", f"{time_of(pages.block(first).since)} to")
-            _say("", str(time_of(pages.block(last).until)))
+    with _copied(options.path) as store:
+        entries = existed(store.holes, store.first, store.last) if store.first else 0
+        _say("id", store.id if store.salvaged is None else "unknown, as the journal is damaged")
+        _say("entries", f"{entries:,}")
+        ends = store.ask(lambda disk: disk.ends())
+        if ends is not None:
+            oldest, newest = ends
+            _say("positions", f"{oldest.first:,} to {newest.last:,}")
+            _say("recorded", f"{time_of(oldest.since)} to")
+            _say("", str(time_of(newest.until)))
         size = sum(file.stat().st_size for file in options.path.iterdir() if file.is_file())
         _say("bytes", f"{size:,}" + (f", {size / entries:.0f} an entry" if entries else ""))
-        _say("readers", ", ".join(sorted(pages.readers)) or "none")
+        _say("readers", ", ".join(sorted(store.readers)) or "none")
     return 0
 
 
 def _read(options: argparse.Namespace) -> int:
-    selection = Selection(options.binding or ())
-    with _scanned(options.path) as pages:
-        entries = _entries(pages, selection, options.after)
+    # JSON can say any character in ASCII, for an output that is not in UTF-8.
+    is_ascii = not (sys.stdout.encoding or "").lower().startswith("utf")
+    with _copied(options.path) as store:
+        entries = _entries(store, Selection(options.binding or ()), options.after)
         if options.since is not None:
             entries = (entry for entry in entries if entry.recorded_at >= options.since)
         if options.last is not None:
-            entries = iter(list(entries)[-options.last :] if options.last else ())
+            entries = iter(deque(entries, maxlen=options.last))
         for entry in entries:
             line = {
                 "position": entry.position,
                 "recorded_at": entry.recorded_at.isoformat(),
                 "event": json.loads(entry.event.to_json()),
             }
-            print(json.dumps(line, ensure_ascii=False))  # noqa: T201 - it is what it is for
+            print(json.dumps(line, ensure_ascii=is_ascii))  # noqa: T201 - it is what it is for
     return 0
 
 
 def _verify(options: argparse.Namespace) -> int:
-    damaged: list[str] = []
-    saved = 0
-    with _scanned(options.path) as pages:
-        holes = pages.facts.holes if pages.facts else ()
-        position = None
-        for found in pages.blocks:
-            if position is not None and found.first > position + 1:
-                known = any(hole.low <= position + 1 <= hole.high for hole in holes)
-                if not known:
-                    damaged.append(f"positions {position + 1:,} to {found.first - 1:,} are missing")
-            try:
-                pages.block(found).check()
-                saved += found.last - found.first + 1
-            except DamagedBlock:
-                damaged.append(f"positions {found.first:,} to {found.last:,} cannot be read")
-            position = found.last
-        if not pages.is_whole:
-            damaged.append("the file is shorter than it says, or has blank pages")
-        if pages.facts is None:
-            damaged.append("it does not know itself: its id is lost")
-    for each in damaged:
-        _say("damaged", each)
-    _say("sound" if not damaged else "can be saved", f"{saved:,} entries")
-    return 1 if damaged else 0
+    with _copied(options.path) as store:
+        sound, damaged = store.ask(lambda disk: disk.verify())
+        ranges = [(block.first, block.last, block.size) for block in damaged]
+        if store.salvaged is not None:
+            ranges += store.salvaged.missing
+            _say("damaged", "the database; it is salvaged when it is opened")
+        for first, last, count in sorted(ranges):
+            _say("damaged", f"{count:,} entries at positions {first:,} to {last:,} are lost")
+        is_damaged = bool(ranges) or store.salvaged is not None
+        _say("can be saved" if is_damaged else "sound", f"{sound:,} entries")
+    return 1 if is_damaged else 0
 
 
 def _readers(options: argparse.Namespace) -> int:
-    with _scanned(options.path) as pages:
-        last = pages.blocks[-1].last if pages.blocks else 0
-        rows: list[tuple[str, ...]] = [
-            ("name", "position", "behind", "unacked", "missed", "last ack")
-        ]
-        for name, reader in sorted(pages.readers.items()):
+    rows: list[tuple[str, ...]] = [("name", "position", "behind", "unacked", "missed", "last ack")]
+    with _copied(options.path) as store:
+        for name, reader in sorted(store.readers.items()):
             acked = str(time_of(reader.last_ack)) if reader.last_ack is not None else "never"
-            counts = (reader.position, max(0, last - reader.position), len(reader.unacked))
+            counts = (reader.position, store.lag(reader.position), len(reader.unacked))
             rows.append((name, *map(str, counts), str(reader.missed), acked))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
@@ -153,52 +147,46 @@ def _readers(options: argparse.Namespace) -> int:
 # Inner parts
 
 
-def _entries(pages: Pages, selection: Selection, after: int) -> Iterator[Entry]:
-    for found in pages.blocks:
-        if found.last <= after:
-            continue
-        try:
-            block = pages.block(found)
-            keys = decode_keys(block)
-            wanted = selection.wanted(keys)
-            if any(wanted):
-                yield from decode(block, keys, wanted, after)
-        except DamagedBlock:
-            text = f"positions {found.first} to {found.last} cannot be read"
-            print(text, file=sys.stderr)  # noqa: T201 - it is what it is for
+def _entries(store: BlockStore, selection: Selection, after: int) -> Iterator[Entry]:
+    while True:
+        fetched = store.ask(lambda disk, at=after: disk.fetch(selection, at))  # type: ignore[misc]
+        for item in fetched.items:
+            if not isinstance(item, Lost):
+                yield item
+            elif item.is_damage:
+                text = f"{item.missed} entries up to position {item.position} are lost"
+                print(text, file=sys.stderr)  # noqa: T201 - it is what it is for
+        if fetched.position == after:
+            return
+        after = fetched.position
 
 
 @contextmanager
-def _scanned(path: Path) -> Iterator[Pages]:
-    database = path / DATABASE
-    if not database.is_file():
+def _copied(path: Path) -> Iterator[BlockStore]:
+    """Open a copy of the journal in ``path``."""
+    if not path.is_dir():
+        raise JournalUnusable("there is no such folder", path)
+    if not (path / DATABASE).is_file():
         raise JournalUnusable(f"there is no {DATABASE} in it, so it is no journal's folder", path)
-    with Pages(database) as pages:
-        with _progress(f"reading {path.name}") as on_progress:
-            pages.scan(on_progress)
-        yield pages
-
-
-@contextmanager
-def _progress(what: str) -> Iterator[OnProgress | None]:
-    """Show how far it is on a terminal: with rich if that is there, else in a plain line."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    try:
-        from rich.console import Console  # noqa: PLC0415 - it need not be there
-        from rich.progress import Progress  # noqa: PLC0415
-    except ImportError:
-
-        def on_progress(done: int, of: int) -> None:
-            print(f"\r{what}: {done * 100 // of} %", end="", file=sys.stderr)  # noqa: T201
-
-        yield on_progress
-        print("\r\033[K", end="", file=sys.stderr)  # noqa: T201
-        return
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(what)
-        yield lambda done, of: progress.update(task, completed=done, total=of)
+    with tempfile.TemporaryDirectory(prefix="edr-journal-") as folder:
+        copy = Path(folder) / "copy"
+        copy_journal(path, copy)
+        said: list[str] = []  # of a salvage, which is one of the copy only
+        store = BlockStore(
+            copy,
+            Limits(),
+            full_sync=False,
+            now=lambda: time.time_ns() // 1000,
+            say=said.append,
+        )
+        try:
+            store.open()
+        except JournalUnusable as exc:
+            raise JournalUnusable(exc.reason, path) from exc
+        try:
+            yield store
+        finally:
+            store.close()
 
 
 def _say(what: str, text: str) -> None:

@@ -214,16 +214,29 @@ class Fetcher:
                     return Counted(position, count, position + 1)
         return Counted(max(0, self._first - 1), 0, 0)
 
-    def ends(self) -> tuple[int, int, int]:
-        """Return the oldest and the newest position, and when the newest was recorded."""
-        ends = [
+    def ends(self) -> tuple[Block, Block] | None:
+        """Return the headers of the oldest and the newest block, if there are any."""
+        oldest, newest = [
             self._one(f"SELECT {COLUMNS} FROM blocks ORDER BY first {order} LIMIT 1")
             for order in ("ASC", "DESC")
         ]
-        oldest, newest = ends
-        if oldest is None or newest is None:
-            return 0, 0, 0
-        return oldest.first, newest.last, newest.until
+        return None if oldest is None or newest is None else (oldest, newest)
+
+    def verify(self) -> tuple[int, list[Block]]:
+        """Read every block; return how many entries are sound, and the headers of the others."""
+        sound = position = 0
+        damaged = []
+        with closing(self._headers(0)) as headers:
+            for header in headers:
+                self._check_missing(position, header.first - 1)
+                position = header.last
+                try:
+                    self._with("rows", self._with("keys", header)).check()
+                    sound += header.size
+                except DamagedBlock:
+                    damaged.append(header)
+        self._check_missing(position, self._tip)
+        return sound, damaged
 
     def trail(self, last: int) -> list[Piece]:
         """Return the small blocks at the end, if that is at position ``last``."""

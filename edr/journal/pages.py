@@ -17,7 +17,7 @@ from __future__ import annotations
 import os
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -29,9 +29,6 @@ LEAF = 0x0D
 LOG_HEADER, FRAME_HEADER = 32, 24
 MOST_LOCAL, LEAST_LOCAL = PAGE - 35, (PAGE - 12) * 32 // 255 - 23
 """Bytes of a row on its leaf: up to the first, all; else at least the second."""
-
-ON_PROGRESS = 1024
-"""Pages between two tellings of progress."""
 
 
 class Found(NamedTuple):
@@ -71,12 +68,10 @@ class Pages:
         if self._log is not None:
             self._log.close()
 
-    def scan(self, on_progress: Callable[[int, int], object] | None = None) -> None:
+    def scan(self) -> None:
         """Find all that there is: ``blocks``, ``facts`` and ``readers``."""
         found: list[Found] = []
         for number in range(1, self.count + 1):
-            if on_progress is not None and number % ON_PROGRESS == 0:
-                on_progress(number, self.count)
             page = self._page(number)
             if not page.strip(b"\0"):
                 self.is_whole = False

@@ -35,9 +35,14 @@ class Salvage(NamedTuple):
 
     saved: int
     """Entries that are in the new journal."""
-    lost: int
-    """Entries that are known to have been in the old one, and are not in the new one; at least."""
+    missing: tuple[Hole, ...]
+    """Where entries were in the old one that are not in the new one."""
     moved_to: Path
+
+    @property
+    def lost(self) -> int:
+        """How many entries are known to be missing; at least."""
+        return sum(hole.lost for hole in self.missing)
 
 
 def new_id() -> str:
@@ -89,14 +94,14 @@ def salvage(folder: JournalFolder, known: Facts | None = None) -> Salvage:
     """
     try:
         _remove(folder.salvaging)
-        saved, lost, facts = _copy(folder, known)
+        saved, missing, facts = _copy(folder, known)
         folder.salvaging.replace(folder.salvaged)
         folder.sync()
         moved_to = complete(folder)
     except (OSError, sqlite3.Error) as exc:
         raise JournalUnusable(f"it is damaged, and cannot be salvaged: {exc}", folder.path) from exc
     folder.name(facts.id)
-    return Salvage(saved, lost, moved_to)
+    return Salvage(saved, missing, moved_to)
 
 
 def complete(folder: JournalFolder) -> Path:
@@ -112,7 +117,7 @@ def complete(folder: JournalFolder) -> Path:
     return moved_to
 
 
-def _copy(folder: JournalFolder, known: Facts | None) -> tuple[int, int, Facts]:
+def _copy(folder: JournalFolder, known: Facts | None) -> tuple[int, tuple[Hole, ...], Facts]:
     if not folder.database.exists():
         folder.database.touch(mode=0o600)
     with Pages(folder.database) as pages, closing(connect(folder.salvaging, full_sync=True)) as new:
@@ -155,7 +160,7 @@ def _copy(folder: JournalFolder, known: Facts | None) -> tuple[int, int, Facts]:
             write_reader(new, number, reader)
         new.execute("COMMIT")
         new.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-    return saved, sum(hole.lost for hole in lost), facts
+    return saved, tuple(lost), facts
 
 
 def _between(last: int, first: int, holes: Sequence[Hole]) -> list[Hole]:

@@ -193,6 +193,8 @@ class BlockStore:
         self.bytes: int = 0
         self.corrupt: int = 0
         """Entries that could not be read."""
+        self.salvaged: Salvage | None = None
+        """What came of the last salvage, if there was one."""
         self._unreadable: set[int] = set()
         """Where blocks begin that could not be read, and are counted in ``corrupt``."""
         self._attempted: Appended | None = None
@@ -206,6 +208,11 @@ class BlockStore:
     def id(self) -> str:
         """Names the journal."""
         return self._facts.id
+
+    @property
+    def holes(self) -> tuple[Hole, ...]:
+        """Positions that no entry has."""
+        return self._facts.holes
 
     def open(self) -> None:
         """Open the journal if it is not open: made if it is missing, salvaged if it is damaged.
@@ -286,7 +293,8 @@ class BlockStore:
         states = readers_in(connection)
         self._numbers = {state.name: number for number, state in states.items()}
         fetcher = Fetcher(connection)
-        first, last, until = fetcher.ends()
+        ends = fetcher.ends()
+        first, last, until = (ends[0].first, ends[1].last, ends[1].until) if ends else (0, 0, 0)
         readers = {state.name: state for state in states.values()}
         next_ = self.next
         if facts.clean and (first != facts.first or existed(facts.holes, last + 1, facts.mark)):
@@ -546,6 +554,7 @@ class BlockStore:
     # Inner parts
 
     def _salvaged(self, result: Salvage) -> None:
+        self.salvaged = result
         self.corrupt += result.lost
         self._say(
             f"journal {self.path} was damaged: {result.saved} entries were saved into a new one, "

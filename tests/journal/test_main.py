@@ -1,8 +1,10 @@
 """python -m edr.journal, whose module is edr/journal/__main__.py."""
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from contracts.journal import events
@@ -31,7 +33,7 @@ def test_ls_tells_what_a_journal_in_use_holds(journal, capsys):
 
     assert code == 0
     assert journal.id in out
-    assert "600 in" in out
+    assert "entries       600\n" in out
     assert "1 to 600" in out
 
 
@@ -68,8 +70,23 @@ def test_verify_tells_what_is_damaged_and_what_can_be_saved(journal, capsys):
     code, out = run(capsys, "verify", journal.path)
 
     assert code == 1
-    assert "damaged       positions" in out
-    assert "can be saved" in out
+    assert "damaged       30 entries at positions 481 to 510 are lost" in out
+    assert "can be saved  570 entries" in out
+
+
+def test_verify_and_read_show_what_a_salvage_would_save(journal, capsys):
+    journal._connection.execute("UPDATE blocks SET last = last + 1 WHERE first = 241")
+    before = journal.path.joinpath("journal.sqlite3-wal").read_bytes()
+
+    code, out = run(capsys, "verify", journal.path)
+    assert code == 1
+    assert "240 entries at positions 241 to 480 are lost" in out
+    assert "can be saved  360 entries" in out
+    assert main(["read", str(journal.path)]) == 0
+    read = capsys.readouterr()
+    assert len(read.out.splitlines()) == 360
+    assert read.err == "240 entries up to position 480 are lost\n"
+    assert journal.path.joinpath("journal.sqlite3-wal").read_bytes() == before
 
 
 def test_nothing_there_is_said_plainly_and_once(tmp_path, capsys):
@@ -77,6 +94,71 @@ def test_nothing_there_is_said_plainly_and_once(tmp_path, capsys):
     said = capsys.readouterr().err
     assert said.startswith(f"{tmp_path}: there is no journal.sqlite3")
     assert said.count(str(tmp_path)) == 1
+
+
+def test_a_folder_that_is_missing_is_said_plainly(tmp_path, capsys):
+    assert main(["read", str(tmp_path / "no" / "journal")]) == 1
+    assert capsys.readouterr().err == f"{tmp_path}/no/journal: there is no such folder\n"
+
+
+def test_read_writes_ascii_where_the_output_is_not_utf_8(make_store):
+    store = make_store()
+    store.append(events(1, app_name="größer"))
+    done = subprocess.run(
+        [sys.executable, "-m", "edr.journal", "read", store.path],
+        capture_output=True,
+        check=True,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+    )
+
+    assert json.loads(done.stdout)["event"]["app_name"] == "größer"
+
+
+WRITING = """
+import itertools, sys, time
+from pathlib import Path
+from contracts.journal import events
+from edr.journal.retention import Limits
+from edr.journal.store import BlockStore, ReaderUpdate
+from edr.journal.schema import ReaderState
+
+store = BlockStore(Path(sys.argv[1]), Limits(max_bytes=1 << 20), full_sync=False,
+                   now=lambda: time.time_ns() // 1000, say=print)
+store.open()
+store.make_reader(ReaderState("r", "[]", 0))
+for n in itertools.count(0, 10):
+    last = store.append(events(*range(n, n + 10), body={"pad": f"{n * 7919:x}" * 40})).first
+    store.store_readers([ReaderUpdate("r", last, (), 7)], synced=False)
+    if n == 3000:
+        print("ready", flush=True)
+"""
+
+
+@pytest.mark.parametrize("looks", [3, pytest.param(12, marks=pytest.mark.slow)])
+def test_a_journal_that_is_written_to_is_sound_at_each_look(tmp_path, capsys, looks):
+    path = tmp_path / "journal"
+    environment = {**os.environ, "PYTHONPATH": Path(__file__).parents[1].as_posix()}
+    command = [sys.executable, "-c", WRITING, path]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as writing:
+        try:
+            assert writing.stdout.readline() == b"ready\n"
+            last = 0
+            for _ in range(looks):
+                code, out = run(capsys, "verify", path)
+                assert (code, out.split()[0]) == (0, "sound")
+                assert main(["read", str(path)]) == 0
+                lines, error = capsys.readouterr()
+                entries = [json.loads(line) for line in lines.splitlines()]
+                assert error == ""
+                # Dense, as they were given, and not behind what was there at the last look.
+                assert [each["event"]["body"]["n"] for each in entries] == list(
+                    range(entries[0]["position"] - 1, entries[-1]["position"])
+                )
+                assert entries[-1]["position"] >= last
+                last = entries[-1]["position"]
+                assert run(capsys, "readers", path)[0] == 0
+        finally:
+            writing.kill()
 
 
 @pytest.mark.parametrize(

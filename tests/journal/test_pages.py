@@ -44,18 +44,6 @@ def test_what_was_merged_is_not_found_twice(make_store):
     assert numbers_in(store.path)[0] == list(range(500))
 
 
-@pytest.mark.slow
-def test_it_tells_how_far_it_is(make_store):
-    store = make_store()
-    for n in range(0, 60_000, 4000):
-        store.append(events(*range(n, n + 4000), body={"pad": str(n) * 60}))
-    told = []
-    with Pages(store.path / "journal.sqlite3") as pages:
-        pages.scan(lambda done, of: told.append((done, of)))
-
-    assert told == [(n, pages.count) for n in range(1024, pages.count + 1, 1024)]
-
-
 @given(st.binary(max_size=12000))
 def test_no_bytes_are_too_odd(tmp_path_factory, data):
     path = tmp_path_factory.mktemp("pages") / "journal.sqlite3"
