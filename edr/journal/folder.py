@@ -210,6 +210,12 @@ def _not_locked(path: Path, lock: int, exc: OSError) -> JournalError:
 
 
 def _no_access(path: Path, exc: OSError) -> JournalUnusable:
+    if not path.exists():
+        return JournalUnusable(
+            f"the folder cannot be made ({exc.strerror}); make {path.parent} writable, "
+            "or take another path",
+            path,
+        )
     return JournalUnusable(
         f"cannot be written to ({exc.strerror}); "
         f"'python -m edr.journal read {path}' shows what is in it",

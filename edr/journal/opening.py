@@ -11,6 +11,7 @@ A page that is damaged far inside is found when it is read, and the journal is s
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import suppress
@@ -54,6 +55,14 @@ def opened(
         JournalUnusable: something else is there, or it cannot be salvaged. It is untouched.
         sqlite3.Error, OSError: it cannot be opened now.
     """
+    for place in (folder.path, folder.database):
+        if place.exists() and not os.access(place, os.R_OK | os.W_OK):
+            # SQLite would say "disk I/O error".
+            raise JournalUnusable(
+                f"{place.name} cannot be read and written by this user; check its owner and "
+                "permissions",
+                folder.path,
+            )
     if folder.salvaged.exists():
         complete(folder)
     header = _header_of(folder)

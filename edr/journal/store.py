@@ -232,7 +232,9 @@ class BlockStore:
             if isinstance(exc, JournalError) and not isinstance(
                 exc, JournalInUse | JournalUnusable
             ):
-                raise JournalUnusable(str(exc), self.path) from exc
+                raise JournalUnusable(
+                    f"cannot be opened ({exc.__cause__ or exc})", self.path
+                ) from exc
             raise
 
     def reopen(self) -> None:

@@ -1,5 +1,7 @@
 """What is found at a journal's path: to be made, opened, salvaged, or left alone."""
 
+import errno
+import os
 import shutil
 import sqlite3
 
@@ -255,6 +257,32 @@ def test_a_file_where_the_folder_would_be_is_refused(make_store, tmp_path):
     (tmp_path / "journal").write_text("x")
     with pytest.raises(JournalUnusable, match="a file"):
         make_store()
+
+
+def test_open_names_the_file_that_may_not_be_written(make_store, full, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: path.name != "journal.sqlite3")
+    with pytest.raises(JournalUnusable, match="journal.sqlite3 cannot be read and written by this"):
+        make_store()
+
+
+def test_open_names_the_parent_in_which_no_folder_can_be_made(make_store, tmp_path, monkeypatch):
+    def mkdir(path, **options):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(type(tmp_path), "mkdir", mkdir)
+    with pytest.raises(JournalUnusable, match=f"cannot be made .*make {tmp_path} writable"):
+        make_store()
+
+
+def test_open_does_not_promise_to_try_again(make_store, full, monkeypatch):
+    def no_connection(*_, **__):
+        raise sqlite3.OperationalError("disk I/O error")
+
+    monkeypatch.setattr(sqlite3, "connect", no_connection)
+    with pytest.raises(JournalUnusable) as caught:
+        make_store()
+
+    assert str(caught.value) == f"{full.path}: cannot be opened (disk I/O error)"
 
 
 def test_making_one_can_be_cut_short_anywhere(make_store, tmp_path):
