@@ -35,7 +35,7 @@ from edr.journal import (
     ReaderStatus,
 )
 from edr.journal.receipts import Receipt
-from edr.links.nats_client import address_of, checked_options
+from edr.links.nats_client import address_of, checked_options, denied_by
 from edr.links.stream_api import NO_SUCH_CONSUMER, StreamApi, StreamError
 from edr.links.stream_appending import Appending
 from edr.links.stream_reader import StreamReader, consumer_of, reader_status
@@ -127,9 +127,9 @@ class JetStreamJournal:
             client=checked_options(client),
             on_up=self._up,
             on_down=self._down,
-            on_pulse=self._appending.send_late,
+            on_pulse=self._pulse,
             on_end=self._ended,
-            on_violation=self._appending.not_permitted,
+            on_violation=self._violated,
         )
         self._readings: set[StreamReading] = set()
         self._readers: dict[str, StreamReader] = {}
@@ -184,9 +184,20 @@ class JetStreamJournal:
         self._appending.end(reason)
         self._wake()
 
+    def _pulse(self) -> None:
+        self._appending.send_late()
+        for reader in self._readers.values():
+            reader.pulse()
+
     def _ended(self, error: JournalError) -> None:
         self._appending.fail(error)
         self._wake()
+
+    def _violated(self, words: str) -> None:
+        self._appending.not_permitted(words)
+        _, subject = denied_by(words) or ("", "")
+        for reading in list(self._readings):
+            reading.not_permitted(subject, words)
 
     def _wake(self) -> None:
         for reading in list(self._readings):
@@ -203,12 +214,15 @@ class JetStreamJournal:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self.timeout):
                     await self._appending.drain()
-                    for reading in list(self._readings):
-                        await reading.aclose()
+                    await self._end_readings()
         finally:
             self._appending.close()
             await self._session.close()
-            for reading in list(self._readings):
+            await self._end_readings()
+
+    async def _end_readings(self) -> None:
+        for reading in list(self._readings):
+            with suppress(JournalError):  # it is logged
                 await reading.aclose()
 
     async def __aenter__(self) -> Self:
@@ -316,6 +330,11 @@ class JetStreamJournal:
                 await asyncio.sleep(ASK_EACH)
             else:
                 return newest
+
+    @property
+    def first(self) -> int:
+        """The oldest position that is known here."""
+        return int(self._session.state["first_seq"])
 
     @property
     def newest(self) -> int:

@@ -9,9 +9,15 @@ given twice.
 Acks are sent each 0.1 s, or when a quarter of what may be out has come together, and the last of
 them is answered: a server handles them in order.
 
-What the server has given ahead, and the reader not, is no delivery yet; and for what retention
-removes, the server moves on without a word. So how far the reader has given, and is done, is
-written into the consumer's metadata when it is closed, with what it missed.
+What the server has given ahead, and the reader not, is no delivery yet; and the server forgets
+silently what retention removes, also what it has given ahead. So when the reader is closed, the
+consumer's metadata gets its position, how far it is done, how many entries before its position are
+unacknowledged, and what it missed. Behind the position each hole shows. Of the entries before it
+that are called back, fewer come than were out if retention has removed some.
+
+After a crash there is no such record, only a mark that is renewed before retention reaches it. If
+retention has passed the mark, the gap counts as many entries as may have been out, which can be
+more than there were.
 
 Rejected: telling the server each half minute that every entry in hand is still being worked on (a
 thousand messages for a reader that waits for a slow database).
@@ -29,9 +35,11 @@ import orjson
 
 from edr.bus import Gap
 from edr.journal import Entry, JournalError, ReaderStatus, WrongJournal
+from edr.links.link import logger
 from edr.links.report import LinkError
 from edr.links.stream_api import Meta, StreamApi, StreamError, meta_of
-from edr.links.stream_reading import BATCH, Start, StreamJournal, StreamReading
+from edr.links.stream_horizon import LONG_AGO
+from edr.links.stream_reading import BATCH, LOOK_EACH, Start, StreamJournal, StreamReading
 from edr.links.subject import token
 from edr.records import Binding, bindings_to_json
 
@@ -52,6 +60,8 @@ ACK_EACH = 0.1
 # What is written into the metadata of a reader's consumer.
 _NAME, _BINDINGS = "edr-reader", "edr-bindings"
 _GIVEN, _DONE, _MISSED = "edr-given", "edr-done", "edr-missed"
+_AT, _OUT, _MARK = "edr-at", "edr-out", "edr-mark"
+_AT_CLOSE = (_AT, _OUT, _GIVEN, _DONE)
 _FAULTS = (LinkError, ConnectionError, TimeoutError, LookupError)
 
 
@@ -97,6 +107,19 @@ class StreamReader(StreamReading):
         self._acked: dict[int, None] = {}
         """What was acknowledged lately: the server may have given it again just before."""
         self._looked_at_newest = 0
+        self._awaited = 0
+        """Entries that were out when it was opened, and have not come again."""
+        self._called_back = 0
+        """Entries that the server was asked to give again, and has not given yet."""
+        self._delivered = 0
+        """The last position of those."""
+        self._resumed_at = 0
+        """The last position of the awaited ones."""
+        self._done_before = 0
+        """What it was done with when it was opened."""
+        self._marked = 0
+        """Up to where it is done, as the server knows."""
+        self._marking: asyncio.Task[None] | None = None
         self._hurry = asyncio.Event()
         self._acking: asyncio.Task[None] | None = None
         self._storing = asyncio.Lock()
@@ -124,15 +147,14 @@ class StreamReader(StreamReading):
             raise JournalError(f"reader {self.name!r} cannot be opened now: {exc}") from exc
 
     async def _make(self, api: StreamApi) -> None:
-        info = await self._journal.info(api)
-        self._first = info["state"]["first_seq"]
+        await self._ask_stream(api)
         consumer = await api.consumer(self._consumer)
         if consumer is not None:
             consumer = await self._resume(api, consumer)
         elif self._is_placed:
             raise JournalError(f"reader {self.name!r} was forgotten while it was open")
         else:
-            last = info["state"]["last_seq"]
+            last = self._horizon.last
             after = last if self._begins == "now" else self._begins
             if after != "oldest" and after > last:
                 raise WrongJournal(after, self._journal.id)
@@ -145,18 +167,33 @@ class StreamReader(StreamReading):
         else:
             self._is_placed = True
             self._place(consumer)
-        self._note_pending(consumer, info)
+        self._called_back = consumer["num_ack_pending"]
+        self._delivered = consumer["delivered"]["stream_seq"]
+        self._note_pending(consumer)
 
     def _place(self, consumer: Mapping[str, Any]) -> None:
         """Take up where the reader was."""
         metadata = consumer["config"]["metadata"]
-        self._position = consumer["delivered"]["stream_seq"]
-        self._given = int(metadata.get(_GIVEN) or self._position)
+        delivered = consumer["delivered"]["stream_seq"]
         self._missed = int(metadata.get(_MISSED, 0))
-        lost = self._first - 1 - int(metadata.get(_DONE) or consumer["ack_floor"]["stream_seq"])
-        if lost > 0:
-            self._position = max(self._position, self._first - 1)
-            self._tell_lost(lost)
+        self._marked = int(metadata.get(_MARK) or 0)
+        if metadata.get(_AT):
+            self._position = int(metadata[_AT])
+            self._given = int(metadata[_GIVEN])
+            self._done_before = int(metadata[_DONE])
+            self._awaited = int(metadata[_OUT])
+        else:
+            self._position = self._given = delivered
+            floor = consumer["ack_floor"]["stream_seq"]
+            self._done_before = min(self._marked, floor) if metadata.get(_MARK) else floor
+            self._awaited = consumer["num_ack_pending"]
+            if self._horizon.first - 1 > self._done_before:
+                self._awaited = min(self._max_unacked, delivered - self._done_before)
+        self._resumed_at = self._position
+        if self._horizon.first - 1 > self._position:
+            lost, self._awaited = self._awaited, 0
+            self._tell_lost(lost + self._horizon.first - 1 - self._position)
+            self._position = self._horizon.first - 1
 
     def _config(self, after: Literal["oldest"] | int) -> dict[str, Any]:
         begins: dict[str, Any] = {"deliver_policy": "all"}
@@ -169,7 +206,12 @@ class StreamReader(StreamReading):
             "ack_wait": int(HELD_FOR * 1e9),
             "max_ack_pending": self._max_unacked,
             "filter_subjects": self._filters,
-            "metadata": {_NAME: self.name, _BINDINGS: self._wants, _MISSED: str(self._missed)},
+            "metadata": {
+                _NAME: self.name,
+                _BINDINGS: self._wants,
+                _MISSED: str(self._missed),
+                _MARK: str(max(0, self._horizon.first - 1) if after == "oldest" else after),
+            },
         }
 
     async def _resume(self, api: StreamApi, consumer: dict[str, Any]) -> dict[str, Any]:
@@ -194,59 +236,150 @@ class StreamReader(StreamReading):
             await api.make_consumer(self._consumer, moment, "update")
             await asyncio.sleep(CALLED_BACK_WITHIN)
         config["ack_wait"] = int(HELD_FOR * 1e9)
-        # Until it is closed in good order, it counts as given what the server gave.
-        config["metadata"] = {**metadata, _GIVEN: "", _DONE: ""}
+        # Until it is closed in good order, the server alone knows what is out.
+        mark = {_MARK: metadata[_DONE]} if metadata.get(_DONE) else {}
+        config["metadata"] = {**metadata, **mark, **dict.fromkeys(_AT_CLOSE, "")}
         made = await api.make_consumer(self._consumer, config, "update")
+        made["num_ack_pending"] = consumer["num_ack_pending"]
         made["config"]["metadata"].update(
-            {key: metadata[key] for key in (_GIVEN, _DONE) if key in metadata}
+            {key: metadata[key] for key in _AT_CLOSE if key in metadata}
         )
         return made
 
     async def _let_go(self, api: StreamApi) -> None:
         await self._store_acks()
-        done = min(self._held, default=self._given + 1) - 1
-        known = {_GIVEN: str(self._given), _DONE: str(done), _MISSED: str(self._missed)}
-        settings = {**self._settings, "metadata": {**self._settings["metadata"], **known}}
-        await api.make_consumer(self._consumer, settings, "update")
+        known = {
+            _AT: self._position,
+            _GIVEN: self._given,
+            _OUT: len(self._held) + self._awaited,
+            _DONE: self._done,
+            _MISSED: self._missed,
+        }
+        await self._write(api, known)
         await api.connection.unlisten(self._number)
         await api.connection.fence(self._journal.timeout)
 
+    async def _write(self, api: StreamApi, known: Mapping[str, int]) -> None:
+        """Write ``known`` into the consumer's metadata."""
+        written = {key: str(value) for key, value in known.items()}
+        settings = {**self._settings, "metadata": {**self._settings["metadata"], **written}}
+        await api.make_consumer(self._consumer, settings, "update")
+        self._settings = settings
+
+    @property
+    def _done(self) -> int:
+        """Up to where every entry was acknowledged, or was not wanted."""
+        if self._awaited:
+            return min(self._done_before, min(self._held, default=self._position + 1) - 1)
+        return min(self._held, default=self._position + 1) - 1
+
+    def pulse(self) -> None:
+        """Renew the mark for a crash, before retention reaches it."""
+        middle = (self._journal.first + self._journal.newest) // 2
+        is_marking = self._marking is not None and not self._marking.done()
+        if (
+            self._marked < middle
+            and self._done > self._marked
+            and self._horizon.can_lose
+            and not is_marking
+        ):
+            self._marking = asyncio.get_running_loop().create_task(self._mark(self._done))
+
+    async def _mark(self, done: int) -> None:
+        api = self._api
+        if api is not None:
+            with suppress(*_FAULTS):
+                await self._write(api, {_MARK: done})
+                self._marked = done
+
     async def aclose(self) -> None:
-        """Store its acks, and end it; nothing is forgotten. Idempotent."""
-        if self._acking is not None:
-            self._acking.cancel()
-        await super().aclose()
+        """Store its acks, within the journal's ``timeout``, and end it. Idempotent.
+
+        Raises:
+            JournalError: acks could not be stored, so these entries come again.
+        """
+        if self._closed:
+            return
+        tasks = [task for task in (self._acking, self._marking) if task is not None]
+        for task in tasks:
+            task.cancel()
+        words = (
+            "reader %r was closed with %d acks that could not be stored; these entries come again"
+        )
+        try:
+            if tasks:
+                await asyncio.wait(tasks)
+            await super().aclose()
+        finally:
+            if self._acks:
+                logger.error(words, self.name, len(self._acks))
+        if self._acks:
+            raise JournalError(words % (self.name, len(self._acks)))
+
+    async def _leave(self) -> None:
+        if self._acks:
+            with suppress(*_FAULTS, JournalError):
+                async with asyncio.timeout(self._journal.timeout):
+                    await self._journal.connected()
+                    await self._store_acks()
+        await super()._leave()
 
     # Its messages
 
     async def _take_some(self) -> None:
-        # What the server gave ahead may have gone since.
-        moved = self._journal.newest - self._looked_at_newest > self._batch
-        if moved or self._may_have_lost():
+        number = meta_of(self._raw[0][1]).position
+        is_next = bool(self._awaited) and number > self._resumed_at
+        if is_next or self._is_due():
             self._looked_at_newest = self._journal.newest
-            await self._look_at_first()
+            await self._look()
             self._forget_lost()
+            if is_next:
+                self._tell_what_did_not_come()
         if not self._ready:
             await super()._take_some()
 
+    def _is_due(self) -> bool:
+        """Return whether to ask what retention has left: once a batch, where it may be near."""
+        now = self._now()
+        moved = self._journal.newest - self._looked_at_newest > self._batch
+        if not moved and now - self._horizon.asked_at < LOOK_EACH:
+            return False
+        low = min(self._held, default=self._position + 1) - 1
+        at = LONG_AGO if self._held else self._recorded_at
+        return not self._horizon.spares(low, at, now)
+
+    def _settle(self, *, is_idle: bool = False) -> None:
+        if is_idle:
+            self._called_back = 0
+        if self._called_back > 0:
+            self._caught_up = False  # of what the server gives again it says nothing
+            return
+        super()._settle(is_idle=is_idle)
+        self._tell_what_did_not_come()
+
+    def _tell_what_did_not_come(self) -> None:
+        """Tell of entries that were out when it was opened, and were removed before they came."""
+        lost, self._awaited = self._awaited, 0
+        self._tell_lost(max(0, min(lost, self._horizon.first - 1 - self._done_before)))
+
     def _forget_lost(self) -> None:
         """Forget what retention has removed, here as well."""
-        while self._raw and meta_of(self._raw[0][1]).position < self._first:
+        while self._raw and meta_of(self._raw[0][1]).position < self._horizon.first:
             self._raw.popleft()
             self._next += 1
-        if self._first - 1 > self._position:
-            self._lose(self._first - 1 - self._position)
+        if self._horizon.first - 1 > self._position:
+            self._lose(self._horizon.first - 1 - self._position)
         else:
-            self._tell_lost(self._let_go_of_lost())
+            self._tell_lost(self._let_go_of_lost(self._horizon.first))
 
     def _lose(self, count: int) -> None:
         if count > 0:
             self._position += count
-            self._first = max(self._first, self._position + 1)
-            self._tell_lost(count + self._let_go_of_lost())
+            first = max(self._horizon.first, self._position + 1)
+            self._tell_lost(count + self._let_go_of_lost(first))
 
-    def _let_go_of_lost(self) -> int:
-        lost = [position for position in self._held if position < self._first]
+    def _let_go_of_lost(self, first: int) -> int:
+        lost = [position for position in self._held if position < first]
         for position in lost:
             del self._held[position]
         return len(lost)
@@ -258,6 +391,10 @@ class StreamReader(StreamReading):
 
     def _read(self, meta: Meta, subject: bytes, reply: bytes, payload: bytes) -> None:
         # What was called back, but is still in hand, or done with, is not given twice.
+        if meta.position <= self._delivered:
+            self._called_back -= 1
+        if self._awaited and meta.position <= self._resumed_at:
+            self._awaited -= 1
         if meta.position in self._acked:
             self._say(meta.position, reply.decode())
         elif meta.position not in self._held and meta.position not in self._acks:
@@ -346,9 +483,9 @@ class StreamReader(StreamReading):
         async with self._storing:
             if not self._acks:
                 return
-            if self._api is None:
+            if self._journal.api is None:
                 raise ConnectionError("there is no connection")
-            connection = self._api.connection
+            connection = self._journal.api.connection
             *earlier, last = acks = list(self._acks)
             for position in earlier:
                 connection.publish_nowait(self._acks[position], b"+ACK")
@@ -389,10 +526,11 @@ def reader_status(
     reader = readers.get(name)
     floor = consumer["ack_floor"]
     at = floor.get("last_active")
+    lag = consumer["num_pending"] + consumer["num_ack_pending"]
     return ReaderStatus(
         name=name,
-        position=floor["stream_seq"],
-        lag=last - floor["stream_seq"],
+        position=floor["stream_seq"] if lag else last,
+        lag=lag,
         unacked=consumer["num_ack_pending"] if reader is None else reader.unacked,
         missed=int(metadata.get(_MISSED, 0)) if reader is None else reader.missed,
         last_ack=None if at is None else datetime.fromisoformat(at),

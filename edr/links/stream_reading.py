@@ -7,9 +7,14 @@ and makes a subscription for it: six times the cost.)
 **No hole.** A consumer numbers what it gives. If a number is missing, or the consumer is gone, or
 the connection, it is made anew behind the last entry that was taken.
 
-**Loss.** Positions of a stream are dense, so a reading of everything sees each hole. One that has
-filters compares its position with the stream's first entry, and may tell a little more than what
-it would have wanted.
+**Loss.** Positions of a stream are dense, so a reading of everything sees each hole. A reading that
+has filters compares its position with the stream's first entry: before it takes an entry that does
+not follow the last one, unless ``Horizon`` excludes a loss. One question serves all messages that
+have come until then. The gap counts entries of any kind. It can count entries that the reading
+would have passed over, if retention overtakes it between two questions; it never counts less.
+
+While it waits for an entry, its position moves on to the newest one that the server has passed
+over, so that what retention removes later is not taken for a loss.
 
 Invariants: a cancelled call has taken nothing; at most three batches are here and not taken.
 """
@@ -30,6 +35,7 @@ from uuid_utils import uuid7
 from edr.bus import Gap
 from edr.errors import InvalidEvent
 from edr.journal import Entry, JournalError, WrongJournal
+from edr.links.link import LONGEST_PAUSE, logger
 from edr.links.nats_client import (
     A_TURN,
     NO_RESPONDERS,
@@ -38,6 +44,7 @@ from edr.links.nats_client import (
 )
 from edr.links.report import LinkError
 from edr.links.stream_api import Meta, StreamApi, StreamError, meta_of
+from edr.links.stream_horizon import LONG_AGO, Horizon
 from edr.links.subject import filters_of, stem_of
 from edr.records import Binding, Event
 
@@ -56,11 +63,14 @@ FORGOTTEN_AFTER = 300.0
 MADE_EACH = 0.1
 """Seconds between two makings of a consumer, should a server end it as often as it is made."""
 
-NEAR = 4 * BATCH
-"""Positions within which what retention removes is near enough to look at each time."""
-
 LOOK_EACH = 0.25
-"""Seconds between two looks at it otherwise."""
+"""Seconds without a message after which a reading that is not known to be caught up asks."""
+
+LOOK_IDLE = 5.0
+"""Seconds between two questions while it is caught up and waits, at most."""
+
+SHORTEST_IDLE = 0.05
+"""The same, at least."""
 
 CONFLICT = 409
 
@@ -123,6 +133,11 @@ class StreamJournal(Protocol):
         """Return the settings and the state of the stream, which is the one that was opened."""
         ...
 
+    @property
+    def first(self) -> int:
+        """The oldest position that is known here."""
+        ...
+
     async def position_before_last(self, bindings: tuple[Binding, ...], count: int) -> int:
         """Return behind which position the last ``count`` entries are that match."""
         ...
@@ -163,13 +178,22 @@ class StreamReading:
         self._raw: deque[tuple[bytes, bytes, bytes]] = deque()
         self._ready: deque[Entry | Gap] = deque()
         self._arrived = asyncio.Event()
-        # The first and the last position of the stream, as it was some time ago.
-        self._first = 0
-        self._stored = 0
+        self._horizon = Horizon()
+        self._recorded_at = LONG_AGO
+        """No entry behind the position was recorded earlier."""
+        self._covered = 0
+        """The number of the last message that had come when the stream was last asked."""
+        self._answered = 0
+        """The same, when it answered."""
         self._end: int | None = None
         """The last position that one which is not live gives."""
-        self._must_look = False
-        self._looked_at = -inf
+        self._fault: str | None = None
+        """What the server did not permit."""
+        self._pause = MADE_EACH
+        self._idle = LOOK_IDLE
+        """Seconds between two questions while it is caught up."""
+        self._wait = LOOK_EACH
+        """Seconds until the next one while it is not."""
 
         self._api: StreamApi | None = None
         self._listens_on: Connection | None = None
@@ -228,6 +252,12 @@ class StreamReading:
         """Look again: the connection was lost, or the journal is closed."""
         self._arrived.set()
 
+    def not_permitted(self, subject: str, words: str) -> None:
+        """Fail the call that waits, if it is for this reading that the server did not permit it."""
+        if f".{self._consumer}".lower() in subject:
+            self._fault = words
+            self.wake()
+
     async def aclose(self) -> None:
         """End it. Idempotent."""
         if self._closed:
@@ -238,10 +268,7 @@ class StreamReading:
             self.now.cancel()
         self._journal.is_done(self)
         self._arrived.set()
-        api = self._api
-        if api is not None and api is self._journal.api:
-            with suppress(LinkError, ConnectionError, TimeoutError):
-                await self._let_go(api)
+        await self._leave()
 
     async def __aenter__(self) -> Self:
         return self
@@ -263,18 +290,77 @@ class StreamReading:
             if api is not self._api:
                 await self._consume(api)
                 return
+            self._pause = MADE_EACH
             self._pull(api)
             self._arrived.clear()
-            await self._arrived.wait()
-            self._must_look = bool(self._filters) and self._may_have_lost()
-        except StreamError as exc:
+            try:
+                async with asyncio.timeout(self._patience()):
+                    await self._arrived.wait()
+                self._wait = LOOK_EACH
+            except TimeoutError:
+                await self._refresh(api)
+            self._check_permitted()
+        except LinkError as exc:
             self._api = None
-            raise JournalError(f"{self._journal!r} cannot be read now: {exc}") from exc
+            if not (isinstance(exc, StreamError) and exc.may_pass):
+                raise JournalError(f"{self._journal!r} cannot be read now: {exc}") from exc
+            # Such as: a leader is being elected. As after a lost connection, it is tried again.
+            logger.info("%r: %s; trying again", self._journal, exc)
+            await asyncio.sleep(self._pause)
+            self._pause = min(2 * self._pause, LONGEST_PAUSE)
         except (ConnectionError, TimeoutError):
             self._api = None  # and again, when there is a new connection
         except JournalError:
             if not self._closed:
                 raise
+
+    def _check_permitted(self) -> None:
+        if self._fault is not None:
+            words, self._fault, self._api = self._fault, None, None
+            raise JournalError(f"{self._journal!r} cannot be read: {words}")
+
+    def _patience(self) -> float | None:
+        """Return the seconds to wait for a message, before the server is asked what there is."""
+        if not self._is_settled:
+            return self._wait
+        if not self._filters or not self._horizon.can_lose:
+            return None  # a hole would be seen, or there is none
+        return self._idle
+
+    @property
+    def _is_settled(self) -> bool:
+        """Whether nothing is expected but new entries."""
+        return self._caught_up
+
+    async def _refresh(self, api: StreamApi) -> None:
+        """Move on to the newest entry, if the server has passed over all that is not wanted."""
+        self._wait = min(2 * self._wait, LOOK_IDLE)
+        last, asked_at = self._horizon.last, self._horizon.asked_at
+        await self._ask_stream(api)
+        consumer = await api.consumer(self._consumer)
+        if consumer is None:
+            self._api = None
+            return
+        if self._api is not api or self._raw:
+            return
+        grown, passed = self._horizon.last - last, self._horizon.asked_at - asked_at
+        if grown:
+            # A quarter of the time in which retention removes all that there is now.
+            size = self._horizon.last - self._horizon.first
+            self._idle = min(LOOK_IDLE, max(SHORTEST_IDLE, passed * size / (4 * grown)))
+        # A request that waits at the server has found nothing, whatever num_pending says: that can
+        # be too high after retention has removed entries.
+        most = consumer["config"].get("max_ack_pending", inf)  # none where none is acknowledged
+        waits = consumer["num_waiting"] and consumer["num_ack_pending"] < most
+        if waits or not consumer["num_pending"]:
+            self._settle(is_idle=True)
+
+    def _settle(self, *, is_idle: bool = False) -> None:  # noqa: ARG002 - for a reader
+        """Stand at the newest entry that there was when the stream was asked."""
+        self._caught_up = True
+        if self._horizon.last > self._position:
+            self._position = self._horizon.last
+            self._recorded_at = self._horizon.at
 
     async def _consume(self, api: StreamApi) -> None:
         """Listen, and make a consumer behind the last entry that was taken."""
@@ -296,14 +382,13 @@ class StreamReading:
         if not self._is_placed:
             self._position = await self._begin(api)
             self._is_placed = True
-        info = await self._journal.info(api)
-        self._first = info["state"]["first_seq"]
+        await self._ask_stream(api)
         begins = {"deliver_policy": "by_start_sequence", "opt_start_seq": self._position + 1}
         if self._start.since is not None and not self._position:
             since = self._start.since.astimezone(UTC).isoformat()
             begins = {"deliver_policy": "by_start_time", "opt_start_time": since}
         else:
-            self._lose(self._first - 1 - self._position)
+            self._lose(self._horizon.first - 1 - self._position)
         self._consumer = f"edr-{uuid7().hex}"
         made = await api.make_consumer(
             self._consumer,
@@ -317,7 +402,7 @@ class StreamReading:
             },
         )
         self._compare_filters(made)
-        self._note_pending(made, info)
+        self._note_pending(made)
 
     async def _begin(self, api: StreamApi) -> int:
         """Return the position behind which it begins."""
@@ -333,6 +418,13 @@ class StreamReading:
             return await self._journal.position_before_last(self._bindings, self._start.last)
         return 0
 
+    async def _leave(self) -> None:
+        """Delete its consumer, if the connection on which it was made is there."""
+        api = self._api
+        if api is not None and api is self._journal.api:
+            with suppress(LinkError, ConnectionError, TimeoutError):
+                await self._let_go(api)
+
     async def _let_go(self, api: StreamApi) -> None:
         await api.connection.unlisten(self._number)
         await api.delete_consumer(self._consumer)
@@ -344,13 +436,26 @@ class StreamReading:
         if sorted(found) != sorted(self._filters):
             raise JournalError(f"the server was asked for {self._filters}, and gives {found}")
 
-    def _note_pending(self, consumer: Mapping[str, Any], info: Mapping[str, Any]) -> None:
+    async def _ask_stream(self, api: StreamApi) -> None:
+        """Ask for the state of the stream; the answer covers the messages that are here now."""
+        asked_at, covered = self._now(), self._newest_number
+        self._horizon.note(await self._journal.info(api), asked_at)
+        self._covered, self._answered = covered, self._newest_number
+
+    @property
+    def _newest_number(self) -> int:
+        """The consumer's number of the last message that has come."""
+        return self._next + len(self._raw) - 1
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    def _note_pending(self, consumer: Mapping[str, Any]) -> None:
         self._caught_up = not consumer["num_pending"]
-        self._stored = info["state"]["last_seq"]
         if not self._live and self._end is None:
-            self._end = self._stored
+            self._end = self._horizon.last
         if self._caught_up:
-            self._position = max(self._position, self._stored)
+            self._settle()
 
     def _pull(self, api: StreamApi) -> None:
         while len(self._open_pulls) < 2:  # noqa: PLR2004 - one is being answered, one comes next
@@ -383,18 +488,28 @@ class StreamReading:
 
     async def _take_some(self) -> None:
         """Take messages until one gives an entry, or the loop should have its turn."""
-        if self._must_look:
-            await self._look_at_first()
         for _ in range(A_TURN):
             if self._ready or not self._raw:
                 return
-            self._take()
+            meta = meta_of(self._raw[0][1])
+            if self._may_hide_a_loss(meta):
+                await self._look()
+                return  # meanwhile the messages may have gone
+            self._take(meta)
         await asyncio.sleep(0)
 
-    def _take(self) -> None:
+    def _may_hide_a_loss(self, meta: Meta) -> bool:
+        """Return whether entries may have been removed unseen, between the position and this."""
+        return (
+            bool(self._filters)
+            and meta.position > self._position + 1
+            and meta.consumer_position > self._covered
+            and not self._horizon.spares(self._position, self._recorded_at, self._now())
+        )
+
+    def _take(self, meta: Meta) -> None:
         """Take a message; its entry is ready then, if it is wanted."""
         subject, reply, payload = self._raw.popleft()
-        meta = meta_of(reply)
         if meta.consumer_position != self._next:
             self._api = None  # one was lost on the way: again behind the last that was taken
             self._raw.clear()
@@ -405,8 +520,8 @@ class StreamReading:
                 self._pull(self._api)
         self._caught_up = not meta.pending
         self._read(meta, subject, reply, payload)
-        if self._caught_up:
-            self._position = max(self._position, self._stored)
+        if self._caught_up and meta.consumer_position > self._answered:
+            self._settle()  # the server gave it after it had told what is the last one
 
     def _read(self, meta: Meta, subject: bytes, reply: bytes, payload: bytes) -> None:
         if not self._position and self._start.since is not None:
@@ -415,9 +530,11 @@ class StreamReading:
             self._position = self._end
             return
         if meta.position > self._position:
-            lost_before = min(self._first, meta.position) if self._filters else meta.position
+            first = self._horizon.first
+            lost_before = min(first, meta.position) if self._filters else meta.position
             self._lose(lost_before - 1 - self._position)
             self._position = meta.position
+            self._recorded_at = meta.recorded_at
         event = self._event(subject, payload)
         if event is None:
             self._journal.corrupt += 1
@@ -449,15 +566,13 @@ class StreamReading:
             self._position += count
             self._ready.append(Gap(count))
 
-    def _may_have_lost(self) -> bool:
-        """Tell whether retention may have passed by; to ask each time would cost too much."""
-        is_near = self._position - self._first < NEAR
-        return is_near or asyncio.get_running_loop().time() - self._looked_at > LOOK_EACH
-
-    async def _look_at_first(self) -> None:
-        """Learn what retention has left, since what has come since the last look may skip some."""
-        self._must_look = False
-        self._looked_at = asyncio.get_running_loop().time()
-        with suppress(StreamError, ConnectionError, TimeoutError):
-            api = await self._journal.connected()
-            self._first = (await self._journal.info(api))["state"]["first_seq"]
+    async def _look(self) -> None:
+        """Learn what retention has left. If it cannot be asked, the consumer is made again."""
+        api = self._api
+        if api is not None:
+            try:
+                await self._ask_stream(api)
+            except (LinkError, ConnectionError, TimeoutError):
+                self._api = None
+        if self._api is None:
+            self._raw.clear()  # they come again behind the position

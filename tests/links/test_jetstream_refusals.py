@@ -5,6 +5,7 @@ import logging
 
 import pytest
 from support.consuming import ticks, until
+from support.fault_proxy import FaultProxy
 
 import edr
 from edr.journal import EventsRefusedError, JournalError, JournalFull, JournalUnusable
@@ -211,12 +212,14 @@ async def test_append_raises_while_the_server_is_away_and_keeps_the_event(open_j
     assert await in_time(numbers(journal)) == [1]
 
 
-async def test_server_that_does_not_answer_is_an_error(open_journal):
-    journal = await open_journal()
-    journal.server.pause()
-    with pytest.raises(JournalError, match="stored nothing for 0.6 s"):
-        await in_time(journal.append(make_event(1)))
-    journal.server.resume()
+async def test_server_that_does_not_answer_is_an_error(open_journal, own_server):
+    async with FaultProxy(own_server(jetstream=True).port) as proxy:
+        journal = await open_journal(server=proxy)
+        proxy.mute()
+        with pytest.raises(JournalError, match="stored nothing for 0.6 s"):
+            await in_time(journal.append(make_event(1)))
+        proxy.unmute()
+        await journal.aclose()
 
 
 # A stream that cannot be used
