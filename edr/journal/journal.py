@@ -35,7 +35,11 @@ class Entry(NamedTuple):
     before only where that clock was set back by more than a minute."""
     event: Event
     delivery: int = 1
-    """How often a reader was given it, as far as is known: 2 and more are repetitions."""
+    """How often a reader was given it. Above 1 it may be a repetition.
+
+    It is stored, so an entry that ends the process each time counts up all the same. After a crash,
+    entries that were about to be given, some 1,000 at most, count as given once.
+    """
 
 
 class ReaderStatus(NamedTuple):
@@ -45,7 +49,8 @@ class ReaderStatus(NamedTuple):
     position: int
     """It is done with everything up to here."""
     lag: int
-    """Entries behind ``position``, whether or not it wants them."""
+    """Entries after ``position`` that it has neither passed over nor acknowledged: those that it
+    holds, and those that it has not looked at, whether or not it wants them."""
     unacked: int
     """Entries given to it and not acknowledged yet."""
     missed: int

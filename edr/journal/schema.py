@@ -112,6 +112,8 @@ class ReaderState(NamedTuple):
     untold: int = 0
     """How many of the missed no ``Gap`` has told yet."""
     last_ack: int | None = None
+    leased: int = 0
+    """It may have been given entries up to here, if it was not closed. See ``reader``."""
 
     @property
     def position(self) -> int:
@@ -125,9 +127,9 @@ class ReaderState(NamedTuple):
     @classmethod
     def from_bytes(cls, data: bytes) -> ReaderState:
         """Undo ``to_bytes``."""
-        name, bindings, frontier, unacked, missed, untold, last_ack = orjson.loads(data)
+        name, bindings, frontier, unacked, missed, untold, last_ack, leased = orjson.loads(data)
         pairs = tuple((position, delivery) for position, delivery in unacked)
-        return cls(name, bindings, frontier, pairs, missed, untold, last_ack)
+        return cls(name, bindings, frontier, pairs, missed, untold, last_ack, leased)
 
 
 def connect(path: Path, *, full_sync: bool) -> sqlite3.Connection:

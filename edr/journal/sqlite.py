@@ -23,7 +23,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 import orjson
 
@@ -257,12 +257,11 @@ class SqliteJournal:
         """
         if self._remainder is not None:
             return
-        self._is_closing = True
-        updates = self._take_updates(1)
+        self._is_closing = self.is_closed = True
+        updates = self._take_updates(0)
         may_fail, events = self._appender.stop(self._closed_error())
         commit = self._commit if may_fail else None
         self._remainder = Remainder(f"journal {str(self.path)!r}", commit, events, updates)
-        self.is_closed = True
         if self._ack_timer is not None:
             self._ack_timer.cancel()
         self._worker.end(partial(_end_store, self._remainder, self._store, self._tell_ended))
@@ -363,7 +362,7 @@ class SqliteJournal:
             return appended
 
         future = self._worker.submit(job, urgent=True)
-        future.add_done_callback(partial(self._give_back, updates))
+        future.add_done_callback(partial(self._updates_done, updates))
         return future
 
     def committed(self, events: Sequence[Event], appended: Appended) -> None:
@@ -466,9 +465,10 @@ class SqliteJournal:
         def job() -> list[ReaderStatus]:
             statuses = []
             for name, state in sorted(store.readers.items()):
-                position, unacked = live.get(name, (state.position, len(state.unacked)))
+                stored = (state.position, state.frontier, len(state.unacked))
+                position, frontier, unacked = live.get(name, stored)
                 last_ack = None if state.last_ack is None else time_of(state.last_ack)
-                lag = store.lag(position)
+                lag = store.lag(frontier) + unacked
                 statuses.append(
                     ReaderStatus(name, position, lag, unacked, state.missed, last_ack, name in live)
                 )
@@ -502,28 +502,26 @@ class SqliteJournal:
         if self._readers.get(reader.name) is reader:
             del self._readers[reader.name]
 
-    async def store_reader(self, reader: SqliteReader) -> None:
-        """Store the state of ``reader`` now."""
-        update = reader.take_update()
-        try:
-            await self._in_thread(
-                partial(self._store.store_readers, (update,), synced=True), urgent=True
-            )
-        except JournalError:
-            reader.give_back(update)
-            self.reader_changed()
-            raise
-        self._appender.retry()
+    async def store_reader(self, reader: SqliteReader, *, synced: bool) -> None:
+        """Store the state of ``reader`` now; ``synced`` to survive the loss of power."""
+        if self.is_closed:
+            raise self._closed_error()
+        await asyncio.shield(self._store_updates((reader.take_update(),), synced=synced))
 
     def _store_acks(self) -> None:
         self._ack_timer = None
-        updates = self._take_updates()
-        if not updates or self.is_closed:
-            return
-        future = self._worker.submit(
-            partial(self._store.store_readers, updates, synced=False), urgent=True
-        )
-        future.add_done_callback(partial(self._give_back, updates))
+        if not self.is_closed:
+            updates = self._take_updates()
+            if updates:
+                self._store_updates(updates, synced=False)
+
+    def _store_updates(
+        self, updates: tuple[ReaderUpdate, ...], *, synced: bool
+    ) -> asyncio.Future[None]:
+        job = partial(self._store.store_readers, updates, synced=synced)
+        future = self._worker.submit(job, urgent=True)
+        future.add_done_callback(partial(self._updates_done, updates))
+        return future
 
     def _take_updates(self, moved: int = STORED_EVERY) -> tuple[ReaderUpdate, ...]:
         """Return the state of each reader that has changed, or moved by so many positions."""
@@ -532,20 +530,21 @@ class SqliteJournal:
             [each.take_update() for each in readers if each.is_changed or each.has_moved(moved)]
         )
 
-    def _give_back(
-        self, updates: Sequence[ReaderUpdate], future: asyncio.Future[Appended | None]
-    ) -> None:
-        if future.cancelled():
+    def _updates_done(self, updates: Sequence[ReaderUpdate], future: asyncio.Future[Any]) -> None:
+        if future.cancelled() or not updates:
             return
-        if future.exception() is None:
-            if updates:
-                self._appender.retry()  # what was acknowledged may make room
-            return
+        is_stored = future.exception() is None
         for update in updates:
             reader = self._readers.get(update.name)
-            if reader is not None:
+            if reader is None:
+                continue
+            if is_stored:
+                reader.stored(update)
+            else:
                 reader.give_back(update)
                 self.reader_changed()
+        if is_stored:
+            self._appender.retry()  # what was acknowledged may make room
 
     async def _in_thread(self, job: Callable[[], T], *, urgent: bool = False) -> T:
         # Shielded: what a caller who is cancelled has begun is done to its end.
@@ -588,6 +587,7 @@ def _open_reader(
             )
         state = store.make_reader(state._replace(bindings=bindings))
     positions = [position for position, _ in state.unacked]
+    state = state._replace(leased=min(state.leased, store.last))
     return state, store.ask(lambda disk: disk.at(positions))
 
 

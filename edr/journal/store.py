@@ -92,6 +92,7 @@ class ReaderUpdate(NamedTuple):
     """How many more."""
     told: int = 0
     """How many of the untold."""
+    leased: int = 0
 
 
 class Appended(NamedTuple):
@@ -500,7 +501,7 @@ class BlockStore:
         del self.readers[name], self._numbers[name]
 
     def lag(self, position: int) -> int:
-        """Return how many entries are behind ``position``."""
+        """Return how many entries come after ``position``."""
         return existed(self._facts.holes, max(position + 1, self.first), self.last)
 
     def _updated(self, updates: Iterable[ReaderUpdate]) -> dict[str, ReaderState]:
@@ -512,6 +513,7 @@ class BlockStore:
                     frontier=update.frontier,
                     unacked=update.unacked,
                     last_ack=update.last_ack,
+                    leased=update.leased,
                     missed=known.missed + update.missed,
                     untold=max(0, known.untold - update.told),
                 )

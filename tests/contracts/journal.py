@@ -518,6 +518,16 @@ class JournalContract:
         assert (b.unacked, b.missed, b.open) == (2, 0, True)
         assert datetime.now(UTC) - b.last_ack < timedelta(minutes=1)
 
+    async def test_ack_of_what_is_no_entry_raises_at_once(self, make_journal):
+        async with make_journal() as journal, await journal.reader("r") as reader:
+            await journal.append(event(1))
+            entry = await anext(reader)
+            for wrong in (entry.position, entry.event, edr.Gap(1), None):
+                for call in (reader.ack, reader.nack):
+                    with pytest.raises(TypeError, match="Entry"):
+                        call(wrong)
+            reader.ack(entry)
+
     async def test_a_forgotten_reader_begins_anew(self, make_journal):
         async with make_journal() as journal:
             await journal.append(event(1))

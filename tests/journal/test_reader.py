@@ -1,6 +1,9 @@
 """What a named reader of the embedded journal is told of losses, and what of it is stored."""
 
 import asyncio
+import os
+import subprocess
+import sys
 import threading
 import time
 
@@ -8,9 +11,10 @@ import pytest
 from contracts.journal import event, events, numbers, take
 
 import edr
-from edr.journal import SqliteJournal
+from edr.journal import JournalFull, SqliteJournal
 from edr.journal import appender as appender_module
 from edr.journal.fetching import Fetcher
+from edr.journal.store import BlockStore
 
 RARE = edr.Binding(app_name="rare")
 
@@ -97,11 +101,12 @@ async def test_entries_passed_during_a_commit_are_not_missed(path):
     ):
         for start in range(0, 1024, 256):
             await journal.append(*events(*range(start, start + 255)), event(0, "rare"))
+        reader.ack(await anext(reader))
         gate.open.clear()
         appending = asyncio.ensure_future(journal.append(*events(*range(512))))
         while journal._appender._batch == []:
             await asyncio.sleep(0)
-        for entry in await take(reader, 3):
+        for entry in await take(reader, 2):
             reader.ack(entry)  # it stands at 768
         gate.open.set()
         await appending
@@ -119,11 +124,12 @@ async def test_closed_reader_keeps_the_corrected_count(path):
         reader = await journal.reader("r")
         await journal.append(*events(*range(256)))
         await journal.append(*events(*range(256)))
+        reader.ack(await anext(reader))
         gate.open.clear()
         appending = asyncio.ensure_future(journal.append(*events(*range(256))))
         while journal._appender._batch == []:
             await asyncio.sleep(0)
-        for entry in await take(reader, 256):
+        for entry in await take(reader, 255):
             reader.ack(entry)
         closing = asyncio.ensure_future(reader.aclose())
         await asyncio.sleep(0)
@@ -183,3 +189,145 @@ async def test_reader_of_few_entries_keeps_no_room_from_others(path, monkeypatch
 
         assert journal.statistics().lost > 0
         assert (await journal.readers())[0].missed == 0
+
+
+# Deliveries
+
+
+def killed(path, handled=0):
+    """Read in a process that acks so many entries, and is killed when it is given the next one.
+
+    Returns:
+        Number and delivery of each entry that it was given.
+    """
+    program = (
+        "import asyncio, os, sys; from edr.journal import *\n"
+        "async def main():\n"
+        "    async with SqliteJournal(sys.argv[1]) as journal:\n"
+        "        reader = await journal.reader('r')\n"
+        "        for n in range(int(sys.argv[2]) + 1):\n"
+        "            entry = await anext(reader)\n"
+        "            print(entry.event.body['n'], entry.delivery, flush=True)\n"
+        "            if n < int(sys.argv[2]): reader.ack(entry)\n"
+        "        if int(sys.argv[2]): await reader.flush()\n"
+        "        os.kill(os.getpid(), 9)\n"
+        "asyncio.run(main())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, path, str(handled)],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    return [tuple(map(int, line.split())) for line in done.stdout.splitlines()]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="kills a process")
+async def test_entry_that_kills_the_process_counts_its_deliveries(path):
+    async with SqliteJournal(path) as journal:
+        await journal.append(*events(*range(5)))
+
+    assert [await asyncio.to_thread(killed, path) for _ in range(4)] == [
+        [(0, 1)],
+        [(0, 2)],
+        [(0, 3)],
+        [(0, 4)],
+    ]
+    async with SqliteJournal(path) as journal, await journal.reader("r") as reader:
+        entries = await take(reader, 5)
+
+    # The others were near it: they may have been given once, and were not given again.
+    assert [entry.delivery for entry in entries] == [5, 2, 2, 2, 2]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="kills a process")
+async def test_entry_behind_a_handled_one_counts_its_deliveries(path):
+    async with SqliteJournal(path) as journal:
+        await journal.append(*events(*range(5)))
+
+    assert await asyncio.to_thread(killed, path, 2) == [(0, 1), (1, 1), (2, 1)]
+    assert await asyncio.to_thread(killed, path) == [(2, 2)]
+    assert await asyncio.to_thread(killed, path) == [(2, 3)]
+
+
+async def test_entry_that_was_not_given_is_a_first_delivery_after_a_close(path):
+    async with SqliteJournal(path) as journal:
+        await journal.append(*events(*range(3)))
+        async with await journal.reader("r") as reader:
+            await anext(reader)
+        async with await journal.reader("r") as reader:
+            again = await take(reader, 2)
+            assert [entry.delivery for entry in again] == [2, 1]
+    async with SqliteJournal(path) as journal, await journal.reader("r") as reader:
+        assert [entry.delivery for entry in await take(reader, 3)] == [3, 2, 1]
+
+
+async def test_repetition_is_stored_before_it_is_given(path):
+    async with SqliteJournal(path) as journal, await journal.reader("r") as reader:
+        await journal.append(event(1))
+        entry = await anext(reader)
+        for delivery in range(2, 5):
+            reader.nack(entry)
+            entry = await anext(reader)
+            assert entry.delivery == delivery
+            assert journal._store.readers["r"].unacked == ((1, delivery),)
+
+
+@pytest.mark.parametrize("turns", range(8))
+async def test_cancelled_repetition_comes_with_the_same_count(path, turns):
+    async with SqliteJournal(path) as journal, await journal.reader("r") as reader:
+        await journal.append(event(1))
+        reader.nack(await anext(reader))
+        waiting = asyncio.ensure_future(anext(reader))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        if waiting.cancel():
+            await asyncio.wait([waiting])
+            entry = await anext(reader)
+        else:
+            entry = waiting.result()
+
+        assert entry.delivery == 2
+
+
+async def test_repetitions_are_given_when_nothing_can_be_stored(path, monkeypatch):
+    async with SqliteJournal(path) as journal, await journal.reader("r") as reader:
+        await journal.append(*events(1, 2))
+        reader.nack(await anext(reader))
+
+        def full(_store, _updates, *, synced):
+            raise JournalFull("the disk is full")
+
+        monkeypatch.setattr(BlockStore, "store_readers", full)
+        entries = await take(reader, 2)
+        monkeypatch.undo()
+
+    assert [(entry.event.body["n"], entry.delivery) for entry in entries] == [(1, 2), (2, 1)]
+
+
+async def test_lag_leaves_out_what_was_acknowledged(path):
+    async with SqliteJournal(path) as journal:
+        await journal.append(*events(*range(101)))
+        reader = await journal.reader("r")
+        entries = await take(reader, 101)
+        for entry in entries[1:]:
+            reader.ack(entry)
+        (status,) = await journal.readers()
+        assert (status.position, status.lag, status.unacked) == (0, 1, 1)
+        await reader.aclose()
+        (status,) = await journal.readers()
+        assert (status.position, status.lag, status.unacked) == (0, 1, 1)
+
+
+async def test_nacked_entry_that_is_acked_leaves_the_memory(path):
+    async with SqliteJournal(path) as journal:
+        await journal.append(*events(*range(2000)))
+        reader = await journal.reader("r", max_unacked=2000)
+        entries = await take(reader, 2000)
+        for entry in entries:
+            reader.nack(entry, delay=3600.0)
+        for count, entry in enumerate(entries, 1):
+            reader.ack(entry)
+            assert len(reader._due) <= 2 * (2000 - count)
