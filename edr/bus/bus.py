@@ -30,6 +30,7 @@ from edr.bus.options import (
     keywords,
     plain_function,
     seconds,
+    text,
     whole_number,
 )
 from edr.bus.overflow import AnyOverflow, Gap, Overflow
@@ -118,7 +119,7 @@ class Bus(Emission):
             function("accounts.ancestors", getattr(accounts, "ancestors", None))
             accepts("accounts.ancestors", accounts.ancestors, "account_id")
         super().__init__(
-            node or default_node(),
+            default_node() if node is None else text("node", node),
             stall_after,
             accounts,
             accounts_timeout,

@@ -506,7 +506,7 @@ class Emission(Ending):
 
 
 def checked_event(event: Event, max_body: int) -> Event:
-    """Return ``event`` if it was validated; pydantic's model_construct checks nothing.
+    """Return ``event`` if it is one, and was validated.
 
     Raises:
         InvalidEvent: it was not validated.

@@ -9,6 +9,7 @@ from math import inf, isnan
 from typing import TypeVar
 
 from edr.errors import did_you_mean
+from edr.records import is_encodable
 
 E = TypeVar("E", bound=StrEnum)
 
@@ -25,6 +26,20 @@ def whole_number(name: str, value: object, *, at_least: int) -> int:
     if value < at_least:
         raise ValueError(f"{name} must be at least {at_least}, not {value!r}")
     return value
+
+
+def text(name: str, value: object) -> str:
+    """Return ``value``, a string that is not empty and can be sent.
+
+    Raises:
+        TypeError: it is not a string.
+        ValueError: it is empty, or has a lone surrogate, which no encoding can write.
+    """
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a string, got {value!r}")
+    if not value or not is_encodable(value):
+        raise ValueError(f"{name} must be a non-empty string that UTF-8 can encode, got {value!r}")
+    return str.__str__(value)
 
 
 def seconds(name: str, value: object, *, zero: bool = False, infinite: bool = True) -> float:

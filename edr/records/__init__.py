@@ -21,6 +21,7 @@ from edr.records.event import Event, default_node
 from edr.records.index import BindingIndex, Found, Place, SpotIndex, found_among, places_of
 from edr.records.levels import AnySeverity, AnyVerbosity, Severity, Verbosity, why_no_level
 from edr.records.pattern import Limits, Mismatch, Pattern, PatternIndex, PatternWarning
+from edr.records.text import is_encodable
 from edr.records.trie import Branch, Change, Spot, SubscriptionTrie, bindings_at, spots_of
 
 __all__ = [
@@ -53,6 +54,7 @@ __all__ = [
     "default_node",
     "found_among",
     "frozen_dict",
+    "is_encodable",
     "json_size",
     "no_object",
     "places_of",

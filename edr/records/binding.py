@@ -10,12 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, TypedDict, Typ
 import orjson
 from pydantic import (
     BeforeValidator,
+    ConfigDict,
     Field,
+    GetJsonSchemaHandler,
     PlainSerializer,
     PlainValidator,
+    RootModel,
     ValidationInfo,
     WithJsonSchema,
 )
+from pydantic_core import CoreSchema
 
 from edr.errors import InvalidBinding, join_path, kind_of, shown
 from edr.records.event import Event
@@ -81,10 +85,46 @@ def _document(pattern: Pattern | None) -> dict[str, Any] | None:
     return None if pattern is None else pattern.document
 
 
-# The schema of patterns refers to itself, so it comes with definitions of its own. Pydantic leaves
-# references to another document alone; .invalid (RFC 2606) says that none is to be fetched.
-_PATTERN_ID = "https://edr.invalid/body-pattern"
-_PATTERN_SCHEMA = {"$id": _PATTERN_ID, **pattern_json_schema(f"{_PATTERN_ID}#/$defs/")}
+_PATTERN_DEFINITIONS = pattern_json_schema("")["$defs"]
+
+
+def _refer_to_itself(schema: dict[str, Any]) -> None:
+    """Put the schema of a body pattern in place, with the reference that pydantic has made."""
+    itself = schema["additionalProperties"]
+
+    def resolved(part: Any) -> Any:
+        if isinstance(part, list):
+            return [resolved(each) for each in part]
+        if not isinstance(part, dict):
+            return part
+        name = part.get("$ref")
+        if name is None:
+            return {key: resolved(each) for key, each in part.items()}
+        if name == "edr_pattern_fields":
+            return dict(itself)  # pydantic changes each reference in place, once
+        return resolved(_PATTERN_DEFINITIONS[name])
+
+    schema.clear()
+    schema.update(resolved(_PATTERN_DEFINITIONS["edr_pattern_fields"]))
+    schema["title"] = "Body pattern"
+    schema["description"] = "Fields are anded; the elements of a field's array are ored."
+
+
+class BodyPattern(RootModel[dict[str, "BodyPattern"]]):
+    """The JSON Schema of a body pattern, and nothing else.
+
+    The schema refers to itself. As a model it is one of the definitions of whatever document it
+    becomes part of, such as the OpenAPI schema of an application.
+    """
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(json_schema_extra=_refer_to_itself)
+
+
+class _PatternSchema:
+    def __get_pydantic_json_schema__(
+        self, _: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {"anyOf": [handler(BodyPattern.__pydantic_core_schema__), {"type": "null"}]}
 
 
 def _one_or_many(item: dict[str, Any]) -> WithJsonSchema:
@@ -116,7 +156,8 @@ class Binding(FrozenModel):
     alone; a list of levels means exactly those. ``"*"`` is a wildcard only as the whole value:
     inside a name, or in a list, it is a plain character.
 
-    What a body pattern may ask is limited: see ``edr.Limits``.
+    ``edr.Limits`` bound a body pattern. They are not in its JSON; to read back a pattern of raised
+    limits, use ``bindings_from_json(text, limits=…)``.
 
     Raises:
         InvalidBinding: a field is unknown or wrong; ``path`` says which.
@@ -143,7 +184,7 @@ class Binding(FrozenModel):
         Pattern | None,
         PlainValidator(_pattern),
         PlainSerializer(_document, return_type=dict[str, Any] | None),
-        WithJsonSchema({"anyOf": [_PATTERN_SCHEMA, {"type": "null"}]}),
+        _PatternSchema(),
     ] = Field(None, description="a pattern that the body must match")
 
     if TYPE_CHECKING:

@@ -81,6 +81,18 @@ class FrozenModel(BaseModel, metaclass=_Brief):
         """
         return type(self).model_validate({**self.__dict__, **update}) if update else self
 
+    @classmethod
+    def model_construct(cls, _fields_set: set[str] | None = None, **values: Any) -> Self:
+        """Return a validated instance.
+
+        Pydantic's own checks nothing, and what takes an instance relies on its fields.
+        """
+        return cls.model_validate(values)
+
+    def copy(self, **options: Any) -> Self:
+        """As ``model_copy``; pydantic's deprecated one checks nothing either."""
+        return self.model_copy(**options)
+
     def __copy__(self) -> Self:
         return self
 

@@ -11,6 +11,7 @@ from types import MappingProxyType
 import orjson
 import pytest
 from support.consuming import is_balanced, take_ready
+from support.unchecked import unchecked_event
 
 from edr import (
     Binding,
@@ -176,15 +177,21 @@ async def test_publish_delivers_the_very_event(bus, make_event):
     assert await bus.publish(make_event(account_id="other")) == 0
 
 
-@pytest.mark.parametrize("thing", [None, {"app_name": "a"}, object(), Event.model_construct()])
+@pytest.mark.parametrize("thing", [None, {"app_name": "a"}, object(), unchecked_event()])
 async def test_publish_refuses_what_was_not_validated(bus, thing):
     subscription = bus.subscribe()
-    unchecked = Event.model_construct(**(GOOD | {"account_id": None, "account_tree": ()}))
+    unchecked = unchecked_event(**(GOOD | {"account_id": None, "account_tree": ()}))
     for bad in (thing, unchecked):
         with pytest.raises(InvalidEvent, match="publish takes an edr.Event that was validated"):
             await bus.publish(bad)
 
     assert subscription.statistics().offered == 0
+
+
+@pytest.mark.parametrize("node", ["", "\ud800", 5, b"n"])
+async def test_node_is_checked_when_the_bus_is_made(node):
+    with pytest.raises((TypeError, ValueError), match="node must be a"):
+        Bus(node=node)
 
 
 @pytest.mark.parametrize("name", ["a.b", "*", "#", "a>b", "two words", "line\nfeed", "звонок"])

@@ -10,6 +10,7 @@ from datetime import timedelta
 import pytest
 from contracts.journal import all_of, event, events, numbers, take
 from support.forking import fork
+from support.unchecked import unchecked_event
 
 import edr
 from edr.journal import JournalError, JournalFull, JournalInUse, JournalUnusable, SqliteJournal
@@ -146,9 +147,7 @@ async def test_a_journal_full_of_what_readers_keep_closes(path, caplog):
 
 
 async def test_an_event_that_can_never_be_stored_is_left_out_alone(path, caplog):
-    wrong = edr.Event.model_construct(
-        **{**event(0).__dict__, "severity": "no such", "body": event(0).body}
-    )
+    wrong = unchecked_event(**{**event(0).__dict__, "severity": "no such", "body": event(0).body})
     async with SqliteJournal(path) as journal:
         before, bad, after = await asyncio.gather(
             journal.append(event(1)),

@@ -2,6 +2,7 @@ import copy
 import json
 import pickle
 from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
 
 import jsonschema
 import orjson
@@ -243,6 +244,30 @@ def test_a_wrong_field_or_level_is_told_with_the_one_that_was_meant():
 def test_a_body_that_is_no_object_is_told_how_to_become_one():
     with pytest.raises(InvalidEvent, match=r'not a Binding; send its model_dump\(mode="json"\)'):
         Event(app_name="a", app_version="1", severity="ok", verbosity="info", body=Binding())
+
+
+class Priced(Event):
+    secret: str = Field("s3cret", exclude=True)
+    price: Decimal = Decimal("1.50")
+    at: datetime = datetime(2026, 1, 1, tzinfo=timezone(timedelta(hours=1)))
+
+
+def test_to_json_of_a_subclass_follows_the_options_of_its_fields():
+    event = Priced.model_validate_json(GOOD)
+
+    assert event.to_json() == event.model_dump_json().encode()
+    assert b"s3cret" not in event.to_json()
+    assert Priced.from_json(event.to_json()) == event
+
+
+def test_event_cannot_be_made_without_validation():
+    with pytest.raises(InvalidEvent, match="timestamp"):
+        Event.model_construct(**json.loads(SENT) | {"timestamp": "noon"})
+    event = Event.model_construct(**json.loads(SENT))
+
+    assert event == Event.from_json(SENT)
+    with pytest.raises(InvalidEvent, match="timestamp"):
+        event.copy(update={"timestamp": "noon"})
 
 
 def test_a_subclass_may_name_what_is_defined_later_and_have_aliases():
