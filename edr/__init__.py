@@ -8,6 +8,7 @@ travel within a process, on asyncio. What stands around them is imported by its 
 ``connect`` is here too, and loads it when it is called.
 """
 
+import typing as _typing
 from contextlib import AbstractAsyncContextManager as _AbstractAsyncContextManager
 from typing import Any as _Any
 
@@ -73,6 +74,11 @@ from edr.records import (
 
 __version__ = "0.1.0"
 
+if _typing.TYPE_CHECKING:
+    from edr.links import Link as _Link
+else:
+    _Link = _Any
+
 __all__ = [
     "AccountResolver",
     "AccountTree",
@@ -131,8 +137,8 @@ __all__ = [
 ]
 
 
-def connect(url: str, **options: _Any) -> _AbstractAsyncContextManager[Bus]:
-    """Make a bus that is joined to a broker: ``async with edr.connect("nats://…") as bus``.
+def connect(url: str, **options: _Any) -> _AbstractAsyncContextManager[tuple[Bus, _Link]]:
+    """Make a bus that is joined to a broker: ``async with edr.connect("nats://…") as (bus, link)``.
 
     What is emitted on it is seen on every other bus that is joined to that broker, and the other
     way round. Arguments and errors are those of ``edr.links.connect``.

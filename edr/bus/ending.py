@@ -153,6 +153,10 @@ class Ending(LoopBound):
         self._check_inflow()
         self._services.add(service, name, None if outbox is None else queue_of(outbox))
 
+    def report_unprocessed(self, count: int) -> None:
+        """Count events that a service did not process at its end, for the status of ``edr.run``."""
+        self._count_unprocessed(count)
+
     def remove_service(self, service: Service) -> None:
         """Detach ``service``: the bus does not end it. Idempotent."""
         self._services.remove(service)

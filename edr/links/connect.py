@@ -26,11 +26,11 @@ _LINKS = {
 @asynccontextmanager
 async def connect(
     url: str, *, bus: Mapping[str, Any] | None = None, **options: Any
-) -> AsyncIterator[Bus]:
-    """Make a bus that is joined to a broker, for ``async with edr.connect(url) as bus``.
+) -> AsyncIterator[tuple[Bus, Link]]:
+    """Make a bus that is joined to a broker, and give both.
 
-    At the end the bus is drained first, and then the link. For the link's counts make it yourself:
-    ``async with Bus() as bus, NatsLink(bus, url) as link``.
+    Use it as ``async with edr.connect(url) as (bus, link)``. At the end the bus is drained first,
+    and then the link.
 
     Args:
         url: of a broker: ``nats://``, ``tls://``, ``ws://``, ``wss://``, ``amqp://``, ``amqps://``.
@@ -45,8 +45,9 @@ async def connect(
     link = _link_for(url)
     _check_options(link, options)
     async with Bus(**(bus or {})) as made:
-        await link(made, url, **options).start()
-        yield made
+        joined = link(made, url, **options)
+        await joined.start()
+        yield made, joined
 
 
 def _link_for(url: str) -> type[Link]:

@@ -29,6 +29,7 @@ A class of one broker gives ``_connect``, ``_serve`` and ``_disconnect``, and ca
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import os
 import random
@@ -44,7 +45,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from edr.bus import Bus, Overflow, Subscription
 from edr.errors import BodyTooLargeError, BusClosedError, EdrError
-from edr.journal.errors import EventsRefusedError
+from edr.journal.errors import EventsRefusedError, JournalError, ReaderInUse
 from edr.links.report import LinkError, LinkRefused, LinkState, LinkStatistics
 from edr.links.seen import seen_of
 from edr.links.spool import Spool
@@ -79,6 +80,15 @@ IDLE_GRACE = 30.0
 """Seconds for which the end of a block over a link waits for the callbacks of the bus, which may
 still emit what is to be sent. As long as a bus that drains accepts events."""
 
+LOOK_EACH = 0.01
+"""Seconds between two looks at whether the backlog in a journal is sent, at the end of a link."""
+
+BACKLOG = "link:"
+"""With what the names of backlogs in a journal begin."""
+
+LONGEST_NAME = 128
+"""Characters of a reader's name in a journal, at most."""
+
 QUIET = 30.0
 """Seconds between two lines in the log of the same fault; all are counted."""
 
@@ -88,20 +98,28 @@ class Link(ABC):
 
     Args:
         bus: the bus. When it ends, it drains first and then ends the link.
-        name: stands in logs and statistics; without a password, please.
+        name: stands in logs and statistics. With a journal, it names the backlog.
+        address: the name if there is none.
+        backlog: names the backlog in the journal if there is no name. It must not depend on the
+            address, so that the backlog survives a move of the broker.
         send: what is sent of what is published here; nothing if it is empty.
         capacity: events that wait to be sent, at most.
         overflow: what becomes of an event that finds so many. Not ``block``: an emit never waits
             for a broker.
         timeout: seconds to connect, to be answered, and to drain.
+        receives: whether it also receives. With a journal it then sends the events of this node
+            only.
         journal: keeps what is to be sent, in place of the outbox; see ``edr.links.spool``.
     """
 
     def __init__(
         self,
         bus: Bus,
-        name: str,
+        name: str | None,
         *,
+        address: str,
+        backlog: str,
+        receives: bool = True,
         send: Sequence[Binding] = (Binding(),),
         capacity: int = 10_000,
         overflow: Overflow | str = Overflow.DROP_OLDEST,
@@ -115,7 +133,9 @@ class Link(ABC):
                 f"overflow is drop_oldest or drop_newest, not {overflow!r}: an emit never waits "
                 "for a broker, and a link does not end because one is away"
             )
-        self.name = name
+        self.name = name or address
+        self._backlog = backlog_name(name or backlog)
+        self._receives = receives
         self._bus = bus
         self._send = tuple(send)
         self._capacity = capacity
@@ -227,8 +247,26 @@ class Link(ABC):
             raise
 
     async def _open_spool(self, journal: Journal) -> None:
-        name = f"link:{self.name}"
-        self._spool = Spool(await journal.reader(name, *self._send, start="now"), self._bus.node)
+        node = self._bus.node if self._receives else None
+        try:
+            # A link is set up by its program, so other bindings than the last time are intended.
+            reader = await journal.reader(self._backlog, *self._send, start="now", rebind=True)
+        except ReaderInUse as exc:
+            raise LinkError(
+                f"another link uses the backlog {self._backlog!r} of the journal; "
+                "give each link a name: name=…"
+            ) from exc
+        self._spool = Spool(reader, node)
+        for status in await journal.readers():
+            is_link = status.name.startswith(BACKLOG) and status.name != self._backlog
+            if is_link and status.lag and not status.open:
+                logger.warning(
+                    "link %r does not send the backlog %r in its journal, of a link with another "
+                    "name (%d entries): open it by that name, or remove it with journal.forget",
+                    self.name,
+                    status.name,
+                    status.lag,
+                )
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -251,7 +289,7 @@ class Link(ABC):
                 left = await self._bus.settled(IDLE_GRACE)
                 if left and self._bus.drain_follows(exc):
                     return
-            await self.drain()
+            self._bus.report_unprocessed(await self.drain())
         elif self._bus.drain_follows(exc):
             return
         await self.aclose()
@@ -270,39 +308,74 @@ class Link(ABC):
     async def drain(self, timeout: float | None = None) -> int:
         """Take nothing more from the bus, send what waits, and close the link.
 
+        A link with a journal sends what the journal has at this moment. Without a connection it
+        does not wait: the journal keeps the events for the next start.
+
         Args:
             timeout: seconds to do so; by default the link's own.
 
         Returns:
-            How many events were not sent, or not confirmed.
+            How many events were not sent, or not confirmed. They are logged.
         """
         if self._task is None or self._pid != os.getpid():
             return 0
-        if self._spool is not None:
-            self._spool.stop()
-            if not self._in_flight:
-                self._finished.set()
+        seconds = self._timeout if timeout is None else timeout
+        works: list[Coroutine[Any, Any, object]] = [self._finished.wait()]
+        if self._spool is not None and self._journal is not None:
+            if self._state is not LinkState.UP:
+                seconds = 0
+            works += [self._drain_spool(self._spool, self._journal)]
         elif self._outbox is None:
             self._finished.set()
         else:
             self._outbox.close()
-        waits = [asyncio.ensure_future(self._finished.wait()), self._task]
+            if self._state is not LinkState.UP and self._pending:
+                logger.warning(
+                    "link %r is not connected and waits at most %g s to send %d events: %s",
+                    self.name,
+                    seconds,
+                    self._pending,
+                    self._last_error,
+                )
+        waits = [asyncio.ensure_future(work) for work in works]
         try:
             await asyncio.wait(
-                waits,
-                timeout=self._timeout if timeout is None else timeout,
-                return_when=asyncio.FIRST_COMPLETED,
+                [*waits, self._task], timeout=seconds, return_when=asyncio.FIRST_COMPLETED
             )
         finally:
-            waits[0].cancel()
-        left = self._pending
+            for wait in waits:
+                wait.cancel()
+        await asyncio.gather(*waits, return_exceptions=True)
+        left = await self._backlog_left() if self._spool is not None else self._pending
         await self.aclose()
         return left
+
+    async def _drain_spool(self, spool: Spool, journal: Journal) -> None:
+        """Wait until everything is sent that the journal has now, or is about to store."""
+        end: int | None = None
+        while not spool.is_drained:
+            statistics = journal.statistics()
+            if end is None and not statistics.waiting:
+                end = statistics.last
+                spool.stop_after(end)
+            await asyncio.sleep(LOOK_EACH)
+
+    async def _backlog_left(self) -> int:
+        assert self._spool is not None
+        if self._journal is None or self._spool.is_drained:
+            return 0
+        try:
+            statuses = await self._journal.readers()
+        except JournalError:  # it cannot tell now
+            return self._spool.pending
+        lags = [status.lag for status in statuses if status.name == self._backlog]
+        return max([self._spool.pending, *lags])
 
     async def aclose(self) -> None:
         """Stop now: what waits to be sent is dropped, and counted. Idempotent."""
         if self._pid != os.getpid():
             return  # the connection and the loop are the parent's
+        left = self._pending
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
@@ -314,6 +387,10 @@ class Link(ABC):
             await self._outbox.aclose()
         if self._spool is not None:
             await self._spool.aclose()
+        if left:
+            fate = "they are lost" if self._spool is None else "the journal keeps them"
+            words = "link %r closed before %d events were sent and confirmed (%s): %s"
+            logger.warning(words, self.name, left, fate, self._last_error or "no error")
 
     def _close(self) -> None:
         self._end()
@@ -339,10 +416,20 @@ class Link(ABC):
                 heed_cancellation()
                 if loop.time() - self._up_since > min(pause, LASTED):
                     pause = FIRST_PAUSE
-                await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
+                drawn = pause * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
+                await asyncio.sleep(min(drawn, self._longest_pause()))
                 pause = min(2 * pause, LONGEST_PAUSE)
         finally:
             self._close()
+
+    def _longest_pause(self) -> float:
+        """Return the seconds for which there has been no connection.
+
+        No pause is longer, so a link is back at most as long after its broker as the broker was
+        away: a sender that waits so long finds its receivers there.
+        """
+        now = asyncio.get_running_loop().time()
+        return max(FIRST_PAUSE, 0.0 if self._down_since is None else now - self._down_since)
 
     async def _attempt(self) -> None:
         """Connect, serve until the connection is lost, and let go of it."""
@@ -592,6 +679,7 @@ class Link(ABC):
             uncertain=self._uncertain,
             dropped=dict(+dropped),
             pending=self._pending,
+            skipped=0 if self._spool is None else self._spool.skipped,
             received=self._received,
             delivered=self._delivered,
             duplicates=self._duplicates,
@@ -601,6 +689,14 @@ class Link(ABC):
             skew=self._skew,
             last_error=self._last_error,
         )
+
+
+def backlog_name(name: str) -> str:
+    """Return the name of a link's reader in its journal, which must be short and printable."""
+    full = BACKLOG + name
+    if len(full) <= LONGEST_NAME and full.isprintable():
+        return full
+    return BACKLOG + hashlib.blake2b(name.encode("utf-8", "replace"), digest_size=16).hexdigest()
 
 
 def _is_cancelled() -> bool:

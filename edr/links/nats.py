@@ -66,6 +66,9 @@ a fence each 50 ms, which is more than a process can send."""
 MOST_BYTES_ON_THE_WAY = 16 * 1024 * 1024
 """The same in bytes of payload, beyond which no further event is sent."""
 
+JOIN_WITHIN = 0.1
+"""Seconds that a connection takes, with its questions, once an attempt begins."""
+
 ASK_EACH = 0.01
 """Seconds between two times that the server is told what is wanted, at least, and at least ten
 times what telling took: ten thousand subscriptions a second cost the loop a tenth of its time."""
@@ -123,7 +126,10 @@ class NatsLink(Link):
             raise ValueError(f'receive is "wanted" or a sequence of bindings, not {receive!r}')
         super().__init__(
             bus,
-            name or ",".join(address_of(each) for each in urls),
+            name,
+            address=",".join(address_of(each) for each in urls),
+            backlog=f"nats:{prefix}",
+            receives=bool(receive),
             send=send,
             capacity=capacity,
             overflow=overflow,
@@ -275,7 +281,8 @@ class NatsLink(Link):
         connection = self._connection
         # The others lost the server when this link did, and try again as often: at most as long
         # after it came back as it was away. What was sent before they are joined reaches nobody.
-        await asyncio.sleep(min(self._outage, LONGEST_PAUSE))
+        if self._outage:
+            await asyncio.sleep(min(self._outage + JOIN_WITHIN, LONGEST_PAUSE))
         for count in itertools.count(1):
             try:
                 event = await self._peek()
@@ -338,7 +345,7 @@ class NatsLink(Link):
     def _has_nothing_left(self) -> bool:
         if self._head is not None or self._in_flight:
             return False
-        return self._outbox_has_ended or (self._spool is not None and self._spool.is_stopped)
+        return self._outbox_has_ended and (self._spool is None or self._spool.is_drained)
 
     # In
 

@@ -149,7 +149,10 @@ class RabbitLink(Link):
         address = address_of(url)
         super().__init__(
             bus,
-            name or address,
+            name,
+            address=address,
+            backlog=f"rabbitmq:{exchange}",
+            receives=bool(receive),
             send=send,
             capacity=capacity,
             overflow=overflow,
@@ -447,15 +450,9 @@ class RabbitLink(Link):
 
     def _took(self, item: Outgoing) -> None:
         self._taken(item.entry)
-        self._finish_if_stopped()
 
     def _gave_up(self, item: Outgoing, reason: str, words: str) -> None:
         self._give_up(item.event, item.entry, reason, words)
-        self._finish_if_stopped()
-
-    def _finish_if_stopped(self) -> None:
-        if self._spool is not None and self._spool.is_stopped and not self._in_flight:
-            self._finished.set()
 
     async def _look_after(self, connection: BrokerConnection, confirms: Confirms) -> None:
         """Notice that the broker is blocked, or takes nothing and does not say why."""

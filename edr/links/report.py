@@ -51,6 +51,9 @@ class LinkStatistics:
     """Events that were not sent: reason -> events."""
     pending: int
     """Events still to be sent, or to be confirmed."""
+    skipped: int
+    """Events of other nodes in the journal of a link that also receives: it does not send them
+    back. They do not count as offered."""
     received: int
     """Messages that came from the broker."""
     delivered: int

@@ -1,13 +1,13 @@
-"""``Spool``: what a link has to send, when a journal keeps it.
+"""``Spool``: the events that a link has to send, when a journal keeps them.
 
-With a journal, the link is one of its named readers, ``link:<name>``, and acknowledges what the
-broker has confirmed. So what was emitted while the broker was away, or before this process died,
-is sent in the end: spool and outbox are one mechanism. What was under way when a connection was
-lost is sent again, in its order; the receivers' windows of ids drop what had arrived.
+With a journal, the link is one of its named readers and acknowledges what the broker has confirmed.
+So what was emitted while the broker was away, or before this process died, is sent in the end:
+spool and outbox are one mechanism. Events that were on their way when a connection was lost are
+sent again, in their order; the receivers' windows of ids drop those that had arrived.
 
-A journal holds what came over the link too, or over another one. That is told by the event's node:
-only what was emitted on this node is sent. So the bus wants a node that is the same after a
-restart.
+A link that also receives must not send back what it received, and the journal has that too. So it
+sends the events of its own node only, and the bus needs a node that is the same after a restart.
+A link that only sends takes the events of every node.
 """
 
 from __future__ import annotations
@@ -24,15 +24,17 @@ if TYPE_CHECKING:
 
 
 class Spool:
-    """The events of one node, from a reader of a journal; each until it is confirmed.
+    """The events to send, from a reader of a journal; each until it is confirmed.
 
     Args:
         reader: the link's.
-        node: whose events are sent.
+        node: sends the events of this node only; ``None`` for the events of every node.
     """
 
-    def __init__(self, reader: Reader, node: str) -> None:
+    def __init__(self, reader: Reader, node: str | None) -> None:
         self.offered: int = 0
+        self.skipped: int = 0
+        """Events of other nodes, which are not sent."""
         self.missed: int = 0
         """Entries that retention removed before they were sent, of whatever node."""
         self._reader = reader
@@ -41,8 +43,8 @@ class Spool:
         self._out: dict[int, Entry] = {}
         """Entries on their way, by position, oldest first."""
         self._again: deque[Entry] = deque()
-        self.is_stopped: bool = False
-        """Whether nothing more is to be read."""
+        self._end: int | None = None
+        """The position of the last entry to be sent, once that is known."""
 
     @property
     def pending(self) -> int:
@@ -52,18 +54,19 @@ class Spool:
     async def head(self) -> Event:
         """Return the next event to send, and again until it was taken or dropped."""
         while self._head is None:
-            if self.is_stopped:
-                raise StopAsyncIteration
             if self._again:
                 self._head = self._again.popleft()
                 break
+            if self._is_at_end:
+                raise StopAsyncIteration
             item = await anext(self._reader)
             if isinstance(item, Gap):
                 self.missed += item.missed
-            elif item.event.node == self._node:
+            elif self._node is None or item.event.node == self._node:
                 self.offered += 1
                 self._head = item
             else:
+                self.skipped += 1
                 self._reader.ack(item)
         return self._head.event
 
@@ -97,9 +100,20 @@ class Spool:
         self._again.extendleft(reversed(self._out.values()))
         self._out.clear()
 
-    def stop(self) -> None:
-        """Read nothing more."""
-        self.is_stopped = True
+    def stop_after(self, position: int) -> None:
+        """Read nothing behind ``position``."""
+        self._end = position
+
+    @property
+    def _is_at_end(self) -> bool:
+        if self._end is None:
+            return False
+        return self._reader.caught_up or self._reader.position >= self._end
+
+    @property
+    def is_drained(self) -> bool:
+        """Whether everything up to the end is confirmed or given up."""
+        return self._is_at_end and not self.pending
 
     async def aclose(self) -> None:
         """Store the acks, and close the reader; what is not confirmed comes first the next time."""

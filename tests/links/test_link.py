@@ -5,13 +5,16 @@ import os
 import signal
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
-from support.consuming import take_ready, ticks
+from support.consuming import take_ready, ticks, until
 from support.shuffled_loop import run
 
 import edr
+from edr.journal import SqliteJournal
 from edr.links import Link, LinkError, LinkRefused, LinkState
+from edr.links.link import backlog_name
 
 
 class Broker:
@@ -34,8 +37,8 @@ class Broker:
 
 
 class MemoryLink(Link):
-    def __init__(self, bus, broker, **options):
-        super().__init__(bus, "memory", **options)
+    def __init__(self, bus, broker, *, name=None, **options):
+        super().__init__(bus, name, address="memory", backlog="memory", **options)
         self.broker = broker
 
     async def _connect(self):
@@ -544,3 +547,174 @@ def make_event(n, **fields):
     return edr.Event(
         app_name="app", app_version="1", severity="ok", verbosity="info", body={"n": n}, **fields
     )
+
+
+def test_no_pause_is_longer_than_the_outage_so_far():
+    async def check(_bus, broker, link):
+        await link.start()
+        await asyncio.sleep(1)
+        broker.is_away = True
+        broker.lose()
+        lost = asyncio.get_running_loop().time()
+        await asyncio.sleep(30)
+        attempts = [lost, *[at for at in broker.attempts if at > lost]]
+
+        for before, after in pairwise(attempts):
+            assert after - before <= max(0.05, before - lost) + 1e-9
+
+    with_link(check)
+
+
+def test_a_link_that_closes_with_unsent_events_warns(caplog):
+    async def check(bus, broker, link):
+        broker.is_away = True
+        await link.start()
+        await emit(bus, 1, 2)
+        assert await link.drain(5.0) == 2
+
+    with_link(check)
+    warnings = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert any("waits at most 5 s to send 2 events: nobody is there" in text for text in warnings)
+    closed = "link 'memory' closed before 2 events were sent and confirmed (they are lost)"
+    assert any(text.startswith(closed) for text in warnings)
+
+
+def test_a_link_that_sent_everything_warns_of_nothing(caplog):
+    async def check(bus, _broker, link):
+        async with link:
+            await emit(bus, 1)
+
+    with_link(check)
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
+
+
+def test_run_exits_with_75_when_a_link_left_events():
+    async def main():
+        async with edr.Bus() as bus:
+            broker = Broker()
+            broker.is_away = True
+            async with MemoryLink(bus, broker, timeout=0.01):
+                await emit(bus, 1)
+            os.kill(os.getpid(), signal.SIGTERM)
+            await asyncio.sleep(10)
+
+    with pytest.raises(SystemExit) as ended:
+        edr.run(main())
+    assert ended.value.code == 75
+
+
+@pytest.mark.parametrize("name", ["x" * 200, "a\nb", "\ud800"])
+def test_a_backlog_has_a_name_that_a_journal_takes(name):
+    made = backlog_name(name)
+    assert made.startswith("link:")
+    assert len(made) <= 128
+    assert made.isprintable()
+    assert made == backlog_name(name) != backlog_name(f"{name}x")
+
+
+# With a journal
+
+
+def event_of(n, node="here"):
+    return make_event(n, node=node)
+
+
+async def with_journal(path, check, broker=None, **options):
+    """Run ``check(bus, broker, link, journal)`` with a link whose outbox is a journal."""
+    broker = broker or Broker()
+    async with SqliteJournal(path) as journal, edr.Bus(node="here") as bus:
+        link = MemoryLink(bus, broker, journal=journal, **options)
+        await link.start()
+        await check(bus, broker, link, journal)
+        await link.aclose()
+        assert is_balanced(link.statistics())
+
+
+async def test_a_link_that_receives_skips_and_counts_other_nodes(tmp_path):
+    async def check(_bus, broker, link, journal):
+        await journal.append(event_of(1), event_of(2, node="there"), event_of(3))
+        await link.drain()
+
+        assert broker.taken == [1, 3]
+        counts = link.statistics()
+        assert (counts.offered, counts.skipped) == (2, 1)
+
+    await with_journal(tmp_path / "j", check)
+
+
+async def test_a_link_that_only_sends_takes_every_node(tmp_path):
+    async def check(_bus, broker, link, journal):
+        await journal.append(event_of(1), event_of(2, node="there"))
+        await link.drain()
+
+        assert broker.taken == [1, 2]
+        assert link.statistics().skipped == 0
+
+    await with_journal(tmp_path / "j", check, receives=False)
+
+
+async def test_a_drain_sends_all_that_the_journal_has(tmp_path):
+    async def check(_bus, broker, link, journal):
+        for n in range(500):
+            journal.append_nowait(event_of(n))
+        assert await link.drain() == 0
+        assert broker.taken == list(range(500))
+
+    await with_journal(tmp_path / "j", check)
+
+
+async def test_a_drain_without_a_connection_leaves_the_backlog_at_once(tmp_path, caplog):
+    async def check(_bus, broker, link, journal):
+        broker.is_away = True
+        broker.lose()
+        await until(lambda: link.statistics().state is LinkState.CONNECTING)
+        await journal.append(event_of(1), event_of(2))
+        await until(lambda: link.statistics().pending == 0)
+        assert await link.drain(1e6) == 2
+
+    broker = Broker()
+    await with_journal(tmp_path / "j", check, broker)
+
+    async def again(_bus, broker, link, _journal):
+        await link.drain()
+        assert broker.taken == [1, 2]
+
+    await with_journal(tmp_path / "j", again)
+
+
+async def test_a_backlog_survives_another_address_and_other_bindings(tmp_path):
+    async def first(_bus, broker, _link, journal):
+        broker.is_away = True
+        broker.lose()
+        await journal.append(event_of(1))
+
+    async def second(_bus, broker, link, _journal):
+        await link.drain()
+        assert broker.taken == [1]
+
+    await with_journal(tmp_path / "j", first)
+    send = [edr.Binding(severity="ok", app_name="app")]
+    await with_journal(tmp_path / "j", second, send=send)
+
+
+async def test_the_backlog_of_another_name_is_logged(tmp_path, caplog):
+    async def first(_bus, broker, _link, journal):
+        broker.is_away = True
+        broker.lose()
+        await journal.append(event_of(1), event_of(2))
+
+    async def second(_bus, _broker, _link, _journal):
+        pass
+
+    await with_journal(tmp_path / "j", first, name="old")
+    await with_journal(tmp_path / "j", second, name="new")
+    assert "does not send the backlog 'link:old'" in caplog.text
+    assert "(2 entries)" in caplog.text
+
+
+async def test_two_links_with_one_backlog_are_refused(tmp_path):
+    async def check(bus, broker, _link, journal):
+        with pytest.raises(LinkError, match="give each link a name"):
+            await MemoryLink(bus, broker, journal=journal).start()
+
+    await with_journal(tmp_path / "j", check)

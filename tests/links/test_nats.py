@@ -42,7 +42,7 @@ async def test_connect_makes_a_bus_that_is_joined(machine, nats_server):
     here, link = await machine("here")
     events = here.subscribe()
     await link.ready()
-    async with edr.connect(nats_server.url, bus={"node": "there"}) as there:
+    async with edr.connect(nats_server.url, bus={"node": "there"}) as (there, link):
         await emit(there, 1)
 
     assert await take(events, 1) == [1]

@@ -286,7 +286,7 @@ async def test_connect_makes_a_bus_of_an_amqp_url(rabbit, exchange):
     there, link = await rabbit()
     events = there.subscribe()
     await link.ready()
-    async with edr.connect(URL, exchange=exchange, receive=[]) as bus:
+    async with edr.connect(URL, exchange=exchange, receive=[]) as (bus, link):
         await emit(bus, 1)
 
     assert len(await take_events(events, 1)) == 1

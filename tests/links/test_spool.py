@@ -12,6 +12,10 @@ pytestmark = pytest.mark.slow  # they talk to servers, or start their own
 jetstream = pytest.importorskip("edr.links.jetstream", reason="needs nats: pip install 'edr[nats]'")
 
 
+UNWANTED = edr.Binding(app_name="nothing")
+"""A link that receives sends the events of its own node only."""
+
+
 def events(*numbers, node="here"):
     return [
         edr.Event(
@@ -46,7 +50,7 @@ async def heard(machine):
 async def join(nats_server, journal, **options):
     bus = edr.Bus(node="here")
     link = edr.links.NatsLink(
-        bus, nats_server.url, name="out", journal=journal, receive=(), **options
+        bus, nats_server.url, name="out", journal=journal, **{"receive": [UNWANTED]} | options
     )
     await link.start()
     return bus, link

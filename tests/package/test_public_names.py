@@ -52,14 +52,15 @@ HOUSE_NAMES_OF_A_BUS = {
     "drain_follows",
     "is_over",
     "loop",
+    "report_unprocessed",
 }
 """Not for users, though nothing hides them: other modules of the package call them."""
 
 METHODS = {
     edr.Bus: """
         aclose add_service add_tap bind drain emit emit_anywhere emit_nowait emit_threadsafe
-        enter explain on publish publish_anywhere publish_nowait publish_soon publish_threadsafe
-        remove_service remove_tap settled
+        enter explain journal on publish publish_anywhere publish_nowait publish_soon
+        publish_threadsafe remove_service remove_tap settled
         statistics subscribe subscriptions watch_interest
     """,
     edr.Subscription: "aclose batches bindings close name ready rebind returning statistics take",
