@@ -91,6 +91,13 @@ SHAPES: dict[str, tuple[Callable[[int], Document], int]] = {
         lambda n: {"calls": {"id": [f"c-{n:06}"], "state": ["held"]}},
         4,
     ),
+    "type, a wildcard that all share or an own id": (
+        lambda n: {
+            "type": ["order.created" if n == 7 else f"type-{n % 97}"],
+            "message": [{"wildcard": "*order-created*in*ms"}, f"own {n}"],
+        },
+        1,
+    ),
     "not flat: anything-but alone (all but one match)": (
         lambda n: {"status": [{"anything-but": f"s-{n}"}]},
         -1,

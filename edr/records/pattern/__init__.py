@@ -1,9 +1,8 @@
 """Body patterns: bindings that look into the event.
 
 Read the modules in this order; each imports only from those before it:
-limits, addresses, values, layers, arrays, leaf, tree, columns, sieves, objects, work, operands,
-meant, parser, warnings, language, schema, tables, wildcards, ranges, postings, nodes, plan, match,
-many, index.
+limits, addresses, values, arrays, leaf, tree, objects, work, operands, meant, parser, warnings,
+language, schema, tables, wildcards, ranges, postings, nodes, plan, index.
 
 ``Pattern`` (language) is one pattern, and the plain statement of what it means;
 ``PatternIndex`` (index) finds the patterns that a body matches, among any number of them.

@@ -28,8 +28,6 @@ to the body: the *scopes*, from the body down. Its other conditions are tables o
 those scopes must satisfy besides. As these are tested against exactly the objects that the leaf
 was found in, one and the same object satisfies them all.
 
-Very many objects (``match.MANY``) are not visited one by one, but asked field by field (``many``).
-
 **Absence.** A pattern that asks for absent fields only has no value to be found by. The nodes on
 the way to such a field are marked (``Node.absences``) and visited even where the body has nothing.
 
@@ -43,8 +41,7 @@ the way to such a field are marked (``Node.absences``) and visited even where th
 
 **Cost** of a match: for each object of the body that patterns name a field in, the smaller of the
 number of its fields and of the fields named there; for each value at such a field, one probe for
-each kind of element asked for there; for each candidate, its other conditions, once per scope. An
-array is read once, whoever asks, and then its different values are probed.
+each kind of element asked for there; for each candidate, its other conditions, once per scope.
 """
 
 from __future__ import annotations
@@ -52,18 +49,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Generic
 
-from edr.records.pattern.arrays import (
-    SHORT,
-    VERY_SHORT,
-    Contents,
-    Seen,
-    contents_of,
-    different,
-)
+from edr.records.pattern.arrays import objects_of
 from edr.records.pattern.language import Pattern
 from edr.records.pattern.leaf import ABSENT
-from edr.records.pattern.many import match_many
-from edr.records.pattern.match import Match
 from edr.records.pattern.nodes import Access, Condition, Conjunction, Entry, FieldNode, Node, ValueT
 from edr.records.pattern.plan import AccessPlan, plan
 from edr.records.pattern.tables import compact
@@ -127,7 +115,7 @@ class PatternIndex(Generic[ValueT]):
         Args:
             body: As for ``Pattern.matches``.
         """
-        match = Match()
+        match = _Match()
         _visit(self._root, body, match)
         entries = match.entries
         if len(entries) == 1:
@@ -168,11 +156,27 @@ class PatternIndex(Generic[ValueT]):
         return condition
 
 
+class _Match:
+    """One match in progress.
+
+    Attributes:
+        scopes: The objects that the visited one is in, itself the last, each with the verdicts of
+            the conditions that it was tested for.
+        entries: The patterns found so far.
+    """
+
+    __slots__ = ("entries", "scopes")
+
+    def __init__(self) -> None:
+        self.scopes: list[tuple[dict[str, Any], dict[Condition, bool]]] = []
+        self.entries: dict[Entry[Any], None] = {}
+
+
 # The next functions are the hot path. The first has the look-up of a scalar in its own loop: a call
 # costs as much as the look-up itself.
 
 
-def _visit(node: Node, body: dict[str, object], match: Match) -> None:
+def _visit(node: Node, body: dict[str, Any], match: _Match) -> None:
     """Look an object up in the fields below a node."""
     if not body:
         _visit_nothing(node, match)
@@ -201,10 +205,10 @@ def _visit(node: Node, body: dict[str, object], match: Match) -> None:
     match.scopes.pop()
 
 
-def _visit_nothing(node: Node, match: Match) -> None:
-    """Look an object without fields up, and those that it does not have."""
+def _visit_nothing(node: Node, match: _Match) -> None:
+    """Look up an object without fields, and the objects that it does not have."""
     scopes = match.scopes
-    nothing: tuple[dict[str, object], dict[Condition, bool]] = ({}, {})
+    nothing: tuple[dict[str, Any], dict[Condition, bool]] = ({}, {})
     outer = len(scopes)
     for depth, field in node.asked_of_nothing():
         scopes += [nothing] * (outer + 1 + depth - len(scopes))
@@ -212,89 +216,51 @@ def _visit_nothing(node: Node, match: Match) -> None:
     del scopes[outer:]
 
 
-def _visit_composite(field: FieldNode, value: object, match: Match) -> None:
-    """Look up what is no scalar at a field: an object, an array, or ``ABSENT``."""
+def _visit_composite(field: FieldNode, value: object, match: _Match) -> None:
+    """Look up an object, an array or ``ABSENT`` at a field."""
+    if isinstance(value, list):
+        _visit_array(field, value, match)
+        return
     if field.accesses:
-        _try(_satisfied(field, value, match.seen), match)
+        _try(field.absent, match)  # an object is not a value
+    if isinstance(value, dict):
+        if field.below.children:
+            _visit(field.below, value, match)
+    elif field.below.absences:
+        _visit_nothing(field.below, match)
+
+
+def _visit_array(field: FieldNode, array: list[Any], match: _Match) -> None:
+    if field.accesses:
+        found: dict[Access, None] = {}
+        has_scalar = _probe_elements(array, field, found)
+        _try(found if has_scalar else field.absent, match)
     if field.below.children:
-        _visit_objects(field.below, value, match)
+        for each in objects_of(array):
+            _visit(field.below, each, match)
 
 
-def _satisfied(field: FieldNode, value: object, seen: Seen) -> Iterable[Access]:
-    """Return those accesses of a field that are satisfied by what is no scalar."""
-    if not isinstance(value, list):
-        return field.absent
-    size = len(value)
-    if size == 1:
-        probe = field.probes.get(type(value[0]))
+def _probe_elements(array: list[Any], field: FieldNode, found: dict[Access, None]) -> bool:
+    """Add the accesses that some scalar of an array satisfies; return whether it has a scalar."""
+    probe_of_type = field.probes.get
+    has_scalar = False
+    for element in array:
+        probe = probe_of_type(type(element))
         if probe is not None:
-            return probe(value[0]) or ()
-    if size > SHORT:
-        return field.postings.probe_contents(contents_of(value, seen))
-    found: dict[Access, None] = {}
-    empty = True
-    for element in value if size <= VERY_SHORT else different(value):
-        probe = field.probes.get(type(element))
-        if probe is not None:
-            empty = False
+            has_scalar = True
             accesses = probe(element)
             if accesses:
-                found.update(dict.fromkeys(accesses))
-        elif isinstance(element, list):
-            return field.postings.probe_contents(contents_of(value, seen))
-    return field.absent if empty else found
+                for access in accesses:
+                    found[access] = None
+                if len(found) == len(field.accesses):
+                    break  # the rest of the array can add none
+        elif isinstance(element, list) and _probe_elements(element, field, found):
+            has_scalar = True
+    return has_scalar
 
 
-def _visit_objects(below: Node, value: object, match: Match) -> None:
-    """Look the objects that a value has up in the fields below its own: itself, or those in it."""
-    while isinstance(value, list) and len(value) == 1:
-        (value,) = value  # the only element of an array is as good as the array
-    if isinstance(value, dict):
-        _visit(below, value, match)
-    elif isinstance(value, list):
-        _visit_array(below, value, match)
-    elif below.absences:
-        _visit_nothing(below, match)
-
-
-def _visit_array(below: Node, array: list[object], match: Match) -> None:
-    if len(array) > SHORT:
-        _visit_contents(below, contents_of(array, match.seen), match)
-        return
-    objects = []
-    for element in array:
-        if isinstance(element, dict):
-            objects.append(element)
-        elif isinstance(element, list):
-            _visit_contents(below, contents_of(array, match.seen), match)
-            return
-    _visit_few(below, objects or _NO_OBJECT, match)
-
-
-_NO_OBJECT: list[dict[str, Any]] = [{}]
-"""What stands for the objects of a value that has none: their fields are absent."""
-
-
-def _visit_contents(below: Node, contents: Contents, match: Match) -> None:
-    if contents.with_empty and below.absences:  # all empty objects are alike
-        _visit_nothing(below, match)
-    if len(contents.objects) <= SHORT:
-        _visit_few(below, contents.objects, match)
-    else:
-        match_many(below, contents.objects, match)
-
-
-def _visit_few(below: Node, objects: list[dict[str, Any]], match: Match) -> None:
-    match.one_by_one -= len(objects)
-    for at, each in enumerate(objects):
-        if match.one_by_one <= 0:
-            match_many(below, objects[at:], match)
-            return
-        _visit(below, each, match)
-
-
-def _try(accesses: Iterable[Access], match: Match) -> None:
-    """Add the entries of those conjunctions whose other conditions hold, too."""
+def _try(accesses: Iterable[Access], match: _Match) -> None:
+    """Add the patterns whose other conditions hold, too."""
     scopes, entries = match.scopes, match.entries
     for access in accesses:
         for conjunction in access.conjunctions:
@@ -304,7 +270,7 @@ def _try(accesses: Iterable[Access], match: Match) -> None:
                 body, verdicts = scopes[depth]
                 verdict = verdicts.get(condition)
                 if verdict is None:
-                    verdict = verdicts[condition] = condition.test(body, match.seen)
+                    verdict = verdicts[condition] = condition.test(body)
                 if not verdict:
                     break
             else:

@@ -146,7 +146,7 @@ class Pattern:
             # test as a whole. Two threads that race here set equal tests.
             test = test_of_object(self.merged)
             super().__setattr__("_test", test)
-        return test(body, {})
+        return test(body)
 
     def explain(self, body: Mapping[str, Any]) -> tuple[Mismatch, ...]:
         """Return why a body does not match, in the order of the pattern; nothing if it does.
@@ -241,7 +241,7 @@ class _Explainer:
         test = self._tests.get(id(part))
         if test is None:
             test = self._tests[id(part)] = test_below(part)
-        return test(value, {})
+        return test(value)
 
 
 def _objects(value: object, path: Path) -> Iterator[tuple[Path, dict[str, object]]]:

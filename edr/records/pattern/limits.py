@@ -1,12 +1,13 @@
-"""The limits of a body pattern: what may be asked, so that no pattern can hurt those beside it.
+"""The limits of a body pattern, so that no pattern can hold the event loop for long.
 
-Bindings are data. They come from files, brokers and browsers, and one match is one hold of the
-event loop. So a pattern is measured when it is read, and what is refused is refused there.
+Bindings are data. They come from files, brokers and browsers, and a match runs on the event loop.
+So a pattern is measured when it is read, and refused there when it exceeds a limit.
 
-Two things can grow: the pattern and the body. What a pattern *holds* (fields, elements,
-characters) bounds its memory and the time of reading it, of adding it to an index, and of a match
-with a small body. What it *asks of one value* (``Limits.work``) is what a large body multiplies,
-and is counted field by field, as the values of different fields are different parts of the body.
+Two things can grow: the pattern and the body. The size of the pattern (fields, elements,
+characters) bounds its memory and the time to read it, to add it to an index, and to match a small
+body. What it costs one value (``Limits.work``) is multiplied by a large body, so it is counted for
+each field: the values of different fields are different parts of the body. ``Bus(max_body=…)``
+bounds the body.
 """
 
 from __future__ import annotations
@@ -17,49 +18,47 @@ from typing import Self
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What a pattern may ask. The defaults are for bindings that colleagues write.
+    """The limits of a pattern, and of a document of bindings.
 
-    Within them the worst pattern and body that a search over shapes has found hold the loop for at
-    most 2 ms where the body has 2 KB, and for 50 to 70 ms where it has 1 MiB, on the machine of the
-    benchmarks; most that are bad take 30 to 40 ms. It is linear in the body, and less than what it
-    takes to make the event of it, but for strings and numbers in one flat array.
-    ``benchmarks/bench_hostile.py`` searches for the worst. Who raises ``work`` raises it in
-    proportion.
+    The defaults are for bindings that colleagues write. They accept each pattern of 2,048
+    characters that Amazon EventBridge accepts, and larger ones. ``untrusted`` is for all others.
 
     Attributes:
-        depth: Objects within each other, members of ``$or`` included. Reading and testing recurse.
-        fields: Leaves of the whole pattern. The 2 KiB that EventBridge allows for a pattern hold
-            hardly more than 128.
+        depth: Objects within each other, members of ``$or`` included. A body has at most 128.
+        fields: Leaves of the whole pattern.
         objects: Objects of the whole pattern, members of ``$or`` included.
-        elements: Elements of the whole pattern, those of lists in them included; a numeric range is
-            as many as five, an address block as two. They are looked up in tables, so this bounds
-            memory and the time of reading and adding, not that of matching.
+        elements: Elements of the whole pattern, those of lists in them included; a numeric range
+            counts as five, an address block as two. They are looked up in tables, so this bounds
+            memory and the time to read and to add a pattern, not that of a match.
         characters: Length of all field names and operands together.
-        affix: Characters of one prefix, suffix or wildcard. An index cuts values to these lengths.
-        work: What is asked of any one value, all members of ``$or`` together, in look-ups; see
-            ``work_of_leaf``.
-        combinations: Plain conjunctions that the ``$or`` unfold to. 1,000 is EventBridge's limit:
-            what is refused there is refused here.
+        affix: Characters of one prefix, suffix or wildcard.
+        work: Cost of a match for any one value of the body. The conditions on one field count 1
+            for each four, all members of ``$or`` together; their prefixes and suffixes 1 for each
+            eight lengths; their wildcards, their numeric ranges, and the lengths of their address
+            blocks 1 for each four; each ``anything-but`` beyond the first in one leaf 1.
+        combinations: Conjunctions that the ``$or`` of the pattern unfold to, at most 1,000 in
+            EventBridge too.
         names: Of a whole binding: its app names times its account ids.
         bindings: Bindings of one document.
     """
 
-    depth: int = 64
-    fields: int = 128
+    depth: int = 128
+    fields: int = 256
     objects: int = 1_000
     elements: int = 10_000
     characters: int = 256_000
-    affix: int = 1_024
-    work: int = 4
+    affix: int = 2_048
+    work: int = 128
     combinations: int = 1_000
     names: int = 10_000
     bindings: int = 10_000
 
     @classmethod
     def untrusted(cls) -> Self:
-        """Return the limits for people whom you do not know: a few KB, a fraction of the work.
+        """Return the limits for bindings of people you do not know.
 
-        They hold for each binding. How many of them somebody may have is for you to say.
+        A match takes at most 5 ms for a body of 2 KB and 100 ms for one of 256 KiB, the default of
+        ``Bus(max_body=…)``. They hold for each binding; limit how many one person has.
         """
         return cls(
             depth=8,

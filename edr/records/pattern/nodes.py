@@ -5,18 +5,9 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Any, Generic, TypeVar
 
-from edr.records.pattern.columns import Column, Rows
-from edr.records.pattern.layers import Hits
 from edr.records.pattern.leaf import Leaf, Test
 from edr.records.pattern.objects import test_of_object
 from edr.records.pattern.postings import LeafPostings
-from edr.records.pattern.sieves import (
-    ColumnSieve,
-    Sieve,
-    column_sieve_of,
-    sieve_of,
-    within,
-)
 from edr.records.pattern.tables import Probe, compact
 from edr.records.pattern.tree import Fields
 
@@ -34,43 +25,34 @@ class Entry(Generic[ValueT]):
 
 
 class Condition:
-    """A condition on an object, one for all that ask for the same."""
+    """A condition on an object, one for all patterns that have the same.
 
-    __slots__ = ("_fields", "_sieve", "test", "text", "uses")
+    Attributes:
+        text: The condition as canonical JSON.
+        test: Its test.
+        uses: How many conjunctions have it.
+    """
+
+    __slots__ = ("test", "text", "uses")
 
     def __init__(self, text: str, fields: Fields) -> None:
         self.text: str = text
         self.test: Test = test_of_object(fields)
         self.uses: int = 0
-        self._fields = fields
-        self._sieve: Sieve | None = None
-
-    def sift(self, rows: Rows, hits: Hits) -> Hits:
-        """Return those of some rows that satisfy it."""
-        if self._sieve is None:  # most conditions meet no array of many objects
-            self._sieve = sieve_of(self._fields)
-        return within(self._sieve, rows, hits)
 
 
 class Access:
     """A leaf at one field, with the conjunctions whose access predicate it is."""
 
-    __slots__ = ("_sieve", "conjunctions", "leaf")
+    __slots__ = ("conjunctions", "leaf")
 
     def __init__(self, leaf: Leaf) -> None:
         self.leaf: Leaf = leaf
         self.conjunctions: dict[Conjunction, None] = {}
-        self._sieve: ColumnSieve | None = None
 
     def __len__(self) -> int:
         """Return how many conjunctions are found by it."""
         return len(self.conjunctions)
-
-    def sift(self, column: Column) -> Hits:
-        """Return the rows of which the leaf accepts what they have at the field."""
-        if self._sieve is None:
-            self._sieve = column_sieve_of(self.leaf)
-        return self._sieve(column)
 
 
 class Conjunction:

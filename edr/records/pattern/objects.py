@@ -1,35 +1,24 @@
-"""The test of an object, and of what is at a field of one.
+"""The test of an object, and of the value at a field of one.
 
-A condition is data (``tree``), and is compiled to a closure, which runs several times as fast as a
-walk over the tree. A test is given what was seen of the body's arrays in the same match, and adds
-to it (``arrays``).
+A condition is data (``tree``). It is compiled to a closure, which runs several times as fast as a
+walk over the tree.
 
-Invariant: an object costs a test no more than its own fields do, and a missing one that is asked
-for. Fields that may be absent are looked at only if they are there, as an object of two fields
-takes ten bytes of a body, and a pattern may ask it for a hundred.
+Invariant: an object costs a test no more than its own fields do, plus one missing required field.
+Fields that may be absent are tested only if they are there: an object of two fields takes ten
+bytes of a body, and a pattern may name a hundred.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from edr.records.pattern.arrays import (
-    SHORT,
-    VERY_SHORT,
-    Contents,
-    Seen,
-    contents_of,
-)
-from edr.records.pattern.layers import SCALARS
+from edr.records.pattern.arrays import has_object
 from edr.records.pattern.leaf import ABSENT, Leaf, Test
-from edr.records.pattern.sieves import TestOfObjects, sieve_of, test_of_some_by
-from edr.records.pattern.tree import Fields, dearness
+from edr.records.pattern.tree import Fields, cost_rank
 
 
 def test_of_object(node: Fields) -> Test:
     """Return the test of an object."""
-    # The verdict on nothing is known beforehand, and so common that it is worth no call.
-    ordered = sorted(node.fields, key=dearness)
+    # The verdict on an absent value is known in advance, and common enough to save the call.
+    ordered = sorted(node.fields, key=cost_rank)
     required = tuple((n, test_below(c)) for n, c in ordered if not c.accepts_absence())
     optional = tuple((n, test_below(c)) for n, c in ordered if c.accepts_absence())
     alone, others = node.alternatives_by_field()
@@ -39,17 +28,17 @@ def test_of_object(node: Fields) -> Test:
     if len(required) == 1 and not (optional or alternatives):
         return _test_of_field(*required[0])
 
-    def accepts(body: dict[str, object], seen: Seen) -> bool:
+    def accepts(body: dict[str, object]) -> bool:
         for name, test in required:
             value = body.get(name, ABSENT)
-            if value is ABSENT or not test(value, seen):
+            if value is ABSENT or not test(value):
                 return False
-        if optional and not accepts_optional(body, seen):
+        if optional and not accepts_optional(body):
             return False
         if not alternatives:
             return True
         for alternative in alternatives:  # noqa: SIM110 - a generator takes twice as long
-            if alternative(body, seen):
+            if alternative(body):
                 return True
         return False
 
@@ -60,9 +49,9 @@ def test_of_object(node: Fields) -> Test:
 def _test_of_field(name: str, test: Test) -> Test:
     """Return the test of an object for one field, which is required, and nothing else."""
 
-    def accepts(body: dict[str, object], seen: Seen) -> bool:
+    def accepts(body: dict[str, object]) -> bool:
         value = body.get(name, ABSENT)
-        return value is not ABSENT and test(value, seen)
+        return value is not ABSENT and test(value)
 
     return accepts
 
@@ -74,12 +63,12 @@ def _test_of_optional(tests: tuple[tuple[str, Test], ...]) -> Test:
         other = by_name.get(name)
         by_name[name] = test if other is None else _both(test, other)
 
-    def accepts(body: dict[str, object], seen: Seen) -> bool:
+    def accepts(body: dict[str, object]) -> bool:
         for name in body if len(body) < len(by_name) else by_name:
             value = body.get(name, ABSENT)
             if value is not ABSENT:
                 test = by_name.get(name)
-                if test is not None and not test(value, seen):
+                if test is not None and not test(value):
                     return False
         return True
 
@@ -98,10 +87,10 @@ def _test_of_any_field(alone: dict[str, list[Leaf | Fields]]) -> Test:
         ((name, test),) = by_name.items()
         return _test_of_field(name, test)
 
-    def accepts(body: dict[str, object], seen: Seen) -> bool:
+    def accepts(body: dict[str, object]) -> bool:
         for name in body if len(body) < len(by_name) else by_name:
             test = by_name.get(name)
-            if test is not None and name in body and test(body[name], seen):
+            if test is not None and name in body and test(body[name]):
                 return True
         return False
 
@@ -109,68 +98,34 @@ def _test_of_any_field(alone: dict[str, list[Leaf | Fields]]) -> Test:
 
 
 def _either(test: Test, other: Test) -> Test:
-    return lambda value, seen: test(value, seen) or other(value, seen)
+    return lambda value: test(value) or other(value)
 
 
 def _both(test: Test, other: Test) -> Test:
-    return lambda value, seen: test(value, seen) and other(value, seen)
+    return lambda value: test(value) and other(value)
 
 
 def test_below(child: Leaf | Fields) -> Test:
-    """Return the test of what is at a field: any JSON value, or ``ABSENT``."""
+    """Return the test of the value at a field: any JSON value, or ``ABSENT``."""
     if isinstance(child, Leaf):
         return child.test()
     test = test_of_object(child)
     without_object = child.accepts_absence()
-    test_of_array = _test_of_array(child, test, without_object=without_object)
 
-    def accepts(value: object, seen: Seen) -> bool:
+    def accepts(value: object) -> bool:
         if isinstance(value, dict):
-            return test(value, seen)
-        return test_of_array(value, seen) if isinstance(value, list) else without_object
+            return test(value)
+        if isinstance(value, list):
+            return accepts_some(value) or (without_object and not has_object(value))
+        return without_object
 
-    return accepts
-
-
-def _test_of_array(node: Fields, test: Test, *, without_object: bool) -> Test:
-    """Return the test of an array for an object in it, given that of an object and of none."""
-    some = _test_of_contents(node, test, without_object=without_object)
-
-    def accepts(array: list[object], seen: Seen) -> bool:
-        if len(array) > SHORT:
-            return some(contents_of(array, seen), seen)
-        if len(array) > VERY_SHORT and SCALARS.issuperset(map(type, array)):
-            return without_object
-        if len(array) == 1 and type(array[0]) in SCALARS:
-            return without_object
-        none = True
+    def accepts_some(array: list[object]) -> bool:
         for element in array:
             if isinstance(element, dict):
-                if test(element, seen) if element else without_object:
+                if test(element):
                     return True
-                none = False
-            elif isinstance(element, list):
-                return some(contents_of(array, seen), seen)
-        return none and without_object
-
-    return accepts
-
-
-def _test_of_contents(
-    node: Fields, test: Test, *, without_object: bool
-) -> Callable[[Contents, Seen], bool]:
-    test_of_some: TestOfObjects | None = None
-
-    def accepts(contents: Contents, seen: Seen) -> bool:
-        nonlocal test_of_some
-        if without_object and contents.with_empty:
-            return True
-        objects = contents.objects
-        if len(objects) <= SHORT:
-            return any(test(each, seen) for each in objects)
-        if test_of_some is None:
-            # Not before: each object would compile what is below it twice, and that twice, too.
-            test_of_some = test_of_some_by(sieve_of(node))
-        return test_of_some(objects)
+            elif isinstance(element, list) and accepts_some(element):
+                return True
+        return False
 
     return accepts

@@ -54,8 +54,8 @@ def parse(document: object, limits: Limits) -> tuple[Fields, Fields]:
         if count > limits.work:
             refuse(
                 ("body", *names),
-                f"asks one value for {count} look-ups, more than Limits.work = {limits.work}; "
-                "use several bindings, fewer wildcards, or affixes of fewer lengths",
+                f"costs {count} for each value, more than Limits.work = {limits.work}; use fewer "
+                "wildcards, ranges or members of $or for this field, or several bindings",
             )
     return root, simple
 

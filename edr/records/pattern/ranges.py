@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import struct
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Iterable
-from collections.abc import Set as AbstractSet
 from itertools import islice
 from math import inf
 from typing import Generic
 
-from edr.records.pattern.tables import EntryT, Held, Probe, SoughtTable, compact
+from edr.records.pattern.tables import EntryT, Held, HeldTable, compact, weight_of
 from edr.records.pattern.values import Number, Range
 
 
-class RangeTable(SoughtTable[Range, EntryT]):
+class RangeTable(HeldTable[Range, EntryT]):
     """Numeric ranges in an interval tree over the order of floats.
 
     A number has a 64-bit key: its rank among the floats. The keys are the leaves of a complete
@@ -33,17 +31,15 @@ class RangeTable(SoughtTable[Range, EntryT]):
     rotations, in Python, at each change.
     """
 
-    __slots__ = ("_forks", "_held")
+    __slots__ = ("_forks",)
 
     def __init__(self) -> None:
         super().__init__()
         # By the number of low bits that a fork spans, then by the bits above them.
         self._forks: dict[int, dict[int, _Fork[EntryT]]] = {}
-        self._held: dict[Range, Held[EntryT]] = {}
-        self.probe: Probe[EntryT] = self._probe
 
     def link(self, operand: Range) -> None:
-        held = self._held[operand] = Held(operand.test(), self.postings[operand])
+        held = self.held[operand] = Held(operand.test(), self.postings[operand])
         shift, above, lower, upper = _fork_of(operand)
         forks = self._forks.setdefault(shift, {})
         fork = forks.get(above)
@@ -53,8 +49,8 @@ class RangeTable(SoughtTable[Range, EntryT]):
         fork.by_upper.add(-upper, held)
 
     def unlink(self, operand: Range) -> None:
-        held = self._held.pop(operand)
-        compact(self._held)
+        held = self.held.pop(operand)
+        compact(self.held)
         shift, above, lower, upper = _fork_of(operand)
         forks = self._forks[shift]
         fork = forks[above]
@@ -72,18 +68,6 @@ class RangeTable(SoughtTable[Range, EntryT]):
         ends = (operand.lower, operand.upper)
         return sum(self._count_at(_rank(each)) for each in ends if each is not None) // 3
 
-    def probe_ordered(
-        self, numbers: AbstractSet[Number], ordered: list[Number]
-    ) -> Iterable[EntryT]:
-        """Do as ``probe_all``, for numbers that are given in order, too."""
-        if len(self._held) >= len(numbers):
-            return super().probe_all(numbers)
-        found: dict[EntryT, None] = {}
-        for operand, held in self._held.items():
-            if operand.holds_some(ordered):
-                found.update(held.entries)
-        return found
-
     def _count_at(self, key: int) -> int:
         """Return how many ranges hold a number, roughly where they are many."""
         total = 0
@@ -98,17 +82,14 @@ class RangeTable(SoughtTable[Range, EntryT]):
                 )
         return total
 
-    def _probe(self, number: Number) -> list[EntryT]:
-        found: list[EntryT] = []
-        key = _rank(number)
+    def candidates(self, value: Number) -> list[Held[EntryT]]:
+        found: list[Held[EntryT]] = []
+        key = _rank(value)
         for shift, forks in self._forks.items():
             fork = forks.get(key >> shift)
             if fork is not None:
                 in_upper_half = key >> shift - 1 & 1
-                ranges = fork.by_upper.up_to(-key) if in_upper_half else fork.by_lower.up_to(key)
-                for held in ranges:
-                    if held.accepts(number):
-                        found += held.entries
+                found += fork.by_upper.up_to(-key) if in_upper_half else fork.by_lower.up_to(key)
         return found
 
 
@@ -161,11 +142,13 @@ class _SortedSets(Generic[EntryT]):
             self._delete(key)
 
     def count_up_to(self, key: int) -> int:
-        """Return how many entries there are up to ``key``, up to some thousands."""
+        """Return about how many patterns the keys up to ``key`` lead to, up to some thousands."""
         total = 0
         for block in islice(self._blocks, _BLOCKS_COUNTED):
             below = block if block[-1] <= key else block[: bisect_right(block, key)]
-            total += len(below) + sum(len(self._sets[each]) - 1 for each in below[:_KEYS_COUNTED])
+            counted = [weight_of(self._sets[each]) for each in below[:_KEYS_COUNTED]]
+            if counted:
+                total += sum(counted) * len(below) // len(counted)
             if len(below) < len(block):
                 break
         return total

@@ -15,13 +15,11 @@ Invariants:
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sized
-from collections.abc import Set as AbstractSet
+from collections.abc import Callable, Collection, Iterable, Sized
 from itertools import islice
 from typing import Any, Generic, TypeAlias, TypeVar
 
-from edr.records.pattern.addresses import Block, address_of, blocks_of
-from edr.records.pattern.values import fold
+from edr.records.pattern.addresses import Block, address_of
 
 OperandT = TypeVar("OperandT")
 EntryT = TypeVar("EntryT", bound=Sized)
@@ -41,14 +39,16 @@ def compact(table: dict[Any, Any]) -> None:
 _SMALL, _PER_ITEM = 4_096, 1_000
 
 
-def weight_of(entries: Iterable[Sized]) -> int:
-    """Return how many patterns stand behind entries; of many, but roughly."""
-    return sum(map(len, islice(entries, _COUNTED)))
+def weight_of(entries: Collection[Sized]) -> int:
+    """Return about how many patterns several entries lead to."""
+    if len(entries) <= _COUNTED:
+        return sum(map(len, entries))
+    return sum(map(len, islice(entries, _COUNTED))) * len(entries) // _COUNTED
 
 
 _COUNTED = 64
-"""Entries that are looked at to compare two lists: the longer of two that are so long is no matter
-of a few, and adding must not cost what all others cost."""
+"""Entries that are counted; of more, these are a sample. Adding a pattern must cost the same,
+whatever else is stored."""
 
 
 class Table(Generic[OperandT, EntryT]):
@@ -88,14 +88,7 @@ class Table(Generic[OperandT, EntryT]):
     def size(self, operand: OperandT) -> int:
         """Return about how many patterns a value meets that this operand accepts."""
         posting = self.postings.get(operand)
-        return 0 if posting is None else weight_of(posting) + max(0, len(posting) - _COUNTED)
-
-    def probe_all(self, values: AbstractSet[Any]) -> Iterable[EntryT]:
-        """Return the entries of the operands that accept one of several values."""
-        found: dict[EntryT, None] = {}
-        for operand in self.postings.keys() & values:
-            found.update(self.postings[operand])
-        return found
+        return 0 if posting is None else weight_of(posting)
 
     def link(self, operand: OperandT) -> None:
         """Make a new operand known to ``probe``; a dict look-up needs no more than the dict."""
@@ -104,51 +97,15 @@ class Table(Generic[OperandT, EntryT]):
         """Undo ``link``."""
 
 
-class SoughtTable(Table[OperandT, EntryT]):
-    """A table in which a value is no key."""
+class AffixTable(Table[str, EntryT]):
+    """Strings by their prefix, cut off once for each length in use."""
 
-    __slots__ = ()
-
-    def probe_all(self, values: AbstractSet[Any]) -> Iterable[EntryT]:
-        found: dict[EntryT, None] = {}
-        probe = self.probe
-        for value in values:
-            entries = probe(value)
-            if entries:
-                found.update(dict.fromkeys(entries))
-        return found
-
-
-# Up to so many operands are tried for all of several values, in C.
-_FEW = 8
-
-
-class FoldedTable(Table[str, EntryT]):
-    """Strings regardless of case: their foldings."""
-
-    __slots__ = ()
+    __slots__ = ("_lengths",)
 
     def __init__(self) -> None:
         super().__init__()
-        self.probe: Probe[EntryT] = lambda text: self.postings.get(fold(text))
-
-    def probe_all(self, values: AbstractSet[Any]) -> Iterable[EntryT]:
-        return super().probe_all(set(map(fold, values)))
-
-
-class AffixTable(SoughtTable[str, EntryT]):
-    """Strings by what they begin with, cut off once per length in use.
-
-    A value is read first: turned around for suffixes, folded where case is ignored.
-    """
-
-    __slots__ = ("_lengths", "_read")
-
-    def __init__(self, read: Callable[[str], str | None] | None = None) -> None:
-        super().__init__()
-        self._read = read
         self._lengths: Counter[int] = Counter()
-        self.probe: Probe[EntryT] = self._probe if read is None else self._probe_read
+        self.probe: Probe[EntryT] = self._probe
 
     def link(self, operand: str) -> None:
         self._lengths[len(operand)] += 1
@@ -156,74 +113,67 @@ class AffixTable(SoughtTable[str, EntryT]):
     def unlink(self, operand: str) -> None:
         count_down(self._lengths, len(operand))
 
-    def probe_all(self, values: AbstractSet[Any]) -> Iterable[EntryT]:
-        texts: AbstractSet[Any] = values
-        if self._read is not None:
-            texts = {read: None for each in values if (read := self._read(each)) is not None}.keys()
-        if len(self.postings) <= _FEW:
-            beginnings = tuple(self.postings)
-            texts = {each: None for each in texts if each.startswith(beginnings)}.keys()
-        return self._cut(texts)
-
-    def _cut(self, texts: AbstractSet[Any]) -> dict[EntryT, None]:
-        found: dict[EntryT, None] = {}
-        for length in self._lengths:
-            for beginning in {text[:length] for text in texts} & self.postings.keys():
-                found.update(self.postings[beginning])
-        return found
-
-    def _probe_read(self, text: str) -> list[EntryT] | None:
-        assert self._read is not None
-        read = self._read(text)
-        return None if read is None else self._probe(read)
-
-    def _probe(self, text: str) -> list[EntryT] | None:
-        found: list[EntryT] | None = None
+    def _probe(self, text: str) -> Iterable[EntryT] | None:
+        found: Iterable[EntryT] | None = None
         size = len(text)
         postings = self.postings
         for length in self._lengths:
             if length <= size:
                 posting = postings.get(text[:length])
                 if posting is not None:
-                    found = [*found, *posting] if found else list(posting)
+                    found = posting if found is None else [*found, *posting]
         return found
 
 
-def turned(text: str) -> str:
-    """Return a string from its end to its beginning: a suffix of one is a prefix of the other."""
-    return text[::-1]
-
-
 class SuffixTable(AffixTable[EntryT]):
-    """Strings by what they end with."""
+    """Strings by their suffix: the prefix of the reversed string."""
 
-    __slots__ = ("_read_first",)
+    __slots__ = ()
 
-    def __init__(self, read: Callable[[str], str] | None = None) -> None:
-        super().__init__(turned if read is None else lambda text: turned(read(text)))
-        self._read_first = read
+    def __init__(self) -> None:
+        super().__init__()
+        self.probe: Probe[EntryT] = lambda text: self._probe(text[::-1])
 
     def add(self, operand: str, entry: EntryT) -> None:
-        super().add(turned(operand), entry)
+        super().add(operand[::-1], entry)
 
     def discard(self, operand: str, entry: EntryT) -> None:
-        super().discard(turned(operand), entry)
+        super().discard(operand[::-1], entry)
 
     def size(self, operand: str) -> int:
-        return super().size(turned(operand))
+        return super().size(operand[::-1])
 
-    def probe_all(self, values: AbstractSet[Any]) -> Iterable[EntryT]:
-        texts: AbstractSet[Any] = values
-        if self._read_first is not None:
-            texts = dict.fromkeys(map(self._read_first, values)).keys()
-        if len(self.postings) <= _FEW:
-            endings = tuple(map(turned, self.postings))
-            texts = {each: None for each in texts if each.endswith(endings)}.keys()
-        return self._cut(set(map(turned, texts)))
+
+class BlockTable(Table[Block, EntryT]):
+    """Blocks of addresses: prefixes of the bits of an address."""
+
+    __slots__ = ("_by_bits",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._by_bits: dict[int, AffixTable[EntryT]] = {4: AffixTable(), 16: AffixTable()}
+        self.probe: Probe[EntryT] = self._probe
+
+    def add(self, operand: Block, entry: EntryT) -> None:
+        super().add(operand, entry)
+        self._by_bits[len(operand.first)].add(_bits(operand.first)[: 3 + operand.length], entry)
+
+    def discard(self, operand: Block, entry: EntryT) -> None:
+        super().discard(operand, entry)
+        self._by_bits[len(operand.first)].discard(_bits(operand.first)[: 3 + operand.length], entry)
+
+    def _probe(self, text: str) -> Iterable[EntryT] | None:
+        address = address_of(text)
+        return None if address is None else self._by_bits[len(address)].probe(_bits(address))
+
+
+def _bits(address: bytes) -> str:
+    """Return the bits of an address as text, after "0b1", which keeps leading zeros."""
+    return bin(int.from_bytes(address, "big") | 1 << 8 * len(address))
 
 
 class Held(Generic[EntryT]):
-    """An operand that is found by a hint and must be tested; its entries at hand.
+    """An operand that must be tested, with its entries at hand.
 
     Hashed by identity: a range or a wildcard would be hashed by value at each step.
     """
@@ -235,45 +185,39 @@ class Held(Generic[EntryT]):
         self.entries: dict[EntryT, None] = entries
 
     def __len__(self) -> int:
-        """Return about how many patterns stand behind it."""
+        """Return about how many patterns it leads to."""
         return weight_of(self.entries)
 
 
-class BlockTable(Table[Block, EntryT]):
-    """Blocks of addresses: prefixes of what an address is in bits."""
+class HeldTable(Table[OperandT, EntryT]):
+    """Operands that must be tested: a few one by one, of many those that the value leads to.
 
-    __slots__ = ("_by_bits",)
+    Attributes:
+        held: The operands.
+    """
+
+    __slots__ = ("held",)
 
     def __init__(self) -> None:
         super().__init__()
-        self._by_bits: AffixTable[EntryT] = AffixTable(_bits_of_address)
-        self.probe: Probe[EntryT] = self._by_bits.probe
+        self.held: dict[OperandT, Held[EntryT]] = {}
+        self.probe: Probe[EntryT] = self._probe
 
-    def add(self, operand: Block, entry: EntryT) -> None:
-        super().add(operand, entry)
-        self._by_bits.add(_bits(operand.first)[: 2 + operand.length], entry)
+    def candidates(self, value: Any) -> Iterable[Held[EntryT]]:
+        """Return the operands that may accept a value: all that do, and few others."""
+        raise NotImplementedError
 
-    def discard(self, operand: Block, entry: EntryT) -> None:
-        super().discard(operand, entry)
-        self._by_bits.discard(_bits(operand.first)[: 2 + operand.length], entry)
-
-    def probe_all(self, values: AbstractSet[Any]) -> Iterable[EntryT]:
-        if len(self.postings) > len(values):
-            return self._by_bits.probe_all(values)
-        found: dict[EntryT, None] = {}
-        for block in blocks_of(values, self.postings):
-            found.update(self.postings[block])
+    def _probe(self, value: Any) -> list[EntryT]:
+        held = self.held.values() if len(self.held) <= _FEW else self.candidates(value)
+        found: list[EntryT] = []
+        for each in held:
+            if each.accepts(value):
+                found += each.entries
         return found
 
 
-def _bits(address: bytes) -> str:
-    """Return an address as text: the size of its family, and its bits."""
-    return f"{len(address):02}{int.from_bytes(address, 'big'):0{8 * len(address)}b}"
-
-
-def _bits_of_address(text: str) -> str | None:
-    address = address_of(text)
-    return None if address is None else _bits(address)
+_FEW = 4
+"""So many operands are tested in less time than it takes to find those that a value leads to."""
 
 
 def count_down(counts: dict[OperandT, int], key: OperandT) -> None:

@@ -25,22 +25,18 @@ Invariants:
 
 from __future__ import annotations
 
-import sys
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, fields
 from functools import partial
 from math import inf
 from operator import ge, gt, le, lt
 from typing import TypeAlias
 
-from edr.records.pattern.addresses import Block, test_of_blocks, test_of_some_by_blocks, united
+from edr.records.pattern.addresses import Block, test_of_blocks, united
 
 Number: TypeAlias = int | float
 Scalar: TypeAlias = str | int | float | bool | None
-
-TestOfSome: TypeAlias = Callable[[AbstractSet[str]], bool]
 
 fold: Callable[[str], str] = str.casefold
 """Removes case, by Unicode's full case folding: one character may become up to three."""
@@ -89,12 +85,6 @@ class Wildcard:
 
         return accepts
 
-    def test_of_some(self) -> TestOfSome:
-        """Return the test of whether any of several strings is one."""
-        rarest = max(self.pieces, key=len)
-        test = self.test()
-        return lambda texts: any(map(test, [each for each in texts if rarest in each]))
-
 
 # By whether the lower bound is in, and the upper one: one call less than a test of each.
 _BETWEEN: dict[tuple[bool, bool], Callable[[Number, Number], Callable[[Number], bool]]] = {
@@ -130,15 +120,6 @@ class Range:
         if self.upper is None:
             return partial(le if self.with_lower else lt, self.lower)
         return _BETWEEN[self.with_lower, self.with_upper](self.lower, self.upper)
-
-    def holds_some(self, ordered: Sequence[Number]) -> bool:
-        """Return whether one of several numbers in order is in."""
-        if self.lower is None:
-            at = 0
-        else:
-            begin = bisect_left if self.with_lower else bisect_right
-            at = begin(ordered, self.lower)
-        return at < len(ordered) and self.test()(ordered[at])
 
     def ends(self) -> tuple[tuple[Number, int], tuple[Number, int]]:
         """Return both ends such that ``n`` is in if ``(n, 1)`` is between them."""
@@ -188,44 +169,6 @@ class Values:
         else:
             tests.append(_test_of_ranges(self.ranges))
         return _any_of(tests)
-
-    def test_of_some_string(self) -> TestOfSome:
-        """Return the test of whether any of several strings is in the set."""
-        tests: list[TestOfSome] = []
-        if self.strings:
-            strings = self.strings
-            tests.append(lambda texts: not texts.isdisjoint(strings))
-        if self.prefixes or self.suffixes:
-            tests.append(_test_of_some_affixed(self.prefixes, self.suffixes))
-        folded = self.folded
-        if self.folded_prefixes or self.folded_suffixes:
-            of_folded = Values(
-                strings=folded, prefixes=self.folded_prefixes, suffixes=self.folded_suffixes
-            ).test_of_some_string()
-            tests.append(lambda texts: of_folded(dict.fromkeys(map(fold, texts)).keys()))
-        elif folded:
-            tests.append(lambda texts: not folded.isdisjoint(map(fold, texts)))
-        tests.extend(each.test_of_some() for each in self.wildcards)
-        if self.blocks:
-            tests.append(test_of_some_by_blocks(self.blocks))
-        return _any_of(tests)
-
-    def test_of_some_number(self) -> Callable[[Iterable[Number], Callable[[], list[Number]]], bool]:
-        """Return the test of whether any of several numbers is in the set.
-
-        It is given them twice: as they are, and what returns them in order.
-        """
-        numbers, ranges = self.numbers, self.ranges
-        few = [each.test() for each in ranges] if len(ranges) == 1 else []
-
-        def accepts(several: Iterable[Number], in_order: Callable[[], list[Number]]) -> bool:
-            if not numbers.isdisjoint(several):
-                return True
-            if few:
-                return any(map(few[0], several))
-            return any(each.holds_some(in_order()) for each in ranges)
-
-        return accepts
 
     def _tests_of_strings(self) -> list[Callable[[str], bool]]:
         """Return tests that together accept what is in the set, but for the exact strings."""
@@ -284,33 +227,6 @@ def _test_of_affixes(prefixes: frozenset[str], suffixes: frozenset[str]) -> Call
     if not beginnings:
         return lambda text: text.endswith(endings)
     return lambda text: text.startswith(beginnings) or text.endswith(endings)
-
-
-def _test_of_some_affixed(prefixes: frozenset[str], suffixes: frozenset[str]) -> TestOfSome:
-    if len(prefixes) > _FEW or len(suffixes) > _FEW:
-        return _test_of_some_cut(prefixes, suffixes)
-    beginnings, endings = tuple(prefixes), tuple(suffixes)
-    if not endings:
-        return lambda texts: bool([None for each in texts if each.startswith(beginnings)])
-    if not beginnings:
-        return lambda texts: bool([None for each in texts if each.endswith(endings)])
-    return lambda texts: bool(
-        [None for each in texts if each.startswith(beginnings) or each.endswith(endings)]
-    )
-
-
-def _test_of_some_cut(prefixes: frozenset[str], suffixes: frozenset[str]) -> TestOfSome:
-    cuts = [
-        (slice(length), frozenset(each for each in prefixes if len(each) == length))
-        for length in set(map(len, prefixes))
-    ]
-    cuts += [
-        (slice(-length or sys.maxsize, None), frozenset(e for e in suffixes if len(e) == length))
-        for length in set(map(len, suffixes))
-    ]
-    return lambda texts: any(
-        not operands.isdisjoint([each[cut] for each in texts]) for cut, operands in cuts
-    )
 
 
 def _test_of_prefixes(prefixes: Iterable[str]) -> Callable[[str], bool]:

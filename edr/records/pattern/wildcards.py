@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from collections.abc import Set as AbstractSet
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from edr.records.pattern.tables import (
     AffixTable,
     EntryT,
     Held,
+    HeldTable,
     Probe,
-    SoughtTable,
     SuffixTable,
     Table,
     compact,
@@ -59,7 +58,7 @@ class PieceTable(Table[str, EntryT]):
         }
 
 
-class WildcardTable(SoughtTable[Wildcard, EntryT]):
+class WildcardTable(HeldTable[Wildcard, EntryT]):
     """Wildcards, each under one literal of its own that few others are under.
 
     A literal that is not found rules its wildcards out; those of a literal that is found are
@@ -70,38 +69,35 @@ class WildcardTable(SoughtTable[Wildcard, EntryT]):
     __slots__ = ("_beginnings", "_chosen", "_endings", "_pieces")
 
     _PIECE_LENGTHS = (8, 4, 2, 1)
-    _FEW = 16
 
     def __init__(self) -> None:
         super().__init__()
         self._beginnings: AffixTable[Held[EntryT]] = AffixTable()
         self._endings: SuffixTable[Held[EntryT]] = SuffixTable()
         self._pieces: PieceTable[Held[EntryT]] = PieceTable()
-        self._chosen: dict[Wildcard, tuple[_Literals[EntryT], str, Held[EntryT]]] = {}
-        self.probe: Probe[EntryT] = self._probe
+        self._chosen: dict[Wildcard, tuple[_Literals[EntryT], str]] = {}
 
     def link(self, operand: Wildcard) -> None:
-        held = Held(operand.test(), self.postings[operand])
-        table, literal = min(self._choices(operand), key=_few_and_long)
+        held = self.held[operand] = Held(operand.test(), self.postings[operand])
+        table, literal = self._chosen[operand] = min(self._choices(operand), key=_few_and_long)
         table.add(literal, held)
-        self._chosen[operand] = table, literal, held
 
     def unlink(self, operand: Wildcard) -> None:
-        table, literal, held = self._chosen.pop(operand)
+        table, literal = self._chosen.pop(operand)
         compact(self._chosen)
-        table.discard(literal, held)
+        table.discard(literal, self.held.pop(operand))
+        compact(self.held)
 
     def size(self, operand: Wildcard) -> int:
-        return min(table.size(literal) for table, literal in self._choices(operand))
+        # A value that it accepts meets all patterns with the same wildcard. Under the literal that
+        # it would be found by are tests of others, which cost less than a pattern that is met.
+        by_literal = min(table.size(literal) for table, literal in self._choices(operand))
+        return max(super().size(operand), by_literal)
 
-    def probe_all(self, values: AbstractSet[Any]) -> Iterable[EntryT]:
-        if len(self._chosen) > self._FEW:
-            return super().probe_all(values)
-        found: dict[EntryT, None] = {}
-        for wildcard, (_, _, held) in self._chosen.items():
-            if wildcard.test_of_some()(values):
-                found.update(held.entries)
-        return found
+    def candidates(self, value: str) -> Iterator[Held[EntryT]]:
+        for table in (self._beginnings, self._endings, self._pieces):
+            if table.postings:
+                yield from table.probe(value) or ()
 
     def _choices(self, wildcard: Wildcard) -> Iterator[tuple[_Literals[EntryT], str]]:
         first, *between, last = wildcard.pieces
@@ -115,15 +111,6 @@ class WildcardTable(SoughtTable[Wildcard, EntryT]):
         if first or not (last or between):
             # A lone * is left with an empty beginning, which each string has.
             yield self._beginnings, first
-
-    def _probe(self, text: str) -> list[EntryT]:
-        found: list[EntryT] = []
-        for table in (self._beginnings, self._endings, self._pieces):
-            if table.postings:
-                for held in table.probe(text) or ():
-                    if held.accepts(text):
-                        found += held.entries
-        return found
 
 
 _Literals: TypeAlias = Table[str, Held[EntryT]]

@@ -1,21 +1,23 @@
-"""What a pattern asks of one value of a body: merged where it can be, counted where it cannot.
+"""What a pattern costs one value of a body: ``merged`` makes it less, ``work`` counts it.
 
-A body of 1 MiB has half a million values, and whatever is asked of one of them may be asked of all.
-So what counts is not how large a pattern is, but how often it comes back to *one field*: a hundred
-fields divide a body among them, a hundred members of one ``$or`` each get all of it.
+A body of 256 KiB has a hundred thousand values, and a condition on one of them may be tested for
+all. So the size of a pattern does not matter, but how often it comes back to *one field*: a hundred
+fields share the values of a body, while each of a hundred members of one ``$or`` gets all of them.
 
 ``merged`` makes one look-up of what members of an ``$or`` ask of the same field alone, which is
-how nearly all of them are written. ``work`` counts what is left, by field.
+how nearly all of them are written.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
+from math import ceil
 from typing import TypeAlias
 
 from edr.records.pattern.leaf import Leaf
 from edr.records.pattern.tree import Fields
+from edr.records.pattern.values import Values
 
 Names: TypeAlias = tuple[str, ...]
 """The names of the fields on the way to a value."""
@@ -70,56 +72,52 @@ def _flat(members: Iterable[Fields]) -> Iterator[Fields]:
             yield from member.alternatives
 
 
-def work(node: Fields) -> Mapping[Names, int]:
-    """Return how many look-ups a (merged) condition may cost one value, by field."""
-    counts: defaultdict[Names, int] = defaultdict(int)
-    _count(node, (), counts)
-    return counts
+def work(node: Fields) -> dict[Names, int]:
+    """Return what a (merged) condition costs one value or object at each field.
+
+    A unit is about what four exact look-ups take. It was measured with the worst bodies of
+    ``benchmarks/bench_hostile.py``.
+    """
+    asked: defaultdict[Names, list[Leaf | Fields]] = defaultdict(list)
+    _collect(node, (), asked)
+    return {names: _cost(conditions) for names, conditions in asked.items()}
 
 
-def _count(node: Fields, names: Names, counts: defaultdict[Names, int]) -> None:
-    if names:  # the body itself is one object, in no array
-        counts[names] += 1
+def _collect(node: Fields, names: Names, asked: defaultdict[Names, list[Leaf | Fields]]) -> None:
+    """Add the conditions on each field of an object, and on the object by members of ``$or``."""
     for name, child in node.fields:
         here = (*names, name)
-        if not isinstance(child, Leaf):
-            _count(child, here, counts)
-        elif names:
-            counts[here] += work_of_leaf(child)
-        else:
-            # In a field of the body itself all leaves meet one and the same array, whose values
-            # are gathered, and put in order, once.
-            counts[here] = max(counts[here], 1) + _scans(child)
-    # Members that ask for one field are tested for the fields that an object has, all at once.
-    alone = [each for each in node.alternatives if each.asks_one_field()]
+        asked[here].append(child)
+        if isinstance(child, Fields):
+            _collect(child, here, asked)
     for alternative in node.alternatives:
-        _count(alternative, names, counts)
-    if names and len(alone) > 1:
-        counts[names] -= len(alone) - 1
+        # Members with a single field cost one look-up together. The body itself is one object.
+        if names and not alternative.asks_one_field():
+            asked[names].append(alternative)
+        _collect(alternative, names, asked)
 
 
-def work_of_leaf(leaf: Leaf) -> int:
-    """Return how many look-ups a leaf may cost one value.
+def _cost(conditions: list[Leaf | Fields]) -> int:
+    leaves = [each for each in conditions if isinstance(each, Leaf)]
+    sets = [values for leaf in leaves for values in (leaf.values, *leaf.exceptions)]
+    return (
+        ceil(len(conditions) / 4)
+        + ceil(sum(map(_affix_lengths, sets)) / 8)
+        + ceil(sum(len(values.wildcards) for values in sets) / 4)
+        + ceil(sum(len(values.ranges) for values in sets) / 4)
+        + sum(ceil(_block_lengths(values) / 4) for values in sets)
+        # One anything-but is looked up; of several in one leaf each is tested.
+        + sum(len(leaf.exceptions) - 1 for leaf in leaves if leaf.exceptions)
+    )
 
-    One for all plain strings, numbers, true, false, null and ``exists``, however many; for
-    prefixes and suffixes one for each different length; one more for all that ignore case; for a
-    wildcard one, and one for each literal between two ``*`` beyond the first; for blocks of
-    addresses one for each length; one for each numeric range; and one for each ``anything-but``,
-    with what it excepts.
-    """
-    ranges = sum(len(each.ranges) for each in (leaf.values, *leaf.exceptions))
-    return 1 + _scans(leaf) + ranges
+
+def _affix_lengths(values: Values) -> int:
+    affixes = (values.prefixes, values.suffixes, values.folded_prefixes, values.folded_suffixes)
+    return sum(len(set(map(len, each))) for each in affixes)
 
 
-def _scans(leaf: Leaf) -> int:
-    """Return how many of the look-ups are no more than one value's."""
-    total = 0
-    for values in (leaf.values, *leaf.exceptions):
-        affixes = (values.prefixes, values.suffixes, values.folded_prefixes, values.folded_suffixes)
-        total += sum(len(set(map(len, each))) for each in affixes)
-        if values.folded or values.folded_prefixes or values.folded_suffixes:
-            total += 1
-        total += sum(max(1, len(each.pieces) - 2) for each in values.wildcards)
-        if values.blocks:
-            total += len({(len(each.first), each.length) for each in values.blocks})
-    return total + len(leaf.exceptions)
+def _block_lengths(values: Values) -> int:
+    lengths: defaultdict[int, set[int]] = defaultdict(set)  # an address is of one family
+    for block in values.blocks:
+        lengths[len(block.first)].add(block.length)
+    return max(map(len, lengths.values()), default=0)

@@ -33,7 +33,7 @@ def tested(monkeypatch):
     def counting(self, text, fields):
         of_condition(self, text, fields)
         test = self.test
-        self.test = lambda body, seen: (counts.append(text), test(body, seen))[1]
+        self.test = lambda body: (counts.append(text), test(body))[1]
 
     monkeypatch.setattr(edr.records.pattern.nodes.Condition, "__init__", counting)
     return counts
@@ -360,6 +360,25 @@ def test_a_common_type_beside_it_makes_no_list_of_a_rare_condition(make, body):
 
     # A few were added before anything was known of how many ask for the same.
     assert candidates(index, {"type": "order", "x": body}) <= 20
+
+
+@pytest.mark.parametrize(
+    ("shared", "value"),
+    [
+        ({"wildcard": "*-created*in*"}, "order-created 7 in 5 ms"),
+        ({"wildcard": "order*ms"}, "order 7 ms"),
+        ({"prefix": "order"}, "order 7"),
+        ({"numeric": [">", 1]}, 5),
+        ({"numeric": [">", 1, "<", 90]}, 5),
+        ({"cidr": "10.0.0.0/8"}, "10.1.2.3"),
+    ],
+    ids=str,
+)
+def test_a_condition_that_many_share_is_not_the_access_of_a_type(shared, value):
+    index = index_of(*({"type": [f"t{n % 200}"], "x": [shared, f"own-{n}"]} for n in range(4_000)))
+
+    assert len(index.match({"type": "t0", "x": value})) == 20
+    assert candidates(index, {"type": "t0", "x": value}) < 400
 
 
 def test_a_type_of_its_own_is_better_than_a_range_that_nearly_all_share():
