@@ -23,6 +23,10 @@ It uses the API package alone, so without an SDK that a program has set up, it d
 severity numbers 1, 5, 9, 13, 17, 21 for trace, debug, info, warn, error and fatal, and as
 attributes ``edr.id``, ``edr.app.name``, ``edr.app.version``, ``edr.node``, ``edr.severity`` and,
 where there is one, ``edr.account.id`` and ``edr.account.tree``.
+
+OTLP cannot hold all that an event can, and a record that cannot be encoded would take its whole
+batch with it. So integers above 2**63 - 1 are text, and so is, as JSON, what lies more than 24
+levels deep. A time before 1970 or after 2554 is the attribute ``edr.timestamp`` instead.
 """
 
 from __future__ import annotations
@@ -31,6 +35,8 @@ import threading
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
+
+import orjson
 
 from edr.adapters.measures import Measure, Measures
 from edr.bus import Bus, Handle
@@ -55,6 +61,13 @@ _SEVERITIES = {
     Verbosity.ERROR: SeverityNumber.ERROR,
     Verbosity.FATAL: SeverityNumber.FATAL,
 }
+INT64_MAX = 2**63 - 1
+MAX_NANOSECONDS = 2**64 - 1
+
+MAX_LEVELS = 24
+"""Objects and arrays in each other. An object takes 3 nested messages, the record around it 5, and
+protobuf's limit is 100."""
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -128,12 +141,13 @@ def export_events(
     logger = get_logger(SCOPE, logger_provider=logger_provider)
 
     def export(event: Event) -> None:
-        logger.emit(_record(event))
+        logger.emit(record_of(event))
 
     return bus.bind(bindings or Binding(), export, **{"name": "export_events", **options})
 
 
-def _record(event: Event) -> LogRecord:
+def record_of(event: Event) -> LogRecord:
+    """Return ``event`` as a log record that OTLP can encode."""
     attributes: dict[str, Any] = {
         "edr.id": event.id,
         "edr.app.name": event.app_name,
@@ -145,11 +159,26 @@ def _record(event: Event) -> LogRecord:
         attributes["edr.account.id"] = event.account_id
     if event.account_tree:
         attributes["edr.account.tree"] = event.account_tree
+    nanoseconds = (event.timestamp - _EPOCH) // _MICROSECOND * 1000
+    has_time = 0 <= nanoseconds <= MAX_NANOSECONDS
+    if not has_time:
+        attributes["edr.timestamp"] = event.timestamp.isoformat()
     return LogRecord(
-        timestamp=(event.timestamp - _EPOCH) // _MICROSECOND * 1000,
+        timestamp=nanoseconds if has_time else None,
         severity_text=event.verbosity.value,
         severity_number=_SEVERITIES[event.verbosity],
-        body=event.model_dump()["body"],
+        body=_value(event.body, MAX_LEVELS),
         attributes=attributes,
         event_name=event.app_name,
     )
+
+
+def _value(value: Any, levels: int) -> Any:
+    """Return a value of a body as OTLP can hold it."""
+    if isinstance(value, (dict, list)):
+        if not levels:
+            return orjson.dumps(value).decode()
+        if isinstance(value, dict):
+            return {key: _value(each, levels - 1) for key, each in value.items()}
+        return [_value(each, levels - 1) for each in value]
+    return str(value) if type(value) is int and value > INT64_MAX else value

@@ -1,7 +1,10 @@
 import asyncio
 import gc
+from datetime import UTC, datetime
 
 import pytest
+from hypothesis import given
+from support.strategies import events
 
 import edr
 
@@ -16,7 +19,7 @@ from opentelemetry.sdk._logs.export import (
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
-from edr.adapters.opentelemetry import export_events, instrument
+from edr.adapters.opentelemetry import MAX_LEVELS, export_events, instrument, record_of
 
 
 @pytest.fixture
@@ -146,3 +149,73 @@ async def test_the_tree_of_an_account_is_an_attribute(bus, exporter, logger_prov
 
     (data,) = exporter.get_finished_logs()
     assert data.log_record.attributes["edr.account.tree"] == ("a", "b")
+
+
+def nested(levels, wrap):
+    value = "deepest"
+    for _ in range(levels):
+        value = wrap(value)
+    return value
+
+
+def in_object(value):
+    return {"a": value, "b": None}
+
+
+def in_list(value):
+    return [value, None]
+
+
+HARD = {
+    "large": {"n": 2**63, "list": [2**64 - 1]},
+    "small": {"n": -(2**63), "max": 2**63 - 1},
+    "deep objects": {"v": nested(126, in_object)},
+    "deep lists": {"v": nested(126, in_list)},
+    "deep both": {"v": nested(62, lambda value: in_object(in_list(value)))},
+    "nothing": {"": "", "null": None, "empty": [{}, []]},
+    "text": {"zero": "\x00", "wide": "\U0001f600"},
+}
+
+
+@pytest.mark.parametrize("name", HARD)
+async def test_record_of_any_body_can_be_encoded(bus, exporter, logger_provider, name):
+    encoder = pytest.importorskip("opentelemetry.exporter.otlp.proto.common._log_encoder")
+    export_events(bus, logger_provider=logger_provider)
+    await bus.emit("a", "1", "ok", "info", HARD[name])
+    await bus.settled()
+
+    encoded = encoder.encode_logs(exporter.get_finished_logs()).SerializeToString()
+    assert b"deepest" in encoded or "deep" not in name
+
+
+@given(events)
+def test_record_of_any_event_can_be_encoded(event):
+    encoder = pytest.importorskip("opentelemetry.exporter.otlp.proto.common._log_encoder")
+    exporter, provider = InMemoryLogRecordExporter(), LoggerProvider(shutdown_on_exit=False)
+    provider.add_log_record_processor(SimpleLogRecordProcessor(exporter))
+    provider.get_logger("edr").emit(record_of(event))
+
+    encoder.encode_logs(exporter.get_finished_logs()).SerializeToString()
+
+
+def test_integer_that_otlp_cannot_hold_is_text(make_event):
+    record = record_of(make_event(body={"n": 2**63, "m": [2**63 - 1]}))
+
+    assert record.body == {"n": "9223372036854775808", "m": [2**63 - 1]}
+
+
+def test_what_is_nested_too_deep_is_json_text(make_event):
+    body = record_of(make_event(body={"v": nested(MAX_LEVELS, in_list)})).body
+    for _ in range(MAX_LEVELS - 1):
+        (body, *_) = body.values() if isinstance(body, dict) else body
+
+    assert body[0] == '["deepest",null]'
+
+
+@pytest.mark.parametrize("year", [1, 1969, 2600, 9998])
+def test_time_that_otlp_cannot_hold_is_an_attribute(make_event, year):
+    event = make_event(timestamp=datetime(year, 1, 1, tzinfo=UTC))
+    record = record_of(event)
+
+    assert record.timestamp is None
+    assert datetime.fromisoformat(record.attributes["edr.timestamp"]) == event.timestamp
