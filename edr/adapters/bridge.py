@@ -17,6 +17,11 @@ An event that was a record says so, in its body: ``"bridge": "logging"``. Reject
 (it is lost on the way to another process, in which the loop may close) and a context variable of
 the emitter's (the consumer runs in a context of its own).
 
+**asyncio and warnings** log about a callback outside of it: "Task exception was never retrieved",
+a slow step, a warning of the garbage collector. Such a record cannot be told from any other, so
+the loggers ``asyncio``, ``concurrent.futures`` and ``py.warnings`` make one event at once, and
+then at most one in 30 seconds each; further records count as dropped, as ``limited``.
+
 What edr cannot see is a record that reaches a bridge in a thread without the context of whoever
 wrote it: behind a ``QueueListener`` (put the handler before the queue: it never waits either), or
 of a callback that hands its work to ``loop.run_in_executor`` (``asyncio.to_thread`` has the
@@ -26,12 +31,15 @@ context). Then bind the callback to what is no record:
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 import weakref
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
+from time import monotonic
 from typing import Any, NamedTuple
 
 from edr.bus import Bus, current_event, emit_anywhere
@@ -54,6 +62,12 @@ LEVELS = {level: number for number, level in _VERBOSITIES.items()} | {Verbosity.
 _LOWEST = {Severity.OK: 0, Severity.WARNING: WARNING, Severity.CRITICAL: ERROR}
 
 BRIDGES = frozenset({"logging", "structlog"})
+
+LIMITED = frozenset({"asyncio", "concurrent.futures", "py.warnings"})
+"""Loggers whose records an event may cause outside of the callback that handles it."""
+
+LIMITED_INTERVAL = 30.0
+"""Seconds between two events of one such logger; as between two summaries of losses."""
 
 MOST_NESTED = 16
 """Levels of an ``extra`` that are taken apart; what lies deeper is written as text."""
@@ -122,8 +136,9 @@ class BridgeStatistics:
     """What it kept, because it came from the other side."""
     dropped: Mapping[str, int]
     """What it could not pass on, by reason: ``refused`` (1,024 events of threads were on their
-    way), ``closed`` (the bus is over), ``no bus`` (no event loop runs yet), ``failed`` (it could
-    not be written, or the other side raised)."""
+    way), ``closed`` (the bus is over), ``no bus`` (no event loop runs yet), ``limited`` (its logger
+    had an event within the last 30 seconds), ``failed`` (it could not be written, or the other
+    side raised)."""
 
 
 class _Counts:
@@ -161,6 +176,35 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
+class _LastEntry(threading.local):
+    """The last structlog entry that became an event in this thread."""
+
+    logger: str = ""
+    text: str | None = None
+
+
+_last_entry = _LastEntry()
+
+
+def remember_entry(logger: str, text: str) -> None:
+    """Remember that a structlog entry became an event; ``logging`` may get it next."""
+    _last_entry.logger, _last_entry.text = logger, text
+
+
+def was_entry(logger: str, message: Callable[[], str]) -> bool:
+    """Tell whether a record is the structlog entry that became an event last, in this thread.
+
+    structlog calls the logger right after its processors, in the same thread. The record has the
+    name of its logger and, in whatever format, its text.
+    """
+    text, _last_entry.text = _last_entry.text, None
+    if text is None or logger != _last_entry.logger:
+        return False
+    written = message()
+    ways = (str, repr, json.dumps, partial(json.dumps, ensure_ascii=False))
+    return any(way(text).strip("\"'") in written for way in ways)
+
+
 class Emit(NamedTuple):
     """The arguments of ``Bus.emit``."""
 
@@ -183,6 +227,7 @@ class Inlet:
         self._emit = emit_anywhere if bus is None else bus.emit_anywhere
         self._counts = _Counts()
         self._thread = threading.local()
+        self._limited_until: dict[str, float] = {}
 
     def statistics(self) -> BridgeStatistics:
         """Return the counts of this moment. From any thread."""
@@ -209,6 +254,9 @@ class Inlet:
         ):
             self._counts.add("looped")
             return
+        if logger in LIMITED and not self._is_its_turn(logger):
+            self._counts.add("limited")
+            return
         self._thread.is_inside = True
         outcome = "failed"
         try:
@@ -220,6 +268,13 @@ class Inlet:
         finally:
             self._thread.is_inside = False
             self._counts.add(outcome)
+
+    def _is_its_turn(self, logger: str) -> bool:
+        now = monotonic()
+        if now < self._limited_until.get(logger, 0.0):
+            return False
+        self._limited_until[logger] = now + LIMITED_INTERVAL
+        return True
 
 
 class Outlet:

@@ -56,6 +56,7 @@ from edr.adapters.bridge import (
     plain,
     severity_of,
     verbosity_of,
+    was_entry,
 )
 from edr.bus import Bus
 from edr.records import Binding, Event
@@ -110,8 +111,11 @@ class Handler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Emit the event of ``record``. It neither waits nor raises."""
         try:
+            name = str(record.name or "root")  # makeLogRecord, for a record from a socket, has None
             self._inlet.offer(
-                record.name, lambda: self._event_of(record), was_event=hasattr(record, "edr_event")
+                name,
+                lambda: self._event_of(record, name),
+                was_event=hasattr(record, "edr_event") or was_entry(name, record.getMessage),
             )
         except Exception:  # whatever is wrong with a record, or what the user's code makes of it
             self.handleError(record)
@@ -120,11 +124,11 @@ class Handler(logging.Handler):
         """Return the counts of this moment, as a frozen snapshot. From any thread."""
         return self._inlet.statistics()
 
-    def _event_of(self, record: logging.LogRecord) -> Emit:
+    def _event_of(self, record: logging.LogRecord, logger: str) -> Emit:
         body = {
             "bridge": "logging",
             "message": plain(record.getMessage()),
-            "logger": plain(record.name),
+            "logger": plain(logger),
             "file": plain(record.pathname),
             "line": record.lineno,
         }
@@ -142,7 +146,7 @@ class Handler(logging.Handler):
             if value:
                 body[name] = plain(value)
         return Emit(
-            self._app_name or plain(record.name.partition(".")[0]) or "root",
+            self._app_name or plain(logger.partition(".")[0]) or "root",
             self._app_version,
             severity_of(record.levelno),
             verbosity_of(record.levelno),

@@ -22,15 +22,17 @@ Example::
 **An entry as an event.** ``EmitEvents`` is a processor: it emits an event and passes the entry on
 as it is. Put it behind what adds to entries (``merge_contextvars``, ``add_logger_name``,
 ``TimeStamper``) and before what turns them into text. The level is a verbosity and a severity as in
-``edr.adapters.logging``; the body is ``{"bridge": "structlog", "message": …, "logger": …,
-"exception": …, "extra": {…}}``.
+``edr.adapters.logging``. It is that of the method, such as ``log.error``, unless the entry's
+``level`` is the name of one; any other ``level`` is part of ``extra``. The body is
+``{"bridge": "structlog", "message": …, "logger": …, "exception": …, "extra": {…}}``.
 
 **An event as an entry** has the app and the severity as its event, and what an event has beside
 them as its values; with the level of its verbosity, or of its severity if that is higher.
 
 Loops are cut, nothing waits, and what is not passed on is counted: see ``edr.adapters.bridge``.
-Where structlog writes through ``logging``, use this processor or the handler of
-``edr.adapters.logging``: with both, each entry is two events.
+Where structlog writes through ``logging``, and the handler of ``edr.adapters.logging`` is there for
+the records of libraries, an entry is still one event: the processor's. The handler counts it as
+``looped``. It must be called in the thread that logs, so not behind a ``QueueListener``.
 """
 
 from __future__ import annotations
@@ -50,6 +52,7 @@ from edr.adapters.bridge import (
     Outlet,
     level_of,
     plain,
+    remember_entry,
     severity_of,
     verbosity_of,
 )
@@ -107,13 +110,14 @@ class EmitEvents:
         self, logger: Any, method_name: str, event_dict: MutableMapping[str, Any]
     ) -> MutableMapping[str, Any]:
         """Emit the event of an entry. It neither waits nor raises, and changes nothing."""
-        name = event_dict.get("logger") or getattr(logger, "name", "")
+        name = event_dict.get("logger") or getattr(logger, "name", None) or ""
         with suppress(Exception):  # it is counted as failed; a log call must not raise for it
             self._inlet.offer(
                 str(name),
                 lambda: self._event_of(name, method_name, event_dict),
                 was_event=_MARK in event_dict,
             )
+            remember_entry(str(name), str(event_dict.get("event")))
         return event_dict
 
     def statistics(self) -> BridgeStatistics:
@@ -121,10 +125,15 @@ class EmitEvents:
         return self._inlet.statistics()
 
     def _event_of(self, name: Any, method_name: str, entry: Mapping[str, Any]) -> Emit:
-        level = _LEVELS.get(str(entry.get("level", method_name)).lower(), _LEVELS["info"])
+        said = entry.get("level")
+        named = _LEVELS.get(said.lower()) if isinstance(said, str) else None
+        # A processor may have changed the level by its name; any other value is the user's own.
+        level = named or _LEVELS.get(method_name, _LEVELS["info"])
         body = {"bridge": "structlog", "message": plain(entry.get("event"))}
         exception = entry.get("exception") or _traceback(entry.get("exc_info"))
-        apart = {"event", "level", "logger", "exception", "exc_info"}
+        apart = {"event", "logger", "exception", "exc_info"}
+        if named is not None:
+            apart.add("level")
         extra = {key: value for key, value in entry.items() if key not in apart}
         for key, value in (("logger", name), ("exception", exception), ("extra", extra)):
             if value:

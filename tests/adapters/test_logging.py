@@ -7,6 +7,7 @@ import pytest
 from support.consuming import ready
 
 import edr
+from edr.adapters import bridge
 from edr.adapters.logging import Handler, log_events
 
 ALL = edr.Binding(verbosity="trace")
@@ -200,6 +201,26 @@ async def test_the_loggers_of_edr_make_no_event(bus, handler):
     handler.handle(logging.LogRecord("edrington", 40, "", 0, "x", (), None))
 
     assert (handler.statistics().looped, handler.statistics().passed) == (2, 1)
+
+
+@pytest.mark.parametrize("name", ["asyncio", "concurrent.futures", "py.warnings"])
+async def test_logger_that_may_feed_back_makes_one_event_in_a_while(handler, monkeypatch, name):
+    now = [100.0]
+    monkeypatch.setattr(bridge, "monotonic", lambda: now[0])
+    for at in (100.0, 100.1, 129.0, 130.0, 131.0):
+        now[0] = at
+        handler.handle(logging.LogRecord(name, 40, "", 0, "x", (), None))
+
+    assert (handler.statistics().passed, handler.statistics().dropped) == (2, {"limited": 3})
+
+
+async def test_record_without_a_name_is_an_event_of_root(bus, handler):
+    events = bus.subscribe(ALL)
+    handler.handle(logging.makeLogRecord({"msg": "from a socket", "levelno": 40}))
+    (event,) = ready(events)
+
+    assert (event.app_name, event.body["message"]) == ("root", "from a socket")
+    assert handler.statistics().passed == 1
 
 
 async def test_what_is_logged_within_an_emit_makes_no_event(bus, logger):

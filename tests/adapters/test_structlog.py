@@ -75,6 +75,47 @@ async def test_the_level_and_the_logger_of_an_entry_win_over_its_method(bus, log
     assert "extra" not in event.body
 
 
+@pytest.mark.parametrize("level", [2, "third", None, 1.5, ["a"]])
+async def test_level_that_names_none_is_a_value_of_the_entry(bus, log, level):
+    events = bus.subscribe(ALL)
+    log.error("stuck", level=level)
+    (event,) = ready(events)
+
+    assert (event.severity, event.verbosity) == ("critical", "error")
+    assert event.body["extra"] == {"level": level}
+
+
+RENDERERS = {
+    "json": [structlog.stdlib.render_to_log_kwargs],
+    "text": [structlog.processors.JSONRenderer()],
+    "logfmt": [structlog.processors.LogfmtRenderer()],
+    "formatter": [structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+}
+
+
+@pytest.mark.parametrize("name", RENDERERS)
+async def test_entry_that_logging_gets_is_one_event_under_both_bridges(bus, emit_events, name):
+    logger = logging.getLogger("shop.both")
+    handler = Handler(app_version="1", bus=bus)
+    logger.addHandler(handler)
+    log = structlog.wrap_logger(
+        logger,
+        processors=[structlog.stdlib.filter_by_level, emit_events, *RENDERERS[name]],
+        wrapper_class=structlog.stdlib.BoundLogger,
+    )
+    events = bus.subscribe(ALL)
+    try:
+        log.warning("käse\nis out", user="u1")
+        logger.warning("of a library")
+        log.warning("again")
+        logger.warning("again")
+    finally:
+        logger.removeHandler(handler)
+
+    assert [event.body["bridge"] for event in ready(events)] == ["structlog", "logging"] * 2
+    assert (handler.statistics().looped, handler.statistics().passed) == (2, 2)
+
+
 async def test_an_account_that_fails_costs_the_event_and_not_the_entry(bus, written):
     bus.enter()
     emit_events = EmitEvents(
