@@ -91,8 +91,9 @@ class NatsLink(Link):
         linger: seconds for which a pattern is asked for that nobody wants any more.
         max_patterns: patterns to ask a server for, at most; beyond, accounts become any account.
         max_hops: links that an event may cross.
-        journal: keeps what is to be sent, in place of the outbox: the server has it in the end,
-            across restarts of both. Only what this node emits is sent, so name the bus's node.
+        journal: keeps the events to be sent, in place of the outbox: the broker gets them in the
+            end, across restarts of both. A link that also receives sends the events of its own node
+            only, so name the bus's node. The backlog belongs to ``name``, or to the prefix.
         client: further arguments of ``nats.connect``, such as ``user_credentials`` or ``tls``.
 
     Promises, beside those of ``Link``: at most once; the events of one emitter in their order,

@@ -13,12 +13,14 @@ it. So it is declared, and the keys are bound, at every connect and again each 5
 changes nothing where they are there. What a key covers too widely, the bus's own routes
 decide; with ``receive=`` bindings, these do.
 
-**Sending** waits for the broker's confirms, of which at most 256 are open. None for ``timeout``
-seconds is a lost connection, unless the broker said that it is blocked: that is a state, and the
-link waits. Confirmed means that the event is in every queue that wants it; there may be none.
+**Sending** waits for the broker's confirms, of which at most 256 are open. Without one for
+``timeout`` seconds the connection is lost, unless the broker said that it is blocked: that is a
+state, and the link waits. Confirmed means that the event is in every queue that wants it; there may
+be none. An event that the broker refuses stops no other: see ``rabbitmq_confirms``.
 
-**Receiving** acks 64 messages at a time, or what there is after 100 ms. What is no event of Kazoo's
-is rejected, not to come again, and counted.
+**Receiving** acks 64 messages at a time, or those of 100 ms; with ``ack="stored"`` only those whose
+events the journal has. A message that is not an event of Kazoo's is rejected, which drops it or
+gives it to the queue's dead letter exchange, and counted.
 
 **No loops.** A broker returns what it was sent to a queue that wants it: the bus's ``Seen`` window
 knows it. Kazoo's wire has no place for hops, so through it an event that outlives the window would
@@ -80,7 +82,7 @@ class RabbitLink(Link):
     """A bus joined to a RabbitMQ, on the exchange and in the form of a Kazoo cluster.
 
     Args:
-        bus: the bus. It must outlive the link.
+        bus: the bus. When it ends, it drains first and then ends the link.
         url: ``amqp://user:password@host:port/vhost``, or ``amqps://``.
         name: stands in logs and statistics; by default the broker's address.
         send: what is sent of what is published here; nothing if it is empty.
@@ -102,13 +104,15 @@ class RabbitLink(Link):
         timeout: seconds to connect, to be answered, and to drain.
         max_keys: keys that the queue is bound to, at most; beyond, accounts become any account.
         exchange: another exchange than Kazoo's; it is a topic exchange that is not durable.
-        journal: keeps what is to be sent, in place of the outbox: the broker has it in the end,
-            across restarts of both. Only what this node emits is sent, so name the bus's node.
+        journal: keeps the events to be sent, in place of the outbox: the broker gets them in the
+            end, across restarts of both. A link that also receives sends the events of its own node
+            only, so name the bus's node. The backlog belongs to ``name``, or to the exchange.
 
-    Promises, beside those of ``Link``: at most once, but for what a journal sends again, which
-    Kazoo's consumers may see twice; the events of one emitter in their order
-    while connected; sent is confirmed. Of a durable queue, what was received in the last 100 ms
-    before a crash may come again.
+    Promises, in addition to those of ``Link``: at most once, except for events that were sent and
+    not confirmed when the broker refused another one, and with a journal also when the connection
+    was lost; Kazoo's consumers may see these twice. The events of one emitter arrive in their order
+    while connected, except for rejected ones that are sent again. Sent is confirmed. From a durable
+    queue, messages that were not acknowledged before a crash come again.
     """
 
     def __init__(
