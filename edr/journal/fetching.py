@@ -50,7 +50,8 @@ HEADERS_AT_ONCE = 4096
 """Headers at which a fetch stops: some 10 ms of work, when no block is wanted."""
 
 TRAIL_BYTES = 1 << 20
-"""Stored bytes of small blocks that opening reads, to merge them later."""
+"""Stored bytes of small blocks that opening reads, to merge them later. What large events are in
+is not worth merging, and would fill the memory."""
 
 
 class Lost(NamedTuple):
@@ -249,10 +250,14 @@ class Fetcher:
                     break
                 if since is not None and header.until > since:
                     break  # the clock was set back; times never go back within a block
+                (size,) = self._connection.execute(
+                    "SELECT length(keys) + length(rows) FROM blocks WHERE first = ?",
+                    (header.first,),
+                ).fetchone()
+                if self._bytes + size > TRAIL_BYTES:
+                    break
                 try:
                     block = self._with("rows", self._with("keys", header))
-                    if self._bytes > TRAIL_BYTES:
-                        break
                     keys = decode_keys(block)
                     entries = decode(block, keys, [True] * len(keys.keys), block.first - 1)
                 except DamagedBlock:

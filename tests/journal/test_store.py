@@ -16,6 +16,7 @@ from edr.journal.codec import row_of
 from edr.journal.retention import NoRoomYetError
 from edr.journal.salvage import RESERVED
 from edr.journal.schema import ReaderState
+from edr.journal.selection import Selection
 from edr.journal.store import ReaderUpdate
 
 
@@ -463,3 +464,27 @@ def test_since_is_found_between_any_two(make_store, clock):
             assert everything(store, after=before) == list(range(n, 700))
     assert store.ask(lambda disk: disk.before(clock.now + 1, clock.now)) == store.last
     assert store.ask(lambda disk: disk.before(0, clock.now)) == 0
+
+
+# Memory
+
+
+def test_open_reads_few_bytes_however_large_the_newest_events(make_store):
+    store = make_store()
+    for n in range(10):
+        store.append(large(n, 2 << 20 if n == 5 else 100_000))
+    # _bytes: what it read from the disk, which nothing else shows.
+    pieces, read = store.ask(lambda disk: (disk.trail(store.last), disk._bytes))
+
+    assert [piece.first for piece in pieces] == [7, 8, 9, 10]
+    assert read < 1 << 20
+
+
+def test_fetch_stops_at_its_bytes_however_few_its_entries(make_store):
+    store = make_store()
+    for n in range(20):
+        store.append(large(n, 1 << 19))
+    fetched = store.ask(lambda disk: disk.fetch(Selection(()), 0))
+
+    assert len(fetched.items) == fetched.position == 8  # of 4 MiB in all
+    assert everything(store) == list(range(20))
