@@ -19,7 +19,7 @@ import sqlite3
 from collections.abc import Generator, Sequence
 from contextlib import closing
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from edr.journal.codec import (
     BLOCK,
@@ -250,11 +250,7 @@ class Fetcher:
                     break
                 if since is not None and header.until > since:
                     break  # the clock was set back; times never go back within a block
-                (size,) = self._connection.execute(
-                    "SELECT length(keys) + length(rows) FROM blocks WHERE first = ?",
-                    (header.first,),
-                ).fetchone()
-                if self._bytes + size > TRAIL_BYTES:
+                if self._bytes + self._size(header) > TRAIL_BYTES:
                     break
                 try:
                     block = self._with("rows", self._with("keys", header))
@@ -310,14 +306,22 @@ class Fetcher:
 
     def _with(self, column: str, header: Block) -> Block:
         """Return ``header`` with its keys or rows, not checked yet."""
+        stored = self._stored(column, header)
+        if isinstance(stored, bytes):  # else a bit of its type has flipped
+            self._bytes += len(stored)
+        return header._replace(**{column: stored})
+
+    def _size(self, header: Block) -> int:
+        """Return how many bytes the keys and rows of a block have."""
+        return self._stored("length(keys) + length(rows)", header) or 0
+
+    def _stored(self, what: str, header: Block) -> Any:
         found = self._connection.execute(
-            f"SELECT {column} FROM blocks WHERE first = ?", (header.first,)
+            f"SELECT {what} FROM blocks WHERE first = ?", (header.first,)
         ).fetchone()
         if found is None:
             raise sqlite3.DatabaseError(f"the block at position {header.first} is out of order")
-        if isinstance(found[0], bytes):  # else a bit of its type has flipped
-            self._bytes += len(found[0])
-        return header._replace(**{column: found[0]})
+        return found[0]
 
     def _entries_of(
         self, header: Block, selection: Selection, after: int
@@ -338,10 +342,15 @@ class Fetcher:
         if end <= after:
             return
         self._check_missing(after, end)
-        retired = existed(self._holes, after + 1, min(end, self._first - 1))
-        lost = sum(hole.missed(after, end) for hole in self._holes)
+        retired_to = min(end, self._first - 1)
+        retired = existed(self._holes, after + 1, retired_to)
+        lost, last = 0, retired_to if retired else 0
+        for hole in self._holes:
+            if count := hole.missed(after, end):
+                lost += count
+                last = max(last, min(end, max(after, hole.low - 1) + count))
         if retired + lost:
-            items.append(Lost(end, retired + lost, is_damage=lost > 0))
+            items.append(Lost(last, retired + lost, is_damage=lost > 0))
 
     def _check_missing(self, after: int, end: int) -> None:
         """Check that no block was between two positions that are no longer in any.

@@ -13,7 +13,14 @@ from support.forking import fork
 from support.unchecked import unchecked_event
 
 import edr
-from edr.journal import JournalError, JournalFull, JournalInUse, JournalUnusable, SqliteJournal
+from edr.journal import (
+    Entry,
+    JournalError,
+    JournalFull,
+    JournalInUse,
+    JournalUnusable,
+    SqliteJournal,
+)
 from edr.journal import opening as opening_module
 from edr.journal import sqlite as sqlite_module
 
@@ -428,3 +435,38 @@ async def test_nothing_acknowledged_is_lost_and_no_position_reused_when_it_is_ki
     assert kills.stored > 500
     assert (kills.lost, kills.reused) == (0, 0)
     assert kills.most_doubled <= kills.bound
+
+
+# Damage that is found while it is open
+
+
+@pytest.mark.parametrize(("block", "lost"), [(1, 20), (41, 20), (81, 20)])
+async def test_damage_found_while_open_is_salvaged_and_told(tmp_path, block, lost):
+    path = tmp_path / "journal"
+    async with SqliteJournal(path) as journal:
+        for n in range(0, 100, 20):
+            await journal.append(*events(*range(n, n + 20)))
+        reader = await journal.reader("r")
+        await reader.aclose()
+    async with SqliteJournal(path) as journal, await journal.reader("r") as reader:
+        old = journal.id
+        # No bit on the disk flips at a chosen moment.
+        journal._store._connection.execute(
+            "UPDATE blocks SET until = until + 1 WHERE first = ?", (block,)
+        )
+        items = await all_of(journal)
+        gap = next(each for each in items if isinstance(each, edr.Gap))
+        assert gap.missed == lost == 100 - (len(items) - 1)
+        assert items.index(gap) == block - 1
+        assert journal.id != old
+        assert journal.statistics().corrupt == lost
+
+        position = await journal.append(event(-1))
+        assert position > 100
+        told = 0
+        while not isinstance(item := await anext(reader), Entry) or item.position < position:
+            told += item.missed if isinstance(item, edr.Gap) else 0
+        assert told == lost
+        await reader.flush()
+        (status,) = await journal.readers()
+        assert status.missed == lost
