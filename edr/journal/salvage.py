@@ -37,6 +37,8 @@ class Salvage(NamedTuple):
     """Entries that are in the new journal."""
     missing: tuple[Hole, ...]
     """Where entries were in the old one that are not in the new one."""
+    lost_readers: int
+    """Readers whose state is known to have been there, and could not be read."""
     moved_to: Path
 
     @property
@@ -94,14 +96,14 @@ def salvage(folder: JournalFolder, known: Facts | None = None) -> Salvage:
     """
     try:
         _remove(folder.salvaging)
-        saved, missing, facts = _copy(folder, known)
+        saved, missing, lost_readers, facts = _copy(folder, known)
         folder.salvaging.replace(folder.salvaged)
         folder.sync()
         moved_to = complete(folder)
     except (OSError, sqlite3.Error) as exc:
         raise JournalUnusable(f"it is damaged, and cannot be salvaged: {exc}", folder.path) from exc
     folder.name(facts.id)
-    return Salvage(saved, missing, moved_to)
+    return Salvage(saved, missing, lost_readers, moved_to)
 
 
 def complete(folder: JournalFolder) -> Path:
@@ -117,7 +119,7 @@ def complete(folder: JournalFolder) -> Path:
     return moved_to
 
 
-def _copy(folder: JournalFolder, known: Facts | None) -> tuple[int, tuple[Hole, ...], Facts]:
+def _copy(folder: JournalFolder, known: Facts | None) -> tuple[int, tuple[Hole, ...], int, Facts]:
     if not folder.database.exists():
         folder.database.touch(mode=0o600)
     with Pages(folder.database) as pages, closing(connect(folder.salvaging, full_sync=True)) as new:
@@ -154,13 +156,14 @@ def _copy(folder: JournalFolder, known: Facts | None) -> tuple[int, tuple[Hole, 
             holes = [hole for hole in holes if hole.low <= last]
             (holes if pages.is_whole else lost).append(Hole(last + 1, end, int(not pages.is_whole)))
         gone = tuple(sorted([*holes, *lost]))
-        facts = Facts(new_id(), end, True, gone, tuple(steps), first)
+        facts = Facts(new_id(), end, True, gone, tuple(steps), first, len(pages.readers))
+        lost_readers = max(0, old.readers - len(pages.readers)) if old.clean else 0
         write_facts(new, facts)
         for number, reader in enumerate(pages.readers.values(), 1):
             write_reader(new, number, reader)
         new.execute("COMMIT")
         new.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-    return saved, tuple(lost), facts
+    return saved, tuple(lost), lost_readers, facts
 
 
 def _between(last: int, first: int, holes: Sequence[Hole]) -> list[Hole]:

@@ -85,17 +85,21 @@ class Facts(NamedTuple):
     back. Each begins a block."""
     first: int = 0
     """Position of the oldest entry when it was closed; 0 if there was none."""
+    readers: int = 0
+    """How many readers there were when it was closed."""
 
     def to_bytes(self) -> bytes:
         """Return what is stored."""
         holes = [tuple(hole) for hole in self.holes]
-        return orjson.dumps((self.id, self.mark, self.clean, holes, self.steps, self.first))
+        return orjson.dumps((*self[:3], holes, *self[4:]))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Facts:
         """Undo ``to_bytes``."""
-        name, mark, clean, holes, steps, first = orjson.loads(data)
-        return cls(name, mark, clean, tuple(Hole(*hole) for hole in holes), tuple(steps), first)
+        name, mark, clean, holes, steps, first, readers = orjson.loads(data)
+        return cls(
+            name, mark, clean, tuple(Hole(*hole) for hole in holes), tuple(steps), first, readers
+        )
 
 
 class ReaderState(NamedTuple):

@@ -286,7 +286,9 @@ class BlockStore:
             self._folder = None
 
     def _final_facts(self) -> Facts:
-        return self._facts._replace(mark=self.next - 1, clean=True, first=self.first)
+        return self._facts._replace(
+            mark=self.next - 1, clean=True, first=self.first, readers=len(self.readers)
+        )
 
     def _connected(self, connection: sqlite3.Connection) -> None:
         facts = facts_in(connection)
@@ -302,6 +304,8 @@ class BlockStore:
         next_ = self.next
         if facts.clean and (first != facts.first or existed(facts.holes, last + 1, facts.mark)):
             raise sqlite3.DatabaseError("the oldest or the newest block is missing")
+        if facts.clean and facts.readers != len(states):
+            raise sqlite3.DatabaseError("the state of a reader is missing")
         if facts.clean or not is_known:
             if self._age is not None:
                 now = self._now()
@@ -562,7 +566,8 @@ class BlockStore:
         self.corrupt += result.lost
         self._say(
             f"journal {self.path} was damaged: {result.saved} entries were saved into a new one, "
-            f"{result.lost or 'no'} others are known to be lost; "
+            f"{result.lost or 'no'} others and the state of {result.lost_readers or 'no'} readers "
+            f"are known to be lost; "
             f"the damaged files are kept as {result.moved_to.name}"
         )
 

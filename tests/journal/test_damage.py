@@ -232,3 +232,27 @@ def test_corrupt_counts_a_block_once_however_often_it_is_read(filled, place):
         assert sum(isinstance(each, Lost) for each in entries_of(store)) == 1
         assert store.corrupt == SIZE
     store.close()
+
+
+@pytest.mark.parametrize("readers", [1, 0])
+def test_salvage_says_how_many_readers_it_lost(filled, place, readers):
+    """A reader's row is damaged, or the count of rows of its page says that there is none."""
+
+    def change(data):
+        if readers:
+            data[filled.readers[0].stop - 2] ^= 1
+        else:
+            page = filled.readers[0].start // PAGE * PAGE
+            assert data[page + 4] == len(READERS)
+            data[page + 4] = 0
+
+    said = []
+    store = BlockStore(
+        filled.damaged(place / "j", change), Limits(), full_sync=False, now=int, say=said.append
+    )
+    store.open()
+
+    assert len(store.readers) == readers
+    assert f"the state of {len(READERS) - readers} readers" in said[0]
+    assert len(entries_of(store)) == BLOCKS * SIZE
+    store.close()
