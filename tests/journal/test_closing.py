@@ -136,6 +136,30 @@ def test_bus_end_cut_off_by_the_end_of_the_loop_stores_all(path):
     assert asyncio.run(stored_in(path)) == list(range(COUNT))
 
 
+@pytest.mark.parametrize("turns", range(20))
+async def test_bus_end_that_is_cancelled_closes_its_journal(path, turns):
+    journal = SqliteJournal(path)
+    left, never = asyncio.Event(), asyncio.Event()
+
+    async def use():
+        async with edr.Bus(journal=journal) as bus:
+            bus.bind(edr.Binding(), lambda _: never.wait())
+            for n in range(COUNT):
+                await bus.emit("app", "1", "ok", "info", {"n": n})
+            left.set()
+
+    using = asyncio.ensure_future(use())
+    await left.wait()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    while not using.done():  # again and again, as anyio's cancel scopes do
+        using.cancel()
+        await asyncio.sleep(0)
+    await journal.aclose()
+
+    assert await stored_in(path) == list(range(COUNT))
+
+
 @pytest.mark.slow
 def test_journal_is_closed_at_exit_when_its_loop_was_closed_alone(path):
     program = (
