@@ -1,0 +1,159 @@
+"""Each row of the table in docs/delivery.md: what a caller sees when storage or delivery fails.
+
+A test for each row, named in ``ROWS`` by ``row``; ``Observed`` compares what happened with the row.
+"""
+
+import asyncio
+import shutil
+import sqlite3
+
+import pytest
+from support.outcomes import Observed, documented
+
+import edr
+from contracts.journal import all_of, event
+from edr.journal import EventsRefusedError, SqliteJournal
+from edr.journal.store import BlockStore, RejectedError
+
+ROWS = set()
+
+
+def row(where, outcome):
+    """Mark the test of a row; the test gets ``observe(counters)``."""
+    ROWS.add((where, outcome))
+    return pytest.mark.parametrize("observe", [(where, outcome)], indirect=True)
+
+
+@pytest.fixture
+def observe(request):
+    return lambda counters: Observed(*request.param, counters)
+
+
+def test_every_row_has_a_test():
+    assert set(documented()) == ROWS
+
+
+async def emit(bus, n=1):
+    return await bus.emit("app", "1", "ok", "info", {"n": n}, durable=True)
+
+
+# SqliteJournal
+
+
+@pytest.fixture
+async def journal(tmp_path):
+    async with SqliteJournal(tmp_path / "journal") as journal:
+        yield journal
+
+
+def counts_of(journal):
+    def counts():
+        statistics = journal.statistics()
+        return {
+            name: getattr(statistics, name) for name in ("appended", "waiting", "failed", "error")
+        }
+
+    return counts
+
+
+async def until(condition):
+    while not condition():
+        await asyncio.sleep(0.001)
+
+
+@row("SqliteJournal", "stored")
+async def test_sqlite_stored(journal, observe, caplog):
+    async with edr.Bus(journal=journal) as bus:
+        observed = observe(counts_of(journal))
+        with observed.caller():
+            await emit(bus)
+        observed.check(caplog.records)
+        assert len(await all_of(journal)) == 1
+
+
+@row("SqliteJournal", "refused permanently")
+async def test_sqlite_refused_permanently(journal, observe, caplog, monkeypatch):
+    def refuse(_store, _events, *_args):
+        raise RejectedError("too large for SQLite")
+
+    monkeypatch.setattr(BlockStore, "append", refuse)
+    observed = observe(counts_of(journal))
+    given = event(1)
+    with observed.caller():
+        await journal.append(given)
+    error = observed.check(caplog.records)
+
+    assert isinstance(error, EventsRefusedError)
+    assert error.refusals == ((given, "too large for SQLite"),)
+    assert given.id in caplog.text
+    assert "too large for SQLite" in caplog.text
+
+
+@row("SqliteJournal", "refused for now")
+async def test_sqlite_refused_for_now(journal, observe, caplog, monkeypatch):
+    def full(store, _connection):
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(BlockStore, "_commit", full)
+    async with edr.Bus(journal=journal) as bus:
+        subscription = bus.subscribe()
+        observed = observe(counts_of(journal))
+        with observed.caller():
+            await emit(bus)
+        monkeypatch.undo()
+        await until(lambda: not journal.statistics().waiting)
+        observed.check(caplog.records)
+
+        assert len(await all_of(journal)) == 1
+        assert len(subscription.take()) == 1
+        await subscription.aclose()
+
+
+@row("SqliteJournal", "uncertain")
+async def test_sqlite_uncertain(journal, observe, caplog, monkeypatch):
+    commit = BlockStore._commit
+
+    def uncertain(store, connection):
+        commit(store, connection)
+        raise sqlite3.OperationalError("disk I/O error")
+
+    monkeypatch.setattr(BlockStore, "_commit", uncertain)
+    observed = observe(counts_of(journal))
+    with observed.caller():
+        await journal.append(event(1))
+    monkeypatch.undo()
+    await until(lambda: not journal.statistics().waiting)
+    observed.check(caplog.records)
+
+    assert len(await all_of(journal)) == journal.statistics().appended == 1
+
+
+@row("SqliteJournal", "closed before it was stored")
+async def test_sqlite_closed_before_it_was_stored(journal, observe, caplog, monkeypatch):
+    def full(store, _connection):
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(BlockStore, "_commit", full)
+    observed = observe(counts_of(journal))
+    with observed.caller():
+        appending = journal.submit(event(1))
+        closing = asyncio.ensure_future(journal.aclose())
+        try:
+            await appending
+        finally:
+            await closing
+    observed.check(caplog.records)
+
+    assert "closed with 1 events that could not be stored" in caplog.text
+
+
+@row("SqliteJournal", "cannot go on")
+async def test_sqlite_cannot_go_on(journal, observe, caplog):
+    await journal.append(event(1))
+    shutil.rmtree(journal.path)
+    observed = observe(counts_of(journal))
+    with observed.caller():
+        await journal.append(event(2))
+    observed.check(caplog.records)
+
+    assert str(journal.path) in journal.statistics().error
