@@ -40,7 +40,7 @@ class _Contexts:
         self.are_used: bool = False
 
 
-contexts = _Contexts()
+contexts: _Contexts = _Contexts()
 
 _NONE = EventContext(None, MappingProxyType({}))
 

@@ -19,6 +19,7 @@ from typing_extensions import TypeVar
 
 from edr.bus.loop_bound import no_loop
 from edr.bus.options import seconds, whole_number
+from edr.bus.overflow import Gap
 from edr.bus.queue import BoundedQueue, current_task
 from edr.bus.statistics import SubscriptionStatistics
 from edr.errors import BusClosedError, WrongLoopError
@@ -194,7 +195,7 @@ class Subscription(Generic[Item_co]):
             self._queue.stop_waiting(waiter)
 
     @contextmanager
-    def returning(self, event: Event) -> Iterator[None]:
+    def returning(self, event: Event | Gap) -> Iterator[None]:
         """Put ``event`` back, to be the next one, if what is done with it here fails.
 
         ``with events.returning(event): await handle(event)`` in the loop over ``events``: at

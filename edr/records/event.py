@@ -126,6 +126,7 @@ class Event(FrozenModel):
             id: str = ...,
             node: str = ...,
             timestamp: datetime | str = ...,
+            **fields: Any,  # those of a subclass
         ) -> None: ...
 
     @model_validator(mode="after")

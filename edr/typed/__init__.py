@@ -31,7 +31,7 @@ Promises:
   ends the iteration.
 
 Read the modules in this order; each imports only from those before it:
-body, subscription.
+literals, body, subscription.
 """
 
 from edr.typed.body import Body, Kind

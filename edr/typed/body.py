@@ -25,15 +25,24 @@ Example::
 from __future__ import annotations
 
 from collections.abc import Coroutine, Mapping
-from typing import Any, ClassVar, Literal, NamedTuple, Self, Unpack, get_args, get_origin
+from functools import lru_cache
+from typing import Any, ClassVar, NamedTuple, Self, Unpack
 
 import orjson
 from pydantic import BaseModel, ConfigDict, ValidationError
-from pydantic_core import to_jsonable_python
 
 from edr.bus import Bus, default_bus
 from edr.errors import InvalidEvent
-from edr.records import AnySeverity, AnyVerbosity, Binding, Event, Severity, Verbosity
+from edr.records import (
+    AnySeverity,
+    AnyVerbosity,
+    Binding,
+    Event,
+    Pattern,
+    Severity,
+    Verbosity,
+)
+from edr.typed.literals import check, check_match, pattern_of
 
 
 class Kind(NamedTuple):
@@ -99,11 +108,16 @@ class Body(BaseModel):
             Severity(severity or known.severity),
             Verbosity(verbosity or known.verbosity),
         )
-        cls.binding()  # a field that cannot be a pattern is refused here and now
+        pattern = cls.binding().body  # a field that cannot be a pattern is refused here and now
+        if pattern is not None and cls.__pydantic_complete__:
+            check(cls, pattern)
 
     @classmethod
     def binding(cls) -> Binding:
-        """Return what matches the events of this kind: app, both levels, and the literal fields."""
+        """Return what matches the events of this kind: app, both levels, and the literal fields.
+
+        A literal field may be a ``Literal``, an alias of one, or a union of several.
+        """
         kind = cls._kind()
         return Binding(
             app_name=kind.app_name,
@@ -133,6 +147,9 @@ class Body(BaseModel):
         Args:
             account_id: the account of the event.
             bus: where to; by default the default bus.
+
+        Raises:
+            TypeError: a serializer changes a literal field, so the binding would not match.
         """
         said = (*self._kind(), self._json(), account_id)
         return (bus or default_bus()).emit(*said)
@@ -149,23 +166,18 @@ class Body(BaseModel):
         return cls.edr_kind
 
     def _json(self) -> Mapping[str, Any]:
-        return self.model_dump(mode="json", by_alias=True)
+        body = self.model_dump(mode="json", by_alias=True)
+        pattern = _pattern_of_kind(type(self))
+        if pattern is not None:
+            check_match(type(self), pattern, body)
+        return body
+
+
+@lru_cache(maxsize=1024)
+def _pattern_of_kind(model: type[Body]) -> Pattern | None:
+    """Return the pattern of a model; to make it takes as long as some emits."""
+    return model.binding().body
 
 
 def _no_app(model: type[Body]) -> str:
     return f"{model.__name__} names no app: class {model.__name__}(Body, app=…)"
-
-
-def pattern_of(model: type[BaseModel]) -> dict[str, Any]:
-    """Return the body pattern of the ``Literal`` fields of ``model``, and of its inner models."""
-    pattern: dict[str, Any] = {}
-    for name, field in model.model_fields.items():
-        key = field.serialization_alias or field.alias or name
-        annotation = field.annotation
-        if get_origin(annotation) is Literal:
-            pattern[key] = to_jsonable_python(list(get_args(annotation)))
-        elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            inner = pattern_of(annotation)
-            if inner:
-                pattern[key] = inner
-    return pattern

@@ -31,14 +31,22 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar, Unpack
+from typing import Any, Generic, Self, TypeAlias, TypeVar, Unpack, overload
 
 from edr.bus import Bus, SubscribeOptions, Subscription, SubscriptionStatistics, default_bus
 from edr.errors import InvalidEvent
 from edr.records import Binding, Event
 from edr.typed.body import Body
 
+A = TypeVar("A", bound=Body)
 B = TypeVar("B", bound=Body)
+C = TypeVar("C", bound=Body)
+D = TypeVar("D", bound=Body)
+E = TypeVar("E", bound=Body)
+F = TypeVar("F", bound=Body)
+
+OnInvalid: TypeAlias = Callable[[InvalidEvent, Event], Any]
+"""``on_error(fault, event)``: called with an event of a kind that does not fit its model."""
 
 _log = logging.getLogger("edr.typed")
 
@@ -50,7 +58,7 @@ class TypedSubscription(Generic[B]):
         self,
         models: tuple[type[B], ...],
         events: Subscription[Event],
-        on_error: Callable[[InvalidEvent, Event], Any] | None,
+        on_error: OnInvalid | None,
     ) -> None:
         self._models: list[tuple[Binding, type[B]]] = [(model.binding(), model) for model in models]
         self._events = events
@@ -134,12 +142,92 @@ class TypedSubscription(Generic[B]):
         await self._events.aclose()
 
 
+# mypy infers the common base for the types of *models, and pyright their union. With overloads
+# both infer the union, of up to six models.
+
+
+@overload
+def subscribe(
+    model: type[B],
+    /,
+    *,
+    bus: Bus | None = None,
+    on_error: OnInvalid | None = None,
+    **options: Unpack[SubscribeOptions],
+) -> TypedSubscription[B]: ...
+@overload
+def subscribe(
+    a: type[A],
+    b: type[B],
+    /,
+    *,
+    bus: Bus | None = None,
+    on_error: OnInvalid | None = None,
+    **options: Unpack[SubscribeOptions],
+) -> TypedSubscription[A | B]: ...
+@overload
+def subscribe(
+    a: type[A],
+    b: type[B],
+    c: type[C],
+    /,
+    *,
+    bus: Bus | None = None,
+    on_error: OnInvalid | None = None,
+    **options: Unpack[SubscribeOptions],
+) -> TypedSubscription[A | B | C]: ...
+@overload
+def subscribe(
+    a: type[A],
+    b: type[B],
+    c: type[C],
+    d: type[D],
+    /,
+    *,
+    bus: Bus | None = None,
+    on_error: OnInvalid | None = None,
+    **options: Unpack[SubscribeOptions],
+) -> TypedSubscription[A | B | C | D]: ...
+@overload
+def subscribe(
+    a: type[A],
+    b: type[B],
+    c: type[C],
+    d: type[D],
+    e: type[E],
+    /,
+    *,
+    bus: Bus | None = None,
+    on_error: OnInvalid | None = None,
+    **options: Unpack[SubscribeOptions],
+) -> TypedSubscription[A | B | C | D | E]: ...
+@overload
+def subscribe(
+    a: type[A],
+    b: type[B],
+    c: type[C],
+    d: type[D],
+    e: type[E],
+    f: type[F],
+    /,
+    *,
+    bus: Bus | None = None,
+    on_error: OnInvalid | None = None,
+    **options: Unpack[SubscribeOptions],
+) -> TypedSubscription[A | B | C | D | E | F]: ...
+@overload
 def subscribe(
     *models: type[B],
     bus: Bus | None = None,
-    on_error: Callable[[InvalidEvent, Event], Any] | None = None,
+    on_error: OnInvalid | None = None,
     **options: Unpack[SubscribeOptions],
-) -> TypedSubscription[B]:
+) -> TypedSubscription[B]: ...
+def subscribe(
+    *models: type[Body],
+    bus: Bus | None = None,
+    on_error: OnInvalid | None = None,
+    **options: Unpack[SubscribeOptions],
+) -> TypedSubscription[Any]:
     """Subscribe to the events of these kinds.
 
     Args:

@@ -73,10 +73,31 @@ class AgentPaused(edr.typed.Body, app="acdc", severity="ok"):
     agent_id: str
 
 
+class AgentLost(edr.typed.Body, app="acdc"):
+    status: Literal["lost"] = "lost"
+
+
 async def typed() -> None:
     await AgentPaused(agent_id="a1").emit("acme")
     async for event, body in edr.typed.subscribe(AgentPaused, name="screen"):
         assert_type((event, body), tuple[Event, AgentPaused])
+    both = edr.typed.subscribe(AgentPaused, AgentLost, on_error=print)
+    assert_type(both, edr.typed.TypedSubscription[AgentPaused | AgentLost])
+    async for _, either in both:
+        assert_type(either, AgentPaused | AgentLost)
+
+
+class Priced(Event):
+    price: int = 0
+
+
+priced = Priced(app_name="a", app_version="1", severity="ok", verbosity="info", body={}, price=2)
+
+
+async def puts_back(events: Subscription[Event | Gap]) -> None:
+    async for item in events:
+        with events.returning(item):
+            print(item)
 
 
 async def test_of_a_user(edr_bus: RecordingBus) -> None:

@@ -1,10 +1,11 @@
 import enum
 import uuid
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Annotated, Literal
 
 import pydantic
 import pytest
+import typing_extensions
 
 import edr
 from edr.typed import Body
@@ -131,3 +132,113 @@ def test_what_is_wrong_with_a_model_is_said_where_it_is_written():
 
         class Nowhere(Body, severity="ok"):
             pass
+
+
+class Plain(enum.Enum):
+    PAUSED = "paused"
+
+
+@pytest.mark.parametrize("value", [Plain.PAUSED, b"x"])
+def test_literal_that_json_cannot_give_back_is_refused(value):
+    with pytest.raises(TypeError, match=r"Wrong\.status: a Literal must be readable from JSON"):
+
+        class Wrong(Body, app="a"):
+            status: Literal[value]
+
+
+def test_literal_of_an_inner_model_is_checked_too():
+    class Inner(pydantic.BaseModel):
+        kind: Literal[Plain.PAUSED]
+
+    with pytest.raises(TypeError, match=r"Wrong\.inner\.kind: a Literal must be readable"):
+
+        class Wrong(Body, app="a"):
+            inner: Inner
+
+
+def test_literal_that_is_excluded_is_refused():
+    with pytest.raises(TypeError, match="Wrong must emit what its binding matches"):
+
+        class Wrong(Body, app="a"):
+            status: Literal["paused"] = pydantic.Field("paused", exclude=True)
+
+
+@pytest.mark.parametrize("values", [["a", "b"], ["b", "a"]])
+def test_literal_that_a_serializer_changes_is_refused(values):
+    with pytest.raises(TypeError, match="Wrong must emit what its binding matches"):
+
+        class Wrong(Body, app="a"):
+            status: Literal[*values]
+
+            @pydantic.field_serializer("status")
+            def write(self, value):
+                return value if value == "a" else "other"
+
+
+def test_inner_model_that_writes_itself_otherwise_is_refused():
+    class Inner(pydantic.BaseModel):
+        kind: Literal["sales"] = "sales"
+
+        @pydantic.model_serializer
+        def write(self):
+            return "sales"
+
+    with pytest.raises(TypeError, match="Wrong must emit what its binding matches"):
+
+        class Wrong(Body, app="a"):
+            inner: Inner = Inner()
+
+
+def test_literal_that_only_an_emit_shows_to_be_changed_is_refused_there(bus):
+    class Sly(Body, app="a"):
+        status: Literal["paused"] = "paused"
+        agent_id: str
+
+        @pydantic.model_serializer
+        def write(self):
+            return {"agent_id": self.agent_id}
+
+    with pytest.raises(TypeError, match="Sly must emit what its binding matches"):
+        Sly(agent_id="a1").emit_nowait(bus=bus)
+
+
+Alias = typing_extensions.TypeAliasType("Alias", Literal["paused", "lost"])
+
+
+@pytest.mark.parametrize(
+    "annotation",
+    [
+        Alias,
+        typing_extensions.TypeAliasType("Outer", Alias),
+        Annotated[Alias, "x"],
+        Literal["paused", "lost"],
+    ],
+)
+async def test_alias_and_union_of_literals_are_part_of_the_pattern(bus, annotation):
+    class Status(Body, app="a"):
+        status: annotation
+
+    events = bus.subscribe(Status.binding())
+    await bus.emit("a", "0", "ok", "info", {"status": "wrapup"})
+    await Status(status="lost").emit(bus=bus)
+
+    assert Status.binding().body == edr.Pattern({"status": ["paused", "lost"]})
+    assert [Status.of(event).status for event in events.take()] == ["lost"]
+
+
+def test_union_with_another_type_is_not_part_of_the_pattern():
+    class Status(Body, app="a"):
+        status: Literal["paused"] | int
+        other: Literal["x"] | None = None
+
+    assert Status.binding().body is None
+
+
+async def test_context_fields_beside_a_typed_body_are_ignored(bus):
+    events = bus.subscribe(AgentPaused.binding())
+    with edr.context("acme", request_id="r1", agent_id="other"):
+        await AgentPaused(agent_id="a1").emit(bus=bus)
+    (event,) = events.take()
+
+    assert (event.account_id, event.body["request_id"]) == ("acme", "r1")
+    assert AgentPaused.of(event) == AgentPaused(agent_id="a1")
