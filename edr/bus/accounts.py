@@ -121,12 +121,15 @@ class AccountCache:
             found = self._resolver.ancestors(account_id)
             if not inspect.isawaitable(found):
                 return self._remember(account_id, _checked(account_id, found), self._ttl)
-        except Exception as exc:  # whatever a user's resolver raises costs no event
+        except KeyboardInterrupt:
+            raise
+        except BaseException as exc:  # whatever a resolver raises costs no event, a cancel neither
             return self._failed(account_id, exc)
-        # A task at once: a coroutine whose look-up is cancelled before its first step would
-        # never be awaited.
-        asking = self._spawn(found if inspect.iscoroutine(found) else _result_of(found))
+        asking = self._spawn(_result_of(found))
         asking.add_done_callback(_retrieve)
+        if inspect.iscoroutine(found):
+            # One that was cancelled before its first step would be reported as never awaited.
+            asking.add_done_callback(lambda _: found.close())
         lookup: asyncio.Task[Ancestors] = self._spawn(self._look_up(account_id, asking))
         if lookup.done() and not lookup.cancelled():  # an eager task, and an answer at once
             return lookup.result()
@@ -171,7 +174,9 @@ class AccountCache:
             return self._failed(account_id, TimeoutError(f"no answer within {self._timeout} s"))
         try:
             tree = _checked(account_id, asking.result())
-        except (Exception, asyncio.CancelledError) as exc:  # as in known
+        except KeyboardInterrupt:
+            raise
+        except BaseException as exc:  # as in known
             return self._failed(account_id, exc)
         return self._remember(account_id, tree, self._ttl)
 
@@ -188,7 +193,13 @@ class AccountCache:
 
 
 async def _result_of(answer: Awaitable[Sequence[str]]) -> Sequence[str]:
-    return await answer
+    if asyncio.isfuture(answer):
+        # It is the resolver's, and may be the answer to others too: no time-out cancels it.
+        answer = asyncio.shield(answer)
+    try:
+        return await answer
+    except SystemExit as exc:  # it would end the loop: it leaves it, where a task raises it
+        raise RuntimeError(f"the resolver raised {exc!r}") from exc
 
 
 def _retrieve(asking: asyncio.Task[Any]) -> None:

@@ -28,6 +28,7 @@ from edr.bus.options import (
     choice,
     function,
     keywords,
+    non_empty,
     plain_function,
     seconds,
     text,
@@ -183,6 +184,7 @@ class Bus(Emission):
         keywords("subscribe", wanted, _SUBSCRIBE_KEYWORDS)
         whole_number("capacity", capacity, at_least=1)
         policy = choice("overflow", overflow, Overflow)
+        name = None if name is None else non_empty("name", name)
         checked = bindings_of(bindings, wanted)
         self.check_usable()
         self._check_inflow()
@@ -286,7 +288,7 @@ class Bus(Emission):
             *wanted,
             capacity=capacity,
             overflow=overflow,
-            name=name or _name_of(callback),
+            name=_name_of(callback) if name is None else name,
         )
         runner = CallbackRunner(
             self,
@@ -377,16 +379,16 @@ class Bus(Emission):
         return None if self._tap is None else self._tap.journal
 
     def _release_here(self) -> bool:
-        """Take out what nobody holds any more, if the loop cannot run at the same time.
+        """Take out what nobody holds any more, in the loop's thread only.
 
         Returns:
-            Whether it cannot. Before there is a loop, one may begin at any moment.
+            Whether this is the loop's thread. Before there is a loop, one may begin at any moment
+            in another thread.
         """
-        loop = self._loop
-        if loop is not None and loop.is_running() and get_ident() != self._home:
+        if self._loop is None or get_ident() != self._home:
             return False
         self._registry.release()
-        return loop is not None
+        return True
 
     def _journal_statistics(self) -> Any:
         if self._tap is None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator
-from typing import Any, Protocol, TypedDict, TypeVar
+from types import BuiltinMethodType, MethodType
+from typing import Any, Never, Protocol, TypedDict, TypeVar
 
 from edr.bus.options import accepts, function, keywords
 from edr.bus.overflow import AnyOverflow
@@ -41,6 +42,9 @@ class Handle:
     """One bound callback. Returned by ``bind``; ``unbind`` ends it."""
 
     __slots__ = ("__weakref__", "_bindings", "_runner")
+
+    def __reduce__(self) -> Never:
+        raise TypeError(f"{self!r} must not be copied or pickled; bind again")
 
     def __init__(self, bindings: tuple[Binding, ...], runner: CallbackRunner) -> None:
         self._bindings = bindings
@@ -93,10 +97,8 @@ class Handles:
     """The bound callbacks of one bus."""
 
     def __init__(self) -> None:
-        self._handles: dict[CallbackRunner, Handle] = {}
-        # By bindings and callback, and by the payload too where it can be hashed: then binding
-        # costs the same whatever number is bound to the same bindings.
-        self._alike: dict[Hashable, list[Handle]] = {}
+        self._handles: dict[CallbackRunner, tuple[Hashable, Handle]] = {}
+        self._alike: dict[Hashable, Handle] = {}
 
     def __iter__(self) -> Iterator[CallbackRunner]:
         return iter(list(self._handles))
@@ -105,26 +107,21 @@ class Handles:
         self, bindings: tuple[Binding, ...], callback: Callback, payload: Any
     ) -> Handle | None:
         """Return the handle that was bound with just these."""
-        for handle in self._alike.get(_key(bindings, callback, payload), ()):
-            if handle.callback == callback and is_same(handle.payload, payload):
-                return handle
-        return None
+        return self._alike.get(identity_of(bindings, callback, payload))
 
     def add(self, bindings: tuple[Binding, ...], runner: CallbackRunner) -> Handle:
         """Make the handle of ``runner``, and keep both."""
-        handle = self._handles[runner] = Handle(bindings, runner)
-        self._alike.setdefault(_key_of(handle), []).append(handle)
+        handle = Handle(bindings, runner)
+        key = identity_of(bindings, handle.callback, handle.payload)
+        self._handles[runner] = (key, handle)
+        self._alike[key] = handle
         return handle
 
     def remove(self, runner: CallbackRunner) -> None:
         """Forget ``runner`` and its handle; what is not there changes nothing."""
-        handle = self._handles.pop(runner, None)
-        if handle is None:
-            return
-        alike = self._alike[_key_of(handle)]
-        alike.remove(handle)
-        if not alike:
-            del self._alike[_key_of(handle)]
+        key, handle = self._handles.pop(runner, (None, None))
+        if handle is not None and self._alike.get(key) is handle:
+            del self._alike[key]
 
 
 class SubscribeOptions(BindingFields, total=False):
@@ -192,26 +189,29 @@ def _is_decorated(value: object) -> bool:
     return callable(value) and not isinstance(value, Binding)
 
 
-def is_same(one: Any, other: Any) -> bool:
-    """Tell whether two payloads are one and the same, or equal."""
-    try:
-        return one is other or bool(one == other)
-    except Exception:  # such as two arrays, whose comparison has no truth value
-        return False
+def identity_of(bindings: tuple[Binding, ...], callback: Callback, payload: Any) -> Hashable:
+    """Return the key of what was bound: the same for one callback and one payload only.
+
+    Two lists that are equal now are two payloads, and an object may change its hash while it is
+    bound; so objects are told apart by identity, and no ``==`` of the program is called. Plain
+    values, which cannot change, are told apart by value. What is bound must live as long as the
+    key is used.
+    """
+    return (bindings, _identity_of_callback(callback), _identity_of_payload(payload))
 
 
-def _key_of(handle: Handle) -> Hashable:
-    return _key(handle.bindings, handle.callback, handle.payload)
+def _identity_of_callback(callback: Callback) -> Hashable:
+    if isinstance(callback, MethodType):  # another object each time it is looked up
+        return id(callback.__self__), id(callback.__func__)
+    if isinstance(callback, BuiltinMethodType):
+        return id(callback.__self__), callback.__name__
+    return id(callback)
 
 
-def _key(bindings: tuple[Binding, ...], callback: Callback, payload: Any) -> Hashable:
-    hashable = [each if _is_hashable(each) else None for each in (callback, payload)]
-    return (bindings, *hashable)
+def _identity_of_payload(payload: Any) -> Hashable:
+    if payload is None or type(payload) in _PLAIN:
+        return type(payload), payload
+    return id(payload)
 
 
-def _is_hashable(value: object) -> bool:
-    try:
-        hash(value)
-    except Exception:  # whatever a user's __hash__ raises
-        return False
-    return True
+_PLAIN = (str, bytes, int, float, bool)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import os
+import threading
 import weakref
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -20,7 +21,7 @@ from edr.bus.callbacks import (
     OnOptions,
     SubscribeOptions,
     decorator,
-    is_same,
+    identity_of,
 )
 from edr.bus.loop_bound import is_loop_running, no_loop
 from edr.bus.options import keywords
@@ -53,7 +54,7 @@ class _DefaultBus(Bus):
     def _loop_ends(self) -> None:
         super()._loop_ends()
         if _buses.get(self._loop) is self:
-            del _buses[self._loop]
+            _buses.pop(self._loop, None)
 
 
 def configure(**options: Any) -> None:
@@ -112,8 +113,8 @@ class ImportTimeHandle:
 
     def is_of(self, bindings: tuple[Binding, ...], callback: Callback, payload: Any) -> bool:
         """Tell whether it was bound with just these."""
-        mine = (self._bindings, self.callback)
-        return mine == (bindings, callback) and is_same(self.payload, payload)
+        mine = identity_of(self._bindings, self.callback, self.payload)
+        return mine == identity_of(bindings, callback, payload)
 
     def bind_to(self, bus: Bus) -> Handle:
         """Bind the callback to ``bus`` too."""
@@ -122,18 +123,22 @@ class ImportTimeHandle:
     def serve(self, bus: Bus) -> None:
         """Bind the callback to ``bus`` too, in its loop, unless one of them is over by now."""
         if self in _bound_at_import and not bus.is_over:
-            self._handles[self.bind_to(bus)] = bus.enter()
+            handle = self.bind_to(bus)
+            with _lock:
+                self._handles[handle] = bus.enter()
 
     def unbind(self) -> None:
         """End the binding in every bus, and serve no further one. Idempotent.
 
         Where a loop runs in another thread, it ends there soon.
         """
-        if self in _bound_at_import:
+        with suppress(ValueError):  # unbound before, perhaps by another thread just now
             _bound_at_import.remove(self)
         if _override is not None:
             _override.leave(self)
-        for handle, loop in list(self._handles.items()):
+        with _lock:
+            handles = list(self._handles.items())
+        for handle, loop in handles:
             _unbind(handle, loop)
 
 
@@ -149,6 +154,10 @@ def _unbind(handle: Handle, loop: asyncio.AbstractEventLoop | None) -> None:
 
 _bound_at_import: list[ImportTimeHandle] = []
 
+# Loops of several threads may start, and get their default buses, at the same time. It is held for
+# a dict operation only; a signal handler that binds meanwhile, in the same thread, gets it too.
+_lock = threading.RLock()
+
 
 class _Override:
     """A bus that is the default one for a while, and what it serves only so long."""
@@ -159,7 +168,7 @@ class _Override:
 
     def _begin(self, bus: Bus) -> None:
         self.bus = bus
-        self._handles = {handle: handle.bind_to(bus) for handle in _bound_at_import}
+        self._handles = {handle: handle.bind_to(bus) for handle in _bound_at_import.copy()}
         _observe(bus)
 
     def next_if_over(self) -> Bus:
@@ -211,7 +220,7 @@ def default_bus() -> Bus:
                 _buses.pop(other, None)  # another thread may have been faster
         bus = _buses[loop] = _DefaultBus(**_options)
         bus.enter()
-        for handle in _bound_at_import:
+        for handle in _bound_at_import.copy():
             handle.serve(bus)
         _observe(bus)
     return bus
@@ -334,7 +343,7 @@ def _bus_for_thread() -> Bus:
     except WrongLoopError:
         running = [
             bus
-            for loop, bus in list(_buses.items())
+            for loop, bus in _buses.copy().items()
             if loop.is_running() and not bus.is_over  # in a fork the parent's seems to run
         ]
         if len(running) == 1:
@@ -411,7 +420,7 @@ def bind(
     if is_loop_running():
         return default_bus().bind(bindings, callback, payload, **options)
     wanted = (bindings,) if isinstance(bindings, Binding) else tuple(bindings)
-    for handle in _bound_at_import:
+    for handle in _bound_at_import.copy():
         if handle.is_of(wanted, callback, payload):
             return handle
     Bus().bind(wanted, callback, payload, **options)  # a wrong argument is refused here and now
@@ -419,7 +428,7 @@ def bind(
     _bound_at_import.append(handle)
     if _override is not None:
         _override.serve(handle)
-    for loop, bus in list(_buses.items()):  # of other threads, or of a loop that pauses
+    for loop, bus in _buses.copy().items():  # of other threads, or of a loop that pauses
         if not bus.is_over:
             with suppress(RuntimeError):
                 loop.call_soon_threadsafe(handle.serve, bus)

@@ -28,8 +28,9 @@ from edr.bus.callbacks import Handles
 from edr.bus.inbox import ThreadInbox
 from edr.bus.log import RateLimitedLog
 from edr.bus.loop_bound import LoopBound, is_loop_running
+from edr.bus.options import check_timeout
 from edr.bus.queue import BoundedQueue
-from edr.bus.quiescence import discard_all, left_in, left_in_slices, until_quiet
+from edr.bus.quiescence import Calls, discard_all, left_in, left_in_slices, until_quiet
 from edr.bus.recording import JournalTap
 from edr.bus.registry import Registry
 from edr.bus.routes import Routes
@@ -87,6 +88,7 @@ class Ending(LoopBound):
         self._deadline = inf
         self._services = Services(self._spawn, self._log)
         self._is_entered = False
+        self._settled_calls = Calls()
         # Who took when a drain first asked; those who have come since are looked for.
         self._consumers: weakref.WeakSet[asyncio.Task[Any]] | None = None
 
@@ -177,11 +179,12 @@ class Ending(LoopBound):
             the hands of a callback. Empty if all is done.
         """
         self.enter()
+        check_timeout(timeout)
         outboxes = self._services.outboxes
         settling = self._spawn(
             until_quiet(self._inbox, self._registry, self._handles, self._patience, outboxes)
         )
-        with waiting_inside(self):
+        with self._settled_calls.counted(), waiting_inside(self):
             try:
                 await asyncio.wait({settling}, timeout=timeout)
             finally:
@@ -214,6 +217,7 @@ class Ending(LoopBound):
             in the hands of a callback; the names of links -> events that were not sent. Empty if
             all was done. It is logged too.
         """
+        check_timeout(timeout)
         if self._closed and self._drain is None:
             return {}
         self._check_loop()
@@ -249,9 +253,7 @@ class Ending(LoopBound):
 
     async def _drained(self) -> dict[str, int]:
         outboxes = self._services.outboxes
-        settling = self._spawn(
-            until_quiet(self._inbox, self._registry, self._handles, self._patience, outboxes)
-        )
+        settling = self._spawn(self._until_idle(outboxes))
         due = self._spawn(self._drain_is_due.wait())
         sealing = None
         if self._drain_grace < inf:
@@ -277,6 +279,14 @@ class Ending(LoopBound):
         finally:
             await self._finish("was drained", left)
         return left
+
+    async def _until_idle(self, outboxes: Collection[BoundedQueue]) -> None:
+        while True:
+            await until_quiet(self._inbox, self._registry, self._handles, self._patience, outboxes)
+            if not self._settled_calls:
+                return
+            # These end now as well. A callback that awaited one goes on, and is to be waited for.
+            await self._settled_calls.over()
 
     def _seal(self) -> None:
         self._is_sealed = True

@@ -20,18 +20,22 @@ ask the future whether it is done, and then to settle it; another thread may set
 from __future__ import annotations
 
 import asyncio
+import logging
 import queue
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from edr.bus.backpressure import settle
+from edr.bus.log import log_safely
 from edr.bus.queue import Ticket, wake
 from edr.bus.template import Draft
 from edr.errors import BusClosedError, WrongLoopError
 from edr.records import Event
+
+T = TypeVar("T")
 
 MAX_ON_THE_WAY = 1024
 """Events of other threads that may be unsettled at a time; then a thread waits. As many as a queue
@@ -198,7 +202,7 @@ class ThreadInbox:
                 future = self._open.pop()
             except KeyError:
                 return
-            future.set_exception(_closed())
+            _settle(future.set_exception, _closed())
 
     def _take_out(self, future: Future[int]) -> bool:
         """Tell whether ``future`` is the caller's to settle."""
@@ -210,11 +214,11 @@ class ThreadInbox:
 
     def _succeed(self, future: Future[int], admitted: int) -> None:
         if self._take_out(future):
-            future.set_result(admitted)
+            _settle(future.set_result, admitted)
 
-    def _fail(self, future: Future[int], exc: Exception) -> None:
+    def _fail(self, future: Future[int], exc: BaseException) -> None:
         if self._take_out(future):
-            future.set_exception(exc)
+            _settle(future.set_exception, exc)
 
     async def _run(self) -> None:
         for draft, _ in list(self._drafts):
@@ -230,6 +234,9 @@ class ThreadInbox:
                 self._fail(future, exc)
             except asyncio.CancelledError:
                 self._fail(future, _closed())
+                raise
+            except BaseException as exc:
+                self._fail(future, exc)
                 raise
             else:
                 if tickets:
@@ -248,6 +255,16 @@ class ThreadInbox:
         task = self._spawn(wait())
         self._settling.add(task)
         task.add_done_callback(done)
+
+
+def _settle(settle: Callable[[T], None], outcome: T) -> None:
+    """Settle a future. It calls what the program has added to it, which may raise anything."""
+    try:
+        settle(outcome)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as exc:
+        log_safely(logging.ERROR, "a callback of emit_threadsafe's future failed", exc=exc)
 
 
 def _closed() -> BusClosedError:

@@ -6,9 +6,11 @@ the spots of the trie, not the bindings: there are fewer, and each is what a bro
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
+from edr.bus.log import log_safely
 from edr.bus.queue import BoundedQueue
 from edr.records import Place, Spot
 
@@ -51,7 +53,7 @@ class InterestWatch:
             count = self._wanted.get(spot, 0)
             self._wanted[spot] = count + 1
             if not count:
-                self._on_change(spot, True)
+                self._tell(spot, wanted=True)
 
     def went(self, queue: Any, places: Places) -> None:
         """Called when a queue, or a tap, is no longer registered at ``places``."""
@@ -61,7 +63,15 @@ class InterestWatch:
             self._wanted[spot] -= 1
             if not self._wanted[spot]:
                 del self._wanted[spot]
-                self._on_change(spot, False)
+                self._tell(spot, wanted=False)
+
+    def _tell(self, spot: Spot, *, wanted: bool) -> None:
+        try:
+            self._on_change(spot, wanted)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as exc:  # it must not keep a queue from being registered or removed
+            log_safely(logging.ERROR, "watch_interest: on_change failed: %r", exc, exc=exc)
 
     def close(self) -> None:
         """Hear nothing more. Idempotent."""

@@ -3,10 +3,35 @@
 from __future__ import annotations
 
 import logging
+import sys
+import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from time import monotonic
 
 logger: logging.Logger = logging.getLogger("edr")
+
+
+def log_safely(
+    level: int,
+    message: str,
+    *args: object,
+    exc: BaseException | None = None,
+    logger: logging.Logger = logger,
+) -> None:
+    """Log ``message % args``, and contain whatever a log handler or a filter raises.
+
+    Logging runs code of the program, in the middle of the bus's own. What that raises is written
+    to stderr, as logging itself does.
+    """
+    try:
+        logger.log(level, message, *args, exc_info=exc)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        if logging.raiseExceptions and sys.stderr is not None:
+            with suppress(Exception):  # stderr was closed
+                traceback.print_exc()
 
 
 class RateLimitedLog:
@@ -42,4 +67,4 @@ class RateLimitedLog:
         if left_out:
             message += " (and %d more like it)"
             args = (*args, left_out)
-        self._logger.log(level, message, *args, exc_info=exc)
+        log_safely(level, message, *args, exc=exc, logger=self._logger)

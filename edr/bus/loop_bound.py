@@ -17,7 +17,8 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from threading import get_ident
-from typing import Any, TypeVar
+from time import monotonic, sleep
+from typing import Any, Never, TypeVar
 
 from edr.bus.loop_end import LoopEnd
 from edr.errors import BusClosedError, WrongLoopError
@@ -30,8 +31,12 @@ ANSWER_WITHIN = 0.25
 CALLED_WITHIN = 5.0
 """Seconds for which a test waits for the loop of another thread, which may hang."""
 
-MOST_READS = 1_000
-"""How often it then reads by itself, if what it reads changes meanwhile each time."""
+READ_WITHIN = 1.0
+"""Seconds for which it then tries to read a consistent copy by itself."""
+
+_WRITERS = ("edr.bus.queue", "edr.bus.registry")
+"""The modules that change what statistics read. A thread that is interrupted in one of them has
+changed a part of it only."""
 
 
 class LoopBound:
@@ -81,6 +86,9 @@ class LoopBound:
             self._loop_end = LoopEnd(self._loop_ends)
             self._entered(loop)
         return loop
+
+    def __reduce__(self) -> Never:
+        raise TypeError(f"{self!r} must not be copied or pickled; make another one")
 
     def _entered(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin what needs a loop. Called once."""
@@ -162,13 +170,15 @@ class LoopBound:
         """Return what ``read`` gives at a moment at which the loop changes nothing.
 
         From another thread it is called on the loop's. A loop that does not answer within
-        ``ANSWER_WITHIN`` is held by somebody's code, and changes nothing either.
+        ``ANSWER_WITHIN`` is held by code of the program; one that does not run may be run at any
+        moment. Then ``read`` is called in this thread, until it gives the same twice while the
+        loop's thread is not at work on the bus. It must change nothing.
         """
         loop = self._loop
-        if loop is None:
-            return _read_until_right(read)  # a loop may begin to use it meanwhile
-        if get_ident() == self._home or not loop.is_running():
+        if loop is not None and get_ident() == self._home:
             return read()
+        if loop is None or not loop.is_running():
+            return self._read_from_outside(read)
         answer: Future[T] = Future()
 
         def give() -> None:
@@ -180,7 +190,38 @@ class LoopBound:
         with suppress(TimeoutError, RuntimeError):  # it does not answer, or was closed just now
             loop.call_soon_threadsafe(give)
             return answer.result(ANSWER_WITHIN)
-        return _read_until_right(read)
+        return self._read_from_outside(read)
+
+    def _read_from_outside(self, read: Callable[[], T]) -> T:
+        """Return a consistent copy, or after ``READ_WITHIN`` seconds what is read then.
+
+        A thread switch can come between any two steps of the loop's thread, also in the middle of
+        a put. That the thread is at work is asked before and between two readings: an operation
+        that was under way at the first one is either seen then, or has changed the second one.
+        """
+        give_up = monotonic() + READ_WITHIN
+        while monotonic() < give_up:
+            with suppress(RuntimeError):  # a dict or a deque that changed while it was read
+                if not self._is_at_work():
+                    first = read()
+                    if not self._is_at_work() and read() == first:
+                        return first
+            sleep(0)
+        return read()
+
+    def _is_at_work(self) -> bool:
+        frames = sys._current_frames()
+        mine = get_ident()
+        at_work = [frames.get(self._home)] if self._home else []
+        if not self._home:  # any thread may begin to use it
+            at_work = [frame for thread, frame in frames.items() if thread != mine]
+        for each in at_work:
+            frame = each
+            while frame is not None:
+                if frame.f_globals.get("__name__") in _WRITERS:
+                    return True
+                frame = frame.f_back
+        return False
 
     def _unwatch_end(self) -> None:
         if self._loop_end is not None:
@@ -189,14 +230,6 @@ class LoopBound:
     def __del__(self) -> None:
         if getattr(self, "_loop_end", None) is not None:
             self._unwatch_end()
-
-
-def _read_until_right(read: Callable[[], T]) -> T:
-    """Call ``read`` until nothing that it visits was changed meanwhile."""
-    for _ in range(MOST_READS):
-        with suppress(RuntimeError):  # what a dict or a deque raises that changes while it is read
-            return read()
-    return read()  # what it raises now has another reason
 
 
 def _runs_here(loop: asyncio.AbstractEventLoop) -> bool:

@@ -11,14 +11,15 @@ line and second (it leaves out names, and a reader cannot add up what it left ou
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Hashable, Iterable, Mapping
 from contextlib import suppress
 from heapq import nlargest
 from itertools import islice
 from typing import TypeVar
 
-from edr.bus.log import logger
-from edr.bus.queue import BoundedQueue
+from edr.bus.log import log_safely
+from edr.bus.queue import STALLED, BoundedQueue
 
 T = TypeVar("T", bound=Hashable)
 
@@ -50,7 +51,8 @@ class LossLog:
         """Tell the first loss of ``queue``; what follows is summed up."""
         self._firsts += 1
         if self._firsts <= MOST_FIRST_LOSSES:
-            logger.warning(
+            log_safely(
+                logging.WARNING,
                 "subscription %r lost %s (%s): its queue of %d is full, its policy is %s, "
                 "and its consumer is too slow; further losses are counted, and summed up each %g s",
                 queue.name,
@@ -64,9 +66,16 @@ class LossLog:
         else:
             self._follow(queue, {})
 
-    def stalled(self, queue: BoundedQueue, stall_after: float) -> None:
-        """Tell that emitters no longer wait for ``queue``; what it loses is summed up."""
-        logger.warning(
+    def stalled(self, queue: BoundedQueue, stall_after: float, dropped: int) -> None:
+        """Log that emitters no longer wait for ``queue``; further losses are summed up.
+
+        Args:
+            queue: which.
+            stall_after: seconds for which its consumer took nothing.
+            dropped: events that waited for room, and were dropped.
+        """
+        log_safely(
+            logging.WARNING,
             "subscription %r is stalled: it took nothing for %g s while emitters waited; "
             "events for it are dropped until it takes one",
             queue.name,
@@ -74,7 +83,8 @@ class LossLog:
         )
         queue.is_told_of = True
         if queue not in self._said:
-            self._follow(queue, queue.dropped)
+            said = queue.dropped
+            self._follow(queue, {**said, STALLED: said.get(STALLED, 0) - dropped})
 
     def closed(self, queue: BoundedQueue) -> None:
         """Tell the rest of what ``queue`` lost."""
@@ -94,7 +104,7 @@ class LossLog:
     def undone(self, left: Mapping[str, int], why: str) -> None:
         """Tell what is not handled, or never will be: name -> events queued or in hand."""
         if left:
-            logger.warning("%s, with events left undone: %s", why, _ranked(left))
+            log_safely(logging.WARNING, "%s, with events left undone: %s", why, _ranked(left))
 
     def _follow(self, queue: BoundedQueue, said: Mapping[str, int]) -> None:
         self._said[queue] = said
@@ -130,7 +140,9 @@ class LossLog:
         if unsaid:
             sums = {queue: sum(more.values()) for queue, more in unsaid.items()}
             texts = {queue: f"{queue.name!r} {_text(more)}" for queue, more in unsaid.items()}
-            logger.warning("events were lost since the last line: %s", _ranked(sums, texts))
+            log_safely(
+                logging.WARNING, "events were lost since the last line: %s", _ranked(sums, texts)
+            )
         return quiet
 
 

@@ -59,6 +59,30 @@ def seconds(name: str, value: object, *, zero: bool = False, infinite: bool = Tr
     return value
 
 
+def check_timeout(value: object) -> None:
+    """Check that ``value`` can be the ``timeout`` of a wait: ``None``, or seconds, or 0.
+
+    Raises:
+        TypeError, ValueError: it cannot.
+    """
+    if value is not None:
+        seconds("timeout", value, zero=True)
+
+
+def non_empty(option: str, value: object) -> str:
+    """Return ``value``, a string that is not empty.
+
+    Raises:
+        TypeError: it is not a string.
+        ValueError: it is empty.
+    """
+    if not isinstance(value, str):
+        raise TypeError(f"{option} must be a non-empty string, got {value!r}")
+    if not value:
+        raise ValueError(f"{option} must be a non-empty string, got ''")
+    return value
+
+
 def choice(name: str, value: object, choices: type[E]) -> E:
     """Return the choice that ``value`` is or names.
 

@@ -82,8 +82,8 @@ class Shared(Protocol):
         """Hear that ``queue`` dropped events, and will go on to count without a word."""
         ...
 
-    def stalled(self, queue: BoundedQueue) -> None:
-        """Hear that emitters no longer wait for ``queue``."""
+    def stalled(self, queue: BoundedQueue, dropped: int) -> None:
+        """Called when emitters no longer wait for ``queue``, which dropped events of theirs."""
         ...
 
     def closed(self, queue: BoundedQueue) -> None:
@@ -466,8 +466,10 @@ class BoundedQueue:
             self.drop(ticket, OVERFLOW)
         else:
             self.error = SubscriptionOverflow(self.name, self._in_line)
-            self._drop_line(OVERFLOW)
+            dropped = self._drop_line(OVERFLOW)
             self.close()
+            if dropped:
+                self._tell_loss(OVERFLOW, dropped)
 
     def drop(self, ticket: Ticket, reason: str) -> None:
         """Take a ticket out of the line."""
@@ -636,8 +638,7 @@ class BoundedQueue:
             raise WrongLoopError(f"subscription {self.name!r} belongs to another event loop")
         self._revoke()
         if not self.items:
-            self.items = None  # the deque takes as much memory as all the rest of an idle queue
-            self.append = _no_deque_yet
+            self.give_back_memory()
         elif self._idle is None or not self._idle:
             # Credit for all but the last of them: only that one comes through offer, and wakes.
             self.credit = max(0, min(count, self.capacity) - self._queued() - 1)
@@ -648,6 +649,13 @@ class BoundedQueue:
             self._idle = []
         self._idle.append(waiter)
         return waiter
+
+    def give_back_memory(self) -> None:
+        """Forget an empty deque, which takes as much memory as all the rest of an idle queue."""
+        if not self.items:
+            self._revoke()
+            self.items = None
+            self.append = _no_deque_yet
 
     def stop_waiting(self, waiter: asyncio.Future[None]) -> None:
         """Forget a waiter; a wake-up that it did not use goes to another one."""
@@ -678,10 +686,11 @@ class BoundedQueue:
             self._timer = loop.call_at(due, self._check_stall)
             return
         self.stalled = self.watch = True
-        self.shared.stalled(self)
-        self._drop_line(STALLED)
+        dropped = self._drop_line(STALLED)
+        self.shared.stalled(self, dropped)
 
-    def _drop_line(self, reason: str) -> None:
+    def _drop_line(self, reason: str) -> int:
+        """Drop all that stand in line, and return how many; the caller tells of it, if need be."""
         line: Iterable[Ticket] = self._line or ()
         self._line = None
         waiting, self._in_line = self._in_line, 0
@@ -694,8 +703,7 @@ class BoundedQueue:
             if ticket.admitted is None:
                 ticket.resolve(admitted=False)
         self._tell_if_emptied()
-        if waiting:
-            self._tell_loss(reason, waiting)
+        return waiting
 
     # Close
 

@@ -10,11 +10,12 @@ Visiting a million queues takes longer than the loop may be held, so they are vi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator
+from contextlib import contextmanager
 
 from edr.bus.callbacks import Handles
 from edr.bus.inbox import ThreadInbox
-from edr.bus.queue import BoundedQueue
+from edr.bus.queue import BoundedQueue, wake
 from edr.bus.registry import SLICE, Registry
 from edr.bus.runner import CallbackRunner
 
@@ -62,6 +63,35 @@ async def _wait(
         for runner in runners:
             group.create_task(runner.quiet())
     return {queue for queue, task in emptied.items() if not task.result()}
+
+
+class Calls:
+    """Counts calls that run, so that others can wait until there is none."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._waiter: asyncio.Future[None] | None = None
+
+    def __bool__(self) -> bool:
+        return self._count > 0
+
+    @contextmanager
+    def counted(self) -> Iterator[None]:
+        """Count the call that runs within this."""
+        self._count += 1
+        try:
+            yield
+        finally:
+            self._count -= 1
+            if not self._count and self._waiter is not None:
+                wake(self._waiter)
+                self._waiter = None
+
+    async def over(self) -> None:
+        """Wait until none runs."""
+        while self._count:
+            self._waiter = self._waiter or asyncio.get_running_loop().create_future()
+            await asyncio.wait({self._waiter})
 
 
 def left_in(registry: Registry, handles: Handles) -> dict[str, int]:

@@ -182,6 +182,8 @@ class JournalTap:
                     self._line.popleft().resolve(admitted=False)
                 if self._line and self._is_of_no_use():
                     self._refuse_all()
+        except Exception as exc:  # a fault of the journal must not be one of the emits that wait
+            self._refuse_all(exc)
         finally:
             self._is_waiting = False
             self._refuse_all()
@@ -189,9 +191,9 @@ class JournalTap:
     def _is_of_no_use(self) -> bool:
         return self.journal.statistics().error is not None
 
-    def _refuse_all(self) -> None:
+    def _refuse_all(self, why: Exception | None = None) -> None:
         while self._line:
-            self._refuse()
+            self._refuse(why)
             self._line.popleft().resolve(admitted=False)
 
     def _refuse(self, why: Exception | None = None) -> None:

@@ -123,9 +123,9 @@ class Registry:
         """Hear that ``queue`` dropped events."""
         self.losses.lost(queue, reason, count)
 
-    def stalled(self, queue: BoundedQueue) -> None:
-        """Hear that emitters no longer wait for ``queue``."""
-        self.losses.stalled(queue, self.stall_after)
+    def stalled(self, queue: BoundedQueue, dropped: int) -> None:
+        """Called when emitters no longer wait for ``queue``, which dropped events of theirs."""
+        self.losses.stalled(queue, self.stall_after, dropped)
 
     def closed(self, queue: BoundedQueue) -> None:
         """Hear that ``queue`` admits nothing more; what it holds can still be taken."""

@@ -6,8 +6,9 @@ logged, counted and given to ``on_error``, and the next event is handled: an ass
 an exit and a cancellation of its own too. What ends a worker is a cancellation from outside, and
 then what it leaves undone is told.
 
-Workers run in a context of their own. Rejected: that of whoever bound or started them, which kept
-the request in which a bus was first used for as long as the bus lived.
+Each event is handled in a context of its own, so what a callback sets for one event is not set for
+the next. Rejected: the context of the code that bound or started the workers, which kept the
+request in which a bus was first used for as long as the bus lived.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import Context, ContextVar
 from dataclasses import dataclass
@@ -203,25 +204,25 @@ class CallbackRunner:
                 continue
             self.in_flight += 1
             worker.call = Handling(event, self, worker)
-            _handling.set(worker.call)
+            context = Context()
+            context.run(_handling.set, worker.call)
             try:
-                await self._handle(event)
+                await self._handle(event, context)
             except BaseException:
                 self._interrupted += 1
                 raise
             finally:
                 self.in_flight -= 1
                 worker.call = None
-                _handling.set(None)
                 self.tell_if_quiet()
             if _stopped_from_outside():  # and the callback made something else of it
                 raise asyncio.CancelledError
 
-    async def _handle(self, event: Event) -> None:
+    async def _handle(self, event: Event, context: Context) -> None:
         delay = self._options.backoff
         for tries_left in range(self._options.retries, -1, -1):
             try:
-                await self._call(event)
+                await self._call(event, context)
             except KeyboardInterrupt:
                 raise
             # Not only Exception: a consumer may not end the service that it listens to, and what
@@ -232,7 +233,7 @@ class CallbackRunner:
                 if isinstance(exc, GeneratorExit) and _current_task_or_none() is None:
                     raise  # the coroutine is thrown away, with its loop
                 if not tries_left:
-                    self._failed(exc, event)
+                    context.run(self._failed, exc, event)
                     return
             else:
                 return
@@ -240,13 +241,16 @@ class CallbackRunner:
             await asyncio.sleep(delay)
             delay = min(2 * delay, MAX_BACKOFF)
 
-    async def _call(self, event: Event) -> None:
+    async def _call(self, event: Event, context: Context) -> None:
         args = (event,) if self.payload is NO_PAYLOAD else (event, self.payload)
         try:
-            result = self.callback(*args)
+            result = context.run(self.callback, *args)
             if inspect.isawaitable(result):
+                if self._options.timeout is None:
+                    await _InContext(result, context)
+                    return
                 async with asyncio.timeout(self._options.timeout):
-                    await result
+                    await _InContext(result, context)
         finally:
             await _absorb_own_cancellation()
 
@@ -268,7 +272,9 @@ class CallbackRunner:
             return
         try:
             self._options.on_error(exc, event)
-        except Exception as fault:  # an error handler that fails is one more consumer's fault
+        except KeyboardInterrupt:
+            raise
+        except BaseException as fault:  # as of the callback itself: it must not end the worker
             self._log.log(
                 logging.ERROR,
                 f"on_error {self.name} {type(fault).__name__}",
@@ -332,6 +338,45 @@ class Handling(NamedTuple):
     worker: _Worker
 
 
+class _InContext:
+    """Awaits ``awaitable`` within ``context``, in the task that awaits this.
+
+    So what a callback sets in a context variable ends with its event. Rejected: a task for each
+    event, which costs several times as much, and which a callback could not cancel as its own.
+    """
+
+    __slots__ = ("_awaitable", "_context")
+
+    def __init__(self, awaitable: Awaitable[Any], context: Context) -> None:
+        self._awaitable = awaitable
+        self._context = context
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        run = self._context.run
+        awaitable = self._awaitable
+        # Any other awaitable may have an iterator without ``send`` and ``throw``.
+        steps = awaitable if inspect.iscoroutine(awaitable) else _result_of(awaitable)
+        send = steps.send
+        try:
+            waits_for = run(send, None)
+            while True:
+                try:
+                    result = yield waits_for
+                except GeneratorExit:
+                    run(steps.close)
+                    raise
+                except BaseException as exc:
+                    waits_for = run(steps.throw, exc)
+                else:
+                    waits_for = run(send, result)
+        except StopIteration as end:
+            return end.value
+
+
+async def _result_of(awaitable: Awaitable[Any]) -> Any:
+    return await awaitable
+
+
 _handling: ContextVar[Handling | None] = ContextVar("handling", default=None)
 
 
@@ -368,7 +413,9 @@ def _present_call() -> Handling | None:
 def _words(exc: BaseException) -> str:
     try:
         message = str(exc)
-    except Exception:  # whatever a user's __str__ raises
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # whatever a user's __str__ raises
         message = ""
     return f"{type(exc).__name__}: {message}" if message else type(exc).__name__
 

@@ -91,7 +91,9 @@ class Services:
     async def _drained(self, service: Service, name: str, timeout: float | None) -> int:
         try:
             return await service.drain(timeout)
-        except Exception as exc:  # one that fails must not keep the others from their end
+        except (KeyboardInterrupt, asyncio.CancelledError):
+            raise
+        except BaseException as exc:  # one that fails must not keep the others from their end
             self._failed(name, exc)
             return 0
 
@@ -109,8 +111,10 @@ class Services:
     async def _closed(self, service: Service, name: str) -> None:
         try:
             await service.aclose()
-        except Exception as exc:  # as above
+        except (KeyboardInterrupt, asyncio.CancelledError):
+            raise
+        except BaseException as exc:  # one that fails must not keep the others from their end
             self._failed(name, exc)
 
-    def _failed(self, name: str, exc: Exception) -> None:
+    def _failed(self, name: str, exc: BaseException) -> None:
         self._log.log(logging.ERROR, f"end of {name}", "%s failed to end: %r", name, exc, exc=exc)

@@ -26,7 +26,7 @@ class SubscriptionStatistics:
     """The most that were ever pending at once."""
     stalled: bool
     """Whether emitters have stopped waiting for this subscriber."""
-    oldest_age: float
+    oldest_age: float = field(compare=False)
     """Seconds since the oldest pending event was emitted; 0 if none is pending."""
     failed: int
     """Delivered events on which the callback failed, after its last retry."""

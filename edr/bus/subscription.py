@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any, Generic, Protocol, Self
+from typing import Any, Generic, Never, Protocol, Self
 
 from typing_extensions import TypeVar
 
@@ -64,17 +64,22 @@ class Subscription(Generic[Item_co]):
     ``Subscription[Event | Gap]``.
     """
 
-    __slots__ = ("__weakref__", "_bus", "_consumer", "_queue")
+    __slots__ = ("__weakref__", "_bus", "_consumer", "_queue", "_returning")
 
     def __init__(self, bus: SubscriptionBus, queue: BoundedQueue) -> None:
         self._bus = bus
         self._consumer: object = _NOBODY
         self._queue = queue
+        self._returning: dict[int, bool] | None = None
+        """Of the events in ``returning``, whether they were put back; by identity."""
 
     @property
     def name(self) -> str:
         """The name given to ``subscribe``, or one made of its number."""
         return self._queue.name
+
+    def __reduce__(self) -> Never:
+        raise TypeError(f"{self!r} must not be copied or pickled; subscribe again")
 
     def __repr__(self) -> str:
         state = "closed" if self._queue.closed else "open"
@@ -108,7 +113,7 @@ class Subscription(Generic[Item_co]):
             waiter = queue.start_waiting()
             try:
                 await waiter
-            except asyncio.CancelledError:
+            except BaseException:  # cancelled, or the coroutine is closed: another one is woken
                 queue.stop_waiting(waiter)
                 # A cancelled task keeps this frame, and so the subscription, which must not
                 # keep the task: only the garbage collector would find them.
@@ -154,6 +159,7 @@ class Subscription(Generic[Item_co]):
             taken.append(queue.take())
         if not taken and queue.error is not None:
             raise queue.error.with_traceback(None)
+        queue.give_back_memory()
         return taken
 
     def batches(self, size: int, *, within: float = 0.0) -> Batches[Item_co]:
@@ -199,13 +205,29 @@ class Subscription(Generic[Item_co]):
         """Put ``event`` back, to be the next one, if what is done with it here fails.
 
         ``with events.returning(event): await handle(event)`` in the loop over ``events``: at
-        least once, as long as the process lives. Also when it is cancelled.
+        least once, as long as the process lives. Also when it is cancelled. Within another
+        ``returning`` of the same event, only one of the two puts it back.
+
+        Raises:
+            ValueError: nothing was taken from this subscription, so the event is not from here.
         """
+        if self._returning is None:
+            self._returning = {}
+        is_outermost = id(event) not in self._returning
+        if is_outermost:
+            if len(self._returning) >= self._queue.counts().delivered:
+                raise ValueError(f"returning must have an event taken from {self!r}, got {event!r}")
+            self._returning[id(event)] = False
         try:
             yield
         except BaseException:
-            self._queue.put_back(event)
+            if not self._returning[id(event)]:
+                self._returning[id(event)] = True
+                self._queue.put_back(event)
             raise
+        finally:
+            if is_outermost:
+                del self._returning[id(event)]
 
     async def __aenter__(self) -> Self:
         return self

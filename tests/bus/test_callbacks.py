@@ -66,10 +66,56 @@ async def test_binding_the_same_again_returns_the_same_handle(bus, emit):
     handle = bus.bind(ALL, take)
 
     assert bus.bind([Binding()], take) is handle
-    assert bus.bind(ALL, take, {"a": 1}) is bus.bind(ALL, take, {"a": 1})
-    assert bus.bind(ALL, take, {"a": 1}) is not handle
+    assert bus.bind(ALL, take, "ab") is bus.bind(ALL, take, str(b"ab", "ascii"))
+    assert bus.bind(ALL, take, 1) is not bus.bind(ALL, take, True)
     assert bus.bind(Binding(app_name="x"), take) is not handle
-    assert await emit(1) == 2
+    assert await emit(1) == 4
+
+
+async def test_payloads_that_are_equal_are_two(bus, emit):
+    first, second = [], []
+
+    def take(event, seen):
+        seen.append(event.body["n"])
+
+    assert bus.bind(ALL, take, first) is not bus.bind(ALL, take, second)
+    assert bus.bind(ALL, take, first) is bus.bind(ALL, take, first)
+    await emit(1)
+    await bus.settled()
+    assert (first, second) == ([1], [1])
+
+
+async def test_unbind_ends_a_binding_whose_payload_changed_its_hash(bus, emit):
+    class Payload:
+        number = 1
+
+        def __hash__(self):
+            return self.number
+
+    seen, payload = [], Payload()
+
+    def take(event, _payload):
+        seen.append(event.body["n"])
+
+    handle = bus.bind(ALL, take, payload)
+    payload.number = 2
+    handle.unbind()
+    assert await emit(1) == 0
+    bus.bind(ALL, take, payload)
+    assert await emit(2) == 1
+    await bus.settled()
+    assert seen == [2]
+
+
+async def test_methods_are_told_apart_by_their_objects(bus):
+    class Taking:
+        async def take(self, event):
+            pass
+
+    one, other = Taking(), Taking()
+
+    assert bus.bind(ALL, one.take) is bus.bind(ALL, one.take)
+    assert bus.bind(ALL, one.take) is not bus.bind(ALL, other.take)
 
 
 async def test_payloads_that_cannot_be_compared_are_different(bus):

@@ -108,9 +108,10 @@ def test_callbacks_bound_at_import_serve_each_loop_that_runs_later():
 
 
 def test_binding_the_same_again_at_import_returns_the_same_handle():
-    handle = edr.bind(ALL, print, {"a": 1})
+    payload = {"a": 1}
+    handle = edr.bind(ALL, print, payload)
 
-    assert edr.bind([Binding()], print, {"a": 1}) is handle
+    assert edr.bind([Binding()], print, payload) is handle
     assert edr.bind(ALL, print, {"a": 2}) is not handle
     assert "print" in repr(handle)
 

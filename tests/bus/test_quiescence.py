@@ -421,3 +421,31 @@ async def test_ends_from_another_loop_are_refused_and_after_its_end_they_are_no_
 
 async def wait_for(end):
     return await end()
+
+
+def test_drain_waits_for_a_callback_that_has_awaited_settled():
+    async def main(delay):
+        bus, log = Bus(), []
+
+        async def callback(_event):
+            log.append(await bus.settled())
+            await asyncio.sleep(10)
+            log.append("done")
+
+        bus.bind(ALL, callback)
+        await bus.emit(*ARGS)
+        await ticks(delay)
+        assert await bus.drain() == {}
+        assert log == [{}, "done"]
+
+    for delay in range(6):
+        run(lambda delay=delay: main(delay))
+
+
+@pytest.mark.parametrize("call", ["drain", "settled"])
+@pytest.mark.parametrize(("timeout", "error"), [("5", TypeError), (-1, ValueError)])
+async def test_timeout_is_checked_before_anything_begins(bus, emit, call, timeout, error):
+    with pytest.raises(error, match="timeout"):
+        await getattr(bus, call)(timeout)
+
+    assert await emit(1) == 0

@@ -260,3 +260,98 @@ async def test_a_callback_that_cancels_itself_twice_gets_the_next_event(bus, emi
     await bus.settled()
 
     assert seen == [0, 1, 2]
+
+
+TENANT = contextvars.ContextVar("tenant", default=None)
+
+
+@pytest.mark.parametrize("kind", ["plain", "async", "awaitable", "future"])
+async def test_context_variable_of_one_event_is_not_set_for_the_next(bus, emit, kind):
+    seen = []
+
+    def plain(event):
+        seen.append(TENANT.get())
+        TENANT.set(event.body["n"])
+
+    async def asynchronous(event):
+        plain(event)
+        await asyncio.sleep(0)
+        assert TENANT.get() == event.body["n"]
+
+    class Awaitable:
+        def __init__(self, event):
+            self.event = event
+
+        def __await__(self):
+            plain(self.event)
+            yield from asyncio.sleep(0).__await__()
+            assert TENANT.get() == self.event.body["n"]
+
+    def future(event):
+        plain(event)
+        return asyncio.ensure_future(asyncio.sleep(0))
+
+    kinds = {"plain": plain, "async": asynchronous, "awaitable": Awaitable, "future": future}
+    bus.bind(ALL, kinds[kind], name="callback")
+    await emit(1)
+    await emit(2)
+    await bus.settled()
+
+    assert seen == [None, None]
+    assert bus.statistics().callback_errors == 0
+
+
+async def test_retry_and_on_error_see_the_context_of_their_event(bus, emit):
+    seen = []
+
+    def fails(event):
+        seen.append(TENANT.get())
+        TENANT.set(event.body["n"])
+        raise ValueError
+
+    def on_error(_exc, event):
+        seen.append((TENANT.get(), edr.current_event() is event))
+
+    bus.bind(ALL, fails, retries=1, backoff=0, on_error=on_error)
+    await emit(1)
+    await emit(2)
+    await bus.settled()
+
+    assert seen == [None, 1, (1, True), None, 2, (2, True)]
+
+
+async def test_task_of_a_callback_inherits_the_context_of_its_event(bus, emit):
+    seen = []
+
+    async def child():
+        seen.append((TENANT.get(), edr.current_event().body["n"]))
+
+    async def callback(event):
+        TENANT.set(event.body["n"])
+        await asyncio.create_task(child())
+
+    bus.bind(ALL, callback, concurrency=2)
+    await emit(1)
+    await emit(2)
+    await bus.settled()
+
+    assert sorted(seen) == [(1, 1), (2, 2)]
+
+
+async def test_callback_that_is_timed_out_sees_its_cancellation(bus, emit):
+    seen = []
+
+    async def slow(event):
+        TENANT.set(event.body["n"])
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            seen.append(TENANT.get())
+            raise
+
+    bus.bind(ALL, slow, timeout=0.001)
+    await emit(1)
+    await bus.settled()
+
+    assert seen == [1]
+    assert "TimeoutError" in bus.subscriptions()[0].statistics.last_error

@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import copy
 import gc
+import pickle
 import random
 from dataclasses import replace
 
@@ -467,3 +469,66 @@ async def test_in_another_thread_the_error_says_what_to_call_instead(bus, emit, 
         await asyncio.to_thread(use, bus, subscription)
 
     assert take_ready(subscription) == [1]
+
+
+async def test_returning_within_returning_puts_the_event_back_once(bus, emit):
+    events = bus.subscribe()
+    await emit(1)
+    (event,) = events.take()
+    with contextlib.suppress(ValueError), events.returning(event), events.returning(event):
+        raise ValueError
+
+    assert (events.statistics().delivered, events.statistics().pending) == (0, 1)
+    assert events.take() == [event]
+
+
+async def test_inner_returning_puts_back_what_the_outer_one_survives(bus, emit):
+    events = bus.subscribe()
+    await emit(1)
+    (event,) = events.take()
+    with events.returning(event), contextlib.suppress(ValueError), events.returning(event):
+        raise ValueError
+
+    assert events.take() == [event]
+
+
+async def test_returning_refuses_an_event_that_was_not_taken(bus, emit, make_event):
+    events = bus.subscribe()
+    with (
+        pytest.raises(ValueError, match="must have an event taken from"),
+        events.returning(make_event()),
+    ):
+        pass
+
+
+async def test_wake_up_of_a_closed_anext_goes_to_another_consumer(bus, emit):
+    events = bus.subscribe()
+    closed = events.__anext__()
+    closed.send(None)
+    closed.close()
+    live = asyncio.create_task(anext(events))
+    await asyncio.sleep(0)
+    await emit(1)
+
+    assert (await live).body["n"] == 1
+
+
+@pytest.mark.parametrize("copying", [copy.copy, copy.deepcopy, pickle.dumps])
+async def test_bus_subscription_and_handle_refuse_to_be_copied(bus, emit, copying):
+    events = bus.subscribe()
+    for it in (bus, events, bus.bind(Binding(), print)):
+        with pytest.raises(TypeError, match="must not be copied or pickled"):
+            copying(it)
+    await emit(1)
+
+    assert len(events.take()) == 1
+
+
+@pytest.mark.parametrize(("name", "error"), [(5, TypeError), ("", ValueError)])
+async def test_names_are_checked_where_they_are_given(bus, name, error):
+    with pytest.raises(error, match="name must be"):
+        bus.subscribe(name=name)
+    with pytest.raises(error, match="name must be"):
+        bus.bind(Binding(), print, name=name)
+
+    assert bus.statistics().subscriptions == 0
