@@ -36,6 +36,7 @@ from edr.journal import (
 )
 from edr.journal.receipts import Receipt
 from edr.links.nats_client import address_of, checked_options, denied_by
+from edr.links.report import LinkError
 from edr.links.stream_api import NO_SUCH_CONSUMER, StreamApi, StreamError
 from edr.links.stream_appending import Appending
 from edr.links.stream_reader import StreamReader, consumer_of, reader_status
@@ -50,7 +51,7 @@ DUPLICATES = 120.0
 ASK_EACH = 0.25
 """Seconds between two questions for the newest position, while it cannot be asked."""
 
-_FAULTS = (StreamError, ConnectionError, TimeoutError)
+_FAULTS = (LinkError, ConnectionError, TimeoutError)
 _STREAM = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 

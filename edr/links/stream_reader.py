@@ -15,9 +15,9 @@ consumer's metadata gets its position, how far it is done, how many entries befo
 unacknowledged, and what it missed. Behind the position each hole shows. Of the entries before it
 that are called back, fewer come than were out if retention has removed some.
 
-After a crash there is no such record, only a mark that is renewed before retention reaches it. If
-retention has passed the mark, the gap counts as many entries as may have been out, which can be
-more than there were.
+After a crash there is no such record, only a mark: up to where the reader was done, written after
+each loss and before retention reaches the last mark. If retention has passed the mark, the gap
+counts all entries behind it that were removed, also those that had been acknowledged since.
 
 Rejected: telling the server each half minute that every entry in hand is still being worked on (a
 thousand messages for a reader that waits for a slow database).
@@ -37,7 +37,7 @@ from edr.bus import Gap
 from edr.journal import Entry, JournalError, ReaderStatus, WrongJournal
 from edr.links.link import logger
 from edr.links.report import LinkError
-from edr.links.stream_api import Meta, StreamApi, StreamError, meta_of
+from edr.links.stream_api import Meta, StreamApi, meta_of
 from edr.links.stream_horizon import LONG_AGO
 from edr.links.stream_reading import BATCH, LOOK_EACH, Start, StreamJournal, StreamReading
 from edr.links.subject import token
@@ -61,6 +61,7 @@ ACK_EACH = 0.1
 _NAME, _BINDINGS = "edr-reader", "edr-bindings"
 _GIVEN, _DONE, _MISSED = "edr-given", "edr-done", "edr-missed"
 _AT, _OUT, _MARK = "edr-at", "edr-out", "edr-mark"
+_UNTOLD = "edr-untold"
 _AT_CLOSE = (_AT, _OUT, _GIVEN, _DONE)
 _FAULTS = (LinkError, ConnectionError, TimeoutError, LookupError)
 
@@ -117,6 +118,8 @@ class StreamReader(StreamReading):
         """The last position of the awaited ones."""
         self._done_before = 0
         """What it was done with when it was opened."""
+        self._must_mark = False
+        """Whether the server is to be told of a loss, once the gap was taken."""
         self._marked = 0
         """Up to where it is done, as the server knows."""
         self._marking: asyncio.Task[None] | None = None
@@ -143,7 +146,7 @@ class StreamReader(StreamReading):
         """
         try:
             await self._consume(await self._journal.connected())
-        except (StreamError, ConnectionError, TimeoutError) as exc:
+        except _FAULTS as exc:
             raise JournalError(f"reader {self.name!r} cannot be opened now: {exc}") from exc
 
     async def _make(self, api: StreamApi) -> None:
@@ -177,6 +180,10 @@ class StreamReader(StreamReading):
         delivered = consumer["delivered"]["stream_seq"]
         self._missed = int(metadata.get(_MISSED, 0))
         self._marked = int(metadata.get(_MARK) or 0)
+        untold = int(metadata.get(_UNTOLD) or 0)
+        if untold:  # counted when it was lost
+            self._ready.append(Gap(untold))
+            self._must_mark = True
         if metadata.get(_AT):
             self._position = int(metadata[_AT])
             self._given = int(metadata[_GIVEN])
@@ -187,8 +194,10 @@ class StreamReader(StreamReading):
             floor = consumer["ack_floor"]["stream_seq"]
             self._done_before = min(self._marked, floor) if metadata.get(_MARK) else floor
             self._awaited = consumer["num_ack_pending"]
-            if self._horizon.first - 1 > self._done_before:
-                self._awaited = min(self._max_unacked, delivered - self._done_before)
+            gone = min(self._horizon.first - 1, delivered)
+            if gone > self._done_before:  # which of them were acknowledged is not known any more
+                self._tell_lost(gone - self._done_before)
+                self._done_before = gone
         self._resumed_at = self._position
         if self._horizon.first - 1 > self._position:
             lost, self._awaited = self._awaited, 0
@@ -254,6 +263,7 @@ class StreamReader(StreamReading):
             _OUT: len(self._held) + self._awaited,
             _DONE: self._done,
             _MISSED: self._missed,
+            _UNTOLD: self._untold,
         }
         await self._write(api, known)
         await api.connection.unlisten(self._number)
@@ -267,6 +277,11 @@ class StreamReader(StreamReading):
         self._settings = settings
 
     @property
+    def _untold(self) -> int:
+        """Entries of the gaps that were not taken yet."""
+        return sum(item.missed for item in self._ready if isinstance(item, Gap))
+
+    @property
     def _done(self) -> int:
         """Up to where every entry was acknowledged, or was not wanted."""
         if self._awaited:
@@ -276,21 +291,23 @@ class StreamReader(StreamReading):
     def pulse(self) -> None:
         """Renew the mark for a crash, before retention reaches it."""
         middle = (self._journal.first + self._journal.newest) // 2
-        is_marking = self._marking is not None and not self._marking.done()
-        if (
-            self._marked < middle
-            and self._done > self._marked
-            and self._horizon.can_lose
-            and not is_marking
-        ):
-            self._marking = asyncio.get_running_loop().create_task(self._mark(self._done))
+        if self._marked < middle and self._horizon.can_lose:
+            self._mark()
 
-    async def _mark(self, done: int) -> None:
-        api = self._api
-        if api is not None:
-            with suppress(*_FAULTS):
-                await self._write(api, {_MARK: done})
-                self._marked = done
+    def _mark(self) -> None:
+        """Tell the server, soon, up to where the reader is done, and what it missed."""
+        is_marking = self._marking is not None and not self._marking.done()
+        is_new = self._must_mark or self._done > self._marked
+        if self._api is not None and is_new and not is_marking and not self._untold:
+            self._must_mark = False
+            known = {_MARK: self._done, _MISSED: self._missed, _UNTOLD: 0}
+            marking = self._write_mark(self._api, known)
+            self._marking = asyncio.get_running_loop().create_task(marking)
+
+    async def _write_mark(self, api: StreamApi, known: Mapping[str, int]) -> None:
+        with suppress(*_FAULTS):
+            await self._write(api, known)
+            self._marked = known[_MARK]
 
     async def aclose(self) -> None:
         """Store its acks, within the journal's ``timeout``, and end it. Idempotent.
@@ -327,6 +344,8 @@ class StreamReader(StreamReading):
     # Its messages
 
     async def _take_some(self) -> None:
+        if self._must_mark:
+            self._mark()
         number = meta_of(self._raw[0][1]).position
         is_next = bool(self._awaited) and number > self._resumed_at
         if is_next or self._is_due():
@@ -388,6 +407,7 @@ class StreamReader(StreamReading):
         if count:
             self._missed += count
             self._ready.append(Gap(count))
+            self._must_mark = True
 
     def _read(self, meta: Meta, subject: bytes, reply: bytes, payload: bytes) -> None:
         # What was called back, but is still in hand, or done with, is not given twice.

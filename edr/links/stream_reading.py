@@ -235,16 +235,16 @@ class StreamReading:
             await asyncio.sleep(0)  # it was cancelled, and has not had its turn yet
         self._asker = asyncio.current_task()
         try:
-            while not self._ready:
-                if self._closed:
-                    raise StopAsyncIteration
+            while not self._closed:
+                if self._ready:
+                    return self._ready.popleft()
                 if self._end is not None and self._position >= self._end:
                     await self.aclose()
                 elif self._raw:
                     await self._take_some()
                 else:
                     await self._fill()
-            return self._ready.popleft()
+            raise StopAsyncIteration
         finally:
             self._asker = None
 
@@ -263,12 +263,12 @@ class StreamReading:
         if self._closed:
             return
         self._closed = True
-        self._ready.clear()
         if self.now is not None:
             self.now.cancel()
         self._journal.is_done(self)
         self._arrived.set()
         await self._leave()
+        self._ready.clear()
 
     async def __aenter__(self) -> Self:
         return self

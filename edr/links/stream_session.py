@@ -283,11 +283,11 @@ class StreamSession:
 
     def _lost(self, exc: Exception, opened: asyncio.Future[None]) -> None:
         reason = str(exc) or type(exc).__name__
-        if self.error != reason:
-            self.error = reason
-            logger.warning("journal %r: %s; trying again", self._stream, reason)
+        is_new, self.error = self.error != reason, reason
         if not opened.done() and isinstance(exc, (JournalError, LinkRefused)):
             opened.set_exception(exc if isinstance(exc, JournalError) else JournalError(reason))
+        elif is_new and self._ended is None:
+            logger.warning("journal %r: %s; trying again", self._stream, reason)
 
     def _violated(self, words: str) -> None:
         logger.error("journal %r: the server does not permit it: %s", self._stream, words)

@@ -151,6 +151,21 @@ async def test_killed_reader_is_told_at_least_what_it_lost(open_journal, monkeyp
     assert 10 + len(following.given) + following.told >= 400
 
 
+async def test_gap_that_was_not_taken_is_told_when_opened_again(open_journal):
+    journal = await open_journal()
+    async with await journal.reader("r") as reader:
+        await append(journal, 0)
+        reader.ack(await anext(reader))
+    await append(journal, *range(1, 300))
+    async with await journal.reader("r") as reader:
+        missed = reader.missed
+    async with await journal.reader("r") as reader:
+        gap, entry = await anext(reader), await anext(reader)
+
+    assert (gap, entry.event.body["n"]) == (edr.Gap(199), 200)
+    assert missed == reader.missed == 199
+
+
 # And nothing else
 
 

@@ -59,14 +59,15 @@ async def in_time(awaitable, seconds=20):
 # Refused permanently: one event
 
 
-DENIED = """
-authorization { users: [ { user: svc, password: p, permissions: {
-    publish: { deny: "edr-journal.EVENTS.locked.>" } } } ] }
-"""
+def denying(permissions):
+    login = f"{{ user: svc, password: p, permissions: {{ {permissions} }} }}"
+    return f"authorization {{ users: [ {login} ] }}"
 
 
 async def test_event_without_permission_is_refused_and_others_go_on(open_journal, caplog):
-    journal = await open_journal(DENIED, login="svc:p@")
+    journal = await open_journal(
+        denying('publish: { deny: "edr-journal.EVENTS.locked.>" }'), login="svc:p@"
+    )
     with pytest.raises(EventsRefusedError, match="permissions violation for publish") as caught:
         await in_time(
             journal.append(make_event(1), make_event(2, account_id="locked"), make_event(3))
@@ -322,13 +323,39 @@ async def test_stream_with_a_short_age_is_made_and_opened_again(open_journal):
     ids=["inbox", "info"],
 )
 async def test_missing_permission_is_named_at_open(own_server, denied, words):
-    login = f"{{ user: svc, password: p, permissions: {{ {denied} }} }}"
-    server = own_server(jetstream=True, config=f"authorization {{ users: [ {login} ] }}")
+    server = own_server(jetstream=True, config=denying(denied))
     url = f"nats://svc:p@127.0.0.1:{server.port}"
     journal = jetstream.JetStreamJournal(url, "EVENTS", create=True, max_bytes=MEGABYTE)
     with pytest.raises(JournalError, match=f"permissions violation for {words}"):
         await in_time(journal.open(), 8)
     await journal.aclose()
+
+
+@pytest.mark.parametrize("verb", ["CONSUMER.CREATE", "CONSUMER.MSG.NEXT"])
+@pytest.mark.parametrize("is_named", [False, True], ids=["reading", "reader"])
+async def test_reading_without_permission_raises(open_journal, verb, is_named):
+    journal = await open_journal(
+        denying(f'publish: {{ deny: "$JS.API.{verb}.>" }}'), login="svc:p@"
+    )
+    await journal.append(make_event(1))
+
+    async def read():
+        reading = await journal.reader("r") if is_named else journal.read(after=0)
+        return await anext(reading)
+
+    with pytest.raises(JournalError, match="permissions violation for publish"):
+        await in_time(read(), 8)
+
+
+async def test_reader_without_permission_to_ack_raises(open_journal):
+    journal = await open_journal(denying('publish: { deny: "$JS.ACK.>" }'), login="svc:p@")
+    await journal.append(make_event(1))
+    reader = await journal.reader("r")
+    reader.ack(await anext(reader))
+    with pytest.raises(JournalError, match="permissions violation for publish"):
+        await in_time(reader.flush(), 8)
+    with pytest.raises(JournalError, match="1 acks"):
+        await in_time(reader.aclose(), 8)
 
 
 # Identity
