@@ -5,8 +5,9 @@ had handed over. Two things would break that:
 
 * A message that comes again while its event is still being stored is a duplicate, but must not be
   acknowledged yet. So both wait for the same storage.
-* A journal that cannot store for now, on a full disk, keeps the message with the broker. The event
-  is given to the journal again until it is stored, and not to the subscribers, which have it.
+* A journal that cannot store for now, on a full disk, keeps the message with the broker. When the
+  journal can store again, it gets the event once more, so it may have it twice. The subscribers
+  have the event already.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from edr.records import Event
 
 FIRST_RETRY = 0.1
 LONGEST_RETRY = 5.0
-"""Seconds between two attempts to store an event: growing, as long as the journal cannot."""
+"""Seconds between two looks at a journal that cannot store, growing."""
 
 _FINAL = (EventsRefusedError, JournalUnusable, WrongJournal)
 
@@ -76,8 +77,12 @@ class Storing:
         journal = self._bus.journal
         assert journal is not None
         while True:
+            # What it accepted it stores itself when it can. It may also not have accepted the
+            # event, and does not say which, so the event is appended once more after that.
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_RETRY)
+            if journal.statistics().error is not None:
+                continue
             try:
                 await journal.append(event)
             except _FINAL:
