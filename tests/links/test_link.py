@@ -3,79 +3,18 @@
 import asyncio
 import os
 import signal
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 import pytest
 from support.consuming import take_ready, ticks, until
+from support.memory_link import Broker, MemoryLink, is_balanced
 from support.shuffled_loop import run
 
 import edr
 from edr.journal import SqliteJournal
-from edr.links import Link, LinkError, LinkRefused, LinkState
+from edr.links import LinkError, LinkRefused, LinkState
 from edr.links.link import backlog_name
-
-
-class Broker:
-    """What a link meets: ``taken`` has what it was sent; it can be away, hang, or refuse."""
-
-    def __init__(self):
-        self.taken = []
-        self.connections = 0
-        self.attempts = []
-        self.is_away = False
-        self.hangs = False
-        self.is_deaf = False
-        self.refusal = None
-        self.confirms = True
-        self.lost = asyncio.Event()
-
-    def lose(self):
-        self.lost.set()
-        self.lost = asyncio.Event()
-
-
-class MemoryLink(Link):
-    def __init__(self, bus, broker, *, name=None, **options):
-        super().__init__(bus, name, address="memory", backlog="memory", **options)
-        self.broker = broker
-
-    async def _connect(self):
-        self.broker.attempts.append(asyncio.get_running_loop().time())
-        if self.broker.refusal:
-            raise LinkRefused(self.broker.refusal)
-        if self.broker.is_deaf:  # as wait_for of Python 3.11 if the answer comes at that moment
-            with suppress(asyncio.CancelledError):
-                await asyncio.sleep(1e6)
-        if self.broker.is_away:
-            raise ConnectionRefusedError("nobody is there")
-        if self.broker.hangs:
-            await asyncio.sleep(1e6)
-        self.broker.connections += 1
-
-    async def _serve(self):
-        await self._first_of(self._send_events(), self.broker.lost.wait())
-
-    async def _send_events(self):
-        while True:
-            try:
-                event = await self._peek()
-            except StopAsyncIteration:
-                self._sent_all()
-                await asyncio.sleep(1e6)
-            self._take()
-            self.broker.taken.append(event.body["n"])
-            if self.broker.confirms:
-                self._confirmed(1)
-            await asyncio.sleep(0)
-
-    async def _disconnect(self):
-        self.broker.connections -= 1
-
-    def receive(self, event, hops=1):
-        self._received += 1
-        self._deliver(event, hops)
 
 
 def with_link(check, **options):
@@ -91,12 +30,6 @@ def with_link(check, **options):
             assert link.statistics().pending == 0
 
     run(main)
-
-
-def is_balanced(counts):
-    out = counts.sent + counts.uncertain + sum(counts.dropped.values()) + counts.pending
-    came = counts.delivered + counts.duplicates + sum(counts.refused.values())
-    return counts.offered == out and counts.received == came
 
 
 async def emit(bus, *numbers):
@@ -619,6 +552,12 @@ def event_of(n, node="here"):
     return make_event(n, node=node)
 
 
+async def lose(broker, link):
+    broker.is_away = True
+    broker.lose()
+    await until(lambda: link.statistics().state is LinkState.CONNECTING)
+
+
 async def with_journal(path, check, broker=None, **options):
     """Run ``check(bus, broker, link, journal)`` with a link whose outbox is a journal."""
     broker = broker or Broker()
@@ -665,9 +604,7 @@ async def test_a_drain_sends_all_that_the_journal_has(tmp_path):
 
 async def test_a_drain_without_a_connection_leaves_the_backlog_at_once(tmp_path, caplog):
     async def check(_bus, broker, link, journal):
-        broker.is_away = True
-        broker.lose()
-        await until(lambda: link.statistics().state is LinkState.CONNECTING)
+        await lose(broker, link)
         await journal.append(event_of(1), event_of(2))
         await until(lambda: link.statistics().pending == 0)
         assert await link.drain(1e6) == 2
@@ -683,9 +620,8 @@ async def test_a_drain_without_a_connection_leaves_the_backlog_at_once(tmp_path,
 
 
 async def test_a_backlog_survives_another_address_and_other_bindings(tmp_path):
-    async def first(_bus, broker, _link, journal):
-        broker.is_away = True
-        broker.lose()
+    async def first(_bus, broker, link, journal):
+        await lose(broker, link)
         await journal.append(event_of(1))
 
     async def second(_bus, broker, link, _journal):
@@ -698,9 +634,8 @@ async def test_a_backlog_survives_another_address_and_other_bindings(tmp_path):
 
 
 async def test_the_backlog_of_another_name_is_logged(tmp_path, caplog):
-    async def first(_bus, broker, _link, journal):
-        broker.is_away = True
-        broker.lose()
+    async def first(_bus, broker, link, journal):
+        await lose(broker, link)
         await journal.append(event_of(1), event_of(2))
 
     async def second(_bus, _broker, _link, _journal):
