@@ -514,13 +514,30 @@ class Link(ABC):
             StopAsyncIteration: there will be none; the link is drained, or the bus.
         """
         if self._head is None and self._spool is not None:
-            self._head = await self._spool.head()
+            self._head = await self._read(self._spool)
         elif self._head is None:
             if self._outbox is None:
                 await self._finished.wait()
                 raise StopAsyncIteration
             self._head = await anext(self._outbox)
         return self._head
+
+    async def _read(self, spool: Spool) -> Event:
+        """Return the next event of the journal; a journal that cannot be read ends no connection.
+
+        Raises:
+            StopAsyncIteration: as ``_peek``.
+        """
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                return await spool.head()
+            except JournalError as exc:
+                self._last_error = str(exc)
+                words = "link %r cannot read its journal: %s; it is tried again"
+                self._say(logging.ERROR, "journal", words, self.name, exc)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
 
     def _take(self) -> Entry | None:
         """Hand the event of ``_peek`` over to the connection; return its entry in the journal."""

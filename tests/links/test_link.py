@@ -12,7 +12,7 @@ from support.memory_link import Broker, MemoryLink, is_balanced
 from support.shuffled_loop import run
 
 import edr
-from edr.journal import SqliteJournal
+from edr.journal import Entry, JournalError, SqliteJournal
 from edr.links import LinkError, LinkRefused, LinkState
 from edr.links.link import backlog_name
 
@@ -653,3 +653,51 @@ async def test_two_links_with_one_backlog_are_refused(tmp_path):
             await MemoryLink(bus, broker, journal=journal).start()
 
     await with_journal(tmp_path / "j", check)
+
+
+class BrokenJournal:
+    """A journal whose reader fails twice, and then gives one event."""
+
+    def __init__(self):
+        self.faults = 2
+        self.position = 0
+        self.caught_up = False
+        self.acked = []
+
+    async def reader(self, *_args, **_options):
+        return self
+
+    async def readers(self):
+        return ()
+
+    async def __anext__(self):
+        if self.faults:
+            self.faults -= 1
+            raise JournalError("the disk is gone")
+        if self.caught_up:
+            await asyncio.sleep(1e6)
+        self.caught_up = True
+        return Entry(1, datetime.now(UTC), event_of(1))
+
+    def ack(self, entry):
+        self.acked.append(entry.position)
+
+    async def aclose(self):
+        pass
+
+
+def test_a_journal_that_cannot_be_read_ends_no_connection(caplog):
+    journal = BrokenJournal()
+
+    async def check(bus, broker, link):
+        subscription = bus.subscribe()
+        await link.start()
+        link.receive(make_event(2))
+        await asyncio.sleep(5)
+
+        assert broker.taken == journal.acked == [1]
+        assert take_ready(subscription) == [2]
+        assert len(broker.attempts) == 1
+
+    with_link(check, journal=journal, receives=False)
+    assert "cannot read its journal: the disk is gone" in caplog.text
