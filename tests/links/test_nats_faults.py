@@ -273,6 +273,7 @@ async def test_twenty_kills_under_load_lose_only_what_is_counted_and_double_noth
     seen = take_ready(events)
     while not seen or seen[-1] != emitted:
         seen += await take(events, 1)
+    await until(lambda: not link.statistics().pending)
 
     counts = link.statistics()
     with capsys.disabled():
