@@ -33,7 +33,7 @@ from edr.bus.default import (
 )
 from edr.bus.emitter import Emitter
 from edr.bus.interest import InterestWatch
-from edr.bus.log import RateLimitedLog
+from edr.bus.log import RateLimitedLog, log_safely
 from edr.bus.loop_end import LoopEnd
 from edr.bus.overflow import DropReason, Gap, Overflow
 from edr.bus.run import run
@@ -83,6 +83,7 @@ __all__ = [
     "emit_anywhere",
     "emit_nowait",
     "emit_threadsafe",
+    "log_safely",
     "observe_default_buses",
     "on",
     "override_default_bus",

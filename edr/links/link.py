@@ -43,7 +43,7 @@ from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from edr.bus import Bus, Overflow, Subscription
+from edr.bus import Bus, Overflow, Subscription, log_safely
 from edr.errors import BodyTooLargeError, BusClosedError, EdrError
 from edr.journal.errors import EventsRefusedError, JournalError, ReaderInUse
 from edr.links.report import LinkError, LinkRefused, LinkState, LinkStatistics
@@ -260,7 +260,8 @@ class Link(ABC):
         for status in await journal.readers():
             is_link = status.name.startswith(BACKLOG) and status.name != self._backlog
             if is_link and status.lag and not status.open:
-                logger.warning(
+                self._log(
+                    logging.WARNING,
                     "link %r does not send the backlog %r in its journal, of a link with another "
                     "name (%d entries): open it by that name, or remove it with journal.forget",
                     self.name,
@@ -330,7 +331,8 @@ class Link(ABC):
         else:
             self._outbox.close()
             if self._state is not LinkState.UP and self._pending:
-                logger.warning(
+                self._log(
+                    logging.WARNING,
                     "link %r is not connected and waits at most %g s to send %d events: %s",
                     self.name,
                     seconds,
@@ -390,7 +392,7 @@ class Link(ABC):
         if left:
             fate = "they are lost" if self._spool is None else "the journal keeps them"
             words = "link %r closed before %d events were sent and confirmed (%s): %s"
-            logger.warning(words, self.name, left, fate, self._last_error or "no error")
+            self._log(logging.WARNING, words, self.name, left, fate, self._last_error or "no error")
 
     def _close(self) -> None:
         self._end()
@@ -488,7 +490,7 @@ class Link(ABC):
     def _set_state(self, state: LinkState) -> None:
         if state is not self._state:
             self._state = state
-            logger.info("link %r is %s", self.name, state)
+            self._log(logging.INFO, "link %r is %s", self.name, state)
 
     def _failed(self, error: str, level: int = logging.WARNING) -> None:
         self._last_error = error
@@ -503,7 +505,11 @@ class Link(ABC):
             if len(self._quiet_until) > 100:  # noqa: PLR2004 - keys are texts of faults
                 self._quiet_until.clear()
             self._quiet_until[key] = now + QUIET
-            logger.log(level, message, *args)
+            self._log(level, message, *args)
+
+    def _log(self, level: int, message: str, *args: object) -> None:
+        # A log handler of the program must not end the task of the link.
+        log_safely(level, message, *args, logger=logger)
 
     # Out
 

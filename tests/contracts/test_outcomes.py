@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 
 import pytest
+from support.memory_link import Broker, MemoryLink
 from support.outcomes import Observed, documented
 
 import edr
@@ -157,3 +158,89 @@ async def test_sqlite_cannot_go_on(journal, observe, caplog):
     observed.check(caplog.records)
 
     assert str(journal.path) in journal.statistics().error
+
+
+# A link. The brokers of NatsLink and RabbitLink refuse in tests/links/test_*_refusals.py.
+
+
+@pytest.fixture
+async def link(bus):
+    async with MemoryLink(bus, Broker(), timeout=0.05) as link:
+        yield link
+
+
+def link_counts(link):
+    def counts():
+        statistics = link.statistics()
+        names = ("sent", "uncertain", "dropped", "pending", "last_error")
+        return {name: getattr(statistics, name) for name in names}
+
+    return counts
+
+
+async def emit_to(bus):
+    return await bus.emit("app", "1", "ok", "info", {"n": 1})
+
+
+@row("a link", "sent")
+async def test_link_sent(bus, link, observe, caplog):
+    observed = observe(link_counts(link))
+    with observed.caller():
+        await emit_to(bus)
+    await until(lambda: link.statistics().sent)
+    observed.compare()
+    observed.check(caplog.records)
+
+
+@row("a link", "refused permanently")
+async def test_link_refused_permanently(bus, link, observe, caplog):
+    link.broker.refuses = {1}
+    observed = observe(link_counts(link))
+    with observed.caller():
+        await emit_to(bus)
+    await until(lambda: link.statistics().dropped)
+    observed.compare()
+    observed.check(caplog.records)
+
+    assert link.statistics().dropped == {"refused": 1}
+    assert "the broker does not like it" in caplog.text
+
+
+@row("a link", "refused for now")
+async def test_link_refused_for_now(bus, link, observe, caplog):
+    observed = observe(link_counts(link))
+    link.broker.is_away = True
+    link.broker.lose()
+    await until(lambda: link.statistics().last_error == "nobody is there")
+    with observed.caller():
+        await emit_to(bus)
+    observed.check(caplog.records)
+    link.broker.is_away = False
+    await until(lambda: link.statistics().sent)
+
+
+@row("a link", "uncertain")
+async def test_link_uncertain(bus, link, observe, caplog):
+    link.broker.confirms = False
+    observed = observe(link_counts(link))
+    with observed.caller():
+        await emit_to(bus)
+    await until(lambda: link.broker.taken)
+    link.broker.lose()
+    await until(lambda: link.statistics().uncertain)
+    observed.compare()
+    observed.check(caplog.records)
+
+
+@row("a link", "closed before it was sent")
+async def test_link_closed_before_it_was_sent(bus, link, observe, caplog):
+    observed = observe(link_counts(link))
+    link.broker.is_away = True
+    link.broker.lose()
+    await until(lambda: link.statistics().last_error == "nobody is there")
+    await emit_to(bus)
+    with observed.caller():
+        assert await link.drain() == 1
+    observed.check(caplog.records)
+
+    assert "closed before 1 events were sent" in caplog.text

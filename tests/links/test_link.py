@@ -1,6 +1,7 @@
 """What all links promise, with a broker in memory that comes, goes and hangs as a test tells it."""
 
 import asyncio
+import logging
 import os
 import signal
 from datetime import UTC, datetime, timedelta
@@ -701,3 +702,29 @@ def test_a_journal_that_cannot_be_read_ends_no_connection(caplog):
 
     with_link(check, journal=journal, receives=False)
     assert "cannot read its journal: the disk is gone" in caplog.text
+
+
+class Raising(logging.Handler):
+    def emit(self, record):
+        raise RuntimeError("no room on the log's disk")
+
+
+def test_a_log_handler_that_raises_does_not_end_a_link(capsys):
+    async def check(bus, broker, link):
+        await link.start()
+        broker.is_away = True
+        broker.lose()
+        await asyncio.sleep(1)
+        broker.is_away = False
+        await link.ready()
+        await emit(bus, 1)
+        await link.drain()
+        assert broker.taken == [1]
+
+    handler = Raising()
+    logging.getLogger("edr.links").addHandler(handler)
+    try:
+        with_link(check)
+    finally:
+        logging.getLogger("edr.links").removeHandler(handler)
+    assert "no room on the log's disk" in capsys.readouterr().err

@@ -18,6 +18,7 @@ class Broker:
         self.is_deaf = False
         self.refusal = None
         self.confirms = True
+        self.refuses = set()
         self.lost = asyncio.Event()
 
     def lose(self):
@@ -53,7 +54,10 @@ class MemoryLink(Link):
             except StopAsyncIteration:
                 self._sent_all()
                 await asyncio.sleep(1e6)
-            self._take()
+            entry = self._take()
+            if event.body["n"] in self.broker.refuses:
+                self._give_up(event, entry, "refused", "the broker does not like it")
+                continue
             self.broker.taken.append(event.body["n"])
             if self.broker.confirms:
                 self._confirmed(1)
