@@ -205,10 +205,7 @@ class Emission(Ending):
         except BaseException:  # the emit ends here: nobody will await the storage
             recorded.cancel()
             raise
-        if recorded.storing is not None:
-            await recorded.storing
-        else:
-            await tap.journal.append(event)  # raises the reason why it was not accepted
+        await tap.stored(recorded)
         return admitted
 
     async def publish(

@@ -15,10 +15,10 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
-from typing import Any, Protocol, TypeGuard
+from typing import Any, Protocol
 
 from edr.bus.log import RateLimitedLog
-from edr.bus.overflow import Overflow
+from edr.bus.overflow import Gap, Overflow
 from edr.bus.queue import Ticket
 from edr.records import Binding, Event
 
@@ -133,23 +133,42 @@ class JournalTap:
             if not self._line and self.journal.append_nowait(event):
                 return False  # it counts for no subscription
         except Exception as exc:  # a fault of the journal must not reach the emit
-            self._refuse(exc)
+            self._refuse(event, exc)
             return False
         return self._stand_in_line(RecordTicket(self, event))
 
     def offer_durably(self, event: Event) -> RecordTicket:
         """Give ``event`` to the journal, for an emit that waits until it is stored.
 
-        When the ticket is resolved, its ``storing`` is None only if the journal did not accept it.
+        When the ticket is resolved, the emit awaits ``stored``.
         """
         ticket = RecordTicket(self, event, is_durable=True)
-        try:
-            if self._line or not self._accepts(ticket):
-                return self._stand_in_line(ticket)
-        except Exception as exc:  # the emit gets it from ``append``
-            self._refuse(exc)
-        ticket.resolve(admitted=False)
+        if self._line or not self._settle(ticket):
+            return self._stand_in_line(ticket)
         return ticket
+
+    async def stored(self, ticket: RecordTicket) -> None:
+        """Wait until the event of a durable emit is stored, or raise why it is not."""
+        if ticket.storing is not None:
+            await ticket.storing
+            return
+        event: Event = ticket.item  # type: ignore[assignment]  # no Gap
+        try:
+            await self.journal.append(event)
+        except Exception as exc:
+            self._refuse(event, exc)
+            raise
+
+    def _settle(self, ticket: RecordTicket) -> bool:
+        """Give an event to the journal. Return False if there is no room; it changes nothing."""
+        try:
+            if not self._accepts(ticket):
+                return False
+        except Exception as exc:  # a fault of the journal; a durable emit gets it in ``stored``
+            if not ticket.is_durable:
+                self._refuse(ticket.item, exc)
+        ticket.resolve(admitted=False)
+        return True
 
     def _accepts(self, ticket: RecordTicket) -> bool:
         event: Event = ticket.item  # type: ignore[assignment]  # no Gap
@@ -169,40 +188,46 @@ class JournalTap:
         """Take ``event`` from an emit that cannot wait."""
         try:
             if self._line or not self.journal.append_nowait(event):
-                self._refuse()
+                self._refuse(event)
         except Exception as exc:  # as above
-            self._refuse(exc)
+            self._refuse(event, exc)
         return False
 
     async def _wait_for_room(self) -> None:
+        fault: Exception | None = None
         try:
             while self._line:
                 await self.journal.room()
-                while self._line and self._accepts(self._line[0]):
-                    self._line.popleft().resolve(admitted=False)
+                while self._line and self._settle(self._line[0]):
+                    self._line.popleft()
                 if self._line and self._is_of_no_use():
                     self._refuse_all()
-        except Exception as exc:  # a fault of the journal must not be one of the emits that wait
-            self._refuse_all(exc)
+        except Exception as exc:  # as above; it was closed, for example
+            fault = exc
         finally:
             self._is_waiting = False
-            self._refuse_all()
+            self._refuse_all(fault)
 
     def _is_of_no_use(self) -> bool:
         return self.journal.statistics().error is not None
 
     def _refuse_all(self, why: Exception | None = None) -> None:
         while self._line:
-            self._refuse(why)
-            self._line.popleft().resolve(admitted=False)
+            ticket = self._line.popleft()
+            if not ticket.is_durable:
+                self._refuse(ticket.item, why)
+            ticket.resolve(admitted=False)
 
-    def _refuse(self, why: Exception | None = None) -> None:
+    def _refuse(self, event: Event | Gap, why: Exception | str | None = None) -> None:
         self.refused += 1
+        assert isinstance(event, Event)
         self._log.log(
-            logging.WARNING,
+            logging.ERROR,
             "journal",
-            "the journal does not take events now%s; they are counted, and reach subscribers only",
-            "" if why is None else f" ({why})",
+            "the journal did not accept event %s of %s, which reached subscribers only: %s",
+            event.id,
+            event.app_name,
+            why or self.journal.statistics().error or "it has no room",
         )
 
     # As a queue, to whoever settles a ticket
@@ -220,12 +245,7 @@ class JournalTap:
 
     def drop(self, ticket: Ticket, _reason: str) -> None:
         """Take an event out of the line: its emit gave up."""
-        if is_of_journal(ticket) and ticket in self._line:
+        if isinstance(ticket, RecordTicket) and ticket in self._line:
             self._line.remove(ticket)
-            self._refuse()
+            self._refuse(ticket.item, "its emit was cancelled while it waited for room")
         ticket.admitted = False
-
-
-def is_of_journal(ticket: object) -> TypeGuard[RecordTicket]:
-    """Tell whether an emit waits for the journal by this."""
-    return isinstance(ticket, RecordTicket)

@@ -41,10 +41,6 @@ NO_ROOM_PAUSE = 1.0
 """Seconds after which it is looked for room again, if no reader has made some before."""
 
 
-NO_ROOM = "consumers have not acknowledged the entries that would have to be removed"
-"""Why a journal with ``keep_unread`` is full."""
-
-
 class RefusalLog:
     """Logs the events that a journal will never store: at most one a second, with a count."""
 
@@ -96,6 +92,7 @@ class Appender:
         self._is_closing = False
         self._is_stopped = False
         self._lacks_room = False
+        self._is_told_of_room = False
         self._pause = FIRST_PAUSE
         self._most = MOST_AT_ONCE
         """Events in the next batch; fewer while one that can never be stored is searched."""
@@ -255,7 +252,7 @@ class Appender:
         if error is None:
             self._stored(committing.result())
         elif isinstance(error, NoRoomYetError):
-            self._wait_for_room()
+            self._wait_for_room(error)
         elif isinstance(error, RejectedError):
             self._rejected(error)
         else:
@@ -265,6 +262,9 @@ class Appender:
         batch = self._batch[: appended.stored]
         self._batch = self._batch[appended.stored :]
         self._lacks_room = False
+        if self._is_told_of_room:
+            self._is_told_of_room = False
+            logger.warning("the journal has room again")
         self.appended += len(batch)
         self.last = appended.first + len(batch) - 1
         self._settled += len(batch)
@@ -323,14 +323,17 @@ class Appender:
         self._receipts.fail(error)
         self._look_for_room()
 
-    def _wait_for_room(self) -> None:
+    def _wait_for_room(self, error: NoRoomYetError) -> None:
         """Wait until readers have acknowledged what would have to go, but not beyond the end."""
         if not self._lacks_room:
             self._lacks_room = True  # at once, with how far each reader has come by now
             self._schedule(0.0)
         elif self._is_closing:
-            self._fail_all(JournalFull(NO_ROOM))
+            self._fail_all(JournalFull(str(error)))
         else:
+            if not self._is_told_of_room:
+                self._is_told_of_room = True
+                logger.warning("%s; appends, and emits of its bus, wait for it", error)
             self._schedule(NO_ROOM_PAUSE)
 
     # The end

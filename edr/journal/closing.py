@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from edr import Event
-from edr.journal.appender import NO_ROOM, RefusalLog
+from edr.journal.appender import RefusalLog
 from edr.journal.batch import RejectedError
 from edr.journal.errors import JournalFull
 from edr.journal.retention import NoRoomYetError
@@ -103,8 +103,8 @@ class Remainder:
                 count = store.append(events, updates).stored
                 events, updates = events[count:], ()
                 self.lost -= count
-        except NoRoomYetError:
-            return JournalFull(NO_ROOM)
+        except NoRoomYetError as exc:
+            return JournalFull(str(exc))
         except RejectedError as exc:
             half = len(events) // 2
             if not half:

@@ -46,7 +46,20 @@ class Loss(NamedTuple):
 
 
 class NoRoomYetError(Exception):
-    """Readers hold what would have to go. It never leaves this package."""
+    """A reader holds what would have to go. It never leaves this package.
+
+    Args:
+        holder: name of the reader that stands furthest back.
+    """
+
+    def __init__(self, holder: str) -> None:
+        super().__init__(holder)
+        self.holder = holder
+
+    def __str__(self) -> str:
+        return (
+            f"the journal is full; reader {self.holder!r} has not acknowledged its oldest entries"
+        )
 
 
 def retire(
@@ -103,9 +116,10 @@ def _retire_blocks(
     too_old = -1
     if limits.max_age is not None:
         too_old = time - limits.max_age // timedelta(microseconds=1)
-    kept_from = newest + 1
+    kept_from, holder = newest + 1, ""
     if limits.keep_unread and readers:
-        kept_from = min(reader.position for reader in readers.values()) + 1
+        holder = min(readers, key=lambda name: readers[name].position)
+        kept_from = readers[holder].position + 1
     end = lost = blocks = removed = 0
     with closing(
         connection.execute(
@@ -119,7 +133,7 @@ def _retire_blocks(
                 break
             if last >= kept_from:
                 if excess > 0:
-                    raise NoRoomYetError
+                    raise NoRoomYetError(holder)
                 break
             if blocks >= RETIRED and removed >= 2 * added:
                 break

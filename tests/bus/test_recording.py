@@ -238,7 +238,7 @@ async def test_a_journal_that_raises_costs_no_plain_emit_and_tells_durable_ones(
 
         assert [event.body["n"] for event in subscription.take()] == [1, 2, 3]
         assert bus.statistics().journal.failed == 3
-        assert "the journal does not take events now (it was closed)" in caplog.text
+        assert "which reached subscribers only: it was closed" in caplog.text
 
 
 @pytest.mark.parametrize("turns", range(6))
@@ -267,3 +267,55 @@ def journal_count(journal, bus):
 
 async def test_without_a_journal_there_is_nothing_of_it(bus):
     assert bus.statistics().journal is None
+
+
+@pytest.mark.parametrize("is_durable", [True, False])
+async def test_event_that_the_journal_refuses_holds_up_no_other_in_line(is_durable):
+    class Choosy(FakeJournal):
+        def append_nowait(self, event):
+            if len(self.accepted) < self.size and event.body["n"] == 2:
+                raise edr.EdrError("too large")
+            return super().append_nowait(event)
+
+        async def append(self, *events):
+            raise edr.EdrError("too large")
+
+    journal = Choosy(size=1)
+    async with edr.Bus(journal=journal) as bus:
+        await emit(bus, 0)
+        journal.may_store.clear()
+        emits = [asyncio.ensure_future(emit(bus, n, durable=is_durable)) for n in (1, 2, 3)]
+        for _ in range(5):
+            await asyncio.sleep(0)
+        journal.may_store.set()
+        results = await asyncio.gather(*emits, return_exceptions=True)
+        failed = bus.statistics().journal.failed
+
+    assert journal.numbers == [0, 1, 3]
+    assert failed == 1
+    assert [str(each) for each in results] == ["0", "too large" if is_durable else "0", "0"]
+
+
+async def test_emits_that_wait_for_room_are_released_when_room_raises(caplog):
+    class Gone(FakeJournal):
+        async def room(self):
+            raise edr.EdrError("it is gone")
+
+    async with edr.Bus(journal=Gone(size=0)) as bus:
+        assert await emit(bus, 1) == 0
+        assert bus.statistics().journal.failed == 1
+
+    assert "subscribers only: it is gone" in caplog.text
+
+
+async def test_refused_event_is_logged_with_its_id_and_the_reason(caplog):
+    journal = FakeJournal()
+    async with edr.Bus(journal=journal) as bus, bus.subscribe() as subscription:
+        journal.error = "the disk is full"
+        bus.emit_nowait("app", "1", "ok", "info", {"n": 1})
+        (event,) = subscription.take()
+        journal.error = None
+
+    (line,) = [each.getMessage() for each in caplog.records if each.levelname == "ERROR"]
+    assert event.id in line
+    assert line.endswith("the disk is full")

@@ -13,7 +13,7 @@ from support.outcomes import Observed, documented
 
 import edr
 from contracts.journal import all_of, event
-from edr.journal import EventsRefusedError, SqliteJournal
+from edr.journal import EventsRefusedError, JournalFull, SqliteJournal
 from edr.journal.store import BlockStore, RejectedError
 
 ROWS = set()
@@ -62,6 +62,12 @@ async def until(condition):
         await asyncio.sleep(0.001)
 
 
+def disk_full(_store, _connection):
+    error = sqlite3.OperationalError("database or disk is full")
+    error.sqlite_errorcode = sqlite3.SQLITE_FULL
+    raise error
+
+
 @row("SqliteJournal", "stored")
 async def test_sqlite_stored(journal, observe, caplog):
     async with edr.Bus(journal=journal) as bus:
@@ -92,10 +98,7 @@ async def test_sqlite_refused_permanently(journal, observe, caplog, monkeypatch)
 
 @row("SqliteJournal", "refused for now")
 async def test_sqlite_refused_for_now(journal, observe, caplog, monkeypatch):
-    def full(store, _connection):
-        raise sqlite3.OperationalError("database or disk is full")
-
-    monkeypatch.setattr(BlockStore, "_commit", full)
+    monkeypatch.setattr(BlockStore, "_commit", disk_full)
     async with edr.Bus(journal=journal) as bus:
         subscription = bus.subscribe()
         observed = observe(counts_of(journal))
@@ -129,12 +132,26 @@ async def test_sqlite_uncertain(journal, observe, caplog, monkeypatch):
     assert len(await all_of(journal)) == journal.statistics().appended == 1
 
 
+@row("SqliteJournal", "not accepted")
+async def test_sqlite_not_accepted(tmp_path, observe, caplog, monkeypatch):
+    journal = SqliteJournal(tmp_path / "journal", max_pending=1)
+    async with edr.Bus(journal=journal) as bus:
+        monkeypatch.setattr(BlockStore, "_commit", disk_full)
+        with pytest.raises(JournalFull):
+            await emit(bus)
+        caplog.clear()
+        observed = observe(lambda: {"failed": bus.statistics().journal.failed})
+        with observed.caller():
+            await bus.emit("app", "1", "ok", "info", {"n": 2})
+        observed.check(caplog.records)
+        monkeypatch.undo()
+
+    assert "the disk is full" in caplog.text
+
+
 @row("SqliteJournal", "closed before it was stored")
 async def test_sqlite_closed_before_it_was_stored(journal, observe, caplog, monkeypatch):
-    def full(store, _connection):
-        raise sqlite3.OperationalError("database or disk is full")
-
-    monkeypatch.setattr(BlockStore, "_commit", full)
+    monkeypatch.setattr(BlockStore, "_commit", disk_full)
     observed = observe(counts_of(journal))
     with observed.caller():
         appending = journal.submit(event(1))

@@ -191,6 +191,30 @@ async def test_reader_of_few_entries_keeps_no_room_from_others(path, monkeypatch
         assert (await journal.readers())[0].missed == 0
 
 
+async def test_full_journal_names_the_reader_that_holds_it(path, monkeypatch, caplog):
+    monkeypatch.setattr(appender_module, "NO_ROOM_PAUSE", 0.01)
+    async with (
+        SqliteJournal(path, max_bytes=1 << 16, keep_unread=True, sync="process") as journal,
+        await journal.reader("mailer", max_unacked=1000) as reader,
+    ):
+
+        async def fill():
+            for n in range(60):
+                await journal.append(event(n, body={"pad": [f"{n * i:x}" for i in range(500)]}))
+
+        filling = asyncio.ensure_future(fill())
+        while not caplog.records:
+            await asyncio.sleep(0)
+        assert not filling.done()
+        consuming = asyncio.ensure_future(consume(reader, []))
+        await filling
+        consuming.cancel()
+
+    first, *rest = [each.getMessage() for each in caplog.records]
+    assert first.startswith("the journal is full; reader 'mailer' has not acknowledged")
+    assert rest[0] == "the journal has room again"
+
+
 # Deliveries
 
 
