@@ -14,7 +14,7 @@ Promises:
 * Only a subscription that was given a name has metrics of its own; the sums are of all.
 
 Read the modules in this order; each imports only from those before it:
-bridge, logging, structlog, measures, prometheus, opentelemetry.
+bridge, logging, structlog, named_counts, consumer_counts, measures, prometheus, opentelemetry.
 """
 
 __all__: list[str] = []

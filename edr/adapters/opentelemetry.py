@@ -17,7 +17,7 @@ Example::
 It uses the API package alone, so without an SDK that a program has set up, it does nothing.
 
 **Metrics** are those of ``edr.adapters.measures``: ``edr.emits``, ``edr.dropped`` (with
-``reason``), ``edr.subscription.pending`` (with ``subscription``) and so on.
+``reason``), ``edr.subscription.pending`` (with ``subscription``) and so on, each with ``bus``.
 
 **Events** are LogRecords named by their app, with the body as body, the time of the event,
 severity numbers 1, 5, 9, 13, 17, 21 for trace, debug, info, warn, error and fatal, and as
@@ -32,7 +32,7 @@ levels deep. A time before 1970 or after 2554 is the attribute ``edr.timestamp``
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -53,6 +53,9 @@ except ImportError as _missing:
 
 SCOPE = "edr"
 
+_GROUPS = {"subscription", "journal", "consumer", "link"}
+_UNITS = {"seconds": "s", "bytes": "By"}
+
 _SEVERITIES = {
     Verbosity.TRACE: SeverityNumber.TRACE,
     Verbosity.DEBUG: SeverityNumber.DEBUG,
@@ -72,19 +75,24 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
-def instrument(bus: Bus, *, meter_provider: MeterProvider | None = None) -> None:
-    """Measure ``bus`` whenever metrics are read, in whatever thread, for as long as it lives.
+def instrument(
+    buses: Bus | Mapping[str, Bus], *, meter_provider: MeterProvider | None = None
+) -> None:
+    """Measure a bus, or several, when metrics are read, in any thread, for as long as they live.
+
+    Call it once for a meter provider, as instruments of one name would be in conflict.
 
     Args:
-        bus: what to measure; once. Of two buses make two providers, or one view of both.
-        meter_provider: where to; by default the global one.
+        buses: What to measure: a bus, whose attribute ``bus`` is ``default``, or several by name.
+        meter_provider: The provider of the instruments; by default the global one.
     """
     meter = get_meter(SCOPE, meter_provider=meter_provider)
-    measures = Measures(bus)
+    measures = Measures(buses)
     readings = _Readings(measures)
     for measure in measures.read():
-        name = f"edr.{measure.name.replace('subscription_', 'subscription.', 1)}"
-        unit = "s" if measure.unit == "seconds" else f"{{{measure.unit.removesuffix('s')}}}"
+        group, _, rest = measure.name.partition("_")
+        name = f"edr.{group}.{rest}" if group in _GROUPS else f"edr.{measure.name}"
+        unit = _UNITS.get(measure.unit) or f"{{{measure.unit.removesuffix('s')}}}"
         create = (
             meter.create_observable_counter
             if measure.kind == "counter"

@@ -14,24 +14,23 @@ Example::
             async with bus.subscribe(name="archive"):
                 await bus.emit("billing", "1", "ok", "info", {})
                 page = await asyncio.to_thread(generate_latest, registry)
-            assert b'edr_subscription_pending{subscription="archive"} 1.0' in page
+            assert b'edr_subscription_pending{bus="default",subscription="archive"} 1.0' in page
 
     asyncio.run(main())
 
-The sums of the bus are ``edr_emits_total``, ``edr_offered_total``, ``edr_delivered_total``,
-``edr_dropped_total{reason}``, ``edr_pending``, ``edr_stalled``, ``edr_subscriptions``,
-``edr_callback_errors_total``, ``edr_refused_total`` and ``edr_account_failures_total``. Each
-subscription that has a name has its own, from ``edr_subscription_offered_total{subscription}`` to
-``edr_subscription_oldest_age_seconds{subscription}``: what is worth an alert is
-``rate(edr_dropped_total[5m]) > 0`` and ``edr_subscription_oldest_age_seconds > 30``. See
+The sums of a bus are ``edr_emits_total``, ``edr_dropped_total{reason}``, ``edr_pending`` and so on.
+Each subscription that has a name has its own, from ``edr_subscription_offered_total`` to
+``edr_subscription_oldest_age_seconds``; so have the journal (``edr_journal_…``), its consumers
+(``edr_consumer_lag``) and each link (``edr_link_…``). All have the label ``bus``. Every reason is
+there from 0, so that ``rate(edr_dropped_total[5m]) > 0`` sees the first loss. See
 ``edr.adapters.measures`` for what is summed, and why no counter falls.
 
-Two buses in one registry need a prefix each; without, the registry refuses the second.
+Several buses: ``Collector({"orders": bus, "audit": other})``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from edr.adapters.measures import Measure, Measures
 from edr.bus import Bus
@@ -45,16 +44,15 @@ except ImportError as _missing:
 
 
 class Collector:
-    """Collects the measures of a bus whenever a page is made. From any thread.
+    """Collects the measures of one bus, or of several, when a page is made. From any thread.
 
     Args:
-        bus: what to measure.
-        prefix: how the names of the metrics begin.
+        buses: What to measure: a bus, whose label ``bus`` is ``default``, or several by their
+            labels. A registry refuses a second collector, as it would have the same metrics.
     """
 
-    def __init__(self, bus: Bus, *, prefix: str = "edr") -> None:
-        self._measures = Measures(bus)
-        self._prefix = prefix
+    def __init__(self, buses: Bus | Mapping[str, Bus]) -> None:
+        self._measures = Measures(buses)
 
     def collect(self) -> Iterable[Metric]:
         """Return the metrics of this moment."""
@@ -74,5 +72,5 @@ class Collector:
 
     def _empty(self, measure: Measure) -> Metric:
         unit = "seconds" if measure.unit == "seconds" else ""
-        name = "_".join(filter(None, [self._prefix, measure.name, unit]))
+        name = "_".join(filter(None, ["edr", measure.name, unit]))
         return Metric(name, measure.help, measure.kind, unit)

@@ -155,6 +155,11 @@ class Ending(LoopBound):
         self._check_inflow()
         self._services.add(service, name, None if outbox is None else queue_of(outbox))
 
+    @property
+    def services(self) -> tuple[Service, ...]:
+        """What ``add_service`` attached to the bus and is attached still, in that order."""
+        return tuple(self._services)
+
     def report_unprocessed(self, count: int) -> None:
         """Count events that a service did not process at its end, for the status of ``edr.run``."""
         self._count_unprocessed(count)

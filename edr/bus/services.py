@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, Protocol
 
 from edr.bus.log import RateLimitedLog
@@ -57,6 +57,9 @@ class Services:
         self._log = log
         self._services: dict[Service, tuple[str, BoundedQueue | None]] = {}
         self._closings: set[asyncio.Task[None]] = set()
+
+    def __iter__(self) -> Iterator[Service]:
+        return iter(list(self._services))
 
     @property
     def outboxes(self) -> set[BoundedQueue]:

@@ -18,7 +18,14 @@ from typing import TYPE_CHECKING, Any
 
 from edr.links.connect import connect
 from edr.links.link import Link
-from edr.links.report import LinkError, LinkRefused, LinkState, LinkStatistics
+from edr.links.report import (
+    DROP_REASONS,
+    REFUSE_REASONS,
+    LinkError,
+    LinkRefused,
+    LinkState,
+    LinkStatistics,
+)
 from edr.links.subject import patterns_of, permissions_of, subject_of
 
 if TYPE_CHECKING:
@@ -27,6 +34,8 @@ if TYPE_CHECKING:
     from edr.links.rabbitmq import RabbitLink
 
 __all__ = [
+    "DROP_REASONS",
+    "REFUSE_REASONS",
     "JetStreamJournal",
     "Link",
     "LinkError",

@@ -31,6 +31,23 @@ class LinkState(StrEnum):
     CLOSED = "closed"
 
 
+DROP_REASONS = (
+    "closed",
+    "hops",
+    "invalid",
+    "not_permitted",
+    "oversize_key",
+    "overflow",
+    "refused",
+    "retention",
+    "too_large",
+)
+"""Why a link did not send an event: the keys of ``LinkStatistics.dropped``."""
+
+REFUSE_REASONS = ("closed", "hops", "invalid", "mismatch", "too_large", "unwanted")
+"""Why a link did not publish a message: the keys of ``LinkStatistics.refused``."""
+
+
 @dataclass(frozen=True, slots=True)
 class LinkStatistics:
     """One moment of a link. From its start; a new connection does not set them back.

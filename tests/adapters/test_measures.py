@@ -1,14 +1,29 @@
 import asyncio
+import dataclasses
 import gc
+import re
+from pathlib import Path
 
+import pytest
 from support.consuming import ready
 
 import edr
+import edr.links
 from edr.adapters.measures import Measures
+from edr.journal import SqliteJournal
+from edr.links import DROP_REASONS, REFUSE_REASONS, LinkState, LinkStatistics
 
 
 def table(measures):
-    return {measure.name: dict(measure.values) for measure in measures.read()}
+    """Return name -> labels but for the bus -> what was measured, of the only bus."""
+    return {
+        measure.name: {labels[1:]: value for labels, value in measure.values.items()}
+        for measure in measures.read()
+    }
+
+
+def above_zero(values):
+    return {labels: value for labels, value in values.items() if value}
 
 
 async def test_the_sums_are_of_all_and_only_those_with_a_name_have_their_own(bus, emit):
@@ -18,9 +33,9 @@ async def test_the_sums_are_of_all_and_only_those_with_a_name_have_their_own(bus
     found = table(Measures(bus))
 
     assert (found["emits"], found["offered"], found["pending"]) == ({(): 3}, {(): 6}, {(): 4})
-    assert found["dropped"] == {("overflow",): 2}
+    assert above_zero(found["dropped"]) == {("overflow",): 2}
     assert found["subscription_offered"] == {("archive",): 3}
-    assert found["subscription_dropped"] == {("archive", "overflow"): 2}
+    assert above_zero(found["subscription_dropped"]) == {("archive", "overflow"): 2}
     assert found["subscription_pending"] == {("archive",): 1}
     assert found["subscription_oldest_age"][("archive",)] > 0
     assert held
@@ -69,7 +84,7 @@ async def test_a_name_that_is_gone_keeps_its_counters_and_has_no_gauges(bus, emi
 
 
 async def test_names_that_are_made_up_are_forgotten_in_the_end(bus, monkeypatch):
-    monkeypatch.setattr("edr.adapters.measures.MOST_GONE", 3)
+    monkeypatch.setattr("edr.adapters.named_counts.MAX_GONE", 3)
     measures = Measures(bus)
     lasting = bus.subscribe(name="lasting")
     for n in range(10):
@@ -87,7 +102,7 @@ async def test_a_bus_is_not_kept_and_one_that_is_gone_has_no_measures():
     del bus
     gc.collect()
 
-    assert measures.read() == []
+    assert not any(measure.values for measure in measures.read())
 
 
 async def test_what_a_thread_reads_while_subscriptions_come_and_go_is_right_and_never_falls(bus):
@@ -129,5 +144,116 @@ async def test_what_a_thread_reads_while_subscriptions_come_and_go_is_right_and_
     for measure in measures.read():
         if measure.kind == "counter":
             for key in measure.values:
-                seen = [reading[measure.name].get(key, 0) for reading in readings]
+                seen = [reading[measure.name].get(key[1:], 0) for reading in readings]
                 assert seen == sorted(seen), (measure.name, key)
+
+
+async def test_every_reason_is_measured_from_0(bus):
+    held = bus.subscribe(name="archive")
+    found = table(Measures(bus))
+
+    assert found["dropped"] == {(str(reason),): 0 for reason in edr.DropReason}
+    assert found["subscription_dropped"] == {
+        ("archive", str(reason)): 0 for reason in edr.DropReason
+    }
+    assert held
+
+
+async def test_several_buses_are_told_apart_by_a_label(bus, emit):
+    async with edr.Bus() as other:
+        await emit(1)
+        emits = Measures({"orders": bus, "audit": other}).read()[0]
+
+    assert (emits.labels, emits.values) == (("bus",), {("orders",): 1, ("audit",): 0})
+
+
+@pytest.mark.parametrize("wrong", [None, {"a": None}, {1: edr.Bus()}, ["bus"]])
+def test_what_is_measured_must_be_buses(wrong):
+    with pytest.raises((TypeError, ValueError)):
+        Measures(wrong)
+
+
+@pytest.fixture
+async def journalled(tmp_path):
+    async with edr.Bus(journal=SqliteJournal(tmp_path / "journal")) as bus:
+        yield bus
+
+
+async def test_journal_and_its_consumers_are_measured(journalled):
+    for n in range(3):
+        await journalled.emit("a", "1", "ok", "info", {"n": n}, durable=True)
+    measures = Measures(journalled)
+    async with await journalled.journal.reader("billing", start=0) as reader:
+        await anext(reader)
+        found = await asyncio.to_thread(table, measures)
+
+    assert found["journal_appended"] == {(): 3}
+    assert found["journal_failed"] == found["journal_lost"] == found["journal_error"] == {(): 0}
+    assert found["journal_bytes"][()] > 0
+    assert found["consumer_lag"] == {("billing",): 3}
+    assert found["consumer_unacked"] == {("billing",): 1}
+    assert found["consumer_missed"] == {("billing",): 0}
+
+
+async def test_page_made_in_the_loop_shows_the_consumers_of_the_page_before(journalled):
+    measures = Measures(journalled)
+    async with await journalled.journal.reader("billing"):
+        assert table(measures)["consumer_lag"] == {}
+        await measures._buses["default"]._consumers._asking
+        assert table(measures)["consumer_lag"] == {("billing",): 0}
+        await measures._buses["default"]._consumers._asking
+
+
+class FakeLink:
+    def __init__(self, **counts):
+        self._counts = counts
+
+    def statistics(self):
+        names = [field.name for field in dataclasses.fields(LinkStatistics)]
+        values = dict.fromkeys(names, 0) | {
+            "name": "nats",
+            "state": LinkState.UP,
+            "dropped": {},
+            "refused": {},
+        }
+        return LinkStatistics(**values | self._counts)
+
+    async def drain(self, timeout=None):
+        return 0
+
+    async def aclose(self):
+        pass
+
+
+async def test_links_that_are_attached_are_measured(bus):
+    link = FakeLink(sent=4, dropped={"too_large": 2}, state=LinkState.CONNECTING)
+    bus.add_service(link, "link nats")
+    bus.add_service(NotALink(), "other")
+    found = table(Measures(bus))
+    bus.remove_service(link)
+
+    assert (found["link_sent"], found["link_up"]) == ({("nats",): 4}, {("nats",): 0})
+    assert above_zero(found["link_dropped"]) == {("nats", "too_large"): 2}
+    assert set(found["link_dropped"]) == {("nats", reason) for reason in DROP_REASONS}
+    assert found["link_refused"] == {("nats", reason): 0 for reason in REFUSE_REASONS}
+
+
+class NotALink:
+    async def drain(self, timeout=None):
+        return 0
+
+    async def aclose(self):
+        pass
+
+
+def test_every_reason_of_a_link_is_listed():
+    texts = [
+        path.read_text(encoding="utf-8") for path in Path(edr.links.__file__).parent.glob("*.py")
+    ]
+    for call, listed in (("drop", DROP_REASONS), ("refuse", REFUSE_REASONS)):
+        used = {
+            reason
+            for text in texts
+            for reason in re.findall(rf'_{call}\("(\w+)"|_{call}(?:ped|d)\["(\w+)"\]', text)
+        }
+        assert {one or other for one, other in used} <= set(listed)

@@ -57,7 +57,10 @@ def metrics_of(reader):
 
 
 def values(metric):
-    return {tuple(point.attributes.items()): point.value for point in metric.data.data_points}
+    """Return attributes but for the bus -> value, of what is not 0."""
+    points = [(dict(point.attributes), point.value) for point in metric.data.data_points]
+    assert {attributes.pop("bus") for attributes, _ in points} == {"default"}
+    return {tuple(attributes.items()): value for attributes, value in points if value}
 
 
 async def test_the_sdk_reads_the_measures_of_a_bus(bus, emit, reader, meter_provider):

@@ -39,13 +39,13 @@ async def test_the_page_is_what_the_official_parser_reads(registry):
     page = generate_latest(registry).decode()
     families = list(text_string_to_metric_families(page))
     found = samples(families)
-    own = ("subscription", NAME)
+    bus, own = ("bus", "default"), ("subscription", NAME)
 
-    assert found["edr_emits_total",] == 2
-    assert found["edr_subscription_offered_total", own] == 2
-    assert found["edr_subscription_dropped_total", ("reason", "overflow"), own] == 1
-    assert found["edr_subscription_pending", own] == 1
-    assert found["edr_subscription_oldest_age_seconds", own] >= 0
+    assert found["edr_emits_total", bus] == 2
+    assert found["edr_subscription_offered_total", bus, own] == 2
+    assert found["edr_subscription_dropped_total", bus, ("reason", "overflow"), own] == 1
+    assert found["edr_subscription_pending", bus, own] == 1
+    assert found["edr_subscription_oldest_age_seconds", bus, own] >= 0
     assert {family.type for family in families} == {"counter", "gauge"}
     assert all(family.documentation for family in families)
 
@@ -54,19 +54,29 @@ async def test_the_page_is_open_metrics_too(registry):
     page = exposition.generate_latest(registry).decode()
     found = samples(openmetrics.text_string_to_metric_families(page))
 
-    assert found["edr_offered_total",] == 2
+    assert found["edr_offered_total", ("bus", "default")] == 2
 
 
-async def test_a_second_bus_in_a_registry_needs_a_prefix(registry):
-    other = edr.Bus()
-    await other.emit("a", "1", "ok", "info", {})
-    with pytest.raises(ValueError, match="edr_emits"):
-        registry.register(Collector(other))
-    registry.register(Collector(other, prefix="other"))
+async def test_several_buses_are_on_one_page(bus, emit):
+    registry = CollectorRegistry()
+    async with edr.Bus() as other:
+        await other.emit("a", "1", "ok", "info", {})
+        registry.register(Collector({"orders": bus, "audit": other}))
+        found = samples(text_string_to_metric_families(generate_latest(registry).decode()))
+        with pytest.raises(ValueError, match="edr_emits"):
+            registry.register(Collector(other))
+
+    assert found["edr_emits_total", ("bus", "orders")] == 0
+    assert found["edr_emits_total", ("bus", "audit")] == 1
+
+
+async def test_reasons_are_on_the_page_before_the_first_loss(bus):
+    registry = CollectorRegistry()
+    registry.register(Collector(bus))
     found = samples(text_string_to_metric_families(generate_latest(registry).decode()))
 
-    assert (found["edr_emits_total",], found["other_emits_total",]) == (2, 1)
-    await other.aclose()
+    for reason in edr.DropReason:
+        assert found["edr_dropped_total", ("bus", "default"), ("reason", reason)] == 0
 
 
 async def test_each_page_that_a_thread_reads_is_well_formed_while_subscriptions_come_and_go(

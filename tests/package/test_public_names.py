@@ -50,6 +50,7 @@ HOUSE_NAMES_OF_A_BUS = {
     "check_thread",
     "check_usable",
     "drain_follows",
+    "services",
     "is_over",
     "loop",
     "report_unprocessed",
