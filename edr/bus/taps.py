@@ -37,7 +37,7 @@ class GuardedTap:
     __slots__ = ("_log", "credit", "failed", "number", "tap")
 
     def __init__(self, tap: Tap, log: RateLimitedLog) -> None:
-        self.tap = tap
+        self.tap: Tap = tap
         self.credit: int = 0  # as a queue that is asked for each event
         self.number: int = 0  # as a queue that was there before every subscription
         self.failed: int = 0

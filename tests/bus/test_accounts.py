@@ -383,3 +383,26 @@ async def test_a_lone_surrogate_in_an_answer_is_a_failure():
 
         assert take_ready(everything) == [1]
         assert bus.statistics().account_failures == 1
+
+
+def test_shared_future_of_a_resolver_is_not_cancelled_by_a_timeout():
+    async def main():
+        answer = asyncio.get_running_loop().create_future()
+
+        class Shares:
+            def ancestors(self, account_id):
+                return answer
+
+        bus = Bus(accounts=Shares(), accounts_timeout=1, accounts_ttl=60)
+        events = bus.subscribe()
+        await bus.emit("app", "1", "ok", "info", {}, "early")
+        assert not answer.cancelled()
+        late = asyncio.create_task(bus.emit("app", "1", "ok", "info", {}, "late"))
+        await asyncio.sleep(0)
+        answer.set_result(["root"])
+        await late
+        assert [event.account_tree for event in events.take()] == [(), ("root",)]
+        assert bus.statistics().account_failures == 1
+        await bus.aclose()
+
+    run(main)

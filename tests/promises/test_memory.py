@@ -54,3 +54,18 @@ async def test_a_subscription_that_was_used_and_is_empty_costs_little_more(bus, 
                     await anext(subscription)
 
     assert grown[0] / len(held) < 1280 - 1024
+
+
+@pytest.mark.slow
+async def test_subscription_read_with_take_gives_back_its_memory(bus, emit):
+    held = [bus.subscribe() for _ in range(1_000)]
+    await emit(0)
+    for subscription in held:
+        subscription.take()
+    with allocated() as grown:
+        for n in range(2):
+            assert await emit(n) == len(held)
+        for subscription in held:
+            assert len(subscription.take()) == 2
+
+    assert grown[0] / len(held) < 1280 - 1024
