@@ -25,7 +25,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from edr import Event
-from edr.bus import RateLimitedLog
+from edr.bus import RateLimitedLog, log_safely
 from edr.journal.batch import RejectedError
 from edr.journal.errors import JournalError, JournalFull, Refusal
 from edr.journal.receipts import Receipt, Receipts, copied
@@ -264,14 +264,19 @@ class Appender:
         self._lacks_room = False
         if self._is_told_of_room:
             self._is_told_of_room = False
-            logger.warning("the journal has room again")
+            log_safely(logging.WARNING, "the journal has room again", logger=logger)
         self.appended += len(batch)
         self.last = appended.first + len(batch) - 1
         self._settled += len(batch)
         self._most = min(2 * self._most, MOST_AT_ONCE)
         self._pause = FIRST_PAUSE
         if self.error is not None:
-            logger.warning("the journal stores events again; it could not for %s", self.error)
+            log_safely(
+                logging.WARNING,
+                "the journal stores events again; it could not for %s",
+                self.error,
+                logger=logger,
+            )
             self.error = None
         try:
             self._journal.committed(batch, appended)
@@ -310,10 +315,12 @@ class Appender:
 
     def _could_not(self, error: BaseException) -> None:
         if not isinstance(error, JournalError):
-            logger.error("storing events failed", exc_info=error)
+            log_safely(logging.ERROR, "storing events failed", exc=error, logger=logger)
             error = JournalError(f"storing failed: {error!r}; it is tried again")
         if self.error is None:
-            logger.error("the journal cannot store events now: %s", error)
+            log_safely(
+                logging.ERROR, "the journal cannot store events now: %s", error, logger=logger
+            )
         self.error = error
         self._schedule(self._pause)
         self._pause = min(2 * self._pause, LONGEST_PAUSE)
@@ -333,7 +340,12 @@ class Appender:
         else:
             if not self._is_told_of_room:
                 self._is_told_of_room = True
-                logger.warning("%s; appends, and emits of its bus, wait for it", error)
+                log_safely(
+                    logging.WARNING,
+                    "%s; appends, and emits of its bus, wait for it",
+                    error,
+                    logger=logger,
+                )
             self._schedule(NO_ROOM_PAUSE)
 
     # The end

@@ -15,6 +15,8 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 
+from edr.bus import log_safely
+
 logger: logging.Logger = logging.getLogger("edr.journal")
 
 LATEST = 253_402_300_799_999_999
@@ -59,11 +61,13 @@ class Clock:
             self._good = min(max(0, time.time_ns() // 1000), LATEST)
         if not self._is_broken:
             self._is_broken = True
-            logger.error(
+            log_safely(
+                logging.ERROR,
                 "the clock must return a time from 1970 to 9999, got %r (%s); "
                 "the last good reading is used instead",
                 reading,
                 reason,
+                logger=logger,
             )
         return self._good
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from edr import Event
+from edr.bus import log_safely
 from edr.journal.appender import RefusalLog
 from edr.journal.batch import RejectedError
 from edr.journal.errors import JournalFull
@@ -26,9 +27,9 @@ class Commit:
     __slots__ = ("events", "stored", "updates")
 
     def __init__(self, events: Sequence[Event], updates: Sequence[ReaderUpdate] = ()) -> None:
-        self.events = events
-        self.updates = updates
-        self.stored = 0
+        self.events: Sequence[Event] = events
+        self.updates: Sequence[ReaderUpdate] = updates
+        self.stored: int = 0
 
     @property
     def rest(self) -> Commit | None:
@@ -75,8 +76,7 @@ class Remainder:
         with suppress(Exception):
             store.close()
         if fault is not None:
-            with suppress(Exception):  # a handler that raises is no reason to keep the thread
-                self._tell(fault)
+            self._tell(fault)
 
     def _store(self, store: BlockStore) -> Exception | None:
         batches = [
@@ -118,11 +118,18 @@ class Remainder:
     def _tell(self, fault: Exception) -> None:
         why = str(fault) or repr(fault)
         if self.lost:
-            logger.error(
+            log_safely(
+                logging.ERROR,
                 "%s was closed with %d events that could not be stored: %s",
                 self._name,
                 self.lost,
                 why,
             )
         else:
-            logger.error("%s was closed without storing the last acks: %s", self._name, why)
+            log_safely(
+                logging.ERROR,
+                "%s was closed without storing the last acks: %s",
+                self._name,
+                why,
+                logger=logger,
+            )

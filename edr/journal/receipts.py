@@ -25,7 +25,7 @@ class _Refusals:
 
     def __init__(self) -> None:
         self.first: list[Refusal] = []
-        self.count = 0
+        self.count: int = 0
 
     def add(self, refusals: Sequence[Refusal], count: int) -> None:
         self.count += count
@@ -49,8 +49,8 @@ class Receipt:
     __slots__ = ("_future", "_untold", "first", "last", "refusals")
 
     def __init__(self, first: int, last: int, untold: _Refusals) -> None:
-        self.first = first
-        self.last = last
+        self.first: int = first
+        self.last: int = last
         self.refusals: _Refusals | None = None
         self._untold = untold
         self._future: asyncio.Future[int] = asyncio.get_running_loop().create_future()

@@ -28,7 +28,7 @@ from typing import Any, Literal, Self, TypeVar
 import orjson
 
 from edr import Binding, Event, InvalidBinding, InvalidEvent, WrongLoopError, bindings_to_json
-from edr.bus import LoopEnd
+from edr.bus import LoopEnd, log_safely
 from edr.journal.appender import Appender
 from edr.journal.clock import Clock
 from edr.journal.closing import Commit, Remainder
@@ -119,7 +119,7 @@ class SqliteJournal:
             Limits(max_bytes, max_age, max_events, keep_unread),
             full_sync=sync == "disk",
             now=self._clock,
-            say=logger.error,
+            say=partial(log_safely, logging.ERROR, logger=logger),
         )
         self._worker = Worker(f"edr journal {self.path.name}")
         self._appender = Appender(self, linger=linger, max_pending=max_pending)
@@ -247,7 +247,9 @@ class SqliteJournal:
     def _accepted_stored(self, closing: asyncio.Task[None]) -> None:
         # Called also when the task was cancelled, even before it began.
         if not closing.cancelled() and (fault := closing.exception()) is not None:
-            logger.error("%r could not store its events", self, exc_info=fault)
+            log_safely(
+                logging.ERROR, "%r could not store its events", self, exc=fault, logger=logger
+            )
         self._end()
 
     def _end(self) -> None:
@@ -294,8 +296,12 @@ class SqliteJournal:
         if self._worker.join(EXIT_PATIENCE):
             self._finish()
         else:
-            logger.error(
-                "%r was not closed within %g s: events may not be stored", self, EXIT_PATIENCE
+            log_safely(
+                logging.ERROR,
+                "%r was not closed within %g s: events may not be stored",
+                self,
+                EXIT_PATIENCE,
+                logger=logger,
             )
 
     def _closed_error(self) -> JournalError:

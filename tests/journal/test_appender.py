@@ -1,6 +1,7 @@
 """The appender with a store that the test answers for."""
 
 import asyncio
+import logging
 from itertools import pairwise
 
 import pytest
@@ -155,3 +156,32 @@ async def test_room_is_given_in_turn_to_appends_and_others():
         group.create_task(plain())
 
     assert all(second - first <= 60 for first, second in pairwise([0, *taken]))
+
+
+async def test_log_handler_that_raises_stops_no_storing(caplog):
+    class Raises(logging.Handler):
+        def emit(self, record):
+            raise OSError("the log is full")
+
+    store = Store(refused={2})
+    commit = store.commit
+
+    def fail(_events, *, lacks_room):
+        store.commit = commit
+        future = asyncio.get_running_loop().create_future()
+        future.set_exception(JournalError("the disk is full"))
+        return future
+
+    handler = Raises()
+    logging.getLogger("edr.journal").addHandler(handler)
+    try:
+        appender = make(store)
+        store.commit = fail
+        with pytest.raises(JournalError):
+            await appender.append([event(1)])
+        with pytest.raises(EventsRefusedError):
+            await appender.append(events(2, 3))
+    finally:
+        logging.getLogger("edr.journal").removeHandler(handler)
+
+    assert store.stored == [1, 3]
