@@ -346,64 +346,59 @@ KNOWN: dict[str, tuple[Document, list[str]]] = {
     "one exact field": ({"x": ["q"]}, [*SCALARS, "strings of 1"]),
     "eight lengths of prefixes": ({"x": [{"prefix": "a" * n + "!"} for n in range(8)]}, TEXTS),
     "all kinds of affixes": ({"x": AFFIXES}, TEXTS),
-    "four wildcards": ({"x": [{"wildcard": f"*{n}*!*"} for n in range(4)]}, TEXTS),
+    "three wildcards": ({"x": [{"wildcard": f"*{n}*!*"} for n in range(3)]}, TEXTS),
     "wildcards of many pieces": (
         {"x": [{"wildcard": "*a*a*a*b"}]},
         ["strings of 4, few letters", "strings of 9, two letters", "one string"],
     ),
-    "four lengths of address blocks": (
-        {"x": [{"cidr": f"ff00::/{128 - n}"} for n in range(4)]},
+    "three lengths of address blocks": (
+        {"x": [{"cidr": f"ff00::/{128 - n}"} for n in range(3)]},
         ADDRESSES,
     ),
-    "four lengths of address blocks that hold each address": (
+    "three lengths of address blocks that hold each address": (
         {
             "$or": [
-                {"x": [{"cidr": f"::/{n}"} for n in range(4)], "y": ABSENT},
+                {"x": [{"cidr": f"::/{n}"} for n in range(3)], "y": ABSENT},
                 {"x": [1], "y": [2]},
             ]
         },
         ADDRESSES,
     ),
-    "four ranges": (
-        {"x": [{"numeric": [">", 10**6, "<", 10**7 + n]} for n in range(4)]},
+    "three ranges": (
+        {"x": [{"numeric": [">", 10**6, "<", 10**7 + n]} for n in range(3)]},
         SCALARS,
     ),
-    "four ranges that hold each number": (
+    "three ranges that hold each number": (
         {
             "$or": [
-                {"x": [{"numeric": [">", -n]} for n in range(1, 5)], "y": ABSENT},
+                {"x": [{"numeric": [">", -n]} for n in range(1, 4)], "y": ABSENT},
                 {"x": ["never"], "y": ABSENT},
             ]
         },
         SCALARS,
     ),
-    "two anything-but": (
-        {
-            "$or": [
-                {"x": [{"anything-but": "q"}, {"anything-but": "r"}], "y": ABSENT},
-                {"x": ["never"], "y": ABSENT},
-            ]
-        },
+    "anything-but of no value": (
+        {"$or": [{"x": [{"anything-but": "q"}], "y": ABSENT}, {"x": ["never"], "y": ABSENT}]},
         [*SCALARS, "strings of 1"],
     ),
-    "eight members at the body's own fields": (
-        {"$or": [{"x": [f"q{n}"], "y": [1, n]} for n in range(8)]},
+    "six members at the body's own fields": (
+        {"$or": [{"x": [f"q{n}"], "y": [1, n]} for n in range(6)]},
         [*SCALARS, "strings of 1"],
     ),
-    "four members of two fields": (
-        {"x": {"$or": [{"a": [0], "b": [n + 2]} for n in range(4)]}},
+    "five members of two fields": (
+        {"x": {"$or": [{"a": [0], "b": [n + 2]} for n in range(5)]}},
         OBJECTS,
     ),
     "members with wildcards": (
-        {"x": {"$or": [{"a": [{"wildcard": f"*{n}*q*"}], "b": [1, n]} for n in range(4)]}},
+        {"x": {"$or": [{"a": [{"wildcard": f"*{n}*q*"}], "b": [1, n]} for n in range(3)]}},
         OBJECTS,
     ),
     "28 that may be absent": (
         {"x": {"a": [0], **{f"g{n}": ABSENT for n in range(28)}, "b": [1]}},
         OBJECTS,
     ),
-    "absences in four members": (
-        {"y": [1], "z": ABSENT, "x": {"$or": [{f"f{n}": ABSENT, "q": [5]} for n in range(4)]}},
+    "absences in five members": (
+        {"y": [1], "z": ABSENT, "x": {"$or": [{f"f{n}": ABSENT, "q": [5]} for n in range(5)]}},
         OBJECTS,
     ),
     "a field in 6 objects": ({"x": nested(6, lambda below: {"a": below})(ABSENT)}, OBJECTS),

@@ -25,7 +25,14 @@ from edr.errors import InvalidBinding, join_path, kind_of, shown
 from edr.records.event import Event
 from edr.records.levels import AnySeverity, AnyVerbosity, Severity, Verbosity
 from edr.records.model import FrozenModel
-from edr.records.pattern import DEFAULT_LIMITS, Limits, Mismatch, Pattern, pattern_json_schema
+from edr.records.pattern import (
+    DEFAULT_LIMITS,
+    Limits,
+    Mismatch,
+    Pattern,
+    pattern_json_schema,
+    warn_of_mistakes,
+)
 from edr.records.text import is_encodable
 
 WILDCARD = "*"
@@ -73,7 +80,12 @@ def _levels(field: str, kind: type[_Level]) -> BeforeValidator:
 def _pattern(value: object, info: ValidationInfo) -> Pattern | None:
     if value is None or isinstance(value, Pattern):
         return value
-    return Pattern(value, limits=_limits(info) or DEFAULT_LIMITS)
+    limits = _limits(info)
+    pattern = Pattern(value, limits=limits or DEFAULT_LIMITS)
+    if limits is None and isinstance(value, Mapping):
+        # Documents that are read with limits come from others; see Pattern.warnings for those.
+        warn_of_mistakes(value)
+    return pattern
 
 
 def _limits(info: ValidationInfo) -> Limits | None:
@@ -158,6 +170,9 @@ class Binding(FrozenModel):
 
     ``edr.Limits`` bound a body pattern. They are not in its JSON; to read back a pattern of raised
     limits, use ``bindings_from_json(text, limits=…)``.
+
+    A likely mistake in a body pattern is a ``PatternWarning`` when the binding is made, unless it
+    is read with limits of its own.
 
     Raises:
         InvalidBinding: a field is unknown or wrong; ``path`` says which.

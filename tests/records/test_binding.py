@@ -411,11 +411,11 @@ def test_the_number_of_bindings_and_of_their_names_is_limited_for_strangers():
 
 
 def test_a_pattern_with_limits_of_its_own_can_be_bound_and_pickled():
-    wide = {"x": [{"wildcard": f"*{n}*x*"} for n in range(600)]}
+    wide = {"x": [{"wildcard": f"*{n}*x*"} for n in range(1_000)]}
 
     with pytest.raises(InvalidBinding, match=r"Limits.work"):
         Binding(body=wide)
-    binding = Binding(body=edr.Pattern(wide, limits=edr.Limits(work=200)))
+    binding = Binding(body=edr.Pattern(wide, limits=edr.Limits(work=400)))
 
     assert pickle.loads(pickle.dumps(binding)) == binding
 

@@ -13,7 +13,7 @@ from edr.records.pattern.language import Mismatch, Pattern
 from edr.records.pattern.leaf import ABSENT
 from edr.records.pattern.limits import DEFAULT_LIMITS, Limits
 from edr.records.pattern.schema import pattern_json_schema
-from edr.records.pattern.warnings import PatternWarning
+from edr.records.pattern.warnings import PatternWarning, warn_of_mistakes
 
 __all__ = [
     "ABSENT",
@@ -24,4 +24,5 @@ __all__ = [
     "PatternIndex",
     "PatternWarning",
     "pattern_json_schema",
+    "warn_of_mistakes",
 ]

@@ -68,7 +68,7 @@ class Mismatch:
             ``{"$or": …}``.
         found: What the body has there, ``ABSENT`` for nothing. For ``$or`` an object with what the
             body has of the fields that its members name.
-        hint: What in the pattern was probably not meant so (``Pattern.warnings``); mostly nothing.
+        hint: A likely mistake in the pattern (``Pattern.warnings``); mostly nothing.
     """
 
     path: str
@@ -130,7 +130,7 @@ class Pattern:
 
     @property
     def warnings(self) -> tuple[PatternWarning, ...]:
-        """What in it is legal and seldom meant, such as an operator that is a field's name."""
+        """Likely mistakes, such as an operator that is the name of a field."""
         return warnings_of(self.document)
 
     def matches(self, body: Mapping[str, Any]) -> bool:

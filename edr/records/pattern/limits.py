@@ -33,9 +33,9 @@ class Limits:
         characters: Length of all field names and operands together.
         affix: Characters of one prefix, suffix or wildcard.
         work: Cost of a match for any one value of the body. The conditions on one field count 1
-            for each four, all members of ``$or`` together; their prefixes and suffixes 1 for each
-            eight lengths; their wildcards, their numeric ranges, and the lengths of their address
-            blocks 1 for each four; each ``anything-but`` beyond the first in one leaf 1.
+            for each three, all members of ``$or`` together; so do their wildcards, their numeric
+            ranges, and the lengths of their address blocks. Their prefixes and suffixes count 1
+            for each eight lengths, each ``anything-but`` beyond the first in one leaf 2.
         combinations: Conjunctions that the ``$or`` of the pattern unfold to, at most 1,000 in
             EventBridge too.
         names: Of a whole binding: its app names times its account ids.
@@ -48,7 +48,7 @@ class Limits:
     elements: int = 10_000
     characters: int = 256_000
     affix: int = 2_048
-    work: int = 128
+    work: int = 256
     combinations: int = 1_000
     names: int = 10_000
     bindings: int = 10_000

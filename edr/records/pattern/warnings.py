@@ -1,9 +1,11 @@
-"""What a pattern says that its writer probably did not mean. Nothing here is an error."""
+"""Likely mistakes in a pattern: it is legal, and its writer probably meant something else."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+import sys
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from edr.errors import join_path
 from edr.records.pattern.leaf import OR
@@ -11,29 +13,50 @@ from edr.records.pattern.operands import Path
 from edr.records.pattern.parser import OPERATORS
 
 
-class PatternWarning(NamedTuple):
-    """Something legal that is seldom meant.
+class PatternWarning(UserWarning):
+    """A likely mistake in a body pattern, which is legal as it stands.
 
     Attributes:
         path: Where in the pattern: ``body.status.prefix``.
-        reason: What it asks for as it stands, and how to write what was probably meant.
+        reason: What the pattern asks for, and how to write what was probably meant.
     """
 
-    path: str
-    reason: str
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(path, reason)
+        self.path = path
+        self.reason = reason
 
     def __str__(self) -> str:
         return f"{self.path}: {self.reason}"
 
 
-def warnings_of(document: dict[str, Any]) -> tuple[PatternWarning, ...]:
-    """Return what is seldom meant in a pattern that has been checked, in its order."""
+def warnings_of(document: Mapping[str, Any]) -> tuple[PatternWarning, ...]:
+    """Return the likely mistakes in a pattern that has been checked, in its order."""
     return tuple(
         PatternWarning(join_path(*path), reason) for path, reason in _of_fields(document, ("body",))
     )
 
 
-def _of_fields(document: dict[str, Any], path: Path) -> Iterator[tuple[Path, str]]:
+def warn_of_mistakes(document: Mapping[str, Any]) -> None:
+    """Warn of the likely mistakes in a checked pattern, at the line that called into edr."""
+    for each in warnings_of(document):
+        warnings.warn(each, stacklevel=_level_of_caller())
+
+
+_PASSED_OVER = frozenset({"edr", "pydantic"})
+
+
+def _level_of_caller() -> int:
+    """Return the stack level, for the function that calls this, of the first one outside of edr."""
+    level = 1
+    frame = sys._getframe(1)  # noqa: SLF001 - warnings.warn has no other way before Python 3.12
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in _PASSED_OVER:
+        frame = frame.f_back
+        level += 1
+    return level
+
+
+def _of_fields(document: Mapping[str, Any], path: Path) -> Iterator[tuple[Path, str]]:
     for name, below in document.items():
         here = (*path, name)
         if name == OR:
@@ -65,7 +88,7 @@ def _of_fields(document: dict[str, Any], path: Path) -> Iterator[tuple[Path, str
             yield from _of_leaf(below, here)
 
 
-def _of_leaf(elements: list[Any], path: Path) -> Iterator[tuple[Path, str]]:
+def _of_leaf(elements: list[Any] | tuple[Any, ...], path: Path) -> Iterator[tuple[Path, str]]:
     operators = [name for each in elements if isinstance(each, dict) for name in each]
     for index, element in enumerate(elements):
         if isinstance(element, str) and "*" in element:

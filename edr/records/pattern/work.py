@@ -75,8 +75,8 @@ def _flat(members: Iterable[Fields]) -> Iterator[Fields]:
 def work(node: Fields) -> dict[Names, int]:
     """Return what a (merged) condition costs one value or object at each field.
 
-    A unit is about what four exact look-ups take. It was measured with the worst bodies of
-    ``benchmarks/bench_hostile.py``.
+    A unit is about what three exact look-ups take, so that two of them take at most 100 ms for the
+    worst body of 256 KiB. It was measured with ``benchmarks/bench_hostile.py``.
     """
     asked: defaultdict[Names, list[Leaf | Fields]] = defaultdict(list)
     _collect(node, (), asked)
@@ -101,13 +101,13 @@ def _cost(conditions: list[Leaf | Fields]) -> int:
     leaves = [each for each in conditions if isinstance(each, Leaf)]
     sets = [values for leaf in leaves for values in (leaf.values, *leaf.exceptions)]
     return (
-        ceil(len(conditions) / 4)
+        ceil(len(conditions) / 3)
         + ceil(sum(map(_affix_lengths, sets)) / 8)
-        + ceil(sum(len(values.wildcards) for values in sets) / 4)
-        + ceil(sum(len(values.ranges) for values in sets) / 4)
-        + sum(ceil(_block_lengths(values) / 4) for values in sets)
+        + ceil(sum(len(values.wildcards) for values in sets) / 3)
+        + ceil(sum(len(values.ranges) for values in sets) / 3)
+        + sum(ceil(_block_lengths(values) / 3) for values in sets)
         # One anything-but is looked up; of several in one leaf each is tested.
-        + sum(len(leaf.exceptions) - 1 for leaf in leaves if leaf.exceptions)
+        + sum(2 * (len(leaf.exceptions) - 1) for leaf in leaves if leaf.exceptions)
     )
 
 

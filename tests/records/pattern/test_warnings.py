@@ -1,10 +1,17 @@
-"""What is legal and seldom meant is said, by the pattern and where nothing matches."""
+"""Likely mistakes in a pattern are warned of: when bound, by the pattern, and in explanations."""
+
+import pickle
+import warnings
 
 import pytest
 from hypothesis import given
 from support.pattern_strategies import patterns
 
+import edr
+from edr import PatternWarning
 from edr.records.pattern import Pattern
+
+LIKELY_MISTAKE = {"status": {"prefix": ["pau"]}}
 
 
 def warned(document):
@@ -25,14 +32,14 @@ def warned(document):
     ],
     ids=str,
 )
-def test_what_is_seldom_meant_is_warned_of(document, path, said):
-    ((at, reason),) = Pattern(document).warnings
+def test_a_likely_mistake_is_in_the_warnings_of_its_pattern(document, path, said):
+    (warning,) = Pattern(document).warnings
 
-    assert at == path
-    assert said in reason
+    assert warning.path == path
+    assert said in warning.reason
 
 
-def test_what_is_meant_as_it_stands_is_not_warned_of():
+def test_a_natural_pattern_has_no_warning():
     assert (
         warned({"status": ["paused", {"prefix": "wrap"}], "queue": {"id": [{"exists": True}]}})
         == []
@@ -54,3 +61,44 @@ def test_an_explanation_has_the_hint_where_the_body_has_nothing():
 @given(patterns)
 def test_any_pattern_can_be_asked_for_its_warnings(document):
     assert isinstance(Pattern(document).warnings, tuple)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: edr.Binding(body=LIKELY_MISTAKE),
+        lambda: edr.Binding.model_validate({"body": LIKELY_MISTAKE}),
+        lambda: edr.bindings_from_json([{"body": LIKELY_MISTAKE}]),
+        lambda: edr.Bus().subscribe(body=LIKELY_MISTAKE),
+        lambda: edr.on(body=LIKELY_MISTAKE),
+    ],
+    ids=["Binding", "model_validate", "bindings_from_json", "subscribe", "on"],
+)
+async def test_a_likely_mistake_warns_where_the_binding_is_made(make):
+    with pytest.warns(PatternWarning, match=r"^body\.status\.prefix: asks for a field") as caught:
+        make()
+
+    assert [each.filename for each in caught] == [__file__]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: edr.Binding(body={"status": [{"prefix": "pau"}]}),
+        lambda: edr.Binding(body=Pattern(LIKELY_MISTAKE)),
+        lambda: edr.bindings_from_json({"body": LIKELY_MISTAKE}, limits=edr.Limits.untrusted()),
+    ],
+    ids=["natural", "Pattern", "limits"],
+)
+def test_a_binding_does_not_warn_otherwise(make):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        make()
+
+
+def test_a_warning_can_be_pickled():
+    (warning,) = Pattern(LIKELY_MISTAKE).warnings
+
+    copy = pickle.loads(pickle.dumps(warning))
+
+    assert (copy.path, copy.reason) == (warning.path, warning.reason)
