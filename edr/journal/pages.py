@@ -1,15 +1,17 @@
 """``Pages``: the blocks in the pages of a database file, found without SQLite's help.
 
 A database whose tree is damaged cannot be walked any more, though nearly all of its pages are good.
-So each page is looked at for itself: a leaf of a table holds whole rows, with the numbers of the
-pages on which they go on. A row with the form of a block, whose checksum holds, is a block. Nothing
-is locked or changed, so this also reads a journal on a disk that is read-only, or one that
-somebody has open.
+So each page is read for itself: a leaf of a table holds whole rows, with the numbers of the pages
+on which they go on. A row with the form of a block, whose checksum holds, is a block. Only a
+salvage needs this.
 
 Pages of the log are newer than those of the file, up to its last complete commit.
 
 The file format is SQLite's, https://www.sqlite.org/fileformat2.html: chapters 1.6 (trees), 2.1
-(rows), 4.1 (the log).
+(rows), 1.5 (free pages), 4.1 (the log).
+
+Rejected: to let SQLite read a copy. One blank page, the first or the root of a tree, costs it all
+blocks; here it costs none, and the copy would need as much room again.
 """
 
 from __future__ import annotations
@@ -29,6 +31,9 @@ LEAF = 0x0D
 LOG_HEADER, FRAME_HEADER = 32, 24
 MOST_LOCAL, LEAST_LOCAL = PAGE - 35, (PAGE - 12) * 32 // 255 - 23
 """Bytes of a row on its leaf: up to the first, all; else at least the second."""
+
+LOCK_PAGE = (1 << 30) // PAGE + 1
+"""The page that SQLite locks bytes of, and never uses."""
 
 
 class Found(NamedTuple):
@@ -57,8 +62,8 @@ class Pages:
         self.blocks: list[Found] = []
         """Those whose headers are sound, by position; none that another holds too."""
         self.is_whole: bool = self._claims_no_more()
-        """Whether the file is as long as it says, and no page of it is blank. If not, entries may
-        be missing behind the last one that was found."""
+        """Whether the file is as long as it says, and no page that is in use is blank. If not,
+        entries may be missing after the last one that was found."""
 
     def __enter__(self) -> Self:
         return self
@@ -71,10 +76,11 @@ class Pages:
     def scan(self) -> None:
         """Find all that there is: ``blocks``, ``facts`` and ``readers``."""
         found: list[Found] = []
+        may_be_blank = self._free() | {LOCK_PAGE}
         for number in range(1, self.count + 1):
             page = self._page(number)
             if not page.strip(b"\0"):
-                self.is_whole = False
+                self.is_whole = self.is_whole and number in may_be_blank
             elif page[0] == LEAF:
                 for cell in range(min(_short(page, 3), PAGE // 8)):
                     self._take(number, cell, found)
@@ -157,6 +163,18 @@ class Pages:
         if at is not None and self._log is not None:
             return os.pread(self._log.fileno(), PAGE, at).ljust(PAGE, b"\0")
         return os.pread(self._file.fileno(), PAGE, (number - 1) * PAGE).ljust(PAGE, b"\0")
+
+    def _free(self) -> set[int]:
+        """Return the numbers of the pages that are not in use."""
+        free: set[int] = set()
+        trunk = int.from_bytes(self._page(1)[32:36], "big")
+        while 0 < trunk <= self.count and trunk not in free:
+            page = self._page(trunk)
+            following, count = struct.unpack_from(">II", page)
+            free.add(trunk)
+            free.update(struct.unpack_from(f">{min(count, PAGE // 4 - 2)}I", page, 8))
+            trunk = following
+        return free
 
     def _claims_no_more(self) -> bool:
         header = self._page(1)

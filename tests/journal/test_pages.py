@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from edr.journal.codec import decode, decode_keys
 from edr.journal.pages import Pages, _varint
-from edr.journal.schema import ReaderState
+from edr.journal.schema import PAGE, ReaderState
 
 
 def numbers_in(path):
@@ -42,6 +42,24 @@ def test_what_was_merged_is_not_found_twice(make_store):
         store.append(events(n))
 
     assert numbers_in(store.path)[0] == list(range(500))
+
+
+def test_blank_page_that_is_free_is_not_damage(make_store):
+    store = make_store()
+    for n in range(0, 4096, 256):
+        store.append(events(*range(n, n + 256), body={"pad": str(n) * 20}))
+    store._connection.execute("DELETE FROM blocks WHERE first < 2000")  # as retention does
+    (free,) = store._connection.execute("PRAGMA freelist_count").fetchone()
+    store.close()
+    database = store.path / "journal.sqlite3"
+    data = bytearray(database.read_bytes())
+    trunk = int.from_bytes(data[32:36], "big")
+    leaf = int.from_bytes(data[(trunk - 1) * PAGE + 8 :][:4], "big")
+    assert free > 1
+    data[(leaf - 1) * PAGE : leaf * PAGE] = bytes(PAGE)
+    database.write_bytes(data)
+
+    assert numbers_in(store.path)[1].is_whole
 
 
 @given(st.binary(max_size=12000))
