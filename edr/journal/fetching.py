@@ -46,7 +46,7 @@ ENTRIES_AT_ONCE = 512
 BYTES_AT_ONCE = 4 << 20
 """Stored bytes of blocks at which a fetch stops: large events would fill the memory else."""
 
-HEADERS_AT_ONCE = 4096
+HEADERS_AT_ONCE = 2048
 """Headers at which a fetch stops: some 10 ms of work, when no block is wanted."""
 
 TRAIL_BYTES = 1 << 20
@@ -123,7 +123,8 @@ class Fetcher:
         self._bytes = 0
         with closing(self._headers(after)) as headers:
             for count, header in enumerate(headers, 1):
-                self._tell_missing(position, header.first - 1, items)
+                if header.first > position + 1:
+                    self._tell_missing(position, header.first - 1, items)
                 if selection.may_want(header):
                     items += self._entries_of(header, selection, max(position, header.first - 1))
                     blocks += 1

@@ -48,14 +48,14 @@ class Selection:
 
     def may_want(self, header: Block) -> bool:
         """Tell whether the masks of a block allow for something wanted in it."""
-        if not self.clauses:
-            return True
-        return any(
-            (clause.levels == EVERYTHING or clause.levels & header.levels)
-            and (clause.apps == EVERYTHING or clause.apps & header.apps)
-            and (clause.accounts == EVERYTHING or clause.accounts & header.accounts)
-            for clause in self.clauses
-        )
+        for levels, apps, accounts in self.clauses:  # asked of each block that is passed over
+            if (
+                (levels == EVERYTHING or levels & header.levels)
+                and (apps == EVERYTHING or apps & header.apps)
+                and (accounts == EVERYTHING or accounts & header.accounts)
+            ):
+                return True
+        return not self.clauses
 
     def wants(self, event: Event) -> bool:
         """Tell whether ``event`` is wanted."""
