@@ -1,9 +1,9 @@
 """``opened``: the database of a journal, found sound or made so.
 
-There is no state in which a service cannot start because of its journal: what is missing is made,
-what is damaged is moved aside and salvaged. Refused, and left as it is, is what never was a
-journal, and one that a newer edr wrote. A new database is made beside its place and moved there
-when it is complete, so that what is there is never half made.
+A service can start whatever became of its journal: a missing one is made, a damaged one is moved
+aside and salvaged, and one on a full disk is opened as it is. What never was a journal, or has the
+format of another version, is refused and left as it is. A new database is made beside its place and
+moved there when it is complete, so a half-made one is never found there.
 
 Only what costs nothing is looked at: the header, the length of the file, the tables that are small.
 A page that is damaged far inside is found when it is read, and the journal is salvaged then.
@@ -27,6 +27,7 @@ from edr.journal.schema import (
     connect,
     facts_in,
     is_damage,
+    is_full,
     readers_in,
 )
 
@@ -111,9 +112,8 @@ def _may_be_opened(folder: JournalFolder, header: bytes) -> bool:
 def _checked(folder: JournalFolder, *, full_sync: bool) -> sqlite3.Connection:
     connection = connect(folder.database, full_sync=full_sync)
     try:
-        # What the last owner left in the log; then the file has all its pages.
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-        _check_length(connection, folder)
+        if _has_emptied_log(connection):
+            _check_length(connection, folder)
         facts = facts_in(connection)
         readers_in(connection)
         for end in ("max", "min"):  # both in one statement would look at every block
@@ -123,6 +123,20 @@ def _checked(folder: JournalFolder, *, full_sync: bool) -> sqlite3.Connection:
         raise
     folder.name(facts.id)
     return connection
+
+
+def _has_emptied_log(connection: sqlite3.Connection) -> bool:
+    """Move what the last owner left in the log into the file; return whether it has all pages.
+
+    On a full disk that is not possible, and the log is read as it is.
+    """
+    try:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    except sqlite3.Error as exc:
+        if is_full(exc):
+            return False
+        raise
+    return True
 
 
 def _check_length(connection: sqlite3.Connection, folder: JournalFolder) -> None:

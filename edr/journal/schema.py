@@ -136,9 +136,14 @@ class ReaderState(NamedTuple):
         return cls(name, bindings, frontier, pairs, missed, untold, last_ack, leased)
 
 
+_OF_A_NEW_ONE = (f"page_size = {PAGE}", "auto_vacuum = INCREMENTAL")
+# Set later they would write, for nothing, and a full disk has no room for that.
+
+
 def connect(path: Path, *, full_sync: bool) -> sqlite3.Connection:
     """Open the database at ``path``, made if it is missing, for one thread at a time."""
-    if not path.exists():
+    is_new = not path.exists() or not path.stat().st_size
+    if is_new:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     connection = sqlite3.connect(
         path,
@@ -152,8 +157,7 @@ def connect(path: Path, *, full_sync: bool) -> sqlite3.Connection:
     try:
         for pragma in (
             "locking_mode = EXCLUSIVE",  # before all that reads, or there is shared memory
-            f"page_size = {PAGE}",
-            "auto_vacuum = INCREMENTAL",
+            *(_OF_A_NEW_ONE if is_new else ()),
             "journal_mode = WAL",
             f"synchronous = {'FULL' if full_sync else 'NORMAL'}",
             f"wal_autocheckpoint = {CHECKPOINT}",
@@ -227,13 +231,15 @@ def is_damage(exc: sqlite3.Error) -> bool:
         sqlite3.SQLITE_CORRUPT,
         sqlite3.SQLITE_NOTADB,
         sqlite3.SQLITE_ERROR,  # no such table: the first page is damaged
+        sqlite3.SQLITE_TOOBIG,  # of what was written once: its length is damaged
     )
 
 
-def is_too_big(exc: sqlite3.Error) -> bool:
-    """Tell whether a value is larger than any that SQLite takes."""
-    code = getattr(exc, "sqlite_errorcode", None)
-    return isinstance(exc, sqlite3.DataError) or code == sqlite3.SQLITE_TOOBIG
+def is_full(exc: BaseException) -> bool:
+    """Return whether ``exc`` says that the disk is full."""
+    if isinstance(exc, OSError):
+        return exc.errno in (errno.ENOSPC, errno.EDQUOT)
+    return getattr(exc, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
 
 
 def translated(exc: BaseException, path: Path) -> JournalError:
@@ -246,8 +252,6 @@ def translated(exc: BaseException, path: Path) -> JournalError:
             f"{path}: another program, such as a sqlite3 shell, has journal.sqlite3 open ({exc}); "
             "close it there, and look into a journal with 'python -m edr.journal'"
         )
-    if code == sqlite3.SQLITE_FULL or (
-        isinstance(exc, OSError) and exc.errno in (errno.ENOSPC, errno.EDQUOT)
-    ):
+    if is_full(exc):
         return JournalFull(f"{path}: the disk is full; it goes on by itself when there is room")
     return JournalError(f"{path}: {exc}; it is tried again")

@@ -4,9 +4,12 @@ All that belongs together changes in one commit: the entries, what retention rem
 what the readers lose by that. So there is no state in which two files disagree, and nothing to
 repair after a crash but what SQLite repairs itself.
 
-**Positions** are given below a mark that was committed, with a sync, before. After an end that was
-no clean one they go on behind the mark: whatever was given and seen, and then lost, is never given
-to another event. What lies between is a hole, which is nobody's loss.
+**Positions** are given below a mark that was committed, with a sync, before or together with them.
+After an end that was not clean they go on after the mark: a position that was given and seen, and
+then lost, is never given to another event. What lies between is a hole, which is not a loss.
+
+**Opening writes nothing**, but for a salvage, so a journal on a full disk can be opened and read.
+The first commit has the mark with it.
 
 **Nothing is shown early, or counted twice**: what this object knows of the journal changes only
 after the commit. When a commit fails the connection is given up, since its file may be in any
@@ -35,7 +38,7 @@ from edr import Event
 from edr.journal.batch import RejectedError, rows_of
 from edr.journal.clock import AgeClock, microseconds_elapsed
 from edr.journal.codec import Block, Row, encode
-from edr.journal.errors import JournalError, JournalInUse, JournalUnusable
+from edr.journal.errors import JournalError, JournalFull, JournalInUse, JournalUnusable
 from edr.journal.fetching import Fetcher
 from edr.journal.folder import JournalFolder
 from edr.journal.opening import opened
@@ -198,6 +201,8 @@ class BlockStore:
         """What came of the last salvage, if there was one."""
         self._unreadable: set[int] = set()
         """Where blocks begin that could not be read, and are counted in ``corrupt``."""
+        self._has_begun = False
+        """Whether a commit of this owner was made, so the mark on the disk is its own."""
         self._attempted: Appended | None = None
         self._unreported: dict[str, Loss] = {}
         """What readers lost by a salvage."""
@@ -220,6 +225,7 @@ class BlockStore:
 
         Raises:
             JournalInUse, JournalUnusable: it cannot be opened.
+            JournalFull: there is no room to make a new one.
         """
         if self._folder is not None:
             return
@@ -230,6 +236,11 @@ class BlockStore:
             self._give_up()
             self._folder.release()
             self._folder = None
+            if isinstance(exc, JournalFull):
+                raise JournalFull(
+                    f"{self.path}: the disk is full, so a journal cannot be made here; "
+                    "make room, and open it again"
+                ) from exc
             if isinstance(exc, JournalError) and not isinstance(
                 exc, JournalInUse | JournalUnusable
             ):
@@ -274,16 +285,19 @@ class BlockStore:
     def close(self) -> None:
         """Close the journal so that its next owner goes on without a hole. Idempotent."""
         if self._connection is not None:
-            with suppress(
-                JournalError, sqlite3.Error
-            ):  # then the next owner finds an end that was not clean
-                with self._transaction(full_sync=True) as connection:
-                    write_facts(connection, self._final_facts())
-                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            if self._has_begun:
+                # If it fails, the next owner finds an end that was not clean.
+                with suppress(JournalError, sqlite3.Error):
+                    self._write_end()
             self._give_up()
         if self._folder is not None:
             self._folder.release()
             self._folder = None
+
+    def _write_end(self) -> None:
+        with self._transaction(full_sync=True) as connection:
+            write_facts(connection, self._final_facts())
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def _final_facts(self) -> Facts:
         return self._facts._replace(
@@ -306,7 +320,8 @@ class BlockStore:
             raise sqlite3.DatabaseError("the oldest or the newest block is missing")
         if facts.clean and facts.readers != len(states):
             raise sqlite3.DatabaseError("the state of a reader is missing")
-        if facts.clean or not is_known:
+        was_made = self._attempted is not None and last >= self._attempted.first
+        if facts.clean or not is_known or not (self._has_begun or was_made):
             if self._age is not None:
                 now = self._now()
                 self._age.start(now, until or now)
@@ -317,14 +332,17 @@ class BlockStore:
                 holes = (*holes, Hole(given + 1, facts.mark, 0))
             next_ = max(facts.mark, last) + 1
             facts = facts._replace(mark=next_ - 1 + RESERVED, clean=False, holes=holes)
+            self._facts, self._has_begun, self._attempted = facts, False, None
             # A salvage may have found nothing of what the first entries were.
-            self._unreported = charge(readers, facts.holes, 1, first or next_)
-            with self._transaction(full_sync=True):
-                write_facts(connection, facts)
-                for name, reader in readers.items():
-                    write_reader(connection, self._numbers[name], reader)
-            self._attempted = None
-        elif self._attempted is not None and last >= self._attempted.first:
+            losses = charge(readers, facts.holes, 1, first or next_)
+            if losses:
+                with self._transaction(full_sync=True):
+                    for name in losses:
+                        write_reader(connection, self._numbers[name], readers[name])
+            self._unreported |= losses
+        elif was_made:
+            assert self._attempted is not None
+            self._has_begun = True
             self._attempted = self._attempted._replace(
                 oldest=first,
                 losses={
@@ -575,6 +593,8 @@ class BlockStore:
     def _transaction(self, *, full_sync: bool) -> Iterator[sqlite3.Connection]:
         """Commit what is done within it, with a sync of the log if ``full_sync``.
 
+        The first one has the owner's mark with it, and is synced.
+
         Raises:
             NoRoomYetError: as raised within; rolled back.
             RejectedError: a value is larger than any that SQLite takes; rolled back.
@@ -583,11 +603,15 @@ class BlockStore:
         """
         connection = self._connection
         assert connection is not None
+        sync = "FULL" if full_sync or not self._has_begun else "NORMAL"
         try:
-            connection.execute(f"PRAGMA synchronous = {'FULL' if full_sync else 'NORMAL'}")
+            connection.execute(f"PRAGMA synchronous = {sync}")
             connection.execute("BEGIN IMMEDIATE")
+            if not self._has_begun:
+                write_facts(connection, self._facts)
             yield connection
             self._commit(connection)
+            self._has_begun = True
         except NoRoomYetError:
             self._roll_back(connection)
             raise

@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -287,12 +288,124 @@ async def test_a_disk_that_is_full_and_has_room_again(small_disk, caplog):
                 stored += 1
         assert len(await all_of(journal)) == stored
         ballast.unlink()
-        while journal.statistics().waiting:
-            await asyncio.sleep(0.01)
+        await until_stored(journal)
         await journal.append(event(-1))
         entries = await all_of(journal)
 
     assert numbers(entries) == [*range(stored + 1), -1]
+
+
+def fill(disk, free=0):
+    """Leave so many pages of ``disk`` free; return the file that takes the others."""
+    ballast = disk / "ballast"
+    with ballast.open("ab", buffering=0) as file:
+        with suppress(OSError):
+            while True:
+                file.write(bytes(4096))
+        size = file.tell() // 4096 * 4096
+        file.truncate(max(0, size - free * 4096))
+    return ballast
+
+
+async def until_stored(journal):
+    """Wait for the journal's own next attempt; one that began on the full disk may still fail."""
+    while journal.statistics().waiting:
+        await asyncio.sleep(0.01)
+
+
+def padded(n):
+    return event(n, body={"pad": os.urandom(3000).hex()})
+
+
+@pytest.mark.parametrize("free", [0, 1, 2, 3, 4, 5, 6, 8, 12, 20, 40])
+async def test_journal_on_a_full_disk_starts_and_recovers(small_disk, free):
+    """Wherever in a commit: what is acknowledged is read, and what is accepted stays."""
+    disk, _ = small_disk
+    async with SqliteJournal(disk / "journal", max_bytes=1 << 20) as journal:
+        await journal.append(*events(*range(20)))
+        async with await journal.reader("r") as reader:
+            reader.ack(await anext(reader))
+    ballast = fill(disk, free)
+    async with SqliteJournal(disk / "journal", max_bytes=1 << 20) as journal:
+        stored, refused = list(range(20)), 0
+        for n in range(20, 40):
+            try:
+                await journal.append(padded(n))
+                stored.append(n)
+            except JournalFull:
+                refused += 1
+        assert refused
+        assert set(stored) <= set(numbers(await all_of(journal)))
+        reader = await journal.reader("r")
+        assert (await anext(reader)).event.body["n"] == 1
+        ballast.unlink()
+        await until_stored(journal)
+        await journal.append(event(40))
+        assert journal.statistics().error is None
+        assert numbers(await all_of(journal)) == list(range(41))
+    async with SqliteJournal(disk / "journal") as journal:
+        assert numbers(await all_of(journal)) == list(range(41))
+
+
+DYING = """
+import asyncio, os, sys
+from contextlib import suppress
+from contracts.journal import event
+from edr.journal import JournalFull, SqliteJournal
+
+async def main():
+    journal = SqliteJournal(sys.argv[1])
+    with suppress(JournalFull):
+        for n in range(10_000):
+            await journal.append(event(n, body={"pad": os.urandom(3000).hex()}))
+            os.write(1, b"%d\\n" % n)
+    os._exit(1)
+
+asyncio.run(main())
+"""
+
+
+@pytest.fixture
+def died(small_disk):
+    """What a journal had stored whose process died on a full disk."""
+    disk, _ = small_disk
+    fill(disk, 300)
+    tests = Path(__file__).parents[1].as_posix()
+    done = subprocess.run(
+        [sys.executable, "-c", DYING, disk / "journal"],
+        capture_output=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": tests},
+    )
+    return [int(line) for line in done.stdout.split()]
+
+
+async def test_journal_that_died_on_a_full_disk_can_be_read_there(small_disk, died):
+    disk, _ = small_disk
+    ballast = fill(disk)
+    async with SqliteJournal(disk / "journal") as journal:
+        found = numbers(await all_of(journal))
+        with pytest.raises(JournalFull):
+            while True:
+                await journal.append(padded(-1))
+        ballast.unlink()
+        await until_stored(journal)
+        await journal.append(event(-2))
+        left = [n for n in numbers(await all_of(journal)) if n >= 0]
+
+    assert died
+    assert found[: len(died)] == died
+    assert left == found
+
+
+async def test_a_new_journal_on_a_full_disk_says_so(small_disk):
+    disk, _ = small_disk
+    ballast = fill(disk)
+    with pytest.raises(JournalFull, match="make room"):
+        await SqliteJournal(disk / "journal").open()
+    ballast.unlink()
+    async with SqliteJournal(disk / "journal") as journal:
+        await journal.append(event(1))
 
 
 def test_a_disk_that_is_read_only_is_refused_and_can_be_looked_into(small_disk, make_store, capsys):

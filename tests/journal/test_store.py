@@ -10,12 +10,12 @@ from journal.conftest import everything
 from support.forking import fork
 
 import edr
-from edr.journal import JournalError, JournalInUse, batch
+from edr.journal import JournalError, JournalFull, JournalInUse, batch, opening
 from edr.journal.batch import RejectedError
 from edr.journal.codec import row_of
 from edr.journal.retention import NoRoomYetError
 from edr.journal.salvage import RESERVED
-from edr.journal.schema import ReaderState
+from edr.journal.schema import ReaderState, connect
 from edr.journal.selection import Selection
 from edr.journal.store import ReaderUpdate
 
@@ -51,6 +51,7 @@ def test_positions_below_the_mark_are_not_given_again_though_their_entries_are_l
 ):
     """As the loss of power does it to who syncs at checkpoints only."""
     store = make_store(full_sync=False)
+    put(store, 0)
     before = crash(store)
     last = put(store, *range(100)).first + 99
 
@@ -59,6 +60,7 @@ def test_positions_below_the_mark_are_not_given_again_though_their_entries_are_l
 
 def test_the_mark_moves_before_what_is_behind_it_is_given(make_store, crash):
     store = make_store()
+    put(store, 0)
     store.next = store._facts.mark - 1
     put(store, 1, 2, 3)
     last = put(store, 4).first
@@ -392,6 +394,92 @@ def test_what_a_reader_has_not_acked_is_kept_if_told_to(make_store):
 
 
 # Files
+
+
+def test_opening_writes_nothing(make_store):
+    """So that it is possible on a full disk, too."""
+    store = make_store()
+    put(store, *range(10))
+    store.close()
+    database = store.path / "journal.sqlite3"
+    before = database.read_bytes()
+    store.open()
+
+    assert everything(store) == list(range(10))
+    assert database.read_bytes() == before
+    assert not database.with_name("journal.sqlite3-wal").stat().st_size
+
+
+def test_a_store_that_cannot_grow_is_read_and_goes_on(make_store, monkeypatch):
+    store = make_store()
+    put(store, *range(10))
+    store.close()
+    with monkeypatch.context() as patch:
+
+        def full(path, **options):
+            connection = connect(path, **options)
+            connection.execute("PRAGMA max_page_count = 1").fetchall()
+            return connection
+
+        patch.setattr(opening, "connect", full)
+        store.open()
+        for _ in range(3):
+            assert everything(store) == list(range(10))
+            with pytest.raises(JournalFull):
+                store.append(large(10, 10_000))
+    store.append(large(10, 10_000))
+
+    assert everything(store) == list(range(11))
+
+
+@pytest.mark.parametrize("crashes", [True, False])
+def test_an_owner_that_stored_nothing_leaves_positions_as_they_were(make_store, crash, crashes):
+    store = make_store()
+    put(store, 1)
+    if crashes:
+        store = make_store(crash(store))
+    store.close()
+    store = make_store(crash(store))
+    for n in (2, 3):
+        store = make_store(crash(store))
+        put(store, n)
+
+    assert everything(store) == [1, 2, 3]
+
+
+def test_a_crash_after_only_readers_changed_is_no_damage(make_store, crash, said):
+    store = make_store()
+    put(store, 1)
+    store.make_reader(ReaderState("old", "[]", 0))
+    store.close()
+    store = make_store()
+    store.make_reader(ReaderState("new", "[]", 0))
+    store = make_store(crash(store))
+    store.forget("old")
+    store = make_store(crash(store))
+
+    assert set(store.readers) == {"new"}
+    assert said == []
+
+
+@pytest.mark.parametrize("done", [True, False])
+@pytest.mark.parametrize("crashes", [True, False])
+def test_a_first_commit_that_fails_is_made_once(make_store, crash, crashes, done):
+    store = make_store()
+    put(store, 1)
+    if crashes:
+        store = make_store(crash(store))
+    else:
+        store.close()
+        store = make_store()
+    store._connection = Faulty(store._connection, "COMMIT", done=done)
+    with pytest.raises(JournalError):
+        put(store, 2)
+    second = put(store, 2).first
+
+    assert put(store, 3).first == second + 1
+    assert everything(store) == [1, 2, 3]
+    assert everything(make_store(crash(store))) == [1, 2, 3]
 
 
 def test_files_are_for_their_owner_only(make_store):
