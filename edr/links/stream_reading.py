@@ -492,17 +492,16 @@ class StreamReading:
             if self._ready or not self._raw:
                 return
             meta = meta_of(self._raw[0][1])
-            if self._may_hide_a_loss(meta):
+            if meta.position > self._position + 1 and self._may_hide_a_loss(meta):
                 await self._look()
                 return  # meanwhile the messages may have gone
             self._take(meta)
         await asyncio.sleep(0)
 
     def _may_hide_a_loss(self, meta: Meta) -> bool:
-        """Return whether entries may have been removed unseen, between the position and this."""
+        """Return whether entries may have been removed unseen, in front of this message."""
         return (
             bool(self._filters)
-            and meta.position > self._position + 1
             and meta.consumer_position > self._covered
             and not self._horizon.spares(self._position, self._recorded_at, self._now())
         )
