@@ -120,7 +120,7 @@ def _retire_blocks(
     if limits.keep_unread and readers:
         holder = min(readers, key=lambda name: readers[name].position)
         kept_from = readers[holder].position + 1
-    end = lost = blocks = removed = 0
+    end = lost = passed = blocks = removed = 0
     with closing(
         connection.execute(
             f"SELECT {COLUMNS}, length(keys) + length(rows) FROM blocks ORDER BY first"
@@ -129,7 +129,10 @@ def _retire_blocks(
         for *row, size in rows:
             header = header_in(row)
             last, count = header.last, header.size
-            if last >= newest or not (excess > 0 or header.until < too_old or surplus >= count):
+            goes = excess > 0 or header.until < too_old or surplus >= count
+            # A clock that was ahead: such entries are at least as old as the ones after them.
+            is_ahead = limits.max_age is not None and header.until > time
+            if last >= newest or not (goes or is_ahead):
                 break
             if last >= kept_from:
                 if excess > 0:
@@ -137,7 +140,9 @@ def _retire_blocks(
                 break
             if blocks >= RETIRED and removed >= 2 * added:
                 break
-            end, lost = last, lost + count
+            passed += count
+            if goes:
+                end, lost = last, passed
             blocks, removed = blocks + 1, removed + size + BESIDE
             excess -= size + BESIDE
             surplus -= count
