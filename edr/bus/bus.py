@@ -25,10 +25,10 @@ from edr.bus.emission import Emission, checked_event
 from edr.bus.interest import InterestWatch, OnInterest
 from edr.bus.options import (
     accepts,
+    check_name,
     choice,
     function,
     keywords,
-    non_empty,
     plain_function,
     seconds,
     text,
@@ -184,7 +184,7 @@ class Bus(Emission):
         keywords("subscribe", wanted, _SUBSCRIBE_KEYWORDS)
         whole_number("capacity", capacity, at_least=1)
         policy = choice("overflow", overflow, Overflow)
-        name = None if name is None else non_empty("name", name)
+        check_name(name)
         checked = bindings_of(bindings, wanted)
         self.check_usable()
         self._check_inflow()
@@ -288,7 +288,7 @@ class Bus(Emission):
             *wanted,
             capacity=capacity,
             overflow=overflow,
-            name=_name_of(callback) if name is None else name,
+            name=_name_of(callback) if name in (None, "") else name,
         )
         runner = CallbackRunner(
             self,

@@ -69,18 +69,14 @@ def check_timeout(value: object) -> None:
         seconds("timeout", value, zero=True)
 
 
-def non_empty(option: str, value: object) -> str:
-    """Return ``value``, a string that is not empty.
+def check_name(value: object) -> None:
+    """Check that ``value`` can be a ``name``: a string, of which an empty one is none, or ``None``.
 
     Raises:
-        TypeError: it is not a string.
-        ValueError: it is empty.
+        TypeError: it cannot.
     """
-    if not isinstance(value, str):
-        raise TypeError(f"{option} must be a non-empty string, got {value!r}")
-    if not value:
-        raise ValueError(f"{option} must be a non-empty string, got ''")
-    return value
+    if value is not None and not isinstance(value, str):
+        raise TypeError(f"name must be a string, got {value!r}")
 
 
 def choice(name: str, value: object, choices: type[E]) -> E:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import copy
+import functools
 import gc
 import pickle
 import random
@@ -524,11 +525,9 @@ async def test_bus_subscription_and_handle_refuse_to_be_copied(bus, emit, copyin
     assert len(events.take()) == 1
 
 
-@pytest.mark.parametrize(("name", "error"), [(5, TypeError), ("", ValueError)])
-async def test_names_are_checked_where_they_are_given(bus, name, error):
-    with pytest.raises(error, match="name must be"):
-        bus.subscribe(name=name)
-    with pytest.raises(error, match="name must be"):
-        bus.bind(Binding(), print, name=name)
+async def test_name_that_is_not_a_string_is_refused(bus):
+    for call in (bus.subscribe, functools.partial(bus.bind, Binding(), print)):
+        with pytest.raises(TypeError, match="name must be a string, got 5"):
+            call(name=5)
 
     assert bus.statistics().subscriptions == 0
