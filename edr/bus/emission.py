@@ -349,7 +349,7 @@ class Emission(Ending):
             try:
                 self.emit_nowait(app_name, app_version, severity, verbosity, body, account_id)
             except BusClosedError:  # a sealed bus has counted it
-                return False if self._is_sealed else self._refuse("it is over")
+                return False if self._end.is_sealed else self._refuse("it is over")
             return True
         draft = self._draft_of(app_name, app_version, severity, verbosity, body, account_id)
         return self._hand_over_nowait(draft)
@@ -364,7 +364,7 @@ class Emission(Ending):
             try:
                 self.publish_nowait(event)
             except BusClosedError:  # a sealed bus has counted it
-                return False if self._is_sealed else self._refuse("it is over")
+                return False if self._end.is_sealed else self._refuse("it is over")
             return True
         return self._hand_over_nowait(checked_event(event, self._max_body))
 
@@ -374,9 +374,9 @@ class Emission(Ending):
 
     def _hand_over_nowait(self, draft: Draft | Event) -> bool:
         loop = self._known_loop()
-        if self._closed or (self._drain is not None and not is_inside(self)):
+        if self._closed or (self._end.drain is not None and not is_inside(self)):
             return self._refuse("it is over")
-        if self._is_sealed:
+        if self._end.is_sealed:
             self._count_unprocessed(1)
             return self._refuse(SEALED)
         if not self._inbox.put_nowait(draft, loop):

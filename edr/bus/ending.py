@@ -20,6 +20,7 @@ from asyncio import FIRST_COMPLETED
 from collections import Counter
 from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field
 from math import inf
 from types import TracebackType
 from typing import Any, Self
@@ -56,6 +57,30 @@ SEALED = "it drains for longer than its drain_grace"
 NEXT_TIME = "drain it before: async with, await bus.drain(), or edr.run(main())"
 
 
+@dataclass(slots=True)
+class End:
+    """How far a bus is on its way to its end."""
+
+    drain_grace: float
+    is_sealed: bool = False
+    """Whether the bus drains and accepts no further event, not even of its callbacks."""
+    drain: asyncio.Task[dict[str, int]] | None = None
+    drain_is_due: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when a timeout of the drain is over."""
+    deadline: float = inf
+    """When the shortest of these timeouts ends, in the loop's time."""
+    settled_calls: Calls = field(default_factory=Calls)
+    consumers: weakref.WeakSet[asyncio.Task[Any]] | None = None
+    """The tasks that took when a drain first asked; those that came later are looked for."""
+    is_entered: bool = False
+    """Whether the bus was entered with ``async with``."""
+    left: Counter[str] = field(default_factory=Counter)
+    """What cancelled callbacks left, until it is logged."""
+    undone: dict[str, int] = field(default_factory=dict)
+    is_told: bool = False
+    """Whether ``undone`` was logged."""
+
+
 class Ending(LoopBound):
     """What a bus holds, and how that comes to its end."""
 
@@ -76,21 +101,9 @@ class Ending(LoopBound):
         self._handles = Handles()
         self._callback_errors = 0
         self._refused = 0
-        self._drain_grace = drain_grace
-        self._is_sealed = False
-        """Whether the bus drains and accepts no further event, not even of its callbacks."""
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._drain: asyncio.Task[dict[str, int]] | None = None
-        self._drain_is_due = asyncio.Event()
-        self._left: Counter[str] = Counter()
-        self._undone: dict[str, int] = {}
-        self._is_told = False
-        self._deadline = inf
         self._services = Services(self._spawn, self._log)
-        self._is_entered = False
-        self._settled_calls = Calls()
-        # Who took when a drain first asked; those who have come since are looked for.
-        self._consumers: weakref.WeakSet[asyncio.Task[Any]] | None = None
+        self._end = End(drain_grace)
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else "open"
@@ -125,7 +138,7 @@ class Ending(LoopBound):
         ``edr.run`` runs here; and after a cancellation by a signal that ``edr.run`` handles.
         """
         if exc is None:
-            return self._is_entered or shutdown_of(self._loop) is not None
+            return self._end.is_entered or shutdown_of(self._loop) is not None
         return isinstance(exc, asyncio.CancelledError) and self._is_program_ending()
 
     def _is_program_ending(self) -> bool:
@@ -189,7 +202,7 @@ class Ending(LoopBound):
         settling = self._spawn(
             until_quiet(self._inbox, self._registry, self._handles, self._patience, outboxes)
         )
-        with self._settled_calls.counted(), waiting_inside(self):
+        with self._end.settled_calls.counted(), waiting_inside(self):
             try:
                 await asyncio.wait({settling}, timeout=timeout)
             finally:
@@ -223,46 +236,46 @@ class Ending(LoopBound):
             all was done. It is logged too.
         """
         check_timeout(timeout)
-        if self._closed and self._drain is None:
+        if self._closed and self._end.drain is None:
             return {}
         self._check_loop()
         with waiting_inside(self):
             while True:
-                drain = self._drain or self._begin_drain()
+                drain = self._end.drain or self._begin_drain()
                 if timeout is not None:
-                    self._deadline = min(self._deadline, self._loop.time() + timeout)
+                    self._end.deadline = min(self._end.deadline, self._loop.time() + timeout)
                 await asyncio.wait({drain}, timeout=timeout)
-                self._drain_is_due.set()
+                self._end.drain_is_due.set()
                 await asyncio.wait({drain})
                 if not drain.cancelled():
                     return drain.result()
                 if self._closed:  # aclose was faster
-                    return self._undone
+                    return self._end.undone
 
     def _begin_drain(self) -> asyncio.Task[dict[str, int]]:
         self.enter()
         self._thread = 0  # whoever emits is asked who it is
-        self._drain_is_due.clear()
+        self._end.drain_is_due.clear()
         drain: asyncio.Task[dict[str, int]] = self._loop.create_task(self._drained())
-        self._drain = drain
+        self._end.drain = drain
         drain.add_done_callback(self._drain_ended)
         return drain
 
     def _drain_ended(self, drain: asyncio.Task[dict[str, int]]) -> None:
         """Be as before if somebody cancelled it, who cancels all tasks and lives on."""
         if drain.cancelled() and not self._closed:
-            self._drain = self._consumers = None
-            self._deadline = inf
-            self._is_sealed = False
+            self._end.drain = self._end.consumers = None
+            self._end.deadline = inf
+            self._end.is_sealed = False
             self._thread = self._home
 
     async def _drained(self) -> dict[str, int]:
         outboxes = self._services.outboxes
         settling = self._spawn(self._until_idle(outboxes))
-        due = self._spawn(self._drain_is_due.wait())
+        due = self._spawn(self._end.drain_is_due.wait())
         sealing = None
-        if self._drain_grace < inf:
-            sealing = self._loop.call_later(self._drain_grace, self._seal)
+        if self._end.drain_grace < inf:
+            sealing = self._loop.call_later(self._end.drain_grace, self._seal)
         try:
             await asyncio.wait({settling, due}, timeout=SAID_AFTER, return_when=FIRST_COMPLETED)
             if not settling.done() and not due.done():
@@ -275,7 +288,7 @@ class Ending(LoopBound):
             if sealing is not None:
                 sealing.cancel()
         outboxes = self._services.outboxes
-        left = self._undone = await left_in_slices(self._registry, self._handles, outboxes)
+        left = self._end.undone = await left_in_slices(self._registry, self._handles, outboxes)
         self._stop_inflow()
         try:
             await self._stop_work(outboxes)
@@ -288,26 +301,26 @@ class Ending(LoopBound):
     async def _until_idle(self, outboxes: Collection[BoundedQueue]) -> None:
         while True:
             await until_quiet(self._inbox, self._registry, self._handles, self._patience, outboxes)
-            if not self._settled_calls:
+            if not self._end.settled_calls:
                 return
             # These end now as well. A callback that awaited one goes on, and is to be waited for.
-            await self._settled_calls.over()
+            await self._end.settled_calls.over()
 
     def _seal(self) -> None:
-        self._is_sealed = True
+        self._end.is_sealed = True
         self._log.log(
             logging.WARNING,
             "sealed",
             "%r has drained for %g s, and accepts no further event; it processes those queued",
             self,
-            self._drain_grace,
+            self._end.drain_grace,
         )
 
     def _time_for_services(self) -> float | None:
-        if self._deadline == inf:
+        if self._end.deadline == inf:
             return None
         now: float = self._loop.time()
-        return max(DRAIN_GRACE, self._deadline - now)
+        return max(DRAIN_GRACE, self._end.deadline - now)
 
     async def aclose(self) -> None:
         """Stop now: queued events are dropped and counted, iterators end, callbacks are cancelled.
@@ -323,8 +336,8 @@ class Ending(LoopBound):
                 self._abandon(f"{self!r} was closed")
             return
         self._check_loop()
-        left = self._undone
-        is_told = self._is_told
+        left = self._end.undone
+        is_told = self._end.is_told
         self._stop_inflow()
         try:
             if not is_told:
@@ -352,8 +365,8 @@ class Ending(LoopBound):
             task for runner in self._handles for task in runner.cancel()
         }
         ending |= self._tasks
-        if self._drain is not None:
-            ending.add(self._drain)
+        if self._end.drain is not None:
+            ending.add(self._end.drain)
         ending.discard(asyncio.current_task())
         for task in ending:
             task.cancel()
@@ -368,9 +381,9 @@ class Ending(LoopBound):
 
     def _tell_undone(self, left: Mapping[str, int], why: str) -> None:
         """Log what was not processed, once, and count it for the program's exit status."""
-        if self._is_told:
+        if self._end.is_told:
             return
-        self._is_told = True
+        self._end.is_told = True
         self._registry.losses.undone(left, why)
         self._count_unprocessed(sum(left.values()))
 
@@ -386,7 +399,7 @@ class Ending(LoopBound):
 
     def _stop_inflow(self) -> None:
         self._closed = True
-        self._is_sealed = False
+        self._end.is_sealed = False
         self._thread = 0
         self._unwatch_end()
         self._inbox.close()
@@ -401,8 +414,8 @@ class Ending(LoopBound):
 
     def _abandon(self, why: str) -> None:
         """Tell what nobody will ever handle, and drop it: there is no loop to wait in."""
-        left = self._left + Counter(left_in(self._registry, self._handles))
-        self._left.clear()
+        left = self._end.left + Counter(left_in(self._registry, self._handles))
+        self._end.left.clear()
         self._stop_inflow()
         for queue in self._registry.holding():
             if queue.to_take:
@@ -414,7 +427,7 @@ class Ending(LoopBound):
         self._registry.losses.end()
 
     def _tell_left(self) -> None:
-        left, self._left = self._left, Counter()
+        left, self._end.left = self._end.left, Counter()
         self._registry.losses.undone(left, f"callbacks of {self!r} were cancelled ({NEXT_TIME})")
         self._count_unprocessed(left.total())
 
@@ -427,7 +440,7 @@ class Ending(LoopBound):
     def _check_emit(self) -> None:
         """As ``_check_inflow``, and refuse the event if the drain has taken too long."""
         self._check_open()
-        if self._is_sealed:
+        if self._end.is_sealed:
             self._count_unprocessed(1)
             self._refuse(SEALED)
             raise BusClosedError(f"{self!r} refused an event: {SEALED}")
@@ -441,7 +454,7 @@ class Ending(LoopBound):
     def _check_inflow(self) -> None:
         """Let in those that may emit, subscribe and bind: in a drain, what is a part of it."""
         self._check_open()
-        if self._drain is not None and not is_inside(self) and not self._is_consumer():
+        if self._end.drain is not None and not is_inside(self) and not self._is_consumer():
             raise BusClosedError(
                 f"{self!r} drains, and accepts events only from callbacks that run, and from the "
                 "consumers of its subscriptions"
@@ -452,9 +465,9 @@ class Ending(LoopBound):
         task = asyncio.current_task() if is_loop_running() else None
         if task is None:
             return False
-        if self._consumers is None:
-            self._consumers = weakref.WeakSet(_consumers_of([*self._registry]))
-        return task in self._consumers or task in _consumers_of(self._registry.holding())
+        if self._end.consumers is None:
+            self._end.consumers = weakref.WeakSet(_consumers_of([*self._registry]))
+        return task in self._end.consumers or task in _consumers_of(self._registry.holding())
 
     def _callback_failed(self) -> None:
         self._callback_errors += 1
@@ -462,13 +475,13 @@ class Ending(LoopBound):
     def _runner_ended(self, runner: CallbackRunner, undone: int) -> None:
         self._handles.remove(runner)
         if undone:
-            self._left[runner.name] += undone
+            self._end.left[runner.name] += undone
             if not self._loop.is_closed():
                 self._loop.call_soon(self._tell_left)  # in one line with those that end with it
 
     async def __aenter__(self) -> Self:
         self.enter()
-        self._is_entered = True
+        self._end.is_entered = True
         if self._tap is not None:
             await self._tap.journal.open()
         return self
