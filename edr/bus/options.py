@@ -28,20 +28,6 @@ def whole_number(name: str, value: object, *, at_least: int) -> int:
     return value
 
 
-def text(name: str, value: object) -> str:
-    """Return ``value``, a string that is not empty and can be sent.
-
-    Raises:
-        TypeError: it is not a string.
-        ValueError: it is empty, or has a lone surrogate, which no encoding can write.
-    """
-    if not isinstance(value, str):
-        raise TypeError(f"{name} must be a string, got {value!r}")
-    if not value or not is_encodable(value):
-        raise ValueError(f"{name} must be a non-empty string that UTF-8 can encode, got {value!r}")
-    return str.__str__(value)
-
-
 def seconds(name: str, value: object, *, zero: bool = False, infinite: bool = True) -> float:
     """Return ``value``, a number of seconds: more than 0, or 0 too.
 
@@ -77,6 +63,19 @@ def check_name(value: object) -> None:
     """
     if value is not None and not isinstance(value, str):
         raise TypeError(f"name must be a string, got {value!r}")
+
+
+def text(option: str, value: object) -> str:
+    """Return ``value``, a string that is not empty and can be sent.
+
+    Raises:
+        TypeError: it is not a string.
+        ValueError: it is empty, or has a lone surrogate, which no encoding can write.
+    """
+    plain = str.__str__(non_empty(option, value))
+    if not is_encodable(plain):
+        raise ValueError(f"{option} must be a string that UTF-8 can encode, got {value!r}")
+    return plain
 
 
 def choice(name: str, value: object, choices: type[E]) -> E:

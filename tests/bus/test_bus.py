@@ -190,7 +190,7 @@ async def test_publish_refuses_what_was_not_validated(bus, thing):
 
 @pytest.mark.parametrize("node", ["", "\ud800", 5, b"n"])
 async def test_node_is_checked_when_the_bus_is_made(node):
-    with pytest.raises((TypeError, ValueError), match="node must be a"):
+    with pytest.raises((TypeError, ValueError), match="node must be a .*string"):
         Bus(node=node)
 
 
