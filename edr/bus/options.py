@@ -72,10 +72,11 @@ def text(option: str, value: object) -> str:
         TypeError: it is not a string.
         ValueError: it is empty, or has a lone surrogate, which no encoding can write.
     """
-    plain = str.__str__(non_empty(option, value))
-    if not is_encodable(plain):
-        raise ValueError(f"{option} must be a string that UTF-8 can encode, got {value!r}")
-    return plain
+    if not isinstance(value, str):
+        raise TypeError(f"{option} must be a string, got {value!r}")
+    if not value or not is_encodable(value):
+        raise ValueError(f"{option} must be a non-empty string in UTF-8, got {value!r}")
+    return str.__str__(value)
 
 
 def choice(name: str, value: object, choices: type[E]) -> E:
