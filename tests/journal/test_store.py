@@ -297,6 +297,17 @@ def test_a_smaller_limit_is_worked_off_and_given_back(make_store):
     assert store.path.joinpath("journal.sqlite3").stat().st_size < before // 2
 
 
+def test_no_more_goes_than_is_above_max_events(make_store):
+    store = make_store()
+    for n in range(0, 2560, 256):
+        put(store, *range(n, n + 256))
+    store.close()
+    store = make_store(max_events=2000)
+    put(store, 2560)
+
+    assert everything(store)[1:] == list(range(512, 2561))
+
+
 def test_large_events_after_small_ones_stay_within_max_bytes(make_store):
     """As many bytes go as come in, not as many blocks."""
     limit, large = 1 << 20, 1 << 18

@@ -25,6 +25,9 @@ def appended(commits):
         assert all(
             blocks[piece.first] == [row.data for row, _ in piece.recorded] for piece in trail
         )
+    there = [data for first in sorted(blocks) for data in blocks[first]]
+    assert there == [data for commit in commits for data in commit]
+    assert all(len(block) <= BLOCK for block in blocks.values())
     return blocks, position - 1, written
 
 
@@ -43,7 +46,7 @@ def test_every_entry_is_in_one_block_at_its_position(sizes):
 
 
 def test_one_at_a_time_makes_full_blocks_and_writes_each_thrice():
-    blocks, last, written = appended([[SMALL]] * 10_000)
+    blocks, last, written = appended(numbered([1] * 10_000))
 
     assert sum(written) <= 3 * last
     assert len(blocks) <= last / BLOCK + 2 * FAN
@@ -53,6 +56,13 @@ def test_one_at_a_time_makes_full_blocks_and_writes_each_thrice():
 def test_few_blocks_stay_small(size):
     # The worst is 129 entries at a time: two are too many for one block.
     blocks, last, written = appended([[SMALL] * size] * 300)
+
+    assert len(blocks) <= 2 * last / BLOCK + 2 * FAN
+    assert sum(written) <= 3 * last
+
+
+def test_small_and_middling_commits_in_turns_are_merged_too():
+    blocks, last, written = appended([[SMALL], [SMALL] * 20] * 300)
 
     assert len(blocks) <= 2 * last / BLOCK + 2 * FAN
     assert sum(written) <= 3 * last
