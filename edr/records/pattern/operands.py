@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from math import isfinite
-from typing import NoReturn, TypeAlias
+from typing import Any, NoReturn, TypeAlias
+
+import orjson
 
 from edr.errors import InvalidBinding, join_path, kind_of, shown
 from edr.records.pattern.addresses import Block, address_of
@@ -141,12 +142,18 @@ def check_length(array: list[object] | tuple[object, ...], path: Path, most: int
 
 def canonical(document: object) -> str:
     """Return checked JSON values as text that is the same for ``5``, ``5.0`` and ``5e0``."""
+    return orjson.dumps(_with_whole_numbers(document)).decode()
 
-    def by_value(text: str) -> Number:
-        number = float(text)
-        return int(number) if number.is_integer() else number
 
-    return json.dumps(json.loads(json.dumps(document), parse_float=by_value))
+def _with_whole_numbers(value: Any) -> Any:
+    """Return JSON values in which a float that is a whole number of 64 bits is an integer."""
+    if isinstance(value, float):
+        return int(value) if value.is_integer() and INT_MIN <= value <= INT_MAX else value
+    if isinstance(value, dict):
+        return {key: _with_whole_numbers(member) for key, member in value.items()}
+    if isinstance(value, list | tuple):
+        return [_with_whole_numbers(member) for member in value]
+    return value
 
 
 def refuse(path: Path, reason: str) -> NoReturn:

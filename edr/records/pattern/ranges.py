@@ -87,9 +87,13 @@ class RangeTable(HeldTable[Range, EntryT]):
         key = _rank(value)
         for shift, forks in self._forks.items():
             fork = forks.get(key >> shift)
-            if fork is not None:
-                in_upper_half = key >> shift - 1 & 1
-                found += fork.by_upper.up_to(-key) if in_upper_half else fork.by_lower.up_to(key)
+            if fork is None:
+                continue
+            if key >> shift - 1 & 1:
+                if fork.by_upper.least <= -key:
+                    found += fork.by_upper.up_to(-key)
+            elif fork.by_lower.least <= key:
+                found += fork.by_lower.up_to(key)
         return found
 
 
@@ -108,9 +112,12 @@ class _SortedSets(Generic[EntryT]):
 
     The keys are kept in blocks: one long list would be moved in memory at each change, which
     takes longer than all the rest from some ten thousand keys on.
+
+    Attributes:
+        least: The least key; infinity for none.
     """
 
-    __slots__ = ("_blocks", "_highest", "_sets")
+    __slots__ = ("_blocks", "_highest", "_sets", "least")
 
     # Moving so few keys takes less time than finding the place; twice as many are split.
     _BLOCK = 512
@@ -119,6 +126,7 @@ class _SortedSets(Generic[EntryT]):
         self._sets: dict[int, dict[EntryT, None]] = {}
         self._blocks: list[list[int]] = []
         self._highest: list[int] = []  # of each block
+        self.least: float = inf
 
     def __len__(self) -> int:
         """Return the number of keys."""
@@ -130,6 +138,7 @@ class _SortedSets(Generic[EntryT]):
         if entries is None:
             entries = self._sets[key] = {}
             self._insert(key)
+            self.least = self._blocks[0][0]
         entries[entry] = None
 
     def discard(self, key: int, entry: EntryT) -> None:
@@ -140,6 +149,7 @@ class _SortedSets(Generic[EntryT]):
             del self._sets[key]
             compact(self._sets)
             self._delete(key)
+            self.least = self._blocks[0][0] if self._blocks else inf
 
     def count_up_to(self, key: int) -> int:
         """Return about how many patterns the keys up to ``key`` lead to, up to some thousands."""
@@ -156,8 +166,6 @@ class _SortedSets(Generic[EntryT]):
     def up_to(self, key: int) -> list[EntryT]:
         """Return the entries of all keys up to ``key``, itself included."""
         found: list[EntryT] = []
-        if not self._blocks or self._blocks[0][0] > key:  # so it is for most forks of a number
-            return found
         for block in self._blocks:
             highest = block[-1]
             for each in block if highest <= key else block[: bisect_right(block, key)]:

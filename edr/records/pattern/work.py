@@ -98,22 +98,25 @@ def _collect(node: Fields, names: Names, asked: defaultdict[Names, list[Leaf | F
 
 
 def _cost(conditions: list[Leaf | Fields]) -> int:
-    leaves = [each for each in conditions if isinstance(each, Leaf)]
-    sets = [values for leaf in leaves for values in (leaf.values, *leaf.exceptions)]
-    return (
-        ceil(len(conditions) / 3)
-        + ceil(sum(map(_affix_lengths, sets)) / 8)
-        + ceil(sum(len(values.wildcards) for values in sets) / 3)
-        + ceil(sum(len(values.ranges) for values in sets) / 3)
-        + sum(ceil(_block_lengths(values) / 3) for values in sets)
+    affixes = wildcards = ranges = blocks = exceptions = 0
+    for each in conditions:
+        if not isinstance(each, Leaf):
+            continue
         # One anything-but is looked up; of several in one leaf each is tested.
-        + sum(2 * (len(leaf.exceptions) - 1) for leaf in leaves if leaf.exceptions)
-    )
+        exceptions += max(0, len(each.exceptions) - 1)
+        for values in (each.values, *each.exceptions):
+            affixes += _affix_lengths(values)
+            wildcards += len(values.wildcards)
+            ranges += len(values.ranges)
+            if values.blocks:
+                blocks += ceil(_block_lengths(values) / 3)
+    groups = ceil(len(conditions) / 3) + ceil(wildcards / 3) + ceil(ranges / 3)
+    return groups + ceil(affixes / 8) + blocks + 2 * exceptions
 
 
 def _affix_lengths(values: Values) -> int:
     affixes = (values.prefixes, values.suffixes, values.folded_prefixes, values.folded_suffixes)
-    return sum(len(set(map(len, each))) for each in affixes)
+    return sum([len(set(map(len, each))) for each in affixes if each])
 
 
 def _block_lengths(values: Values) -> int:
