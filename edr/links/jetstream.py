@@ -186,7 +186,6 @@ class JetStreamJournal:
         self._wake()
 
     def _pulse(self) -> None:
-        self._appending.send_late()
         for reader in self._readers.values():
             reader.pulse()
 

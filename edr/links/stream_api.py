@@ -83,9 +83,9 @@ class StreamApi:
         self._stream = stream
         self._timeout = timeout
 
-    async def info(self) -> dict[str, Any]:
-        """Return the stream's configuration and state."""
-        return await self._ask(f"STREAM.INFO.{self._stream}")
+    async def info(self, timeout: float | None = None) -> dict[str, Any]:
+        """Return the stream's configuration and state, within ``timeout`` if that is shorter."""
+        return await self._ask(f"STREAM.INFO.{self._stream}", timeout=timeout)
 
     async def make(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """Make the stream."""
@@ -140,10 +140,13 @@ class StreamApi:
             reply,
         )
 
-    async def _ask(self, verb: str, request: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    async def _ask(
+        self, verb: str, request: Mapping[str, Any] | None = None, timeout: float | None = None
+    ) -> dict[str, Any]:
+        limit = self._timeout if timeout is None else min(timeout, self._timeout)
         try:
             answer = await self.connection.ask(
-                f"$JS.API.{verb}", orjson.dumps(request) if request else b"", self._timeout
+                f"$JS.API.{verb}", orjson.dumps(request) if request else b"", limit
             )
         except LookupError as exc:
             words = "JetStream is not enabled on this server, or for this account"

@@ -33,6 +33,7 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from math import inf
 
 import orjson
 
@@ -52,6 +53,9 @@ and few to send again."""
 
 RETRY = 0.25
 """Seconds after which a stream that refused for now is tried again."""
+
+LATE = 2.0
+"""Seconds without an acknowledgement after which events are sent again."""
 
 OVERHEAD = 34
 """Bytes that the server stores with each message, beside its subject, headers and payload."""
@@ -127,7 +131,6 @@ class Appending:
         self._away = "there is no connection"
         self._is_held = False
         self._is_full = False
-        self._oldest_then = 0
         self._ended: JournalError | None = None
         self._sending: asyncio.Handle | None = None
         # When an event was last settled, or began to wait alone; and what looks at that.
@@ -288,7 +291,7 @@ class Appending:
             loop = asyncio.get_running_loop()
             self._progress_at = loop.time()
             if self._watch is None:
-                self._watch = loop.call_later(self._patience, self._look)
+                self._watch = loop.call_later(min(LATE, self._patience), self._look)
         self.accepted += 1
         self._unsent.append(item)
         if self._sending is None:
@@ -311,21 +314,23 @@ class Appending:
             self._receipts.fail(self._trouble("the events stay accepted and may yet be stored"))
 
     def _look(self) -> None:
-        """Look, ``patience`` seconds after the last progress, whether there was any since."""
+        """Look whether there was any progress: send again, and after ``patience`` raise."""
         self._watch = None
         if not self.waiting:
             return
         loop = asyncio.get_running_loop()
+        if not self._is_held and loop.time() >= self._progress_at + LATE:
+            self.send_again()  # a server that lost its leader has forgotten them
         if self._is_stuck:
             if self._api is not None and self.error is None:
                 self.error = "the server does not acknowledge events"
                 logger.warning("journal %r: %s", self._stream, self.error)
             self._tell_if_stuck()
             self._has_room.set()  # calls that wait for room get the same error
-            due = loop.time() + self._patience
+            due = inf
         else:
             due = self._progress_at + self._patience
-        self._watch = loop.call_at(due, self._look)
+        self._watch = loop.call_at(min(due, loop.time() + LATE), self._look)
 
     def _trouble(self, consequence: str) -> JournalError:
         reason = self.error or self._away
@@ -374,12 +379,6 @@ class Appending:
             return
         reply = f"{self._acks_to}.{item.number}"
         api.connection.publish_nowait(item.subject, item.payload, reply, item.headers)
-
-    def send_late(self) -> None:
-        """Send again what was not acknowledged since the last call: a server may have forgotten."""
-        if self._oldest_then and self.oldest == self._oldest_then:
-            self.send_again()
-        self._oldest_then = self.oldest
 
     @property
     def oldest(self) -> int:

@@ -35,6 +35,9 @@ ASKED_AGAIN = (0.2, 0.5, 1.0)
 """Seconds after which the server is asked again for a stream that it does not find: one that has
 just started, or lost its leader, may not know its streams yet."""
 
+ANSWERED_WITHIN = 1.0
+"""Seconds after which a new connection is asked again."""
+
 _SETTINGS = {
     "storage": "file",
     "no_ack": False,
@@ -177,7 +180,7 @@ class StreamSession:
                 f"{self._timeout:g} s: {self.error or 'no answer'}"
             ) from None
 
-    async def info(self, api: StreamApi) -> Mapping[str, Any]:
+    async def info(self, api: StreamApi, timeout: float | None = None) -> Mapping[str, Any]:
         """Return the settings and the state of the stream, which is the one that was opened.
 
         Raises:
@@ -186,7 +189,7 @@ class StreamSession:
         """
         for pause in (*ASKED_AGAIN, None):
             try:
-                info = await api.info()
+                info = await api.info(timeout)
                 break
             except StreamError as exc:
                 if exc.code != NO_SUCH_STREAM:
@@ -296,7 +299,7 @@ class StreamSession:
     async def _verify(self, api: StreamApi) -> Mapping[str, Any]:
         """Return the settings and the state of the stream, after it was created if need be."""
         try:
-            info = await (self.info(api) if self.id else api.info())
+            info = await self._first_info(api)
         except StreamError as exc:
             if exc.code != NO_SUCH_STREAM:
                 raise
@@ -317,6 +320,17 @@ class StreamSession:
                     self._stream,
                 )
         return info
+
+    async def _first_info(self, api: StreamApi) -> Mapping[str, Any]:
+        """Ask until there is an answer, which a cluster without a leader does not give."""
+        while True:
+            try:
+                if self.id:
+                    return await self.info(api, ANSWERED_WITHIN)
+                return await api.info(ANSWERED_WITHIN)
+            except TimeoutError:
+                if api.connection.lost.is_set():
+                    raise
 
     def _identity(self, info: Mapping[str, Any]) -> str:
         return f"{self._stream}@{info['created']}"
