@@ -107,7 +107,9 @@ async def test_a_wrong_password_of_rabbitmq_is_not_shown(bus, caplog, rabbitmq):
 @pytest.mark.parametrize("option", ["user_credentials", "nkeys_seed"])
 async def test_a_secret_in_place_of_a_file_name_is_not_shown(bus, caplog, option, own_server):
     pytest.importorskip("nkeys")
-    server = own_server(config='authorization { user: svc, password: "right" }')
+    # A server that lets in by key asks for a signature, so the client reads the file.
+    key = "UDXU4RCSJNZOIQHZNWXHXORDPRTGNJAHAHFRGZNEEJCPQTT2M7NLCNF4"
+    server = own_server(config=f"authorization {{ users: [ {{ nkey: {key} }} ] }}")
     link = NatsLink(bus, server.url, client={option: CANARY})
     with pytest.raises(edr.links.LinkRefused, match=f"the file of {option}") as error:
         await link.start()
