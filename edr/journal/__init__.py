@@ -19,7 +19,7 @@ Not promised: exactly once; order after ``nack``; one transaction with a databas
 secrecy of what is stored.
 
 Read the modules in this order; each imports only from those before it:
-errors, journal, receipts, codec, selection, folder, copying, schema, pages, salvage, opening,
+errors, journal, receipts, codec, selection, folder, schema, pages, salvage, copying, opening,
 trail, retention, fetching, clock, batch, store, appender, closing, worker, tail, following,
 reading, reader, sqlite, __main__.
 """

@@ -1,8 +1,8 @@
-"""``python -m edr.journal``: look into a journal, also one that is damaged, or in use.
+"""``python -m edr.journal``: look into a journal, or copy it, also while it is in use or damaged.
 
-It copies the journal's files, as they are at one moment, into a temporary folder (see ``TMPDIR``)
-and opens the copy as its owner would. So it shows what the owner would find, and a damaged journal
-is salvaged only in the copy. The journal itself is neither locked nor changed.
+It copies the journal's files, as of one moment, into a temporary folder (see ``TMPDIR``) and opens
+the copy as its owner would. So it shows what the owner would find, and only the copy of a damaged
+journal is salvaged. The journal itself is neither locked nor changed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any
 
 from edr import Binding, EdrError
 from edr.journal.codec import time_of
-from edr.journal.copying import copy_journal
+from edr.journal.copying import back_up, copy_journal
 from edr.journal.errors import JournalUnusable
 from edr.journal.fetching import Lost
 from edr.journal.folder import DATABASE
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show
     try:
         code: int = options.command(options)
-        sys.stdout.flush()  # else who reads the pipe is missed only when the program exits
+        sys.stdout.flush()  # else a closed pipe is noticed only when the program exits
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
@@ -57,7 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        "python -m edr.journal", description="look into a journal; nothing is locked or changed"
+        "python -m edr.journal",
+        description="look into a journal or copy it; the journal is neither locked nor changed",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for command, does in (
@@ -65,15 +66,24 @@ def _parser() -> argparse.ArgumentParser:
         (_read, "its entries, a JSON object a line"),
         (_verify, "what is damaged, and what can be saved"),
         (_readers, "who reads it, and how far"),
+        (_copy, "a copy as of one moment, for a backup; also of a journal in use"),
     ):
         sub = commands.add_parser(command.__name__[1:], help=does, description=does)
         sub.add_argument("path", type=Path, help="the journal's folder")
         sub.set_defaults(command=command)
         if command is _read:
-            sub.add_argument("--after", type=_whole, default=0, help="behind this position")
-            sub.add_argument("--since", type=_time, help="ISO time, or seconds ago")
-            sub.add_argument("--last", type=_whole, help="only so many, the newest")
-            sub.add_argument("--binding", type=_binding, action="append", help="JSON; repeatable")
+            for name, reads, metavar, what in (
+                ("--after", _whole, "POSITION", "only entries after this position"),
+                ("--since", _time, "TIME", "only entries since this ISO time, or seconds ago"),
+                ("--last", _whole, "N", "only the newest N entries"),
+            ):
+                sub.add_argument(name, type=reads, metavar=metavar, help=what)
+            matching = "only events that match this binding, or another one; repeatable"
+            sub.add_argument(
+                "--binding", type=_binding, metavar="JSON", action="append", help=matching
+            )
+        if command is _copy:
+            sub.add_argument("to", type=Path, metavar="TARGET", help="a folder to be made")
     return parser
 
 
@@ -101,7 +111,7 @@ def _read(options: argparse.Namespace) -> int:
     # JSON can say any character in ASCII, for an output that is not in UTF-8.
     is_ascii = not (sys.stdout.encoding or "").lower().startswith("utf")
     with _copied(options.path) as store:
-        entries = _entries(store, Selection(options.binding or ()), options.after)
+        entries = _entries(store, Selection(options.binding or ()), options.after or 0)
         if options.since is not None:
             entries = (entry for entry in entries if entry.recorded_at >= options.since)
         if options.last is not None:
@@ -144,6 +154,12 @@ def _readers(options: argparse.Namespace) -> int:
     return 0
 
 
+def _copy(options: argparse.Namespace) -> int:
+    _check_folder(options.path)
+    back_up(options.path, options.to)
+    return 0
+
+
 # Inner parts
 
 
@@ -164,14 +180,11 @@ def _entries(store: BlockStore, selection: Selection, after: int) -> Iterator[En
 @contextmanager
 def _copied(path: Path) -> Iterator[BlockStore]:
     """Open a copy of the journal in ``path``."""
-    if not path.is_dir():
-        raise JournalUnusable("there is no such folder", path)
-    if not (path / DATABASE).is_file():
-        raise JournalUnusable(f"there is no {DATABASE} in it, so it is no journal's folder", path)
+    _check_folder(path)
     with tempfile.TemporaryDirectory(prefix="edr-journal-") as folder:
         copy = Path(folder) / "copy"
         copy_journal(path, copy)
-        said: list[str] = []  # of a salvage, which is one of the copy only
+        said: list[str] = []  # by a salvage of the copy
         store = BlockStore(
             copy,
             Limits(),
@@ -187,6 +200,13 @@ def _copied(path: Path) -> Iterator[BlockStore]:
             yield store
         finally:
             store.close()
+
+
+def _check_folder(path: Path) -> None:
+    if not path.is_dir():
+        raise JournalUnusable("there is no such folder", path)
+    if not (path / DATABASE).is_file():
+        raise JournalUnusable(f"there is no {DATABASE} in it, so it is no journal's folder", path)
 
 
 def _say(what: str, text: str) -> None:

@@ -1,25 +1,30 @@
-"""``copy_journal``: a copy of a journal's files as of one moment, also while it is written to.
+"""Copies of a journal as of one moment, also while it is written to.
 
-Nothing is locked: the owner of an open journal never waits for who looks into it, and a disk that
-is read-only will do.
+The journal is not locked or changed: its owner never waits for a copy, and the disk of the journal
+may be read-only.
 
-The database is copied first, its log after that. A checkpoint may change the database meanwhile,
-but only by pages that are in the log, and the copy of the log has them all: so the copies agree,
-as long as the log was not begun anew. Its header shows that, since it gets new salts then; the
-copy is made again. https://www.sqlite.org/fileformat2.html, chapter 4.
+The database is copied first, then its log. A checkpoint may change the database in between, but
+only by pages that are in the log, and the copy of the log has all of them. So the two copies agree
+unless SQLite restarted the log. A restart writes new salts into the header of the log, and then
+the copy is made again. https://www.sqlite.org/fileformat2.html, chapter 4.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
-from contextlib import suppress
+import sqlite3
+import tempfile
+from contextlib import closing, suppress
 from pathlib import Path
 
 from edr.journal.errors import JournalError
 from edr.journal.folder import DATABASE, LOCK, LOG, SALVAGED
+from edr.journal.salvage import RESERVED, write_facts
+from edr.journal.schema import facts_in
 
 ATTEMPTS = 20
-"""Copies that are made before giving up: an owner begins the log anew for each 2 MB it writes."""
+"""How often a copy is tried: SQLite restarts the log after each 2 MB that the owner writes."""
 
 LOG_HEADER = 32
 """Bytes at the start of the log."""
@@ -29,8 +34,8 @@ def copy_journal(path: Path, to: Path) -> None:
     """Copy the journal in the folder ``path`` into a new folder ``to``.
 
     Raises:
-        JournalError: it is written to faster than it can be copied.
-        OSError: it cannot be read, or there is no room for the copy.
+        JournalError: the journal is written to faster than it can be copied.
+        OSError: the journal cannot be read, or the copy cannot be written.
     """
     to.mkdir(mode=0o700)
     for _ in range(ATTEMPTS):
@@ -44,8 +49,48 @@ def copy_journal(path: Path, to: Path) -> None:
     raise JournalError(f"{path} is written to faster than it can be copied; try again later")
 
 
+def back_up(path: Path, to: Path) -> None:
+    """Copy the journal in the folder ``path`` into a new folder ``to``, durably and all at once.
+
+    A journal that is opened from the copy skips a million positions, so that it does not give its
+    next events the positions that the original gave after the copy.
+
+    Raises:
+        JournalError: ``to`` exists, or the journal is written to faster than it can be copied.
+        OSError: the journal cannot be read, or the copy cannot be written.
+    """
+    if os.path.lexists(to):
+        raise JournalError(f"{to} exists already; name a new folder for the copy")
+    with tempfile.TemporaryDirectory(prefix=f".{to.name}-", dir=to.parent) as folder:
+        copy = Path(folder) / "copy"
+        copy_journal(path, copy)
+        _skip_positions(copy / DATABASE)
+        for file in copy.iterdir():
+            file.chmod(0o600)
+            _sync(file)
+        _sync(copy)
+        copy.rename(to)
+        _sync(to.parent)
+
+
+def _skip_positions(database: Path) -> None:
+    # If it is damaged, it is copied as it is: a salvage skips positions as well.
+    with suppress(sqlite3.DatabaseError), closing(sqlite3.connect(database)) as connection:
+        facts = facts_in(connection)
+        with connection:
+            write_facts(connection, facts._replace(mark=facts.mark + RESERVED, clean=False))
+
+
+def _sync(path: Path) -> None:
+    file = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
 def _generation(path: Path) -> tuple[object, ...]:
-    """Return what changes when the log is begun anew, or another database takes its place."""
+    """Return a value that changes when the log restarts or the database is replaced."""
     numbers = []
     for name in (DATABASE, SALVAGED):
         file = path / name

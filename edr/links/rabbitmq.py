@@ -41,7 +41,12 @@ from contextlib import suppress
 from time import perf_counter
 from typing import TYPE_CHECKING, Literal, cast
 
-import aiormq.exceptions as amqp
+try:
+    import aiormq.exceptions as amqp
+except ModuleNotFoundError as _missing:
+    raise ImportError(
+        "links to RabbitMQ need aiormq: install edr with its extra 'rabbitmq'"
+    ) from _missing
 
 from edr.bus import Bus, InterestWatch, Overflow
 from edr.errors import EdrError, InvalidEvent

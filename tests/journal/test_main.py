@@ -89,6 +89,15 @@ def test_verify_and_read_show_what_a_salvage_would_save(journal, capsys):
     assert journal.path.joinpath("journal.sqlite3-wal").read_bytes() == before
 
 
+def test_copy_makes_a_copy_of_a_journal_in_use(journal, tmp_path, capsys):
+    target = tmp_path / "backup"
+
+    assert run(capsys, "copy", journal.path, target) == (0, "")
+    assert run(capsys, "verify", target) == (0, "sound         600 entries\n")
+    assert main(["copy", str(journal.path), str(target)]) == 1
+    assert "exists already" in capsys.readouterr().err
+
+
 def test_nothing_there_is_said_plainly_and_once(tmp_path, capsys):
     assert main(["ls", str(tmp_path)]) == 1
     said = capsys.readouterr().err

@@ -134,13 +134,26 @@ def test_the_log_forgets_keys_beyond_its_bound():
     assert len(log._quiet_until) <= log.MAX_KEYS
 
 
-@pytest.mark.parametrize("name", ["NatsLink", "JetStreamJournal"])
-def test_a_link_whose_client_is_not_installed_says_what_to_install(name):
-    program = f"import sys; sys.modules['nats'] = None; import edr.links; edr.links.{name}"
+@pytest.mark.parametrize(
+    ("name", "client", "message"),
+    [
+        ("NatsLink", "nats", "links to NATS need nats-py: install edr with its extra 'nats'"),
+        (
+            "JetStreamJournal",
+            "nats",
+            "links to NATS need nats-py: install edr with its extra 'nats'",
+        ),
+        (
+            "RabbitLink",
+            "aiormq",
+            "links to RabbitMQ need aiormq: install edr with its extra 'rabbitmq'",
+        ),
+    ],
+)
+def test_a_link_whose_client_is_not_installed_says_what_to_install(name, client, message):
+    program = f"import sys; sys.modules[{client!r}] = None; import edr.links; edr.links.{name}"
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=False
     )
 
-    assert (
-        "ImportError: links to NATS need nats-py: install edr with its extra 'nats'" in done.stderr
-    )
+    assert f"ImportError: {message}" in done.stderr
