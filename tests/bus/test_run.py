@@ -70,6 +70,7 @@ except ValueError as exc:
     assert done.stderr == ""
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
 @pytest.mark.parametrize(
     ("number", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, -signal.SIGINT)]
@@ -210,6 +211,7 @@ edr.run({main}(), drain_timeout={timeout})
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("main", ["scoped", "bare"])
 def test_run_drains_an_own_bus_at_sigterm(main):
     done = run_program(OWN_BUS.format(main=main, seconds=0, timeout=10))
@@ -218,6 +220,7 @@ def test_run_drains_an_own_bus_at_sigterm(main):
     assert done.stdout.split() == [str(n) for n in range(100)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("main", ["scoped", "bare"])
 def test_run_exits_with_75_when_an_own_bus_left_events(main):
     done = run_program(OWN_BUS.format(main=main, seconds=60, timeout=0.1))
@@ -260,6 +263,7 @@ def test_second_sigterm_ends_a_loop_that_is_held():
     assert done.stdout == "held\n"
 
 
+@pytest.mark.slow
 def test_second_sigint_ends_a_loop_that_is_held():
     program = """
 try:

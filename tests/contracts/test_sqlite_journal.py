@@ -9,7 +9,7 @@ from edr.journal.store import BlockStore
 
 
 class TestSqliteJournal(JournalContract, StorageContract):
-    @pytest.fixture(params=["disk", "process"])
+    @pytest.fixture(params=["process", pytest.param("disk", marks=pytest.mark.slow)])
     async def make_journal(self, tmp_path, request):
         made = []
 

@@ -67,6 +67,7 @@ async def test_a_journal_that_cannot_be_opened_is_told_when_the_bus_begins(path)
     await bus.aclose()
 
 
+@pytest.mark.slow
 async def test_a_consumer_of_the_journal_that_hangs_holds_up_no_emit(path):
     async with edr.Bus(journal=SqliteJournal(path)) as bus:
         journal = bus._tap.journal

@@ -132,6 +132,7 @@ def test_age_clock_starts_at_the_earlier_of_clock_and_entry(age, clock, newest_b
 # Journals
 
 
+@pytest.mark.slow
 def test_no_entry_goes_when_the_clock_is_wrong_for_a_while(make_store, clock):
     store = make_store(max_age=timedelta(days=7))
     rng = random.Random(1)

@@ -55,6 +55,7 @@ def test_copy_is_made_again_when_the_log_was_begun_anew(make_store, tmp_path, wr
     assert everything(make_store(tmp_path / "copy")) == [1, *range(100, 106)]
 
 
+@pytest.mark.slow
 def test_copy_gives_up_when_the_log_never_stays(make_store, tmp_path, written_meanwhile):
     store = make_store(max_bytes=1 << 16)
     written_meanwhile(store, ATTEMPTS + 1)

@@ -36,6 +36,7 @@ def test_it_finds_all_that_sqlite_would(make_store, is_closed):
     assert pages.is_whole
 
 
+@pytest.mark.slow
 def test_what_was_merged_is_not_found_twice(make_store):
     store = make_store()
     for n in range(500):

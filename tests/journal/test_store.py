@@ -186,6 +186,7 @@ def test_an_event_that_is_too_large_is_refused_by_itself(make_store, monkeypatch
     assert everything(store) == [1, 2, 4]
 
 
+@pytest.mark.slow
 def test_an_event_that_is_as_large_as_may_be_is_stored(make_store):
     store = make_store(full_sync=False)
     (event,) = large(1, 0)
@@ -196,6 +197,7 @@ def test_an_event_that_is_as_large_as_may_be_is_stored(make_store):
     assert everything(store) == [1, 2]
 
 
+@pytest.mark.slow
 def test_large_events_are_not_merged(make_store):
     """Merging by number made one block of 16 that SQLite refused, and each later event with it."""
     store = make_store()
@@ -308,6 +310,7 @@ def test_no_more_goes_than_is_above_max_events(make_store):
     assert everything(store)[1:] == list(range(512, 2561))
 
 
+@pytest.mark.slow
 def test_large_events_after_small_ones_stay_within_max_bytes(make_store):
     """As many bytes go as come in, not as many blocks."""
     limit, large = 1 << 20, 1 << 18
@@ -550,6 +553,7 @@ def test_blocks_that_hold_nothing_wanted_are_passed_over(make_store):
     assert sum("SELECT rows" in sql for sql in decoded) <= 2
 
 
+@pytest.mark.slow
 def test_since_is_found_between_any_two(make_store, clock):
     store = make_store()
     starts = {}

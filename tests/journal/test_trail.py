@@ -1,3 +1,4 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -45,6 +46,7 @@ def test_every_entry_is_in_one_block_at_its_position(sizes):
     assert all(len(block) <= BLOCK for block in blocks.values())
 
 
+@pytest.mark.slow
 def test_one_at_a_time_makes_full_blocks_and_writes_each_thrice():
     blocks, last, written = appended(numbered([1] * 10_000))
 
@@ -52,6 +54,7 @@ def test_one_at_a_time_makes_full_blocks_and_writes_each_thrice():
     assert len(blocks) <= last / BLOCK + 2 * FAN
 
 
+@pytest.mark.slow
 @given(st.integers(1, 255))
 def test_few_blocks_stay_small(size):
     # The worst is 129 entries at a time: two are too many for one block.

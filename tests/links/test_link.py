@@ -359,6 +359,7 @@ def test_link_sends_what_callbacks_emit_in_the_drain():
     assert broker.taken == [1, 2, 10, 20]
 
 
+@pytest.mark.slow
 def test_link_of_default_bus_sends_what_callbacks_emit_in_the_drain():
     broker = Broker()
 
@@ -404,6 +405,7 @@ def test_link_stays_for_the_drain_of_a_bus_that_is_not_idle():
     assert broker.taken == [1, 10]
 
 
+@pytest.mark.slow
 def test_link_of_a_program_that_is_told_to_end_sends_what_callbacks_emit():
     broker = Broker()
 

@@ -53,6 +53,7 @@ def test_what_came_in_keeps_its_hops():
     assert seen.hops(event("1")) == 3
 
 
+@pytest.mark.slow
 def test_the_window_holds_the_last_65536_events():
     seen = Seen()
     for n in range(WINDOW + 1):

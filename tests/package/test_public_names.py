@@ -91,6 +91,7 @@ def test_import_loads_no_optional_package():
     assert not OPTIONAL & set(loaded)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("imported", "absent"),
     [
@@ -134,6 +135,7 @@ def test_the_log_forgets_keys_beyond_its_bound():
     assert len(log._quiet_until) <= log.MAX_KEYS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "client", "message"),
     [
