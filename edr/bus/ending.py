@@ -32,7 +32,7 @@ from edr.bus.loop_bound import LoopBound, is_loop_running
 from edr.bus.options import check_timeout
 from edr.bus.queue import BoundedQueue
 from edr.bus.quiescence import Calls, discard_all, left_in, left_in_slices, until_quiet
-from edr.bus.recording import JournalTap
+from edr.bus.recording import EventJournal, JournalTap
 from edr.bus.registry import Registry
 from edr.bus.routes import Routes
 from edr.bus.runner import CallbackRunner, is_inside, waiting_inside
@@ -357,7 +357,15 @@ class Ending(LoopBound):
             finally:
                 self._registry.losses.end()
                 if self._tap is not None:
-                    await self._tap.journal.aclose()
+                    await self._close_journal(self._tap.journal)
+
+    async def _close_journal(self, journal: EventJournal) -> None:
+        """Close ``journal``. Accepted events that it cannot store then count as not processed."""
+        try:
+            failed: int = journal.statistics().failed
+        finally:
+            await journal.aclose()
+        self._count_unprocessed(journal.statistics().failed - failed)
 
     async def _stop_work(self, spared: Collection[BoundedQueue] = ()) -> None:
         """Cancel callbacks and tasks of the bus, and drop what is queued but in ``spared``."""

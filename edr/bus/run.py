@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AsyncExitStack, contextmanager, suppress
 from functools import partial
-from typing import Any, TypeVar
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from edr.bus.shutdown import Shutdown, shutdown_in
+
+if TYPE_CHECKING:
+    from edr.bus.ending import Ending
 
 T = TypeVar("T")
 
@@ -47,7 +51,8 @@ def run(
         KeyboardInterrupt: SIGINT came, and cancelled ``main``.
         SystemExit: SIGTERM came, and cancelled ``main``. The status is 0 if no bus left anything
             undone, else 75, which asks a supervisor to start again. An event counts that was
-            queued, or not sent by a link, or left by a consumer that closed its subscription.
+            queued, or not sent by a link, or left by a consumer that closed its subscription, or
+            accepted by a journal that could not store it at its end.
     """
     if not asyncio.iscoroutine(main):
         hint = "; call it: edr.run(main())" if callable(main) else ""
@@ -131,8 +136,21 @@ async def _run(main: Coroutine[Any, Any, T], drain_timeout: float | None) -> T:
 
 async def _drain_all(shutdown: Shutdown) -> None:
     """Drain the buses of the loop, the latest first: earlier ones may serve their callbacks."""
-    for bus in reversed(shutdown.buses):
-        try:
+    async with AsyncExitStack() as ends:  # one that fails keeps no other from its end
+        for bus in shutdown.buses:
+            ends.push_async_exit(partial(_end, bus, shutdown))
+
+
+async def _end(
+    bus: Ending,
+    shutdown: Shutdown,
+    _type: type[BaseException] | None,
+    exc: BaseException | None,
+    _traceback: TracebackType | None,
+) -> None:
+    """Drain and close ``bus``, or close it at once if a second signal ended the drain before."""
+    try:
+        if not isinstance(exc, asyncio.CancelledError):
             await bus.drain(shutdown.remaining())
-        finally:
-            await bus.aclose()
+    finally:
+        await bus.aclose()

@@ -124,6 +124,7 @@ class Remainder:
                 self._name,
                 self.lost,
                 why,
+                logger=logger,
             )
         else:
             log_safely(

@@ -288,3 +288,87 @@ def test_run_restores_the_signal_handlers_of_the_program(name):
         assert signal.getsignal(signal.Signals[name]) is own
     finally:
         signal.signal(signal.Signals[name], before)
+
+
+LEFT_IN_AN_EARLIER_BUS = """
+class Stuck:
+    async def drain(self, timeout=None):
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.sleep(60)
+    async def aclose(self):
+        pass
+
+@edr.on
+async def hangs(event):
+    await asyncio.sleep(60)
+
+async def main():
+    await emit(10)
+    later = edr.Bus()
+    later.add_service(Stuck(), "stuck")
+    os.kill(os.getpid(), signal.SIGTERM)
+    await asyncio.sleep(60)
+
+edr.run(main(), drain_timeout=None)
+"""
+
+
+def test_second_signal_in_one_drain_tells_what_other_buses_left():
+    done = run_program(LEFT_IN_AN_EARLIER_BUS)
+
+    assert done.returncode == 75
+    assert "'hangs' 10" in done.stderr
+
+
+FAILING_END = """
+class Failing:
+    bindings = ()
+    async def aclose(self):
+        raise OSError("no journal any more")
+    def append_nowait(self, event):
+        return True
+    def statistics(self):
+        return self
+    failed = 0
+
+@edr.on
+async def slowly(event):
+    await asyncio.sleep(0.01)
+    print("done", flush=True)
+
+async def main():
+    await emit(10)
+    edr.Bus(journal=Failing()).enter()
+
+edr.run(main())
+"""
+
+
+def test_run_drains_each_bus_when_the_end_of_another_fails():
+    done = run_program(FAILING_END)
+
+    assert "no journal any more" in done.stderr
+    assert done.stdout.split().count("done") == 10
+
+
+NOT_STORED = """
+import shutil
+from edr.journal import SqliteJournal
+
+async def main():
+    edr.configure(journal=SqliteJournal({path!r}))
+    await edr.emit("app", "1", "ok", "info", {{"n": -1}}, durable=True)
+    shutil.rmtree({path!r})
+    await emit(3)
+    os.kill(os.getpid(), signal.SIGTERM)
+    await asyncio.sleep(60)
+
+edr.run(main())
+"""
+
+
+def test_run_exits_with_75_when_a_journal_lost_events_at_its_end(tmp_path):
+    done = run_program(NOT_STORED.format(path=str(tmp_path / "journal")))
+
+    assert done.returncode == 75
+    assert "was closed with 3 events that could not be stored" in done.stderr

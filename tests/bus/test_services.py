@@ -1,6 +1,7 @@
 """What is attached to a bus ends after its drain, and before its journal."""
 
 import asyncio
+from typing import NamedTuple
 
 import pytest
 from support.consuming import ticks
@@ -32,6 +33,10 @@ class Recording:
         self.log.append("service closes")
 
 
+class Counts(NamedTuple):
+    failed: int
+
+
 class Journal:
     bindings = ()
 
@@ -43,6 +48,9 @@ class Journal:
 
     def append_nowait(self, _event):
         return True
+
+    def statistics(self):
+        return Counts(failed=0)
 
     async def aclose(self):
         if "journal closes" not in self.log:

@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import pytest
 
@@ -24,6 +25,10 @@ class Recorder:
     offer_nowait = offer
 
 
+class Counts(NamedTuple):
+    failed: int
+
+
 class Journal:
     bindings = (Binding(),)
 
@@ -37,6 +42,9 @@ class Journal:
 
     def append_nowait(self, _event):
         return True
+
+    def statistics(self):
+        return Counts(failed=0)
 
     async def aclose(self):
         pass

@@ -22,6 +22,7 @@ class Journal:
         self.accepted = []
         self.storages = []
         self.error = None
+        self.failed = 0
 
     def statistics(self):
         return self
