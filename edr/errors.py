@@ -70,7 +70,7 @@ class InvalidEvent(_Invalid):
 
 
 class BodyTooLargeError(InvalidEvent):
-    """A body is larger than ``Bus(max_body=…)``; the event reached nobody.
+    """A body is larger than ``Bus(max_body=…)``; no subscriber got the event.
 
     ``path`` is ``body``. Links and other sources catch it to refuse one event and go on.
     """

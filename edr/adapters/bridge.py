@@ -192,7 +192,7 @@ def remember_entry(logger: str, text: str) -> None:
 
 
 def was_entry(logger: str, message: Callable[[], str]) -> bool:
-    """Tell whether a record is the structlog entry that became an event last, in this thread.
+    """Return whether a record is the structlog entry that became an event last, in this thread.
 
     structlog calls the logger right after its processors, in the same thread. The record has the
     name of its logger and, in whatever format, its text.

@@ -1,8 +1,8 @@
-"""What there is to measure of buses, their journals, consumers and links: one list for all systems.
+"""The measures of buses, their journals, consumers and links: one list for all metrics systems.
 
 **Labels.** Each measure has the label ``bus``, so that several buses are on one page. The sums are
-of a whole bus, and of subscriptions that are gone too. Beside them, each subscription that was
-given a name has measures of its own (``edr.adapters.named_counts``); there may be a million without
+of a whole bus, with subscriptions that are gone. In addition, each subscription that was given a
+name has its own measures (``edr.adapters.named_counts``); there may be a million without
 a name, and a label for each would be too much for any metrics server.
 
 **From 0.** Every reason for which events can be lost is there from the start. A counter that
@@ -56,7 +56,7 @@ class Measure:
 
 
 Definition: TypeAlias = tuple[str, Kind, str, str, tuple[str, ...]]
-"""Name, kind, unit, help, and labels beside ``bus``."""
+"""Name, kind, unit, help, and labels in addition to ``bus``."""
 
 
 def _of_each(group: str, *rows: tuple[str, Kind, str, str]) -> list[Definition]:
@@ -64,7 +64,7 @@ def _of_each(group: str, *rows: tuple[str, Kind, str, str]) -> list[Definition]:
 
 
 _DEFINITIONS: tuple[Definition, ...] = (
-    ("emits", "counter", "events", "Events accepted, also those that nobody wanted.", ()),
+    ("emits", "counter", "events", "Events accepted, with or without subscribers.", ()),
     ("offered", "counter", "events", "Events that reached a subscription, once for each.", ()),
     ("delivered", "counter", "events", "Events that subscribers took.", ()),
     ("pending", "gauge", "events", "Events queued, and those whose emit waits for room.", ()),
@@ -134,7 +134,7 @@ class Measures:
     """Reads buses, and does not keep them alive. It remembers what it has read.
 
     Args:
-        buses: A bus, which is called ``default``, or several by the names that they shall have.
+        buses: A bus, which is named ``default``, or several by their names.
     """
 
     def __init__(self, buses: Bus | Mapping[str, Bus]) -> None:

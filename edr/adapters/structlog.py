@@ -32,7 +32,7 @@ them as its values; with the level of its verbosity, or of its severity if that 
 Loops are cut, nothing waits, and what is not passed on is counted: see ``edr.adapters.bridge``.
 Where structlog writes through ``logging``, and the handler of ``edr.adapters.logging`` is there for
 the records of libraries, an entry is still one event: the processor's. The handler counts it as
-``looped``. It must be called in the thread that logs, so not behind a ``QueueListener``.
+``looped``. It must be called in the thread that logs, so not after a ``QueueListener``.
 """
 
 from __future__ import annotations

@@ -211,10 +211,10 @@ class Bus(Emission):
     def add_tap(self, tap: Tap, *bindings: Binding, wanted: bool = False) -> None:
         """Give ``tap`` each event that any of ``bindings`` matches; without one, every event.
 
-        A tap takes events in the very call that emits them, whatever becomes of them in the
-        queues, durable emits included. It is no subscription: it is not counted in what ``emit``
-        returns. An exception that it raises is logged and counted (``statistics().tap_errors``),
-        and the emit continues. Adding the same tap again replaces its bindings and ``wanted``.
+        A tap gets events within the call that emits them, durable emits too, and also those that
+        queues drop. It is not a subscription, so the result of ``emit`` does not count it.
+        An exception that it raises is logged and counted (``statistics().tap_errors``), and the
+        emit continues. Adding the same tap again replaces its bindings and ``wanted``.
 
         Args:
             tap: its ``offer(event)`` or ``offer_nowait(event)`` is called on the loop's thread.
@@ -379,7 +379,7 @@ class Bus(Emission):
         return None if self._tap is None else self._tap.journal
 
     def _release_here(self) -> bool:
-        """Take out what nobody holds any more, in the loop's thread only.
+        """Remove subscriptions that are no longer referenced, in the loop's thread only.
 
         Returns:
             Whether this is the loop's thread. Before there is a loop, one may begin at any moment

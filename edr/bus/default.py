@@ -155,7 +155,7 @@ def _unbind(handle: Handle, loop: asyncio.AbstractEventLoop | None) -> None:
 _bound_at_import: list[ImportTimeHandle] = []
 
 # Loops of several threads may start, and get their default buses, at the same time. It is held for
-# a dict operation only; a signal handler that binds meanwhile, in the same thread, gets it too.
+# a dict operation only. A signal handler that binds during it, in the same thread, gets it too.
 _lock = threading.RLock()
 
 

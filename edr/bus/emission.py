@@ -109,7 +109,7 @@ class Emission(Ending):
 
         Raises:
             InvalidEvent: a name, a level or the body is wrong; it reached nobody.
-            BodyTooLargeError: the body is larger than ``Bus(max_body=…)``; it reached nobody.
+            BodyTooLargeError: the body is larger than ``Bus(max_body=…)``; no subscriber got it.
             BusClosedError, WrongLoopError: the bus cannot be used here; it reached nobody.
             WouldDeadlock: it would wait for the task that it runs in.
             ValueError: it shall be durable, and the bus has no journal; it reached nobody.
@@ -202,7 +202,7 @@ class Emission(Ending):
         try:
             if tickets:
                 admitted += await settle(tickets)
-        except BaseException:  # the emit ends here: nobody will await the storage
+        except BaseException:  # the emit ends here, so it does not await the storage
             recorded.cancel()
             raise
         await tap.stored(recorded)

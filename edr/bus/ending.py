@@ -132,7 +132,7 @@ class Ending(LoopBound):
     # What ends after it
 
     def drain_follows(self, exc: BaseException | None) -> bool:
-        """Tell whether a drain of the bus is sure to come after a block that ends with ``exc``.
+        """Return whether a drain of the bus will follow a block that ends with ``exc``.
 
         It comes after a block that ends cleanly if the bus was entered with ``async with``, or if
         ``edr.run`` runs here; and after a cancellation by a signal that ``edr.run`` handles.
@@ -210,30 +210,29 @@ class Ending(LoopBound):
             return await left_in_slices(self._registry, self._handles, outboxes)
 
     async def drain(self, timeout: float | None = None) -> dict[str, int]:
-        """Stop the inflow, wait until all that is queued is handled, and close the bus.
+        """Stop the inflow, process the queued events, and close the bus.
 
-        Callbacks are waited for as long as they take, and what they emit meanwhile is processed
-        too, for ``drain_grace`` seconds. After that the bus accepts no further event: it refuses,
-        counts and logs them, and processes those that are queued. So a drain ends also when
-        callbacks answer each other. A callback that has returned may emit nothing more, nor may
-        the tasks that it began. A subscription is waited for until it takes nothing for
-        ``stall_after``.
-        Then iterators end, and after them what is attached to the bus: its links send what they
-        hold, and its journal stores what it holds. Who emits or subscribes from elsewhere gets a
-        ``BusClosedError``.
+        The drain waits for each callback until it has finished. The events that callbacks emit are
+        processed too, for ``drain_grace`` seconds. After that the bus refuses, counts and logs
+        further events, and processes those that are queued. So a drain ends also when callbacks
+        answer each other. A callback that has returned may not emit, nor may the tasks that it
+        began. The drain waits for a subscription until that takes nothing for ``stall_after``.
+        Then iterators end, links send the events that they hold, and the journal stores those that
+        it accepted. Any other emit or subscribe raises ``BusClosedError``.
 
         Any number of tasks may drain at once: it is one drain, which ends for all when the
         shortest of their timeouts does. Callbacks may, too; they are not waited for. Cancellation:
         the drain goes on; ``aclose`` ends it.
 
         Args:
-            timeout: seconds, after which what is left is dropped and counted as ``closed``. Links
-                have the rest of it, and at least one second; ``None`` for no limit but theirs.
+            timeout: seconds, after which the queued events are dropped and counted as ``closed``.
+                Links have the rest of it, and at least one second; ``None`` for no limit but
+                theirs.
 
         Returns:
-            What is left undone: the names of subscriptions -> events that were still queued, or
-            in the hands of a callback; the names of links -> events that were not sent. Empty if
-            all was done. It is logged too.
+            The events that were not processed: the names of subscriptions -> events that were
+            queued, or that a callback had; the names of links -> events that were not sent. Empty
+            if there are none. They are logged too.
         """
         check_timeout(timeout)
         if self._closed and self._end.drain is None:
@@ -396,7 +395,7 @@ class Ending(LoopBound):
         self._count_unprocessed(sum(left.values()))
 
     def _left_behind(self, count: int) -> None:
-        """Called when a consumer closed its subscription with so many events in it."""
+        """Called when a consumer closed its subscription with ``count`` events in it."""
         if self._is_program_ending():
             self._count_unprocessed(count)
 
@@ -460,7 +459,7 @@ class Ending(LoopBound):
         return False
 
     def _check_inflow(self) -> None:
-        """Let in those that may emit, subscribe and bind: in a drain, what is a part of it."""
+        """Raise unless the caller may emit, subscribe and bind; in a drain, only its parts may."""
         self._check_open()
         if self._end.drain is not None and not is_inside(self) and not self._is_consumer():
             raise BusClosedError(

@@ -690,7 +690,7 @@ class BoundedQueue:
         self.shared.stalled(self, dropped)
 
     def _drop_line(self, reason: str) -> int:
-        """Drop all that stand in line, and return how many; the caller tells of it, if need be."""
+        """Drop all waiting events, and return how many; the caller logs it if needed."""
         line: Iterable[Ticket] = self._line or ()
         self._line = None
         waiting, self._in_line = self._in_line, 0

@@ -391,7 +391,7 @@ def current_event() -> Event | None:
 
 
 def is_inside(bus: LoopBound) -> bool:
-    """Tell whether a callback of ``bus`` runs that called this, or began this task or thread."""
+    """Return whether a running callback of ``bus`` called this, or began this task or thread."""
     call = _present_call()
     return call is not None and call.runner.bus is bus
 

@@ -1,4 +1,4 @@
-"""``Tap``: sees each event in the very call that emits it. ``GuardedTap``: contains its faults.
+"""``Tap``: gets each event within the call that emits it. ``GuardedTap`` contains its errors.
 
 A tap stands among the queues of a route, so an emit without taps does not pay for them. It is no
 subscription: it has no queue, and does not count in what emit returns.

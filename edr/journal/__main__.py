@@ -45,10 +45,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except JournalUnusable as exc:
-        print(exc, file=sys.stderr)  # noqa: T201 - it is what it is for
+        print(exc, file=sys.stderr)  # noqa: T201 - its purpose
         return 1
     except (EdrError, OSError) as exc:
-        print(f"{options.path}: {exc}", file=sys.stderr)  # noqa: T201 - it is what it is for
+        print(f"{options.path}: {exc}", file=sys.stderr)  # noqa: T201 - its purpose
         return 1
     except KeyboardInterrupt:
         return 130
@@ -122,7 +122,7 @@ def _read(options: argparse.Namespace) -> int:
                 "recorded_at": entry.recorded_at.isoformat(),
                 "event": json.loads(entry.event.to_json()),
             }
-            print(json.dumps(line, ensure_ascii=is_ascii))  # noqa: T201 - it is what it is for
+            print(json.dumps(line, ensure_ascii=is_ascii))  # noqa: T201 - its purpose
     return 0
 
 
@@ -150,7 +150,7 @@ def _readers(options: argparse.Namespace) -> int:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-        print("  ".join(cells).rstrip())  # noqa: T201 - it is what it is for
+        print("  ".join(cells).rstrip())  # noqa: T201 - its purpose
     return 0
 
 
@@ -171,7 +171,7 @@ def _entries(store: BlockStore, selection: Selection, after: int) -> Iterator[En
                 yield item
             elif item.is_damage:
                 text = f"{item.missed} entries up to position {item.position} are lost"
-                print(text, file=sys.stderr)  # noqa: T201 - it is what it is for
+                print(text, file=sys.stderr)  # noqa: T201 - its purpose
         if fetched.position == after:
             return
         after = fetched.position
@@ -206,11 +206,13 @@ def _check_folder(path: Path) -> None:
     if not path.is_dir():
         raise JournalUnusable("there is no such folder", path)
     if not (path / DATABASE).is_file():
-        raise JournalUnusable(f"there is no {DATABASE} in it, so it is no journal's folder", path)
+        raise JournalUnusable(
+            f"there is no {DATABASE} in it, so it is not a journal's folder", path
+        )
 
 
 def _say(what: str, text: str) -> None:
-    print(f"{what:<13} {text}")  # noqa: T201 - it is what it is for
+    print(f"{what:<13} {text}")  # noqa: T201 - its purpose
 
 
 def _time(text: str) -> datetime:
@@ -222,14 +224,14 @@ def _time(text: str) -> datetime:
         time = datetime.fromisoformat(text)
     except ValueError:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is neither a time, as 2026-01-31T12:00, nor a number of seconds"
+            f"must be a time, as 2026-01-31T12:00, or a number of seconds, got {text!r}"
         ) from None
     return time if time.tzinfo is not None else time.astimezone()
 
 
 def _whole(text: str) -> int:
     if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of 0 or more")
+        raise argparse.ArgumentTypeError(f"must be a whole number of 0 or more, got {text!r}")
     return int(text)
 
 

@@ -1,12 +1,12 @@
-"""``Appender``: what was accepted, on its way to the store. Used on the loop's thread only.
+"""``Appender``: accepted events on their way to the store. Used on the loop's thread only.
 
-One batch is with the store at a time; what is accepted meanwhile is the next one. So the more wait
-for a commit, the more share it: a thousand emitters pay for the disk together. A batch is handed
-over at the end of the loop's turn if somebody awaits it, so that all who emit in this turn are in
-it; else after ``linger``.
+The store has one batch at a time; events that are accepted in that time are the next batch. So the
+more calls wait for a commit, the more share it: a thousand emitters pay for the disk together. A
+batch is handed over at the end of the loop's turn if a call awaits it, so that it has all events of
+this turn; else after ``linger``.
 
 A batch that fails stays at the head and is tried again, with growing pauses; each call that waits
-gets the error at once. Nothing overtakes anything. A batch with an event that can never be stored
+gets the error at once. Events keep their order. A batch with an event that can never be stored
 is halved until that event is alone; then it is given up, and the others are stored.
 
 Room is given first come, first served: to the calls of ``append``, and to those that wait for
@@ -63,11 +63,11 @@ class Committer(Protocol):
     """The journal, as an appender sees it."""
 
     def commit(self, events: Sequence[Event], *, lacks_room: bool) -> asyncio.Future[Appended]:
-        """Have ``events`` stored; ``lacks_room`` if readers kept it from that the last time."""
+        """Store ``events``; ``lacks_room`` if readers prevented it the last time."""
         ...
 
     def committed(self, events: Sequence[Event], appended: Appended) -> None:
-        """Hear that they are, before anybody who waits for it does."""
+        """Called when they are stored, before the calls that wait for it are woken."""
         ...
 
 
@@ -280,7 +280,7 @@ class Appender:
             self.error = None
         try:
             self._journal.committed(batch, appended)
-        finally:  # they are stored, whatever the journal makes of it
+        finally:  # they are stored, even if the journal raises
             self._receipts.settled(self._settled, self.last)
             self._go_on()
 
@@ -351,12 +351,12 @@ class Appender:
     # The end
 
     def close(self) -> None:
-        """Do not wait for acks any more."""
+        """Stop waiting for acks."""
         self._is_closing = True
         self.retry()
 
     def stop(self, error: JournalError) -> tuple[bool, list[Event]]:
-        """Hand nothing over any more; calls that wait for room get ``error``.
+        """Stop handing over; calls that wait for room get ``error``.
 
         Returns:
             Whether the last batch that was handed over may not be stored, and the events after it.

@@ -44,7 +44,7 @@ class JournalFolder:
 
     Raises:
         JournalInUse: another owner has it open.
-        JournalUnusable: it is no journal's folder, or cannot be written to or locked.
+        JournalUnusable: it is not a journal's folder, or cannot be written to or locked.
     """
 
     def __init__(self, path: Path) -> None:
@@ -75,7 +75,7 @@ class JournalFolder:
         """Write down which journal this is, and which process has it open."""
         text = orjson.dumps({"id": id, "pid": os.getpid()}) + b"\n"
         try:
-            # Never shorter in between: on a full disk only what is there can be overwritten.
+            # Truncated last: on a full disk only existing bytes can be overwritten.
             os.pwrite(self._lock, text, 0)
             os.ftruncate(self._lock, len(text))
             if self.id != id:
@@ -92,7 +92,7 @@ class JournalFolder:
         self._files = {DATABASE: _Identity.at(self.database)}
 
     def remember_files(self) -> None:
-        """Let ``check`` and ``has_log`` compare with the files that are there now, and open."""
+        """Remember the files that are open now, for ``check`` and ``has_log``."""
         self._files = {DATABASE: _Identity.at(self.database)}
         self._log = _Identity.at(self.log)
 
@@ -135,7 +135,7 @@ class JournalFolder:
             os.close(folder)
 
     def release(self) -> None:
-        """Let others open the journal. Idempotent."""
+        """Release the lock, so that others can open the journal. Idempotent."""
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1

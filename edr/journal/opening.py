@@ -1,12 +1,12 @@
-"""``opened``: the database of a journal, found sound or made so.
+"""``opened``: the database of a journal, sound or salvaged.
 
-A service can start whatever became of its journal: a missing one is made, a damaged one is moved
-aside and salvaged, and one on a full disk is opened as it is. What never was a journal, or has the
-format of another version, is refused and left as it is. A new database is made beside its place and
-moved there when it is complete, so a half-made one is never found there.
+A service can start in each state of its journal: a missing one is made, a damaged one is moved
+aside and salvaged, and one on a full disk is opened as it is. A file that is not a journal, or has
+the format of another version, is refused and not changed. A new database is made next to its place
+and moved there when it is complete, so a half-made one is never found there.
 
-Only what costs nothing is looked at: the header, the length of the file, the tables that are small.
-A page that is damaged far inside is found when it is read, and the journal is salvaged then.
+Opening checks only the header, the length of the file and the small tables, which costs nothing.
+A page that is damaged elsewhere is found when it is read, and the journal is salvaged then.
 """
 
 from __future__ import annotations

@@ -40,14 +40,14 @@ from edr.journal.selection import Selection
 from edr.journal.store import ReaderUpdate
 
 STORED_EVERY = 256
-"""Positions. A caught-up reader that wants little stands at most that far behind in the store, so
-it does not keep a block of entries from being removed, and each commit does not store all readers
-that have moved."""
+"""Positions. The stored place of a caught-up reader that wants few entries is at most this old. So
+it does not keep a block of entries from being removed, and a commit need not store all readers that
+have moved."""
 
 
 LEASE = 1024
-"""Positions. A reader waits for the store once for so many entries, and after a crash so many may
-count as given that were not. It costs 0.1 ms each time, without a sync."""
+"""Positions. A reader waits for the store once in this many entries, and after a crash up to this
+many count as given although they were not. It costs 0.1 ms each time, without a sync."""
 
 
 class ReaderSource(Source, Protocol):
@@ -99,8 +99,8 @@ class SqliteReader:
         """Up to here the store knows that they may be given."""
         self._next: Entry | None = None
         """An entry to return as soon as the store knows of it."""
-        # What comes again, and when. Those that were acknowledged meanwhile are in the heap only,
-        # and at most as many as the others.
+        # The entries that come again, and when. Those that were acknowledged since are in the heap
+        # only, and at most as many as the others.
         self._due = [(0.0, position) for position in self._unacked]
         self._is_due = set(self._unacked)
         self._last_ack = state.last_ack
@@ -154,7 +154,7 @@ class SqliteReader:
         return self._is_closed or self._source.is_closed
 
     def _is_known(self, entry: Entry) -> bool:
-        """Tell whether the store knows already how often ``entry`` is given."""
+        """Return whether it is stored how often ``entry`` is given."""
         return entry.delivery == 1 and entry.position <= self._leased
 
     async def _stored(self, entry: Entry) -> bool:
@@ -262,7 +262,7 @@ class SqliteReader:
         return mine is not None
 
     def has_moved(self, positions: int) -> bool:
-        """Tell whether it stands that far from where it was stored last."""
+        """Return whether it has moved by ``STORED_EVERY`` since it was stored."""
         return self._follower.position - self._stored_at >= positions
 
     def _changed(self) -> None:

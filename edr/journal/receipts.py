@@ -4,8 +4,8 @@ Events have numbers from 1, in the order in which a journal accepted them, and t
 that order: each is stored, or refused permanently. A receipt covers a range of them and is done
 when the last one is settled, so it can say of each whether it was stored.
 
-A refusal is told once: to the call that waits for the event, else to the next flush. So an event
-that was accepted without waiting cannot be lost between two flushes that both return.
+A refusal is reported once: to the call that waits for the event, else to the next flush. So an
+event that was accepted without waiting cannot be lost between two flushes that both return.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from edr.journal.errors import MOST_REFUSALS, EventsRefusedError, JournalError, 
 
 
 class _Refusals:
-    """Refusals that no call has been told of; the first ones, and how many."""
+    """Refusals that were not reported yet: the first ones, and how many."""
 
     __slots__ = ("count", "first")
 
@@ -43,7 +43,7 @@ class _Refusals:
 class Receipt:
     """The result of a call that waits until its events are stored. Await it once.
 
-    Cancellation: safe. The events stay accepted; a refusal is told to the next flush.
+    Cancellation: safe. The events stay accepted; the next flush reports a refusal.
     """
 
     __slots__ = ("_future", "_untold", "first", "last", "refusals")
@@ -65,7 +65,7 @@ class Receipt:
     def cancel(self) -> None:
         """Stop waiting."""
         if not self._future.cancel() and not self._future.cancelled():
-            # It was settled, and the result reached nobody.
+            # It was settled, and no caller got the result.
             error = self._future.exception()
             if isinstance(error, EventsRefusedError):
                 self._untold.add(error.refusals, error.count)
@@ -91,7 +91,7 @@ class Receipt:
             self._set_exception(error)
 
     def fail(self, error: JournalError) -> None:
-        """Raise ``error`` in the call; the next flush is told of its refusals."""
+        """Raise ``error`` in the call; the next flush reports its refusals."""
         refused = None if self.refusals is None else self.refusals.take()
         if refused is not None:
             self._untold.add(refused.refusals, refused.count)
@@ -100,7 +100,7 @@ class Receipt:
 
     def _set_exception(self, error: JournalError) -> None:
         self._future.set_exception(error)
-        self._future.exception()  # a call that is cancelled now is no error of the program
+        self._future.exception()  # asyncio must not log the error of a call that is cancelled now
 
 
 class Receipts:
@@ -129,7 +129,7 @@ class Receipts:
         return receipt
 
     def check(self) -> None:
-        """Raise the refusals that no call was told of."""
+        """Raise the refusals that were not reported yet."""
         error = self._untold.take()
         if error is not None:
             raise error
@@ -144,7 +144,7 @@ class Receipts:
             self._untold.add((refusal,), 1)
 
     def settled(self, number: int, position: int) -> None:
-        """Settle what waits for events up to ``number``, of which the last is at ``position``."""
+        """Settle receipts of events up to ``number``, of which the last is at ``position``."""
         while self._waiting and self._waiting[0].last <= number:
             receipt = self._waiting.popleft()
             receipt.settle(position - (number - receipt.last))
@@ -158,5 +158,5 @@ class Receipts:
 
 
 def copied(error: JournalError) -> JournalError:
-    """Return an error that says the same."""
+    """Return an error of the same type and text."""
     return type(error)(*error.args)

@@ -36,11 +36,11 @@ class Limits(NamedTuple):
 
 
 class Loss(NamedTuple):
-    """How many entries a reader lost by a commit, as far as the store knew."""
+    """How many entries a reader lost by a commit, by the state that the store had."""
 
     missed: int
     frontier: int
-    """Up to where the store knew that it had come."""
+    """The position up to which it had come, by that state."""
     unacked: tuple[int, ...]
     """Those of the lost entries that it had been given before, and had not acknowledged."""
 

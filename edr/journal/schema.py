@@ -215,7 +215,7 @@ def readers_in(connection: sqlite3.Connection) -> dict[int, ReaderState]:
 
 
 def is_sound(crc: object, data: object) -> bool:
-    """Tell whether ``data``, as the database gave it, has the checksum ``crc``."""
+    """Return whether ``data``, as read from the database, has the checksum ``crc``."""
     return isinstance(data, bytes) and zlib.crc32(data) == crc
 
 

@@ -1,8 +1,8 @@
-"""``Selection``: what a reading wants, asked of blocks, keys and events. Pure.
+"""``Selection``: the filter of a reading, applied to blocks, keys and events. Pure.
 
-It is asked three times, each time about less: the masks of a block; the keys of a block, each once,
-and remembered; the body of an entry, if its key leaves that open. All three agree with
-``Binding.matches``; the first two may only be wider.
+It is applied three times: to the masks of a block; to the keys of a block, each once, with the
+result remembered; and to the body of an entry, if its key does not decide. All three agree with
+``Binding.matches``; the first two may match more.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Selection:
         self._verdicts: dict[Key, Wanted] = {}
 
     def may_want(self, header: Block) -> bool:
-        """Tell whether the masks of a block allow for something wanted in it."""
+        """Return whether a block with these masks may hold a wanted entry."""
         for levels, apps, accounts in self.clauses:  # asked of each block that is passed over
             if (
                 (levels == EVERYTHING or levels & header.levels)

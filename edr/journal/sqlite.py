@@ -271,7 +271,7 @@ class SqliteJournal:
 
     def _tell_ended(self) -> None:
         assert self._loop is not None
-        with suppress(RuntimeError):  # the loop is closed, so nobody waits
+        with suppress(RuntimeError):  # the loop is closed, so no call waits
             self._loop.call_soon_threadsafe(self._finish)
 
     def _finish(self) -> None:
@@ -285,7 +285,7 @@ class SqliteJournal:
         if self._loop_end is not None:
             self._loop_end.cancel()
         if self._ended is not None and not self._ended.done():
-            with suppress(RuntimeError):  # the loop is closed, so nobody waits
+            with suppress(RuntimeError):  # the loop is closed, so no call waits
                 self._ended.set_result(None)
 
     def _loop_ends(self) -> None:
@@ -530,7 +530,7 @@ class SqliteJournal:
         return future
 
     def _take_updates(self, moved: int = STORED_EVERY) -> tuple[ReaderUpdate, ...]:
-        """Return the state of each reader that has changed, or moved by so many positions."""
+        """Return the state of each reader that has changed, or moved by ``moved`` positions."""
         readers = [each for each in self._readers.values() if each is not None]
         return tuple(
             [each.take_update() for each in readers if each.is_changed or each.has_moved(moved)]

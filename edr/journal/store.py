@@ -137,7 +137,7 @@ class _Plan(NamedTuple):
 def _salvages(
     method: Callable[Concatenate[BlockStore, P], T],
 ) -> Callable[Concatenate[BlockStore, P], T]:
-    """Let a method that finds the journal damaged begin again; the journal is salvaged first."""
+    """Salvage the journal and call ``method`` again when it finds damage."""
 
     @wraps(method)
     def salvages(store: BlockStore, /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -198,7 +198,7 @@ class BlockStore:
         self.corrupt: int = 0
         """Entries that could not be read."""
         self.salvaged: Salvage | None = None
-        """What came of the last salvage, if there was one."""
+        """The result of the last salvage, if there was one."""
         self._unreadable: set[int] = set()
         """Where blocks begin that could not be read, and are counted in ``corrupt``."""
         self._has_begun = False
@@ -371,9 +371,9 @@ class BlockStore:
         by an append that seemed to fail, they are not stored again.
 
         Raises:
-            NoRoomYetError: readers hold what would have to go.
+            NoRoomYetError: readers keep the entries that would have to be removed.
             RejectedError: one of the events can never be stored.
-            JournalError: nothing has changed, as far as is known; call it again.
+            JournalError: the commit failed, and nothing is known to have changed; call it again.
         """
         assert 0 < len(events) <= MOST_AT_ONCE
         self.reopen()
@@ -439,7 +439,7 @@ class BlockStore:
         if plan.stepped_back:
             self._say(
                 f"journal {self.path}: the clock is {timedelta(microseconds=plan.stepped_back)} "
-                f"behind the newest entry; from position {first} on, times are the clock's again"
+                f"earlier than the newest entry; entries from position {first} on have its time"
             )
         return appended
 
@@ -556,7 +556,7 @@ class BlockStore:
 
     @_salvages
     def ask(self, question: Callable[[Fetcher], T]) -> T:
-        """Answer a question about the blocks; salvage the journal first if that finds damage.
+        """Return the result of ``question``; salvage the journal first if it finds damage.
 
         Raises:
             JournalError: they cannot be read now; ask again.
@@ -665,7 +665,7 @@ class BlockStore:
 
 
 def _abandon(connection: sqlite3.Connection) -> None:
-    """Close a connection without deleting its log: what has that name now is another journal's."""
+    """Close a connection without deleting its log: the file of that name is another journal's."""
     if sys.version_info >= (3, 12):
         with suppress(sqlite3.Error):
             connection.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, True)

@@ -13,15 +13,14 @@ from edr.journal.journal import Entry
 from edr.journal.selection import Selection
 
 TAIL = 2048
-"""Entries that are kept at least: a follower may fall that far behind before it reads from the
-disk."""
+"""Entries that are kept at least. A follower that has more to read reads from the disk."""
 
 TAIL_BYTES = 4 << 20
-"""Bytes of JSON that are kept at most, whatever ``TAIL`` says."""
+"""Bytes of JSON that are kept at most, even if that is fewer than ``TAIL`` entries."""
 
 
 class _Chunk(NamedTuple):
-    """What one commit stored. Entries are made of it when they are asked for."""
+    """The events of one commit. Entries are made of them when they are read."""
 
     first: int
     recorded_at: datetime
@@ -42,7 +41,7 @@ class Tail:
         self._bytes = 0
 
     def add(self, first: int, recorded_at: int, events: Sequence[Event], bytes: int) -> None:
-        """Add what was committed at position ``first``, which has so many bytes of JSON."""
+        """Add what was committed at position ``first``, with its bytes of JSON."""
         if first != self._next:
             self._forget(len(self._chunks))
         self._chunks.append(_Chunk(first, time_of(recorded_at), events, bytes))

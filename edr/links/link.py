@@ -589,7 +589,7 @@ class Link(ABC):
             self._spool.confirmed(count)
 
     def _sent_all(self) -> None:
-        """Take note that nothing is left to send, nor will be."""
+        """Called when all events are sent, and no further one will come."""
         self._finished.set()
 
     @property

@@ -134,7 +134,7 @@ class Connection(Client):
         self._handled = 0
         self._answers_to = ""
         self._denied = ""
-        """The server's words, if it does not let this connection hear answers."""
+        """The server's words, if this connection may not receive answers."""
         self._questions = 0
         # By the last token of where the answer goes: the subject asked, and its answer.
         self._asked: dict[str, tuple[str, asyncio.Future[tuple[bytes, int]]]] = {}
@@ -290,7 +290,7 @@ class Connection(Client):
             answer.set_result((payload, status_of(headers)))
 
     def _violated(self, words: str) -> None:
-        """Give the questions that were not permitted their answer; tell of the rest."""
+        """Fail the requests that were not permitted, and report other violations."""
         verb, denied_subject = denied_by(words) or ("", "")
         if self._answers_to and denied_subject == f"{self._answers_to}.*".lower():
             self._denied = words
@@ -412,7 +412,7 @@ class Connection(Client):
 
 
 def _is_final(exc: BaseException) -> bool:
-    """Tell whether to try again cannot help: what is wrong is on this side."""
+    """Return whether a retry cannot help, because the fault is on this side."""
     if type(exc).__module__.partition(".")[0] == "nkeys":
         return True
     return isinstance(

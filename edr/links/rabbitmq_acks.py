@@ -65,7 +65,7 @@ class Acks:
             await self.tell()
 
     async def tell(self, *, wait: bool = False) -> None:
-        """Tell the broker of all messages up to the first that is not taken yet.
+        """Acknowledge all messages up to the first that is not taken yet.
 
         Args:
             wait: return when it is written.
@@ -79,7 +79,7 @@ class Acks:
             tag = self._open[0]
             if tag in self._taken:
                 self._taken.discard(tag)
-                last = tag  # not a rejected one: to ack it is a fault
+                last = tag  # not a rejected one: the broker closes the channel for its ack
             elif tag in self._gone:
                 self._gone.discard(tag)
             else:
@@ -89,7 +89,7 @@ class Acks:
             await self._channel.basic_ack(last, multiple=True, wait=wait)
 
     async def tell_all(self) -> None:
-        """Tell the broker of every message that was taken, and wait until that is written."""
+        """Acknowledge every message that was taken, and wait until the acks are written."""
         await self.tell(wait=True)
         for tag in sorted(self._taken):
             await self._channel.basic_ack(tag, wait=True)

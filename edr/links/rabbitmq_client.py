@@ -1,4 +1,4 @@
-"""A connection to RabbitMQ that is made once and never repaired, and what Kazoo's wire needs of it.
+"""A connection to RabbitMQ that is made once and never repaired, with support for Kazoo's wire.
 
 ``aiormq`` speaks AMQP; this is what it lacks for us:
 
@@ -239,7 +239,7 @@ def as_link_error(exc: Exception, *, connecting: bool) -> Exception:
 
 
 def _is_final(exc: Exception) -> bool:
-    """Tell whether to try again cannot help: a CA, a file or an option of the URL is wrong."""
+    """Return whether a retry cannot help: a CA, a file or an option of the URL is wrong."""
     final = (TypeError, binascii.Error, FileNotFoundError, IsADirectoryError, PermissionError)
     # The library replaces errors of the operating system by its own.
     return isinstance(exc, final) or any(

@@ -1,19 +1,19 @@
-"""``FrameReader``: what a broker sends, made harmless frame by frame before the client reads it.
+"""``FrameReader``: makes each frame of a broker harmless before the client reads it.
 
 ``aiormq`` reads from any object that has ``readexactly``, ``read`` and ``at_eof``, which is what a
-transport factory returns. This one stands between the socket and the library. The library lets go
-of the connection at anything that it cannot decode, and a message that ends its connection comes
-again on the next one, for ever if its queue is durable. So:
+transport factory returns. This one is between the socket and the library. The library closes the
+connection at anything that it cannot decode, and a message that ended its connection comes again on
+the next one, without end if its queue is durable. So:
 
 * **Properties** of a message are blanked: the library does not decode them. A link needs none of
   them, and strangers set them: a correlation id that is not UTF-8, a table of a type that the
   library does not know, Kazoo's time stamps, which are microseconds since the year 0.
 * **Texts** that are not UTF-8 lose their bytes above 0x7F: the routing key of a message, and the
   reason for which the broker closes something, which it cuts off after 255 bytes.
-* **Sizes** are bounded. The library believes the length of a frame: a port that sends anything else
-  than AMQP can make it wait for 4 GB.
+* **Sizes** are bounded. The library does not check the length of a frame: a port that does not
+  speak AMQP can make it wait for 4 GB.
 
-All sizes stay as they are, so the library checks the rest of a frame as ever.
+All sizes stay as they are, so the library checks the rest of a frame as before.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class FrameReader:
         self._at = 0
 
     def at_eof(self) -> bool:
-        """Tell whether there is nothing more to read."""
+        """Return whether there is nothing more to read."""
         return self._at >= len(self._frame) and self._reader.at_eof()
 
     async def readexactly(self, count: int) -> bytes:
@@ -103,7 +103,7 @@ def _without_properties(frame: bytes) -> bytes:
 
 
 def _with_texts(frame: bytes) -> bytes:
-    """Return a method frame whose texts, as far as strangers write them, are UTF-8."""
+    """Return a method frame in which the texts that other programs set are UTF-8."""
     if len(frame) < _HEAD.size + _INDEX.size:
         return frame
     method = _INDEX.unpack_from(frame, _HEAD.size)

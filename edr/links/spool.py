@@ -101,7 +101,7 @@ class Spool:
         self._out.clear()
 
     def stop_after(self, position: int) -> None:
-        """Read nothing behind ``position``."""
+        """Read nothing after ``position``."""
         self._end = position
 
     @property

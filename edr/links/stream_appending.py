@@ -58,7 +58,7 @@ LATE = 2.0
 """Seconds without an acknowledgement after which events are sent again."""
 
 OVERHEAD = 34
-"""Bytes that the server stores with each message, beside its subject, headers and payload."""
+"""Bytes that the server stores with each message, in addition to subject, headers and payload."""
 
 _REFUSED = -1
 """The position of an event that the stream will never take."""
@@ -260,7 +260,7 @@ class Appending:
     async def drain(self) -> None:
         """Return when nothing waits, however long that takes. ``close`` comes next."""
         if self._watch is not None:
-            self._watch.cancel()  # whoever waits gets the error of ``close``
+            self._watch.cancel()  # calls that wait get the error of ``close``
         while self.waiting:
             self._has_room.clear()
             await self._has_room.wait()

@@ -51,11 +51,11 @@ class Horizon:
         self.at = datetime.fromisoformat(info["ts"])
 
     def spares(self, position: int, recorded_at: datetime, now: float) -> bool:
-        """Return whether nothing behind ``position`` can have been removed up to ``now``.
+        """Return whether no entry after ``position`` can have been removed up to ``now``.
 
         Args:
             position: of an entry, recorded at ``recorded_at``.
-            recorded_at: no later than any entry behind it.
+            recorded_at: no later than any entry after it.
             now: as ``asked_at`` of ``note``.
         """
         passed = now - self.asked_at

@@ -1,23 +1,23 @@
 """``StreamReader``: a reading of a stream with a name, which the server remembers.
 
-It is a durable consumer, which keeps what was given and not acknowledged. The server would give
-that again after a time; it is set to a day, since who holds an entry may take long over it.
-Instead, when a reader is opened, or is back after a lost connection, all that is out is **called
-back** at once: the time is set to a moment, and then to a day again. What is still in hand is not
-given twice.
+It is a durable consumer, which keeps the entries that were given and not acknowledged. The server
+gives them again after ``ack_wait``. This is set to a day, since handling an entry may take long.
+When a reader is opened, or is back after a lost connection, all entries that are out are **called
+back** at once: ``ack_wait`` is set to a moment, and then to a day again. Entries that the reader
+still holds are not given twice.
 
 Acks are sent each 0.1 s, or when a quarter of what may be out has come together, and the last of
 them is answered: a server handles them in order.
 
-What the server has given ahead, and the reader not, is no delivery yet; and the server forgets
-silently what retention removes, also what it has given ahead. So when the reader is closed, the
-consumer's metadata gets its position, how far it is done, how many entries before its position are
-unacknowledged, and what it missed. Behind the position each hole shows. Of the entries before it
-that are called back, fewer come than were out if retention has removed some.
+Entries that the server has sent ahead, and the reader has not given, are not delivered yet. The
+server does not report entries that retention removes, also of those sent ahead. So when the reader
+is closed, the consumer's metadata gets its position, how far it is done, how many entries
+before its position are unacknowledged, and what it missed. After the position, each hole shows. If
+retention has removed entries before it, fewer are called back than were out.
 
 After a crash there is no such record, only a mark: up to where the reader was done, written after
 each loss and before retention reaches the last mark. If retention has passed the mark, the gap
-counts all entries behind it that were removed, also those that had been acknowledged since.
+counts all entries after it that were removed, also those that had been acknowledged since.
 
 Rejected: telling the server each half minute that every entry in hand is still being worked on (a
 thousand messages for a reader that waits for a slow database).
@@ -295,7 +295,7 @@ class StreamReader(StreamReading):
             self._mark()
 
     def _mark(self) -> None:
-        """Tell the server, soon, up to where the reader is done, and what it missed."""
+        """Send the server, soon, the position up to which the reader is done, and its losses."""
         is_marking = self._marking is not None and not self._marking.done()
         is_new = self._must_mark or self._done > self._marked
         if self._api is not None and is_new and not is_marking and not self._untold:
@@ -377,7 +377,7 @@ class StreamReader(StreamReading):
         self._tell_what_did_not_come()
 
     def _tell_what_did_not_come(self) -> None:
-        """Tell of entries that were out when it was opened, and were removed before they came."""
+        """Report entries that were out when it was opened, and were removed before they came."""
         lost, self._awaited = self._awaited, 0
         self._tell_lost(max(0, min(lost, self._horizon.first - 1 - self._done_before)))
 

@@ -180,7 +180,7 @@ class StreamReading:
         self._arrived = asyncio.Event()
         self._horizon = Horizon()
         self._recorded_at = LONG_AGO
-        """No entry behind the position was recorded earlier."""
+        """No entry after the position was recorded earlier."""
         self._covered = 0
         """The number of the last message that had come when the stream was last asked."""
         self._answered = 0
@@ -494,7 +494,7 @@ class StreamReading:
             meta = meta_of(self._raw[0][1])
             if meta.position > self._position + 1 and self._may_hide_a_loss(meta):
                 await self._look()
-                return  # meanwhile the messages may have gone
+                return  # the messages may be gone by now
             self._take(meta)
         await asyncio.sleep(0)
 
@@ -574,4 +574,4 @@ class StreamReading:
             except (LinkError, ConnectionError, TimeoutError):
                 self._api = None
         if self._api is None:
-            self._raw.clear()  # they come again behind the position
+            self._raw.clear()  # they come again, after the position

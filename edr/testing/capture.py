@@ -33,7 +33,7 @@ from edr.testing.recording_bus import EVERYTHING
 def capture(bus: Bus | None = None) -> Iterator[Recorder]:
     """Record the events that are emitted until the end of the block.
 
-    It only listens: who subscribed to the bus receives what it receives without this. It may be
+    It only listens: the subscribers of the bus receive the same events as without it. It may be
     called from any thread, such as that of a test whose application runs in another one.
 
     Args:

@@ -20,9 +20,9 @@ from edr.testing.recording_bus import RecordingBus
 
 @contextmanager
 def _recorded_default_buses(**options: Any) -> Iterator[list[RecordingBus]]:
-    """Let the default buses be ones that share a recorder, one after the other.
+    """Replace the default buses by recording buses that share one recorder.
 
-    Loops that run one after the other have one each: a test client may make one a request.
+    Each loop gets its own bus: a test client may start a loop for each request.
 
     Args:
         options: those of ``Bus``.

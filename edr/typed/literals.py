@@ -1,7 +1,8 @@
-"""The ``Literal`` fields of a model: the pattern that they are, and whether events can have it.
+"""The body pattern of a model's ``Literal`` fields, and a check that the model's events match it.
 
-A model whose events its own binding does not match would emit to nobody, and one that cannot read
-its literals from JSON would receive nothing. Both are refused where the class is written.
+If the binding of a model did not match its own events, no subscriber would get them. If a model
+could not read its literals from JSON, it would receive nothing. Both are refused where the class is
+written.
 """
 
 from __future__ import annotations

@@ -194,7 +194,7 @@ def test_recorded_times_are_right_as_soon_as_the_clock_is(make_store, clock, sai
 
     assert times_in(store)[1::2] == wanted
     assert len(said) == 3
-    assert all("behind the newest entry" in text for text in said)
+    assert all("earlier than the newest entry" in text for text in said)
 
 
 def test_times_stand_still_when_the_clock_is_set_back_a_little(make_store, clock, said):

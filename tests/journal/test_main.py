@@ -173,10 +173,14 @@ def test_a_journal_that_is_written_to_is_sound_at_each_look(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
-        ("--since", "yesterday", "'yesterday' is neither a time"),
-        ("--since", "1e400", "'1e400' is neither a time"),
-        ("--last", "-1", "'-1' is no whole number"),
-        ("--after", "x", "'x' is no whole number"),
+        (
+            "--since",
+            "yesterday",
+            "must be a time, as 2026-01-31T12:00, or a number of seconds, got",
+        ),
+        ("--since", "1e400", "must be a time, as 2026-01-31T12:00, or a number of seconds, got"),
+        ("--last", "-1", "must be a whole number of 0 or more, got '-1'"),
+        ("--after", "x", "must be a whole number of 0 or more, got 'x'"),
     ],
 )
 def test_a_wrong_option_is_said_in_words(journal, capsys, option, value, message):
