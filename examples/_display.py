@@ -34,6 +34,14 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
+def print_text(text: str, *, rich: bool) -> None:
+    """Print ``text``; on a terminal its lines are broken between words."""
+    if rich:
+        Console().print(text, markup=False, highlight=False)
+    else:
+        print(text)
+
+
 def print_table(columns: Sequence[str], rows: Sequence[Row], *, rich: bool) -> None:
     """Print ``rows`` under ``columns``; numbers stand to the right."""
     if rich:

@@ -25,7 +25,7 @@ from random import Random
 from time import monotonic
 from typing import Any, TypeAlias
 
-from _display import Row, Screen, can_be_rich, print_table, quiet_end
+from _display import Row, Screen, can_be_rich, print_table, print_text, quiet_end
 
 import edr
 from edr import Binding, Bus, Emitter, Event, Handle, Overflow, Subscription
@@ -236,23 +236,24 @@ def start_consumers(bus: Bus, group: asyncio.TaskGroup, screen: Screen, ledger: 
     ledger.append((bus.bind(Binding(severity="warning"), page, pages, name="pager"), pages))
 
 
-def print_wants(bus: Bus) -> None:
+def print_wants(bus: Bus, *, rich: bool) -> None:
     """Print what each consumer is subscribed to, and what happens when its queue is full."""
-    print("Who wants what, and what happens to an event that finds so many queued:")
+    print_text("Who wants what, and what happens at how many queued events:", rich=rich)
     for info in bus.subscriptions():
         wants = " or ".join(each.model_dump_json(exclude_defaults=True) for each in info.bindings)
-        print(f"  {info.name:<10} {wants}; {info.overflow} at {info.capacity}")
+        print_text(f"  {info.name:<10} {wants}; {info.overflow} at {info.capacity}", rich=rich)
 
 
-def print_losses(ledger: Ledger) -> None:
+def print_losses(ledger: Ledger, *, rich: bool) -> None:
     """Print why events were lost, where some were."""
     for source, _ in ledger:
         now = source.statistics()
         if "overflow" in now.dropped:
-            print(
+            print_text(
                 f"{now.name} lost {now.dropped['overflow']} of {now.offered}: it takes "
                 f"{1 / PAUSE:g} events a second, has room for {ROOM}, and its policy lets the "
-                "oldest go. Nobody waited for it."
+                "oldest go. No emitter waited for it.",
+                rich=rich,
             )
 
 
@@ -304,7 +305,7 @@ async def main(seconds: float, seed: int, *, rich: bool) -> bool:
         async with Bus(accounts=accounts) as bus, asyncio.TaskGroup() as consumers:
             screen = Screen(COLUMNS, lambda: rows(ledger), rich=rich)
             start_consumers(bus, consumers, screen, ledger)
-            print_wants(bus)
+            print_wants(bus, rich=rich)
             with screen:
                 await keep_open(bus, seconds, seed, screen)
                 # Consumers end after what their subscription holds. The slow one is not waited
@@ -313,8 +314,9 @@ async def main(seconds: float, seed: int, *, rich: bool) -> bool:
     finally:  # also when a further Ctrl-C cuts the end short
         print_table(COLUMNS, rows(ledger), rich=rich)
         for source, seen in ledger:
-            print(f"{source.name}:", ", ".join(f"{n} {what}" for what, n in seen.most_common(5)))
-        print_losses(ledger)
+            most = ", ".join(f"{n} {what}" for what, n in seen.most_common(5))
+            print_text(f"{source.name}: {most}", rich=rich)
+        print_losses(ledger, rich=rich)
     return all(is_right(source, seen) for source, seen in ledger)
 
 
