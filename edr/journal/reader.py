@@ -234,6 +234,8 @@ class SqliteReader:
         if self._check(entry):
             del self._unacked[entry.position]
             self._is_not_due(entry.position)
+            if self._next is not None and self._next.position == entry.position:
+                self._next = None  # its repetition was about to be given
             self._last_ack = self._source.now()
             self._changed()
             self._waiting.wake()

@@ -345,6 +345,20 @@ async def test_lag_leaves_out_what_was_acknowledged(path):
         assert (status.position, status.lag, status.unacked) == (0, 1, 1)
 
 
+async def test_entry_acked_while_its_repetition_is_stored_ends(path):
+    async with SqliteJournal(path) as journal:
+        await journal.append(*events(0))
+        reader = await journal.reader("r")
+        (entry,) = await take(reader, 1)
+        reader.nack(entry)
+        following = asyncio.ensure_future(anext(reader))
+        await asyncio.sleep(0)  # the repetition is being stored
+        reader.ack(entry)
+        await journal.append(*events(1))
+
+        assert (await following).event.body["n"] == 1
+
+
 async def test_nacked_entry_that_is_acked_leaves_the_memory(path):
     async with SqliteJournal(path) as journal:
         await journal.append(*events(*range(2000)))
