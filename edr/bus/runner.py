@@ -220,7 +220,7 @@ class CallbackRunner:
 
     async def _handle(self, event: Event, context: Context) -> None:
         delay = self._options.backoff
-        for tries_left in range(self._options.retries, -1, -1):
+        for tries_left in reversed(range(self._options.retries + 1)):
             try:
                 await self._call(event, context)
             except KeyboardInterrupt:

@@ -1,6 +1,7 @@
 """The bounded queue: wake-ups, credit, yields and what waits for it to be emptied."""
 
 import asyncio
+import contextlib
 import math
 
 import pytest
@@ -134,3 +135,31 @@ async def test_an_event_put_back_after_aclose_is_dropped(bus, emit):
     assert statistics.pending == 0
     assert is_balanced(statistics)
     assert take_ready(subscription) == []
+
+
+async def test_an_event_put_back_after_close_can_be_taken(bus, emit):
+    subscription = bus.subscribe()
+    await emit(1)
+    with contextlib.suppress(ValueError), subscription.returning(await anext(subscription)):
+        subscription.close()
+        raise ValueError
+
+    assert take_ready(subscription) == [1]
+    assert not subscription.statistics().dropped
+
+
+async def test_a_small_batch_is_complete_beside_a_large_one(bus, emit):
+    subscription = bus.subscribe()
+    large = asyncio.create_task(anext(subscription.batches(10, within=60)))
+    await ticks()
+    await emit(0)
+    await ticks()  # the large batch waits for nine more
+    small = asyncio.create_task(anext(subscription.batches(5, within=60)))
+    await ticks()
+    for n in range(1, 5):
+        await emit(n)
+        await ticks()
+
+    assert small.done() or large.done()
+    large.cancel()
+    small.cancel()

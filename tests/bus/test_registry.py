@@ -15,3 +15,12 @@ async def test_many_abandoned_subscriptions_are_all_released(bus):
     await ticks(10)
 
     assert len(bus._registry) == 0
+
+
+async def test_a_subscription_abandoned_later_is_released_too(bus):
+    for _ in range(2):
+        bus.subscribe()  # without a reference
+        gc.collect()
+        await ticks(10)
+
+        assert bus.statistics().subscriptions == 0

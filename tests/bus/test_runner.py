@@ -1,6 +1,7 @@
 """What a callback raises, and where it runs."""
 
 import asyncio
+import contextlib
 import contextvars
 import threading
 
@@ -355,3 +356,32 @@ async def test_callback_that_is_timed_out_sees_its_cancellation(bus, emit):
 
     assert seen == [1]
     assert "TimeoutError" in bus.subscriptions()[0].statistics.last_error
+
+
+async def test_callback_fails_when_it_cancels_its_own_task(bus, emit):
+    handle = bus.bind(ALL, lambda event: asyncio.current_task().cancel())
+    await emit(1)
+    await emit(2)
+    await bus.settled()
+
+    statistics = handle.statistics()
+    assert (statistics.delivered, statistics.failed) == (2, 2)
+    assert statistics.last_error == "CancelledError"
+
+
+async def test_worker_ends_when_its_callback_swallows_a_cancellation(bus, emit, caplog):
+    async def swallows(event):
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+
+    bus.bind(ALL, swallows, name="swallows")
+    for n in range(3):
+        await emit(n)
+    await ticks()
+    for task in asyncio.all_tasks():
+        if task.get_name() == "edr:swallows":
+            task.cancel()
+    await ticks()
+
+    assert bus.statistics().subscriptions == 0
+    assert "with events left undone: 'swallows' 2" in caplog.text
