@@ -133,7 +133,7 @@ class Link(ABC):
                 f"overflow is drop_oldest or drop_newest, not {overflow!r}: an emit never waits "
                 "for a broker, and a link does not end because one is away"
             )
-        self.name = name or address
+        self.name: str = name or address
         self._backlog = backlog_name(name or backlog)
         self._receives = receives
         self._bus = bus
