@@ -272,8 +272,8 @@ class Fetcher:
         """Yield the headers of the blocks that hold positions after ``after``, in order."""
         rows = self._connection.execute(
             f"SELECT {COLUMNS} FROM blocks WHERE first >= "
-            "coalesce((SELECT max(first) FROM blocks WHERE first <= ?1), ?1) ORDER BY first",
-            (after + 1,),
+            "coalesce((SELECT max(first) FROM blocks WHERE first <= :at), :at) ORDER BY first",
+            {"at": after + 1},
         )
         with closing(rows):
             last = 0

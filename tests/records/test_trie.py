@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.strategies import some_bindings, some_events
 
@@ -49,6 +49,7 @@ def test_agrees_with_binding_matches_with_removal_interleaved(subscriptions, eve
 def test_random_bindings_match_often_enough_to_test_anything():
     hits = []
 
+    @settings(max_examples=200, derandomize=True)
     @given(some_bindings(), some_events())
     def count(binding, event):
         hits.append(binding.matches(event))
