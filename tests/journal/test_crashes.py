@@ -318,8 +318,9 @@ def padded(n):
 
 
 @pytest.mark.parametrize("free", [0, 1, 2, 3, 4, 5, 6, 8, 12, 20, 40])
-async def test_journal_on_a_full_disk_starts_and_recovers(small_disk, free):
+async def test_journal_on_a_full_disk_starts_and_recovers(small_disk, free, monkeypatch):
     """Wherever in a commit: what is acknowledged is read, and what is accepted stays."""
+    monkeypatch.setattr("edr.journal.appender.LONGEST_PAUSE", 0.1)
     disk, _ = small_disk
     async with SqliteJournal(disk / "journal", max_bytes=1 << 20) as journal:
         await journal.append(*events(*range(20)))

@@ -58,7 +58,7 @@ def test_one_at_a_time_makes_full_blocks_and_writes_each_thrice():
 @given(st.integers(1, 255))
 def test_few_blocks_stay_small(size):
     # The worst is 129 entries at a time: two are too many for one block.
-    blocks, last, written = appended([[SMALL] * size] * 300)
+    blocks, last, written = appended([[SMALL] * size] * 150)
 
     assert len(blocks) <= 2 * last / BLOCK + 2 * FAN
     assert sum(written) <= 3 * last
