@@ -27,7 +27,7 @@ import orjson
 
 from benchmarks.harness import Settings, in_subprocess, main
 from benchmarks.table import Row, Table
-from edr.errors import InvalidBinding
+from edr.errors import InvalidBindingError
 from edr.records import snapshot
 from edr.records.pattern import DEFAULT_LIMITS, Limits, Pattern, PatternIndex
 
@@ -261,7 +261,7 @@ def random_gene(r: random.Random) -> Gene:
 def pattern_of(genes: list[Gene], *, or_below: bool, limits: Limits) -> Pattern | None:
     try:
         return Pattern(document_of(genes, or_below=or_below), limits=limits)
-    except InvalidBinding:
+    except InvalidBindingError:
         return None
 
 

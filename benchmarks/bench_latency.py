@@ -69,7 +69,7 @@ async def _slow(events: edr.Subscription) -> None:
     try:
         async for _ in events:
             await asyncio.sleep(SLOW_PAUSE)
-    except edr.SubscriptionOverflow:
+    except edr.SubscriptionOverflowError:
         pass
 
 

@@ -101,7 +101,7 @@ class EdrPublish(Peer):
 
     def __init__(self) -> None:
         super().__init__()
-        self.bus = edr.Bus(node="pbx-3:4711", stall_after=STALL_AFTER)
+        self.bus = edr.Bus(node="pbx-3:4711", stall_timeout=STALL_AFTER)
 
     async def add(self, topic: str) -> edr.Subscription:
         return self.bus.subscribe(edr.Binding(app_name=topic), capacity=CAPACITY)

@@ -1,6 +1,6 @@
 """Every exception of edr: whose fault it is, and what became of the event.
 
-``InvalidEvent`` and ``InvalidBinding`` are also ``ValueError``; they say where the fault
+``InvalidEventError`` and ``InvalidBindingError`` are also ``ValueError``; they say where the fault
 is (``path``) and what it is (``reason``). Whatever a subscriber does wrong is never raised
 in an emitter: it is logged, counted, and handed to ``on_error``.
 """
@@ -23,7 +23,7 @@ class EdrError(Exception):
     """The root of all errors that edr raises."""
 
 
-class _Invalid(EdrError, ValueError):  # noqa: N818 - the root of two names that are adjectives too
+class _InvalidError(EdrError, ValueError):
     """A value that edr refuses.
 
     Attributes:
@@ -59,24 +59,24 @@ class _Invalid(EdrError, ValueError):  # noqa: N818 - the root of two names that
     def _fault(cls, details: Mapping[str, Any], in_our_words: Callable[[Any], str | None]) -> Self:
         cause = details.get("ctx", {}).get("error")
         path = join_path(*details["loc"])
-        if isinstance(cause, _Invalid):
+        if isinstance(cause, _InvalidError):
             # Our own validators know the path inside the field better than pydantic does.
             return cls(cause.reason, cause.path or path)
         return cls(in_our_words(details) or details["msg"].removeprefix("Value error, "), path)
 
 
-class InvalidEvent(_Invalid):
+class InvalidEventError(_InvalidError):
     """What you emit is wrong: ``path`` says where. It reached nobody."""
 
 
-class BodyTooLargeError(InvalidEvent):
+class BodyTooLargeError(InvalidEventError):
     """A body is larger than ``Bus(max_body=…)``; no subscriber got the event.
 
     ``path`` is ``body``. Links and other sources catch it to refuse one event and go on.
     """
 
 
-class InvalidBinding(_Invalid):
+class InvalidBindingError(_InvalidError):
     """What you bind is wrong: ``path`` names the field. Nothing was registered."""
 
 
@@ -88,7 +88,7 @@ class WrongLoopError(EdrError):
     """You used a bus from another event loop or thread, or after a fork; it reached nobody."""
 
 
-class SubscriptionOverflow(EdrError):  # noqa: N818 - the term of the field, as in asyncio.QueueFull
+class SubscriptionOverflowError(EdrError):
     """You fell behind under ``Overflow.CLOSE``; the subscription has ended.
 
     Attributes:
@@ -108,7 +108,7 @@ class SubscriptionOverflow(EdrError):  # noqa: N818 - the term of the field, as 
         )
 
 
-class WouldDeadlock(EdrError):  # noqa: N818 - trio's word for "you would wait for yourself"
+class DeadlockError(EdrError):
     """You emitted into a full BLOCK queue from the task that consumes it.
 
     Waiting could never end. The event was dropped for this subscription (and counted); every

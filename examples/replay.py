@@ -69,7 +69,7 @@ class Replay:
         """Publish every event, and return when all consumers have taken theirs."""
         # Nothing may be lost, so a consumer that is held up (by a stopped process, say) is
         # waited for however long that takes.
-        async with anyio.create_task_group() as group, edr.Bus(stall_after=inf) as bus:
+        async with anyio.create_task_group() as group, edr.Bus(stall_timeout=inf) as bus:
             for consumer in self.consumers:
                 events = bus.subscribe(
                     *consumer.bindings, name=consumer.name, overflow=edr.Overflow.BLOCK
@@ -88,7 +88,7 @@ class Replay:
         """Publish the event in ``line``, or report what is wrong with it."""
         try:
             event = edr.Event.model_validate_json(line)
-        except edr.InvalidEvent as exc:
+        except edr.InvalidEventError as exc:
             self.bad_lines += 1
             print(printable(f"{place}: {exc}"), file=sys.stderr)
         else:
@@ -139,7 +139,7 @@ def consumers_of(documents: Iterable[Document]) -> list[Consumer]:
             raise ValueError(f"{where}: another consumer is named {name!r} too")
         try:
             bindings = edr.bindings_from_json(content)
-        except edr.InvalidBinding as exc:
+        except edr.InvalidBindingError as exc:
             raise ValueError(f"{where}: {exc}") from exc
         many = [bindings] if isinstance(bindings, edr.Binding) else bindings
         consumers[name] = Consumer(name, many)

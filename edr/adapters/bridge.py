@@ -43,7 +43,7 @@ from time import monotonic
 from typing import Any, NamedTuple
 
 from edr.bus import Bus, current_event, emit_anywhere
-from edr.errors import BusClosedError, InvalidEvent, WrongLoopError
+from edr.errors import BusClosedError, InvalidEventError, WrongLoopError
 from edr.records import Binding, Event, Severity, Verbosity, snapshot
 
 WARNING, ERROR = 30, 40
@@ -105,7 +105,7 @@ def plain(value: Any, depth: int = MOST_NESTED) -> Any:
     """Return ``value`` as JSON has it; what JSON has not, as text. It never fails."""
     try:
         return snapshot({"": value})[""]
-    except InvalidEvent:
+    except InvalidEventError:
         pass
     except Exception:  # another thread changes it just now, or it is a mapping that fails
         return _text(value)
@@ -242,7 +242,7 @@ class Inlet:
             was_event: whether the record was an event.
 
         Raises:
-            Exception: whatever ``write`` raises, and ``InvalidEvent``; it is counted.
+            Exception: whatever ``write`` raises, and ``InvalidEventError``; it is counted.
         """
         handled = current_event()
         if (

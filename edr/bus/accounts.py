@@ -15,7 +15,7 @@ from time import monotonic
 from typing import Any, Protocol, TypeAlias
 
 from edr.bus.template import checked_account
-from edr.errors import InvalidEvent
+from edr.errors import InvalidEventError
 
 Ancestors: TypeAlias = tuple[str, ...]
 """The accounts above one, root first."""
@@ -213,7 +213,7 @@ def _checked(account_id: str, answer: object) -> Ancestors:
         raise TypeError(f"the resolver answered {answer!r}, not a sequence of account ids")
     try:
         tree = tuple([checked_account(name) for name in answer])
-    except InvalidEvent as exc:
+    except InvalidEventError as exc:
         raise TypeError(f"the resolver answered {answer!r}: {exc.reason}") from None
     if account_id in tree or len(set(tree)) < len(tree):
         raise ValueError(f"the resolver answered {answer!r} for {account_id!r}: a cycle")

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from edr.bus.overflow import DropReason, Overflow
 from edr.bus.queue import WOULD_BLOCK, Ticket
-from edr.errors import WouldDeadlock
+from edr.errors import DeadlockError
 
 CANCELLED = DropReason.CANCELLED.value
 
@@ -25,7 +25,7 @@ async def settle(tickets: Sequence[Ticket]) -> int:
     Cancellation: what is still waited for is dropped as ``cancelled``; the counts stay true.
 
     Raises:
-        WouldDeadlock: a full queue under BLOCK is consumed by this very task, and no other.
+        DeadlockError: a full queue under BLOCK is consumed by this very task, and no other.
     """
     _refuse_deadlock(tickets)
     try:
@@ -46,7 +46,7 @@ def _refuse_deadlock(tickets: Sequence[Ticket]) -> None:
     for ticket in tickets:
         if ticket.queue.may_wait() and ticket.queue.is_consumed_by_none_but(task):
             _give_up(tickets, WOULD_BLOCK)
-            raise WouldDeadlock(ticket.queue.name)
+            raise DeadlockError(ticket.queue.name)
 
 
 def _give_up(tickets: Sequence[Ticket], reason: str) -> None:

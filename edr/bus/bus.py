@@ -72,7 +72,7 @@ class Bus(Emission):
         accounts_timeout: seconds to wait for such an answer.
         accounts_ttl: seconds for which an answer is remembered.
         accounts_cache: how many answers are remembered.
-        stall_after: seconds after which emitters stop waiting for a subscriber under BLOCK;
+        stall_timeout: seconds after which emitters stop waiting for a subscriber under BLOCK;
             ``math.inf`` to wait for ever.
         debug: check the body of every event, also of those that nobody wants.
         drain_grace: seconds for which a drain accepts what callbacks and consumers emit. After
@@ -99,7 +99,7 @@ class Bus(Emission):
         accounts_timeout: float = 1.0,
         accounts_ttl: float = 60.0,
         accounts_cache: int = 10_000,
-        stall_after: float = 5.0,
+        stall_timeout: float = 5.0,
         debug: bool = False,
         max_body: int = DEFAULT_MAX_BODY,
         drain_grace: float = 30.0,
@@ -107,7 +107,7 @@ class Bus(Emission):
         journal: EventJournal | None = None,
         durable: bool = False,
     ) -> None:
-        seconds("stall_after", stall_after)
+        seconds("stall_timeout", stall_timeout)
         seconds("accounts_timeout", accounts_timeout, infinite=False)
         seconds("accounts_ttl", accounts_ttl)
         whole_number("accounts_cache", accounts_cache, at_least=0)
@@ -121,7 +121,7 @@ class Bus(Emission):
             accepts("accounts.ancestors", accounts.ancestors, "account_id")
         super().__init__(
             default_node() if node is None else text("node", node),
-            stall_after,
+            stall_timeout,
             accounts,
             accounts_timeout,
             accounts_ttl,
@@ -178,7 +178,7 @@ class Bus(Emission):
             wanted: the fields of one more binding.
 
         Raises:
-            InvalidBinding: something is no binding.
+            InvalidBindingError: something is no binding.
             TypeError, ValueError: an option is wrong; the message says what it may be.
         """
         keywords("subscribe", wanted, _SUBSCRIBE_KEYWORDS)
@@ -222,7 +222,7 @@ class Bus(Emission):
             wanted: whether the bindings count as interest, so that links request these events.
 
         Raises:
-            InvalidBinding: a binding is not valid; nothing has changed.
+            InvalidBindingError: a binding is not valid; nothing has changed.
         """
         checked = checked_bindings(bindings or (Binding(verbosity="trace"),))
         guarded = self._taps.setdefault(id(tap), GuardedTap(tap, self._log))

@@ -82,7 +82,7 @@ class context:  # noqa: N801 - used as a function is
         fields: Further fields of each body. They must be JSON.
 
     Raises:
-        InvalidEvent: The account is not a non-empty string, or a field is not JSON.
+        InvalidEventError: The account is not a non-empty string, or a field is not JSON.
         RuntimeError: It was entered before; call ``edr.context`` for each block.
     """
 

@@ -33,7 +33,7 @@ from edr.bus.recording import JournalTap
 from edr.bus.runner import is_inside
 from edr.bus.subscription import Subscription, queue_of
 from edr.bus.template import Draft, Template, TemplateKey, checked_account
-from edr.errors import BusClosedError, InvalidEvent, WrongLoopError
+from edr.errors import BusClosedError, InvalidEventError, WrongLoopError
 from edr.records import (
     AnySeverity,
     AnyVerbosity,
@@ -58,7 +58,7 @@ class Emission(Ending):
     def __init__(
         self,
         node: str,
-        stall_after: float,
+        stall_timeout: float,
         accounts: AccountResolver | None,
         accounts_timeout: float,
         accounts_ttl: float,
@@ -68,7 +68,7 @@ class Emission(Ending):
         *,
         debug: bool,
     ) -> None:
-        super().__init__(node, stall_after, max_body, drain_grace, debug=debug)
+        super().__init__(node, stall_timeout, max_body, drain_grace, debug=debug)
         self._max_body = max_body
         self._known_routes = self._routes.known
         self._emits = 0
@@ -108,10 +108,10 @@ class Emission(Ending):
         bindings; cancelled meanwhile, it may or may not be stored.
 
         Raises:
-            InvalidEvent: a name, a level or the body is wrong; it reached nobody.
+            InvalidEventError: a name, a level or the body is wrong; it reached nobody.
             BodyTooLargeError: the body is larger than ``Bus(max_body=…)``; no subscriber got it.
             BusClosedError, WrongLoopError: the bus cannot be used here; it reached nobody.
-            WouldDeadlock: it would wait for the task that it runs in.
+            DeadlockError: it would wait for the task that it runs in.
             ValueError: it shall be durable, and the bus has no journal; it reached nobody.
             edr.journal.JournalError: it is not known to be stored; subscribers have it.
         """
@@ -310,13 +310,13 @@ class Emission(Ending):
     ) -> Future[int]:
         """Emit from any thread; the loop is woken at once.
 
-        The event is checked, copied and stamped here and now, so ``InvalidEvent`` is raised
+        The event is checked, copied and stamped here and now, so ``InvalidEventError`` is raised
         here. The returned future gives what ``emit`` returns, once every queue has taken or
         dropped it. The events of a thread keep their order. This waits only while 1,024 events of
         other threads are on their way, and never on the loop's own thread.
 
         Raises:
-            InvalidEvent: as ``emit``.
+            InvalidEventError: as ``emit``.
             BusClosedError: the bus was closed, or its loop was.
             WrongLoopError: no loop has used the bus yet, or this is a fork of its process.
         """
@@ -342,7 +342,7 @@ class Emission(Ending):
             Whether the event is on its way; what becomes of it then is in the counts.
 
         Raises:
-            InvalidEvent: as ``emit``.
+            InvalidEventError: as ``emit``.
             WrongLoopError: no loop has used the bus yet, or this is a fork of its process.
         """
         if self._is_at_home():
@@ -513,7 +513,7 @@ def checked_event(event: Event, max_body: int) -> Event:
     """Return ``event`` if it is one, and was validated.
 
     Raises:
-        InvalidEvent: it was not validated.
+        InvalidEventError: it was not validated.
         BodyTooLargeError: its body has more than ``max_body`` bytes of JSON.
     """
     try:
@@ -521,6 +521,6 @@ def checked_event(event: Event, max_body: int) -> Event:
     except (AttributeError, KeyError):
         body = None
     if type(body) is not FrozenDict:
-        raise InvalidEvent(f"publish takes an edr.Event that was validated, not {event!r}")
+        raise InvalidEventError(f"publish takes an edr.Event that was validated, not {event!r}")
     check_size(json_size(body), max_body)
     return event

@@ -90,13 +90,13 @@ class Ending(LoopBound):
     """What gives events to the journal. Set where there is one: a bus without it is as it was."""
 
     def __init__(
-        self, node: str, stall_after: float, max_body: int, drain_grace: float, *, debug: bool
+        self, node: str, stall_timeout: float, max_body: int, drain_grace: float, *, debug: bool
     ) -> None:
         super().__init__()
         self.node = node
         self._routes = Routes(node, max_body, debug=debug)
-        self._registry = Registry(self._routes, stall_after, self._wake, self._left_behind)
-        self._patience = stall_after if stall_after < inf else DRAIN_PATIENCE
+        self._registry = Registry(self._routes, stall_timeout, self._wake, self._left_behind)
+        self._patience = stall_timeout if stall_timeout < inf else DRAIN_PATIENCE
         self._log = RateLimitedLog()
         self._handles = Handles()
         self._callback_errors = 0
@@ -185,7 +185,8 @@ class Ending(LoopBound):
         """Wait until all that is queued is handled, and what follows from it; the bus stays open.
 
         Waits for callbacks as long as they take, and for what others iterate until it takes
-        nothing for ``stall_after``; not for links, which send in their own time. Where events never
+        nothing for ``stall_timeout``; not for links, which send in their own time. Where events
+        never
         cease to come, it may never return: give it a timeout. Cancellation: safe; it changes
         nothing.
 
@@ -216,7 +217,7 @@ class Ending(LoopBound):
         processed too, for ``drain_grace`` seconds. After that the bus refuses, counts and logs
         further events, and processes those that are queued. So a drain ends also when callbacks
         answer each other. A callback that has returned may not emit, nor may the tasks that it
-        began. The drain waits for a subscription until that takes nothing for ``stall_after``.
+        began. The drain waits for a subscription until that takes nothing for ``stall_timeout``.
         Then iterators end, links send the events that they hold, and the journal stores those that
         it accepted. Any other emit or subscribe raises ``BusClosedError``.
 

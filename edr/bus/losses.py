@@ -66,12 +66,12 @@ class LossLog:
         else:
             self._follow(queue, {})
 
-    def stalled(self, queue: BoundedQueue, stall_after: float, dropped: int) -> None:
+    def stalled(self, queue: BoundedQueue, stall_timeout: float, dropped: int) -> None:
         """Log that emitters no longer wait for ``queue``; further losses are summed up.
 
         Args:
             queue: which.
-            stall_after: seconds for which its consumer took nothing.
+            stall_timeout: seconds for which its consumer took nothing.
             dropped: events that waited for room, and were dropped.
         """
         log_safely(
@@ -79,7 +79,7 @@ class LossLog:
             "subscription %r is stalled: it took nothing for %g s while emitters waited; "
             "events for it are dropped until it takes one",
             queue.name,
-            stall_after,
+            stall_timeout,
         )
         queue.is_told_of = True
         if queue not in self._said:

@@ -16,14 +16,14 @@ class Overflow(StrEnum):
 
     BLOCK = "block"
     """emit waits for room, after every other subscription has its event. A subscriber that
-    takes nothing for ``stall_after`` seconds is stalled: no longer waited for, and what
+    takes nothing for ``stall_timeout`` seconds is stalled: no longer waited for, and what
     arrives is dropped and counted, until it takes an event again."""
     DROP_OLDEST = "drop_oldest"
     """The oldest queued event goes: for state, where the newest matters."""
     DROP_NEWEST = "drop_newest"
     """The arriving event goes: for samples, where any will do."""
     CLOSE = "close"
-    """The subscription ends; its iterator raises ``SubscriptionOverflow`` after what was
+    """The subscription ends; its iterator raises ``SubscriptionOverflowError`` after what was
     queued: for consumers that would rather start over than miss something."""
 
 

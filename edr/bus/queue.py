@@ -41,7 +41,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from edr.bus.overflow import DropReason, Gap, Overflow
-from edr.errors import SubscriptionOverflow, WrongLoopError
+from edr.errors import SubscriptionOverflowError, WrongLoopError
 from edr.records import Binding, Event
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ REFUSALS_A_YIELD = 256
 class Shared(Protocol):
     """What the queues of one bus share: the registry, as they see it."""
 
-    stall_after: float
+    stall_timeout: float
     totals: Totals
     """Where a closed queue keeps its counts."""
     active: dict[BoundedQueue, None]
@@ -229,7 +229,7 @@ class BoundedQueue:
         self.stalled: bool = False
         self.is_told_of: bool = False
         """Whether the log has told of a loss here, and will sum up those that follow."""
-        self.error: SubscriptionOverflow | None = None
+        self.error: SubscriptionOverflowError | None = None
         """What ends the iteration in place of StopAsyncIteration."""
         self.loop: Any = None
         """The event loop, once the queue has been consumed in one."""
@@ -465,7 +465,7 @@ class BoundedQueue:
         elif self.overflow is Overflow.DROP_NEWEST:
             self.drop(ticket, OVERFLOW)
         else:
-            self.error = SubscriptionOverflow(self.name, self._in_line)
+            self.error = SubscriptionOverflowError(self.name, self._in_line)
             dropped = self._drop_line(OVERFLOW)
             self.close()
             if dropped:
@@ -672,8 +672,8 @@ class BoundedQueue:
     # Stall
 
     def _start_stall_clock(self) -> None:
-        if self._timer is None and self.shared.stall_after < inf:
-            due = self._taken_at + self.shared.stall_after
+        if self._timer is None and self.shared.stall_timeout < inf:
+            due = self._taken_at + self.shared.stall_timeout
             self._timer = asyncio.get_running_loop().call_at(due, self._check_stall)
 
     def _check_stall(self) -> None:
@@ -681,7 +681,7 @@ class BoundedQueue:
         if not self._in_line:
             return
         loop = asyncio.get_running_loop()
-        due = self._taken_at + self.shared.stall_after
+        due = self._taken_at + self.shared.stall_timeout
         if loop.time() < due:
             self._timer = loop.call_at(due, self._check_stall)
             return

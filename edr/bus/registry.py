@@ -36,7 +36,7 @@ class Registry:
 
     Args:
         routes: where the open ones are found by events.
-        stall_after: seconds after which emitters stop waiting for a queue.
+        stall_timeout: seconds after which emitters stop waiting for a queue.
         wake: calls something on the loop's thread, from any thread; or not, if there is no loop.
         on_left: called with the number of events that a consumer left in its subscription.
     """
@@ -44,11 +44,11 @@ class Registry:
     def __init__(
         self,
         routes: Routes,
-        stall_after: float,
+        stall_timeout: float,
         wake: Callable[[Callable[[], None]], None],
         on_left: Callable[[int], object],
     ) -> None:
-        self.stall_after = stall_after
+        self.stall_timeout = stall_timeout
         self.totals: Totals = Totals()
         self.active: dict[BoundedQueue, None] = {}
         self._closing: dict[BoundedQueue, None] = {}
@@ -125,7 +125,7 @@ class Registry:
 
     def stalled(self, queue: BoundedQueue, dropped: int) -> None:
         """Called when emitters no longer wait for ``queue``, which dropped events of theirs."""
-        self.losses.stalled(queue, self.stall_after, dropped)
+        self.losses.stalled(queue, self.stall_timeout, dropped)
 
     def closed(self, queue: BoundedQueue) -> None:
         """Hear that ``queue`` admits nothing more; what it holds can still be taken."""

@@ -115,7 +115,7 @@ class Route:
         """Return who wants an event of this account and body, each once.
 
         Raises:
-            InvalidEvent: the body had to be looked into, and is none.
+            InvalidEventError: the body had to be looked into, and is none.
         """
         branch = self._branch
         if branch is None:
@@ -253,7 +253,7 @@ class Routes:
         """Return the route of ``key``.
 
         Raises:
-            InvalidEvent: one of its values is wrong.
+            InvalidEventError: one of its values is wrong.
         """
         try:
             route = self.known.get(key) or self._older.get(key)

@@ -29,7 +29,7 @@ from edr.bus.overflow import Gap
 from edr.bus.queue import BoundedQueue
 from edr.bus.statistics import SubscriptionStatistics
 from edr.bus.subscription import Subscription, queue_of, statistics_of
-from edr.errors import SubscriptionOverflow
+from edr.errors import SubscriptionOverflowError
 from edr.records import Event
 
 Callback: TypeAlias = Callable[..., Any]
@@ -287,7 +287,7 @@ class CallbackRunner:
     def _worker_done(self, worker: asyncio.Task[None]) -> None:
         """Close the subscription when its last worker is gone, whoever ended it."""
         exc = None if worker.cancelled() else worker.exception()
-        if isinstance(exc, SubscriptionOverflow):
+        if isinstance(exc, SubscriptionOverflowError):
             self._log.log(logging.ERROR, f"overflow {self.name}", "callback ended: %s", exc)
         if not self.workers():
             undone = self.queue.pending + self._interrupted

@@ -98,7 +98,7 @@ class Subscription(Generic[Item_co]):
 
         Raises:
             StopAsyncIteration: the subscription is closed, and all it held was returned.
-            SubscriptionOverflow: the CLOSE policy ended it, and all it held was returned;
+            SubscriptionOverflowError: the CLOSE policy ended it, and all it held was returned;
                 ``missed`` counts what did not fit.
             WrongLoopError: the bus belongs to another event loop.
         """
@@ -147,7 +147,7 @@ class Subscription(Generic[Item_co]):
             limit: how many at the most; ``None`` for all.
 
         Raises:
-            SubscriptionOverflow: the CLOSE policy ended it, and all it held was taken.
+            SubscriptionOverflowError: the CLOSE policy ended it, and all it held was taken.
             WrongLoopError: the bus belongs to another event loop, or none runs in this thread.
         """
         if limit is not None:
@@ -183,7 +183,7 @@ class Subscription(Generic[Item_co]):
         Cancellation: safe; nothing is taken.
 
         Raises:
-            StopAsyncIteration, SubscriptionOverflow: as ``__anext__``.
+            StopAsyncIteration, SubscriptionOverflowError: as ``__anext__``.
         """
         queue = self._queue
         self._begin_to_take()
@@ -272,7 +272,7 @@ class Subscription(Generic[Item_co]):
         bindings match is neither missed nor doubled.
 
         Raises:
-            InvalidBinding: something is no binding; nothing has changed.
+            InvalidBindingError: something is no binding; nothing has changed.
             BusClosedError: the subscription is closed.
             WrongLoopError: the bus runs in another thread; call this there.
         """

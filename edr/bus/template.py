@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Never, TypeAlias, TypeVar
 from pydantic import BaseModel
 from uuid_utils import uuid7
 
-from edr.errors import InvalidEvent
+from edr.errors import InvalidEventError
 from edr.records import Event, FrozenDict, Severity, Verbosity, snapshot, why_no_level
 
 L = TypeVar("L", Severity, Verbosity)
@@ -77,7 +77,7 @@ class Template:
         By hand, as a new key must not cost several times what matching it does.
 
         Raises:
-            InvalidEvent: one is wrong.
+            InvalidEventError: one is wrong.
         """
         app_name, app_version, severity, verbosity = key
         self._max_body = max_body
@@ -110,7 +110,7 @@ class Template:
         that.
 
         Raises:
-            InvalidEvent: something in the body is no JSON value.
+            InvalidEventError: something in the body is no JSON value.
             BodyTooLargeError: the body is larger than ``max_body``.
         """
         fields = self._fields.copy()
@@ -151,24 +151,24 @@ def checked_account(account_id: object) -> str:
     """Return the id of an account as plain text.
 
     Raises:
-        InvalidEvent: it is no text, or empty, or has a lone surrogate.
+        InvalidEventError: it is no text, or empty, or has a lone surrogate.
     """
     return _checked_name(account_id, "account_id")
 
 
 def _checked_name(value: object, field: str) -> str:
     if not isinstance(value, str) or not value:
-        raise InvalidEvent(f"a name is text and not empty, not {value!r}", field)
+        raise InvalidEventError(f"a name is text and not empty, not {value!r}", field)
     name = str.__str__(value)
     try:
         name.encode()
     except UnicodeEncodeError:
-        raise InvalidEvent(f"{name!r} has a lone surrogate", field) from None
+        raise InvalidEventError(f"{name!r} has a lone surrogate", field) from None
     return name
 
 
 def _checked_level(value: object, field: str, kind: type[L], levels: dict[str, L]) -> L:
     level = levels.get(value) if isinstance(value, str) else None
     if level is None:
-        raise InvalidEvent(why_no_level(value, kind), field)
+        raise InvalidEventError(why_no_level(value, kind), field)
     return level

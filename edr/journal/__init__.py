@@ -25,14 +25,14 @@ reading, reader, sqlite, __main__.
 """
 
 from edr.journal.errors import (
+    ConsumerInUseError,
     EventsRefusedError,
     JournalError,
-    JournalFull,
-    JournalInUse,
-    JournalUnusable,
-    ReaderInUse,
+    JournalFullError,
+    JournalInUseError,
+    JournalUnusableError,
     Refusal,
-    WrongJournal,
+    WrongJournalError,
 )
 from edr.journal.journal import (
     Entry,
@@ -45,19 +45,19 @@ from edr.journal.journal import (
 from edr.journal.sqlite import SqliteJournal
 
 __all__ = [
+    "ConsumerInUseError",
     "Entry",
     "EventsRefusedError",
     "Journal",
     "JournalError",
-    "JournalFull",
-    "JournalInUse",
+    "JournalFullError",
+    "JournalInUseError",
     "JournalStatistics",
-    "JournalUnusable",
+    "JournalUnusableError",
     "Reader",
-    "ReaderInUse",
     "ReaderStatus",
     "Reading",
     "Refusal",
     "SqliteJournal",
-    "WrongJournal",
+    "WrongJournalError",
 ]

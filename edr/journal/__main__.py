@@ -24,7 +24,7 @@ from typing import Any
 from edr import Binding, EdrError
 from edr.journal.codec import time_of
 from edr.journal.copying import back_up, copy_journal
-from edr.journal.errors import JournalUnusable
+from edr.journal.errors import JournalUnusableError
 from edr.journal.fetching import Lost
 from edr.journal.folder import DATABASE
 from edr.journal.journal import Entry
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    except JournalUnusable as exc:
+    except JournalUnusableError as exc:
         print(exc, file=sys.stderr)  # noqa: T201 - its purpose
         return 1
     except (EdrError, OSError) as exc:
@@ -194,8 +194,8 @@ def _copied(path: Path) -> Iterator[BlockStore]:
         )
         try:
             store.open()
-        except JournalUnusable as exc:
-            raise JournalUnusable(exc.reason, path) from exc
+        except JournalUnusableError as exc:
+            raise JournalUnusableError(exc.reason, path) from exc
         try:
             yield store
         finally:
@@ -204,9 +204,9 @@ def _copied(path: Path) -> Iterator[BlockStore]:
 
 def _check_folder(path: Path) -> None:
     if not path.is_dir():
-        raise JournalUnusable("there is no such folder", path)
+        raise JournalUnusableError("there is no such folder", path)
     if not (path / DATABASE).is_file():
-        raise JournalUnusable(
+        raise JournalUnusableError(
             f"there is no {DATABASE} in it, so it is not a journal's folder", path
         )
 

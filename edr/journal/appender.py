@@ -27,7 +27,7 @@ from typing import Protocol
 from edr import Event
 from edr.bus import RateLimitedLog, log_safely
 from edr.journal.batch import RejectedError
-from edr.journal.errors import JournalError, JournalFull, Refusal
+from edr.journal.errors import JournalError, JournalFullError, Refusal
 from edr.journal.receipts import Receipt, Receipts, copied
 from edr.journal.retention import NoRoomYetError
 from edr.journal.store import MOST_AT_ONCE, Appended
@@ -336,7 +336,7 @@ class Appender:
             self._lacks_room = True  # at once, with how far each reader has come by now
             self._schedule(0.0)
         elif self._is_closing:
-            self._fail_all(JournalFull(str(error)))
+            self._fail_all(JournalFullError(str(error)))
         else:
             if not self._is_told_of_room:
                 self._is_told_of_room = True

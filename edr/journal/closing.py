@@ -14,7 +14,7 @@ from edr import Event
 from edr.bus import log_safely
 from edr.journal.appender import RefusalLog
 from edr.journal.batch import RejectedError
-from edr.journal.errors import JournalFull
+from edr.journal.errors import JournalFullError
 from edr.journal.retention import NoRoomYetError
 from edr.journal.store import MOST_AT_ONCE, BlockStore, ReaderUpdate
 
@@ -104,7 +104,7 @@ class Remainder:
                 events, updates = events[count:], ()
                 self.lost -= count
         except NoRoomYetError as exc:
-            return JournalFull(str(exc))
+            return JournalFullError(str(exc))
         except RejectedError as exc:
             half = len(events) // 2
             if not half:

@@ -90,7 +90,7 @@ class Block(NamedTuple):
         """Compare the whole block with its checksums.
 
         Raises:
-            DamagedBlock: the block is not as it was written.
+            DamagedBlockError: the block is not as it was written.
         """
         check_header(self)
         _plain(self.keys, self.keys_crc, self.compressed)
@@ -103,7 +103,7 @@ HEADER: tuple[str, ...] = Block._fields[:-2]
 _pack_header = struct.Struct(f">{len(HEADER) - 1}q").pack
 
 
-class DamagedBlock(Exception):  # noqa: N818 - never leaves this package
+class DamagedBlockError(Exception):
     """A block is not as it was written."""
 
 
@@ -111,7 +111,7 @@ def check_header(header: Sequence[Any]) -> None:
     """Compare the columns of a header, as the database gave them, with their checksum.
 
     Raises:
-        DamagedBlock: a column has another value, or another type, than was written.
+        DamagedBlockError: a column has another value, or another type, than was written.
     """
     size = len(HEADER) - 1
     try:
@@ -119,7 +119,7 @@ def check_header(header: Sequence[Any]) -> None:
             return
     except struct.error:  # not an integer
         pass
-    raise DamagedBlock
+    raise DamagedBlockError
 
 
 def row_of(event: Event) -> Row:
@@ -175,7 +175,7 @@ def decode_keys(block: Block) -> Keys:
     """Read the keys of ``block``.
 
     Raises:
-        DamagedBlock: they are not those that were written.
+        DamagedBlockError: they are not those that were written.
     """
     keys, times = orjson.loads(_plain(block.keys, block.keys_crc, block.compressed))
     return Keys([(key[0], tuple(key[1]), *key[2:]) for key in keys], times)
@@ -189,7 +189,7 @@ def decode(block: Block, keys: Keys, wanted: Sequence[Wanted], after: int) -> li
     """Return the entries of ``block`` behind position ``after`` whose key is wanted.
 
     Raises:
-        DamagedBlock: the rows are not those that were written.
+        DamagedBlockError: the rows are not those that were written.
     """
     plain = _plain(block.rows, block.rows_crc, block.compressed)
     rows = orjson.loads(plain)
@@ -333,5 +333,5 @@ def _frozen(body: dict[str, Any]) -> FrozenDict:
 
 def _plain(stored: Any, crc: int, compressed: int) -> bytes:
     if not isinstance(stored, bytes) or zlib.crc32(stored) != crc:
-        raise DamagedBlock
+        raise DamagedBlockError
     return zlib.decompress(stored) if compressed else stored

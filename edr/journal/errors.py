@@ -27,11 +27,11 @@ class JournalError(EdrError):
     """
 
 
-class JournalInUse(JournalError):  # noqa: N818 - says what is the case
+class JournalInUseError(JournalError):
     """Another process, or another object of this one, has the journal open. It was not touched."""
 
 
-class JournalFull(JournalError):  # noqa: N818 - as asyncio.QueueFull
+class JournalFullError(JournalError):
     """There is no room: on the disk, within its own limit, or in what waits to be stored.
 
     It recovers by itself when there is room again.
@@ -77,7 +77,7 @@ class EventsRefusedError(JournalError):
         return f"{events} refused permanently and not stored ({'; '.join(named)})"
 
 
-class JournalUnusable(JournalError):  # noqa: N818 - says what is the case
+class JournalUnusableError(JournalError):
     """What is at this path cannot be used as a journal.
 
     Attributes:
@@ -96,7 +96,7 @@ class JournalUnusable(JournalError):  # noqa: N818 - says what is the case
         return f"{self.path}: {self.reason}{moved}"
 
 
-class WrongJournal(JournalError, ValueError):  # noqa: N818 - as WrongLoopError, without the -Error
+class WrongJournalError(JournalError, ValueError):
     """A position that this journal never gave: it is another journal's, or one from before a loss.
 
     Attributes:
@@ -116,7 +116,7 @@ class WrongJournal(JournalError, ValueError):  # noqa: N818 - as WrongLoopError,
         )
 
 
-class ReaderInUse(JournalError):  # noqa: N818 - says what is the case
+class ConsumerInUseError(JournalError):
     """A reader of this name is open; close it first.
 
     Attributes:

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 from edr.journal.codec import (
     BLOCK,
     Block,
-    DamagedBlock,
+    DamagedBlockError,
     Recorded,
     decode,
     decode_keys,
@@ -184,7 +184,7 @@ class Fetcher:
         position = header.first
         try:
             times = decode_keys(self._with("keys", header)).times
-        except DamagedBlock:
+        except DamagedBlockError:
             return position, time
         for count, recorded_at in times:
             if recorded_at >= time:
@@ -235,7 +235,7 @@ class Fetcher:
                 try:
                     self._with("rows", self._with("keys", header)).check()
                     sound += header.size
-                except DamagedBlock:
+                except DamagedBlockError:
                     damaged.append(header)
         self._check_missing(position, self._tip)
         return sound, damaged
@@ -257,7 +257,7 @@ class Fetcher:
                     block = self._with("rows", self._with("keys", header))
                     keys = decode_keys(block)
                     entries = decode(block, keys, [True] * len(keys.keys), block.first - 1)
-                except DamagedBlock:
+                except DamagedBlockError:
                     break
                 recorded: list[Recorded] = [
                     (row_of(entry.event), microseconds(entry.recorded_at)) for entry in entries
@@ -334,7 +334,7 @@ class Fetcher:
             if not any(wanted):
                 return ()
             return decode(self._with("rows", block), keys, wanted, after)
-        except DamagedBlock:
+        except DamagedBlockError:
             self.corrupt[header.first] = header.size
             return [Lost(header.last, header.last - after, is_damage=True)]
 

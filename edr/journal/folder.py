@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 import orjson
 
-from edr.journal.errors import JournalError, JournalInUse, JournalUnusable
+from edr.journal.errors import JournalError, JournalInUseError, JournalUnusableError
 
 try:
     import fcntl
@@ -43,8 +43,8 @@ class JournalFolder:
     """The folder of a journal, made if it is missing, and locked until ``release``.
 
     Raises:
-        JournalInUse: another owner has it open.
-        JournalUnusable: it is not a journal's folder, or cannot be written to or locked.
+        JournalInUseError: another owner has it open.
+        JournalUnusableError: it is not a journal's folder, or cannot be written to or locked.
     """
 
     def __init__(self, path: Path) -> None:
@@ -66,7 +66,9 @@ class JournalFolder:
             """Of the journal that was here when the lock was last taken, if there was one."""
         except OSError as exc:
             self.release()
-            raise JournalUnusable(f"its lock file cannot be read ({exc.strerror})", path) from exc
+            raise JournalUnusableError(
+                f"its lock file cannot be read ({exc.strerror})", path
+            ) from exc
         except JournalError:
             self.release()
             raise
@@ -100,7 +102,7 @@ class JournalFolder:
         """Check that the lock and the database at the journal's paths are those that were opened.
 
         Raises:
-            JournalUnusable: they were removed or replaced, now or before: it is final.
+            JournalUnusableError: they were removed or replaced, now or before: it is final.
             OSError: the folder cannot be looked into.
         """
         if self._gone is None:
@@ -112,7 +114,7 @@ class JournalFolder:
                     break
             else:
                 return
-        raise JournalUnusable(
+        raise JournalUnusableError(
             f"{' was '.join(self._gone)} while the journal was open, so nothing more can be stored "
             "in it; close it, and open the path again",
             self.path,
@@ -146,11 +148,11 @@ def _make(path: Path) -> None:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         there = {each.name for each in path.iterdir()}
     except (FileExistsError, NotADirectoryError):
-        raise JournalUnusable("a journal is a folder, and this is a file", path) from None
+        raise JournalUnusableError("a journal is a folder, and this is a file", path) from None
     except OSError as exc:
         raise _no_access(path, exc) from exc
     if there and not there & {DATABASE, LOCK, SALVAGED}:
-        raise JournalUnusable(
+        raise JournalUnusableError(
             "this folder holds other files, and no journal; give it a folder of its own", path
         )
 
@@ -194,7 +196,7 @@ def _open_lock(path: Path) -> int:
 
 def _not_locked(path: Path, lock: int, exc: OSError) -> JournalError:
     if exc.errno not in (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES):
-        return JournalUnusable(
+        return JournalUnusableError(
             f"its lock file cannot be locked ({exc.strerror}); a journal needs a local disk", path
         )
     holder: object = None
@@ -202,21 +204,21 @@ def _not_locked(path: Path, lock: int, exc: OSError) -> JournalError:
         holder = _field_in(lock, "pid")
     process = "another process" if holder is None else f"process {holder}"
     this = " (this one)" if holder == os.getpid() else ""
-    return JournalInUse(
+    return JournalInUseError(
         f"{path} is open in {process}{this}, and a journal has one owner at a time: "
         "close it there, or take another folder; "
         f"'python -m edr.journal read {path}' shows what is in it"
     )
 
 
-def _no_access(path: Path, exc: OSError) -> JournalUnusable:
+def _no_access(path: Path, exc: OSError) -> JournalUnusableError:
     if not path.exists():
-        return JournalUnusable(
+        return JournalUnusableError(
             f"the folder cannot be made ({exc.strerror}); make {path.parent} writable, "
             "or take another path",
             path,
         )
-    return JournalUnusable(
+    return JournalUnusableError(
         f"cannot be written to ({exc.strerror}); "
         f"'python -m edr.journal read {path}' shows what is in it",
         path,

@@ -117,7 +117,7 @@ class Reading(Protocol):
 
         Raises:
             StopAsyncIteration: it has ended.
-            WrongJournal: it was to begin at a position that the journal never gave.
+            WrongJournalError: it was to begin at a position that the journal never gave.
             JournalError: the journal cannot be read now; a later call tries again.
         """
         ...
@@ -222,7 +222,7 @@ class Journal(Protocol):
         """Open it, if it is not open yet. Every other method does so when it must.
 
         Raises:
-            JournalInUse, JournalUnusable: it cannot be opened.
+            JournalInUseError, JournalUnusableError: it cannot be opened.
             JournalError: it was closed.
         """
         ...
@@ -239,7 +239,7 @@ class Journal(Protocol):
         Raises:
             EventsRefusedError: the journal will never store some of them; it names these. The
                 others are stored.
-            JournalFull: there is no room to store them now.
+            JournalFullError: there is no room to store them now.
             JournalError: they could not be stored now; see there.
         """
         ...
@@ -288,7 +288,7 @@ class Journal(Protocol):
 
         Raises:
             EventsRefusedError: events that were accepted will never be stored; the others are.
-            JournalFull, JournalError: as ``append``.
+            JournalFullError, JournalError: as ``append``.
         """
         ...
 
@@ -339,8 +339,8 @@ class Journal(Protocol):
                 and does not want any more are passed over for good, so it must be said.
 
         Raises:
-            ReaderInUse: it is open already.
-            WrongJournal: ``start`` is a position that this journal never gave.
+            ConsumerInUseError: it is open already.
+            WrongJournalError: ``start`` is a position that this journal never gave.
             JournalError: it had other bindings, and ``rebind`` was not said; or as ``append``.
         """
         ...
@@ -353,7 +353,7 @@ class Journal(Protocol):
         """Delete what is remembered of the reader ``name``; no entry is touched.
 
         Raises:
-            ReaderInUse: it is open.
+            ConsumerInUseError: it is open.
             JournalError: there is no such reader.
         """
         ...

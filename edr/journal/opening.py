@@ -16,7 +16,7 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import suppress
 
-from edr.journal.errors import JournalUnusable
+from edr.journal.errors import JournalUnusableError
 from edr.journal.folder import JournalFolder
 from edr.journal.salvage import Salvage, complete, make, salvage
 from edr.journal.schema import (
@@ -53,13 +53,13 @@ def opened(
         on_salvage: called after a salvage.
 
     Raises:
-        JournalUnusable: something else is there, or it cannot be salvaged. It is untouched.
+        JournalUnusableError: something else is there, or it cannot be salvaged. It is untouched.
         sqlite3.Error, OSError: it cannot be opened now.
     """
     for place in (folder.path, folder.database):
         if place.exists() and not os.access(place, os.R_OK | os.W_OK):
             # SQLite would say "disk I/O error".
-            raise JournalUnusable(
+            raise JournalUnusableError(
                 f"{place.name} cannot be read and written by this user; check its owner and "
                 "permissions",
                 folder.path,
@@ -90,7 +90,7 @@ def _may_be_opened(folder: JournalFolder, header: bytes) -> bool:
     """Tell whether the file is a sound database of ours; if not, it is one that is damaged.
 
     Raises:
-        JournalUnusable: it is something else.
+        JournalUnusableError: it is something else.
     """
     is_database = header.startswith(b"SQLite format 3\0")
     is_ours = is_database and header[68:71] == APPLICATION
@@ -98,14 +98,14 @@ def _may_be_opened(folder: JournalFolder, header: bytes) -> bool:
     # The application id has it too: where the two differ, the header is damaged.
     if is_ours and version == header[71] and version != VERSION:
         older = "older" if version < VERSION else "newer"
-        raise JournalUnusable(
+        raise JournalUnusableError(
             f"its format is version {version}, and this edr reads version {VERSION} only; "
             f"read it with the {older} edr that wrote it, or give this one another folder",
             folder.path,
         )
     if folder.id is None and not is_ours:
         what = "another program's database" if is_database else "no database"
-        raise JournalUnusable(f"journal.sqlite3 is {what}", folder.path)
+        raise JournalUnusableError(f"journal.sqlite3 is {what}", folder.path)
     return is_ours and version == header[71] == VERSION and max(header[18:20]) <= WRITABLE
 
 

@@ -24,7 +24,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from edr.journal.codec import Block, DamagedBlock, check_header
+from edr.journal.codec import Block, DamagedBlockError, check_header
 from edr.journal.schema import PAGE, Facts, ReaderState
 
 LEAF = 0x0D
@@ -90,11 +90,11 @@ class Pages:
         """Read the whole of a block that ``scan`` found; its rows may yet be damaged.
 
         Raises:
-            DamagedBlock: it is not there any more.
+            DamagedBlockError: it is not there any more.
         """
         with suppress(_NoRowError):
             return Block(found.first, *self._row(found.page, found.cell)[1:])
-        raise DamagedBlock
+        raise DamagedBlockError
 
     def _take(self, number: int, cell: int, found: list[Found]) -> None:
         try:
@@ -105,12 +105,12 @@ class Pages:
                 found.append(Found(block.first, block.last, number, cell))
             elif len(values) == 3 and isinstance(values[2], bytes):
                 self._take_record(rowid, values[1], values[2])
-        except (_NoRowError, DamagedBlock, TypeError, ValueError):
+        except (_NoRowError, DamagedBlockError, TypeError, ValueError):
             pass  # of a page that is no longer in use, or damaged: then positions are missing
 
     def _take_record(self, rowid: int, crc: int, data: bytes) -> None:
         if zlib.crc32(data) != crc:
-            raise DamagedBlock
+            raise DamagedBlockError
         # A page that is no longer in use may hold an older state; the later one has done more.
         with suppress(ValueError, TypeError):
             facts = Facts.from_bytes(data)

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 from edr import Gap
-from edr.journal.errors import WrongJournal
+from edr.journal.errors import WrongJournalError
 from edr.journal.fetching import Counted, Fetcher, Lost
 from edr.journal.following import Follower, OneAtATime, Source, Waiting
 from edr.journal.journal import Entry
@@ -90,7 +90,7 @@ class SqliteReading:
         source, (after, since, last) = self._source, self._start
         if after is not None:
             if after > source.tip:
-                raise WrongJournal(after, source.id)
+                raise WrongJournalError(after, source.id)
             return after
         if since is not None:
             now = source.now()

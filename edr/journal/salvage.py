@@ -20,8 +20,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from edr.journal.codec import Block, DamagedBlock
-from edr.journal.errors import JournalUnusable
+from edr.journal.codec import Block, DamagedBlockError
+from edr.journal.errors import JournalUnusableError
 from edr.journal.folder import JournalFolder
 from edr.journal.pages import Pages
 from edr.journal.schema import TABLES, Facts, Hole, ReaderState, connect
@@ -92,7 +92,7 @@ def salvage(folder: JournalFolder, known: Facts | None = None) -> Salvage:
         known: the facts, if the journal was open until now. Else those in the files are used.
 
     Raises:
-        JournalUnusable: there is no room, or no permission. Nothing was changed.
+        JournalUnusableError: there is no room, or no permission. Nothing was changed.
     """
     try:
         _remove(folder.salvaging)
@@ -101,7 +101,9 @@ def salvage(folder: JournalFolder, known: Facts | None = None) -> Salvage:
         folder.sync()
         moved_to = complete(folder)
     except (OSError, sqlite3.Error) as exc:
-        raise JournalUnusable(f"it is damaged, and cannot be salvaged: {exc}", folder.path) from exc
+        raise JournalUnusableError(
+            f"it is damaged, and cannot be salvaged: {exc}", folder.path
+        ) from exc
     folder.name(facts.id)
     return Salvage(saved, missing, lost_readers, moved_to)
 
@@ -136,7 +138,7 @@ def _copy(folder: JournalFolder, known: Facts | None) -> tuple[int, tuple[Hole, 
             try:
                 block = pages.block(found)
                 block.check()
-            except DamagedBlock:
+            except DamagedBlockError:
                 continue
             if block.last < old.first:  # retention removed it, and its page is still there
                 continue

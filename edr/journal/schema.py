@@ -23,8 +23,8 @@ from typing import NamedTuple
 
 import orjson
 
-from edr.journal.codec import HEADER, Block, DamagedBlock, check_header
-from edr.journal.errors import JournalError, JournalFull, JournalInUse
+from edr.journal.codec import HEADER, Block, DamagedBlockError, check_header
+from edr.journal.errors import JournalError, JournalFullError, JournalInUseError
 
 VERSION = 2
 """Of the tables and blocks; no other version is read."""
@@ -180,7 +180,7 @@ def header_in(row: Sequence[int]) -> Block:
     """
     try:
         check_header(row)
-    except DamagedBlock:
+    except DamagedBlockError:
         raise sqlite3.DatabaseError("the header of a block is damaged") from None
     return Block._make((*row, b"", b""))
 
@@ -248,10 +248,12 @@ def translated(exc: BaseException, path: Path) -> JournalError:
         return exc
     code = getattr(exc, "sqlite_errorcode", None)
     if code is not None and code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return JournalInUse(
+        return JournalInUseError(
             f"{path}: another program, such as a sqlite3 shell, has journal.sqlite3 open ({exc}); "
             "close it there, and look into a journal with 'python -m edr.journal'"
         )
     if is_full(exc):
-        return JournalFull(f"{path}: the disk is full; it goes on by itself when there is room")
+        return JournalFullError(
+            f"{path}: the disk is full; it goes on by itself when there is room"
+        )
     return JournalError(f"{path}: {exc}; it is tried again")

@@ -27,13 +27,20 @@ from typing import Any, Literal, Self, TypeVar
 
 import orjson
 
-from edr import Binding, Event, InvalidBinding, InvalidEvent, WrongLoopError, bindings_to_json
+from edr import (
+    Binding,
+    Event,
+    InvalidBindingError,
+    InvalidEventError,
+    WrongLoopError,
+    bindings_to_json,
+)
 from edr.bus import LoopEnd, log_safely
 from edr.journal.appender import Appender
 from edr.journal.clock import Clock
 from edr.journal.closing import Commit, Remainder
 from edr.journal.codec import microseconds, time_of
-from edr.journal.errors import JournalError, ReaderInUse, WrongJournal
+from edr.journal.errors import ConsumerInUseError, JournalError, WrongJournalError
 from edr.journal.fetching import Fetcher
 from edr.journal.following import Waiting
 from edr.journal.journal import Entry, JournalStatistics, ReaderStatus
@@ -336,7 +343,7 @@ class SqliteJournal:
         """Store ``events``; see ``Journal``."""
         for event in events:
             if not isinstance(event, Event):
-                raise InvalidEvent(f"a journal takes edr.Event, not {event!r}")
+                raise InvalidEventError(f"a journal takes edr.Event, not {event!r}")
         # Accepted before the first await that may wait, so that the order is that of the calls.
         self._enter()
         if not events:
@@ -494,7 +501,7 @@ class SqliteJournal:
 
     def _reserve(self, name: str) -> None:
         if name in self._readers:
-            raise ReaderInUse(name)
+            raise ConsumerInUseError(name)
         self._readers[name] = None
 
     def reader_changed(self) -> None:
@@ -580,7 +587,7 @@ def _open_reader(
         oldest = store.first or store.next
         if isinstance(start, int):
             if start >= store.next:
-                raise WrongJournal(start, store.id)
+                raise WrongJournalError(start, store.id)
             frontier = start
         else:
             frontier = oldest - 1 if start == "oldest" else store.next - 1
@@ -607,7 +614,7 @@ def _text(bindings: Sequence[Binding]) -> str:
 def _checked(bindings: Sequence[Binding]) -> tuple[Binding, ...]:
     for index, binding in enumerate(bindings):
         if not isinstance(binding, Binding):
-            raise InvalidBinding(f"expected an edr.Binding, not {binding!r}", f"[{index}]")
+            raise InvalidBindingError(f"expected an edr.Binding, not {binding!r}", f"[{index}]")
     return tuple(bindings)
 
 

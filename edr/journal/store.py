@@ -38,7 +38,12 @@ from edr import Event
 from edr.journal.batch import RejectedError, rows_of
 from edr.journal.clock import AgeClock, microseconds_elapsed
 from edr.journal.codec import Block, Row, encode
-from edr.journal.errors import JournalError, JournalFull, JournalInUse, JournalUnusable
+from edr.journal.errors import (
+    JournalError,
+    JournalFullError,
+    JournalInUseError,
+    JournalUnusableError,
+)
 from edr.journal.fetching import Fetcher
 from edr.journal.folder import JournalFolder
 from edr.journal.opening import opened
@@ -224,8 +229,8 @@ class BlockStore:
         """Open the journal if it is not open: made if it is missing, salvaged if it is damaged.
 
         Raises:
-            JournalInUse, JournalUnusable: it cannot be opened.
-            JournalFull: there is no room to make a new one.
+            JournalInUseError, JournalUnusableError: it cannot be opened.
+            JournalFullError: there is no room to make a new one.
         """
         if self._folder is not None:
             return
@@ -236,15 +241,15 @@ class BlockStore:
             self._give_up()
             self._folder.release()
             self._folder = None
-            if isinstance(exc, JournalFull):
-                raise JournalFull(
+            if isinstance(exc, JournalFullError):
+                raise JournalFullError(
                     f"{self.path}: the disk is full, so a journal cannot be made here; "
                     "make room, and open it again"
                 ) from exc
             if isinstance(exc, JournalError) and not isinstance(
-                exc, JournalInUse | JournalUnusable
+                exc, JournalInUseError | JournalUnusableError
             ):
-                raise JournalUnusable(
+                raise JournalUnusableError(
                     f"cannot be opened ({exc.__cause__ or exc})", self.path
                 ) from exc
             raise
@@ -253,7 +258,7 @@ class BlockStore:
         """Connect again after a fault, if there was one.
 
         Raises:
-            JournalUnusable: it is damaged, and cannot be salvaged.
+            JournalUnusableError: it is damaged, and cannot be salvaged.
             JournalError: it cannot be opened now.
         """
         if self._connection is not None:
@@ -648,7 +653,7 @@ class BlockStore:
         assert self._folder is not None
         try:
             self._folder.check()
-        except (JournalUnusable, OSError):
+        except (JournalUnusableError, OSError):
             _abandon(connection)
         else:
             with suppress(sqlite3.Error):

@@ -22,7 +22,7 @@ from edr.links.report import (
     DROP_REASONS,
     REFUSE_REASONS,
     LinkError,
-    LinkRefused,
+    LinkRefusedError,
     LinkState,
     LinkStatistics,
 )
@@ -39,7 +39,7 @@ __all__ = [
     "JetStreamJournal",
     "Link",
     "LinkError",
-    "LinkRefused",
+    "LinkRefusedError",
     "LinkState",
     "LinkStatistics",
     "NatsLink",

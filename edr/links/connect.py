@@ -40,7 +40,7 @@ async def connect(
     Raises:
         ValueError: there is no link for such a URL.
         TypeError: the link has no such argument; the message says if the bus has it.
-        LinkRefused: the broker will not have this link, and to try again would not help.
+        LinkRefusedError: the broker will not have this link, and to try again would not help.
     """
     link = _link_for(url)
     _check_options(link, options)

@@ -27,11 +27,11 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from edr.journal import (
+    ConsumerInUseError,
     Entry,
     JournalError,
     JournalStatistics,
-    JournalUnusable,
-    ReaderInUse,
+    JournalUnusableError,
     ReaderStatus,
 )
 from edr.journal.receipts import Receipt
@@ -161,7 +161,7 @@ class JetStreamJournal:
         """Connect, and verify the stream, or make it.
 
         Raises:
-            JournalUnusable: there is no such stream, or it is none for events.
+            JournalUnusableError: there is no such stream, or it is none for events.
             JournalError: no server was reached within ``timeout``; or it was closed.
         """
         await self._session.open()
@@ -249,8 +249,8 @@ class JetStreamJournal:
         Raises:
             EventsRefusedError: the server will never take some of them: they are too large, or not
                 permitted. The others are stored.
-            JournalFull: the stream, the account or the server is full.
-            JournalUnusable: the stream was deleted, created again or changed: it is final.
+            JournalFullError: the stream, the account or the server is full.
+            JournalUnusableError: the stream was deleted, created again or changed: it is final.
             JournalError: the server is away, or does not answer; or the journal was closed.
         """
         await self.open()
@@ -282,7 +282,8 @@ class JetStreamJournal:
         """Return when all that was accepted before is stored; the newest position.
 
         Raises:
-            EventsRefusedError, JournalFull, JournalError: as ``append``; see ``Journal.flush``.
+            EventsRefusedError, JournalFullError, JournalError: as ``append``; see
+                ``Journal.flush``.
         """
         await self.open()
         await self._appending.flush()
@@ -323,7 +324,7 @@ class JetStreamJournal:
                     await self._appending.settle()
                     if first_after.done():
                         return min(newest, first_after.result() - 1)
-            except JournalUnusable:
+            except JournalUnusableError:
                 raise
             except JournalError:  # it cannot be asked now
                 self._session.check_open()
@@ -379,7 +380,7 @@ class JetStreamJournal:
             raise ValueError(f'start is "oldest", "now" or a position, not {start!r}')
         self._session.check_open()
         if name in self._readers:
-            raise ReaderInUse(name)
+            raise ConsumerInUseError(name)
         bindings = checked_bindings(bindings) if bindings else ()
         reader = StreamReader(self, name, bindings, start, max_unacked, rebind=rebind)
         self._readers[name] = reader
@@ -409,11 +410,11 @@ class JetStreamJournal:
         """Delete what is remembered of the reader ``name``; no entry is touched.
 
         Raises:
-            ReaderInUse: it is open.
+            ConsumerInUseError: it is open.
             JournalError: there is no such reader.
         """
         if name in self._readers:
-            raise ReaderInUse(name)
+            raise ConsumerInUseError(name)
         api = await self._session.soon()
         try:
             await api.delete_consumer(consumer_of(name))

@@ -8,8 +8,8 @@ all that can wait or fail does so here, in the one task of the link.
 go of it, and begins anew after a pause that doubles. A connection is never repaired: each attempt
 is a fresh one. (The reconnecting modes of client libraries leave a client that believes to be
 connected, or that has given up without a word.) What a retry cannot cure, such as a wrong
-password, is ``LinkRefused``: raised by ``start``, and later a state with an error, since a service
-that runs is not to die of it.
+password, is ``LinkRefusedError``: raised by ``start``, and later a state with an error, since a
+service that runs is not to die of it.
 
 **Out.** One subscription, the outbox; or with a journal a reader of it, the spool. The outbox's
 policy decides what is dropped when the broker is away for longer than ``capacity`` lasts. An event
@@ -45,8 +45,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from edr.bus import Bus, Overflow, Subscription, log_safely
 from edr.errors import BodyTooLargeError, BusClosedError, EdrError
-from edr.journal.errors import EventsRefusedError, JournalError, ReaderInUse
-from edr.links.report import LinkError, LinkRefused, LinkState, LinkStatistics
+from edr.journal.errors import ConsumerInUseError, EventsRefusedError, JournalError
+from edr.links.report import LinkError, LinkRefusedError, LinkState, LinkStatistics
 from edr.links.seen import seen_of
 from edr.links.spool import Spool
 from edr.links.storing import Storing
@@ -55,7 +55,7 @@ from edr.records import Binding, Event
 if TYPE_CHECKING:
     from edr.journal import Entry, Journal
 
-__all__ = ["Link", "LinkError", "LinkRefused", "LinkState", "LinkStatistics"]
+__all__ = ["Link", "LinkError", "LinkRefusedError", "LinkState", "LinkStatistics"]
 
 logger: logging.Logger = logging.getLogger("edr.links")
 
@@ -182,7 +182,7 @@ class Link(ABC):
         """Make a fresh connection, and ask it for what is wanted.
 
         Raises:
-            LinkRefused: to try again would not help.
+            LinkRefusedError: to try again would not help.
         """
 
     @abstractmethod
@@ -217,7 +217,7 @@ class Link(ABC):
         background, and what is emitted meanwhile waits in the outbox. Idempotent.
 
         Raises:
-            LinkRefused: to try again would not help; the link is closed.
+            LinkRefusedError: to try again would not help; the link is closed.
             LinkError: the link was closed before.
             BusClosedError, WrongLoopError: the bus cannot be used here.
         """
@@ -251,7 +251,7 @@ class Link(ABC):
         try:
             # A link is set up by its program, so other bindings than the last time are intended.
             reader = await journal.reader(self._backlog, *self._send, start="now", rebind=True)
-        except ReaderInUse as exc:
+        except ConsumerInUseError as exc:
             raise LinkError(
                 f"another link uses the backlog {self._backlog!r} of the journal; "
                 "give each link a name: name=…"
@@ -450,7 +450,7 @@ class Link(ABC):
                 self._first_attempt.set_result(None)
             await self._serve()
             self._failed("the connection was lost")
-        except LinkRefused as exc:
+        except LinkRefusedError as exc:
             if not self._first_attempt.done():
                 self._first_attempt.set_exception(exc)
             self._failed(str(exc), logging.ERROR)

@@ -361,7 +361,9 @@ class NatsLink(Link):
         self._received += 1
         try:
             event = Event.from_json(payload)
-        except Exception as exc:  # from a stranger: InvalidEvent, or what a parser may raise else
+        except (
+            Exception
+        ) as exc:  # from a stranger: InvalidEventError, or what a parser may raise else
             self._refuse("invalid", str(exc)[:500])
             return
         name = subject.decode("ascii", "replace")

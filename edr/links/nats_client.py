@@ -29,7 +29,7 @@ from uuid_utils import uuid7
 
 from edr.errors import did_you_mean
 from edr.links import address
-from edr.links.report import LinkRefused
+from edr.links.report import LinkRefusedError
 
 try:
     from nats.aio.client import Client
@@ -115,7 +115,7 @@ def denied_by(words: str) -> tuple[str, str] | None:
     return None if found is None else (found[1].lower(), found[2])
 
 
-class NotPermittedError(LinkRefused):
+class NotPermittedError(LinkRefusedError):
     """The server does not permit what was asked. Its words name the subject."""
 
 
@@ -147,7 +147,7 @@ class Connection(Client):
         """Connect to one of ``servers``.
 
         Raises:
-            LinkRefused: a server is too old, or will not let us in.
+            LinkRefusedError: a server is too old, or will not let us in.
             Exception: whatever the library raises if none can be reached.
         """
         self._needs_tls = "tls" in options
@@ -169,22 +169,24 @@ class Connection(Client):
                 pending_size=0,
                 **options,
             )
-        except LinkRefused:
+        except LinkRefusedError:
             raise
         except Exception as exc:
             fault = self.fault or exc  # what the library raises last may only say "no servers"
             words = _words(fault, options)
             lower = words.lower()
             if any(word in lower for word in _REFUSALS) and "timeout" not in lower:
-                raise LinkRefused(f"the server does not let this link in: {words}") from exc
+                raise LinkRefusedError(f"the server does not let this link in: {words}") from exc
             if _is_final(fault):
-                raise LinkRefused(f"the client cannot connect with its options: {words}") from exc
+                raise LinkRefusedError(
+                    f"the client cannot connect with its options: {words}"
+                ) from exc
             raise fault from exc
         assert self._reading_task is not None
         self._reading_task.add_done_callback(self._reading_ended)
         version = self.connected_server_version
         if (version.major, version.minor) < OLDEST_SERVER:
-            raise LinkRefused(
+            raise LinkRefusedError(
                 f"the server is NATS {version.major}.{version.minor}, and links need 2.10 or "
                 "newer: older ones ignore filters that they do not know"
             )
@@ -356,7 +358,7 @@ class Connection(Client):
         if self._is_tls_asked() and server.uri.scheme not in {"ws", "wss"}:
             writer = getattr(transport, "_io_writer", None)
             if writer is None or writer.get_extra_info("ssl_object") is None:
-                raise LinkRefused(
+                raise LinkRefusedError(
                     "the server does not offer TLS, which the link requires; nothing was sent to it"
                 )
         if not self._has_login:

@@ -49,7 +49,7 @@ except ModuleNotFoundError as _missing:
     ) from _missing
 
 from edr.bus import Bus, InterestWatch, Overflow
-from edr.errors import EdrError, InvalidEvent
+from edr.errors import EdrError, InvalidEventError
 from edr.journal.errors import JournalError
 from edr.links.link import FIRST_PAUSE, Link
 from edr.links.rabbitmq_acks import ACK_WITHIN, Acks
@@ -424,7 +424,7 @@ class RabbitLink(Link):
                 break
             try:
                 key, payload = kazoo.routing_key(event), kazoo.encode(event)
-            except InvalidEvent as exc:
+            except InvalidEventError as exc:
                 self._drop("oversize_key", str(exc))
                 continue
             except Exception as exc:  # published without validation: it must not stop the others
@@ -491,7 +491,9 @@ class RabbitLink(Link):
         acks.came(tag)
         try:
             event = kazoo.decode(message.body)
-        except Exception as exc:  # from a stranger: InvalidEvent, or what a parser may raise else
+        except (
+            Exception
+        ) as exc:  # from a stranger: InvalidEventError, or what a parser may raise else
             self._refuse("invalid", str(exc)[:500])
             acks.reject(tag)
             return

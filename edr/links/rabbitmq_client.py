@@ -41,7 +41,7 @@ from yarl import URL
 
 from edr.links import address
 from edr.links.rabbitmq_frames import MOST_FRAME_MAX, FrameReader
-from edr.links.report import LinkError, LinkRefused
+from edr.links.report import LinkError, LinkRefusedError
 from edr.wire import kazoo
 
 __all__ = [
@@ -214,7 +214,8 @@ _TRANSIENT_TLS = (
 
 
 def as_link_error(exc: Exception, *, connecting: bool) -> Exception:
-    """Return ``LinkRefused`` if trying again would not help, else what says best what happened.
+    """Return ``LinkRefusedError`` if trying again would not help, else what says best what
+    happened.
 
     Args:
         exc: what the library raised.
@@ -223,14 +224,14 @@ def as_link_error(exc: Exception, *, connecting: bool) -> Exception:
     """
     if connecting and isinstance(exc, amqp.InvalidFrameError) and "Connection.Close" in str(exc):
         # What the broker said is lost in the library.
-        return LinkRefused(
+        return LinkRefusedError(
             "RabbitMQ closed the connection as it was opened: is there such a virtual host, "
             "and may this user use it?"
         )
     if isinstance(exc, _REFUSED) or (connecting and isinstance(exc, _REFUSED_AT_FIRST)):
-        return LinkRefused(f"RabbitMQ refuses: {_reason(exc)}")
+        return LinkRefusedError(f"RabbitMQ refuses: {_reason(exc)}")
     if connecting and _is_final(exc):
-        return LinkRefused(f"the client cannot connect as it is set up: {_reason(exc)}")
+        return LinkRefusedError(f"the client cannot connect as it is set up: {_reason(exc)}")
     if isinstance(exc, TimeoutError):
         return LinkError("the broker did not answer in time")
     if isinstance(exc, aiormq.AMQPError):

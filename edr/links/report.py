@@ -13,7 +13,7 @@ class LinkError(EdrError):
     """Something is wrong between a bus and a broker."""
 
 
-class LinkRefused(LinkError):  # noqa: N818 - what the broker did
+class LinkRefusedError(LinkError):
     """The broker will not have this link as it is: its version, a password, a wrong exchange.
 
     To try again would not help, so ``start`` raises it.

@@ -17,7 +17,12 @@ from collections.abc import Callable
 
 from edr.bus import Bus, Subscription
 from edr.errors import EdrError
-from edr.journal.errors import EventsRefusedError, JournalError, JournalUnusable, WrongJournal
+from edr.journal.errors import (
+    EventsRefusedError,
+    JournalError,
+    JournalUnusableError,
+    WrongJournalError,
+)
 from edr.links.seen import Seen
 from edr.records import Event
 
@@ -25,7 +30,7 @@ FIRST_RETRY = 0.1
 LONGEST_RETRY = 5.0
 """Seconds between two looks at a journal that cannot store, growing."""
 
-_FINAL = (EventsRefusedError, JournalUnusable, WrongJournal)
+_FINAL = (EventsRefusedError, JournalUnusableError, WrongJournalError)
 
 
 class Storing:

@@ -38,8 +38,8 @@ from math import inf
 import orjson
 
 from edr.bus import RateLimitedLog
-from edr.errors import InvalidEvent
-from edr.journal import JournalError, JournalFull, Refusal
+from edr.errors import InvalidEventError
+from edr.journal import JournalError, JournalFullError, Refusal
 from edr.journal.receipts import Receipt, Receipts, copied
 from edr.links.link import logger
 from edr.links.nats_client import denied_by, status_of
@@ -201,7 +201,7 @@ class Appending:
     def close(self) -> None:
         """Give up what is not stored."""
         words = f"journal {self._stream!r} was closed before it was stored"
-        self.fail(JournalFull(words) if self._is_full else JournalError(words))
+        self.fail(JournalFullError(words) if self._is_full else JournalError(words))
 
     # What is accepted
 
@@ -209,7 +209,7 @@ class Appending:
         """Accept ``events``, all together, when there is room, and return when they are stored."""
         for event in events:
             if not isinstance(event, Event):
-                raise InvalidEvent(f"a journal stores edr.Events, not {event!r}")
+                raise InvalidEventError(f"a journal stores edr.Events, not {event!r}")
         async with self._turn:
             while self.waiting and self.waiting + len(events) > self._max_pending:
                 self._check()
@@ -334,7 +334,7 @@ class Appending:
 
     def _trouble(self, consequence: str) -> JournalError:
         reason = self.error or self._away
-        kind = JournalFull if self._is_full else JournalError
+        kind = JournalFullError if self._is_full else JournalError
         return kind(
             f"journal {self._stream!r} stored nothing for {self._patience:g} s: {reason}; "
             f"{consequence}"

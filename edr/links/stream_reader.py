@@ -34,7 +34,7 @@ from typing import Any, Literal, NamedTuple
 import orjson
 
 from edr.bus import Gap
-from edr.journal import Entry, JournalError, ReaderStatus, WrongJournal
+from edr.journal import Entry, JournalError, ReaderStatus, WrongJournalError
 from edr.links.link import logger
 from edr.links.report import LinkError
 from edr.links.stream_api import Meta, StreamApi, meta_of
@@ -142,7 +142,7 @@ class StreamReader(StreamReading):
 
         Raises:
             JournalError: it has other bindings; or the server cannot be asked.
-            WrongJournal: it was to start at a position that the journal never gave.
+            WrongJournalError: it was to start at a position that the journal never gave.
         """
         try:
             await self._consume(await self._journal.connected())
@@ -160,7 +160,7 @@ class StreamReader(StreamReading):
             last = self._horizon.last
             after = last if self._begins == "now" else self._begins
             if after != "oldest" and after > last:
-                raise WrongJournal(after, self._journal.id)
+                raise WrongJournalError(after, self._journal.id)
             consumer = await api.make_consumer(self._consumer, self._config(after))
         self._settings = consumer["config"]
         self._compare_filters(consumer)

@@ -33,8 +33,8 @@ from typing import Any, NamedTuple, Protocol, Self
 from uuid_utils import uuid7
 
 from edr.bus import Gap
-from edr.errors import InvalidEvent
-from edr.journal import Entry, JournalError, WrongJournal
+from edr.errors import InvalidEventError
+from edr.journal import Entry, JournalError, WrongJournalError
 from edr.links.link import LONGEST_PAUSE, logger
 from edr.links.nats_client import (
     A_TURN,
@@ -227,7 +227,7 @@ class StreamReading:
 
         Raises:
             JournalError: it cannot be read now; or another task asks it.
-            WrongJournal: it was to begin at a position that the journal never gave.
+            WrongJournalError: it was to begin at a position that the journal never gave.
         """
         while self._asker is not None:
             if not self._asker.cancelling():
@@ -412,7 +412,7 @@ class StreamReading:
         after = self._start.after
         if after is not None:
             if after > last_position:
-                raise WrongJournal(after, self._journal.id)
+                raise WrongJournalError(after, self._journal.id)
             return after
         if self._start.last is not None:
             return await self._journal.position_before_last(self._bindings, self._start.last)
@@ -548,7 +548,7 @@ class StreamReading:
         """Return the event of a message; None if it is none, or does not belong to its subject."""
         try:
             event = Event.from_json(payload)
-        except InvalidEvent:
+        except InvalidEventError:
             return None
         stem = subject[: subject.rfind(b".")]
         return event if stem_of(event, self._journal.prefix).encode() == stem else None

@@ -4,7 +4,8 @@ The stream is verified, never changed, and created only if that was asked for. I
 name and the time of its creation: positions in a stream that was deleted and created again mean
 other events. So each look at the stream compares its identity and its settings with those that a
 journal needs. When they differ, or the stream is gone, the session **ends**: nothing can cure that,
-so each call that waits or comes later gets ``JournalUnusable``. Everything else is tried again.
+so each call that waits or comes later gets ``JournalUnusableError``. Everything else is tried
+again.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from edr.journal import JournalError, JournalUnusable
+from edr.journal import JournalError, JournalUnusableError
 from edr.journal.receipts import copied
 from edr.links.link import (
     FIRST_PAUSE,
     LET_GO,
     LONGEST_PAUSE,
-    LinkRefused,
+    LinkRefusedError,
     heed_cancellation,
     logger,
 )
@@ -106,7 +107,7 @@ class StreamSession:
         self._on_pulse = on_pulse
         self._on_end = on_end
         self._on_violation = on_violation
-        self._ended: JournalUnusable | None = None
+        self._ended: JournalUnusableError | None = None
         self._is_in_doubt = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._opened: asyncio.Future[None] | None = None
@@ -116,7 +117,7 @@ class StreamSession:
         """Raise if it was closed, or has ended.
 
         Raises:
-            JournalUnusable: the stream cannot be used any more.
+            JournalUnusableError: the stream cannot be used any more.
             JournalError: it was closed.
         """
         if self.is_closed:
@@ -128,7 +129,7 @@ class StreamSession:
         """Connect, and verify the stream, or make it. Idempotent.
 
         Raises:
-            JournalUnusable: there is no such stream, or it is none for events.
+            JournalUnusableError: there is no such stream, or it is none for events.
             JournalError: no server was reached within ``timeout``; or it was closed.
         """
         self.check_open()
@@ -155,7 +156,7 @@ class StreamSession:
         """Return the API, waiting for a connection, however long that takes.
 
         Raises:
-            JournalUnusable: the stream cannot be used any more.
+            JournalUnusableError: the stream cannot be used any more.
             JournalError: as ``open``; or it was closed.
         """
         await self.open()
@@ -184,7 +185,7 @@ class StreamSession:
         """Return the settings and the state of the stream, which is the one that was opened.
 
         Raises:
-            JournalUnusable: it is not; the session has ended.
+            JournalUnusableError: it is not; the session has ended.
             StreamError, ConnectionError, TimeoutError: it cannot be asked.
         """
         for pause in (*ASKED_AGAIN, None):
@@ -207,7 +208,7 @@ class StreamSession:
         """Return the state of the stream now.
 
         Raises:
-            JournalUnusable: the stream cannot be used any more.
+            JournalUnusableError: the stream cannot be used any more.
             JournalError: it cannot be asked within ``timeout``; or the session is closed.
         """
         error: Exception | None = None
@@ -287,7 +288,7 @@ class StreamSession:
     def _lost(self, exc: Exception, opened: asyncio.Future[None]) -> None:
         reason = str(exc) or type(exc).__name__
         is_new, self.error = self.error != reason, reason
-        if not opened.done() and isinstance(exc, (JournalError, LinkRefused)):
+        if not opened.done() and isinstance(exc, (JournalError, LinkRefusedError)):
             opened.set_exception(exc if isinstance(exc, JournalError) else JournalError(reason))
         elif is_new and self._ended is None:
             logger.warning("journal %r: %s; trying again", self._stream, reason)
@@ -355,10 +356,10 @@ class StreamSession:
             )
         return None
 
-    def _unusable(self, reason: str) -> JournalUnusable:
-        return JournalUnusable(reason, f"stream {self._stream}")
+    def _unusable(self, reason: str) -> JournalUnusableError:
+        return JournalUnusableError(reason, f"stream {self._stream}")
 
-    def _end(self, reason: str) -> JournalUnusable:
+    def _end(self, reason: str) -> JournalUnusableError:
         """End the session for good; return the error to raise."""
         if self._ended is None:
             self._ended = error = self._unusable(reason)

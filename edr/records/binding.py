@@ -21,7 +21,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema
 
-from edr.errors import InvalidBinding, join_path, kind_of, shown
+from edr.errors import InvalidBindingError, join_path, kind_of, shown
 from edr.records.event import Event
 from edr.records.levels import AnySeverity, AnyVerbosity, Severity, Verbosity
 from edr.records.model import FrozenModel
@@ -42,9 +42,9 @@ _Level = TypeVar("_Level", Severity, Verbosity)
 
 def _name(value: object, *path: str | int) -> str:
     if not isinstance(value, str) or not value:
-        raise InvalidBinding(f"a name is text and not empty, not {value!r}", join_path(*path))
+        raise InvalidBindingError(f"a name is text and not empty, not {value!r}", join_path(*path))
     if not is_encodable(value):
-        raise InvalidBinding(f"{value!r} has a lone surrogate", join_path(*path))
+        raise InvalidBindingError(f"{value!r} has a lone surrogate", join_path(*path))
     return str.__str__(value)
 
 
@@ -53,7 +53,7 @@ def _names(field: str) -> BeforeValidator:
         if not isinstance(value, (list, tuple)):
             return _name(value, field)
         if not value:
-            raise InvalidBinding('an empty list matches nothing; write "*" for all', field)
+            raise InvalidBindingError('an empty list matches nothing; write "*" for all', field)
         # Once each, in the given order: a name given twice would be offered an event twice.
         return tuple(dict.fromkeys(_name(name, field, i) for i, name in enumerate(value)))
 
@@ -65,13 +65,13 @@ def _levels(field: str, kind: type[_Level]) -> BeforeValidator:
         try:
             return kind(value)
         except ValueError as exc:
-            raise InvalidBinding(str(exc), join_path(*path)) from None
+            raise InvalidBindingError(str(exc), join_path(*path)) from None
 
     def check(value: object) -> _Level | tuple[_Level, ...]:
         if not isinstance(value, (list, tuple)):
             return one(value, field)
         if not value:
-            raise InvalidBinding("an empty list matches nothing; name the levels", field)
+            raise InvalidBindingError("an empty list matches nothing; name the levels", field)
         return tuple(sorted({one(level, field, i) for i, level in enumerate(value)}))
 
     return BeforeValidator(check)
@@ -175,10 +175,10 @@ class Binding(FrozenModel):
     is read with limits of its own.
 
     Raises:
-        InvalidBinding: a field is unknown or wrong; ``path`` says which.
+        InvalidBindingError: a field is unknown or wrong; ``path`` says which.
     """
 
-    _invalid: ClassVar = InvalidBinding
+    _invalid: ClassVar = InvalidBindingError
 
     account_id: Annotated[str | tuple[str, ...], _names("account_id"), _NAME_SCHEMA] = Field(
         WILDCARD, description='an account, "*" for all events, or a list of accounts'
@@ -314,34 +314,36 @@ def bindings_from_json(
             it, body patterns have the default limits and names have none.
 
     Raises:
-        InvalidBinding: it is no JSON, or a binding in it is wrong or exceeds a limit:
+        InvalidBindingError: it is no JSON, or a binding in it is wrong or exceeds a limit:
             ``[2].severity`` says where.
     """
     if isinstance(document, (str, bytes)):
         try:
             document = orjson.loads(document)
         except orjson.JSONDecodeError as exc:
-            raise InvalidBinding(f"this is no JSON: {exc}") from exc
+            raise InvalidBindingError(f"this is no JSON: {exc}") from exc
     if isinstance(document, Mapping):
         return _binding(document, limits)
     if not isinstance(document, (list, tuple)):
-        raise InvalidBinding(f"expected a binding or an array of them, not {kind_of(document)}")
+        raise InvalidBindingError(
+            f"expected a binding or an array of them, not {kind_of(document)}"
+        )
     if not document:
-        raise InvalidBinding("an empty array matches nothing; {} is the default binding")
+        raise InvalidBindingError("an empty array matches nothing; {} is the default binding")
     if limits is not None and len(document) > limits.bindings:
-        raise InvalidBinding(
+        raise InvalidBindingError(
             f"the document has {len(document):,} bindings, "
             f"more than Limits.bindings = {limits.bindings:,}"
         )
     bindings = []
     for index, item in enumerate(document):
         if not isinstance(item, Mapping):
-            raise InvalidBinding(f"a binding is an object, not {kind_of(item)}", f"[{index}]")
+            raise InvalidBindingError(f"a binding is an object, not {kind_of(item)}", f"[{index}]")
         try:
             bindings.append(_binding(item, limits))
-        except InvalidBinding as exc:
+        except InvalidBindingError as exc:
             path = f"[{index}].{exc.path}" if exc.path else f"[{index}]"
-            raise InvalidBinding(exc.reason, path) from exc
+            raise InvalidBindingError(exc.reason, path) from exc
     return bindings
 
 
@@ -354,7 +356,7 @@ def _binding(document: Mapping[str, Any], limits: Limits | None) -> Binding:
         value = document.get(field)
         names *= len(value) if isinstance(value, (list, tuple)) else 1
         if names > limits.names:
-            raise InvalidBinding(
+            raise InvalidBindingError(
                 f"makes {names:,} pairs of an app and an account, more than "
                 f"Limits.names = {limits.names:,}",
                 field,
@@ -375,15 +377,17 @@ def checked_bindings(bindings: tuple[object, ...]) -> tuple[Binding, ...]:
     """Return ``bindings``, of which there must be one, and which must all be some.
 
     Raises:
-        InvalidBinding: something is no binding, or there is nothing.
+        InvalidBindingError: something is no binding, or there is nothing.
     """
     for index, binding in enumerate(bindings):
         if not isinstance(binding, Binding):
-            raise InvalidBinding(
+            raise InvalidBindingError(
                 f"expected an edr.Binding, not {shown(binding)}{_way_out(binding)}", f"[{index}]"
             )
     if not bindings:
-        raise InvalidBinding("an empty list matches nothing; edr.Binding() matches from info up")
+        raise InvalidBindingError(
+            "an empty list matches nothing; edr.Binding() matches from info up"
+        )
     return cast("tuple[Binding, ...]", bindings)
 
 

@@ -21,7 +21,7 @@ from typing import Any, Never, TypeAlias
 
 import orjson
 
-from edr.errors import BodyTooLargeError, InvalidEvent, join_path, kind_of
+from edr.errors import BodyTooLargeError, InvalidEventError, join_path, kind_of
 from edr.records.text import is_encodable
 
 MAX_DEPTH = 128
@@ -139,7 +139,7 @@ def snapshot(body: Mapping[str, Any], max_size: int | None = None) -> FrozenDict
         max_size: The largest length of its JSON in bytes; None for no limit.
 
     Raises:
-        InvalidEvent: Something in it is not JSON; ``path`` says where.
+        InvalidEventError: Something in it is not JSON; ``path`` says where.
         BodyTooLargeError: Its JSON is longer than ``max_size``.
     """
     if type(body) is dict:  # items() of a subclass may not be what C code copies
@@ -166,7 +166,7 @@ def snapshot(body: Mapping[str, Any], max_size: int | None = None) -> FrozenDict
     try:
         copied = _copy_object(body, MAX_DEPTH)
     except _NotJsonError as fault:
-        raise InvalidEvent(fault.reason, join_path("body", *reversed(fault.steps))) from None
+        raise InvalidEventError(fault.reason, join_path("body", *reversed(fault.steps))) from None
     if max_size is not None:
         check_size(json_size(copied), max_size)
     return copied
@@ -355,11 +355,11 @@ _WAYS_OUT = {
 }
 
 
-def no_object(body: object) -> InvalidEvent:
+def no_object(body: object) -> InvalidEventError:
     """Return the error of a body that is no object, with the way to make it one."""
     reason = f"a body is a JSON object, not {kind_of(body)}"
     way_out = _way_out(body, _WAYS_TO_AN_OBJECT)
-    return InvalidEvent(f"{reason}; {way_out}" if way_out else reason, "body")
+    return InvalidEventError(f"{reason}; {way_out}" if way_out else reason, "body")
 
 
 def _way_out(value: object, ways: Mapping[str, str]) -> str | None:

@@ -17,7 +17,7 @@ from pydantic import (
 )
 from uuid_utils import uuid7
 
-from edr.errors import InvalidEvent
+from edr.errors import InvalidEventError
 from edr.records.body import FrozenDict, no_object, snapshot
 from edr.records.levels import AnySeverity, AnyVerbosity, Severity, Verbosity
 from edr.records.model import FrozenModel
@@ -93,10 +93,10 @@ class Event(FrozenModel):
     those who take no subclass of ``dict``, as ``yaml.safe_dump``.
 
     Raises:
-        InvalidEvent: a field is missing, unknown or wrong; ``path`` says which.
+        InvalidEventError: a field is missing, unknown or wrong; ``path`` says which.
     """
 
-    _invalid: ClassVar = InvalidEvent
+    _invalid: ClassVar = InvalidEventError
 
     account_id: Name | None = Field(None, description="the account it belongs to, if any")
     account_tree: tuple[Name, ...] = Field(
@@ -132,7 +132,7 @@ class Event(FrozenModel):
     @model_validator(mode="after")
     def _check_tree(self) -> Self:
         if self.account_id is not None and self.account_id in self.account_tree:
-            raise InvalidEvent(
+            raise InvalidEventError(
                 f"{self.account_id!r} cannot be among its own ancestors", "account_tree"
             )
         return self
@@ -156,14 +156,14 @@ class Event(FrozenModel):
         that a sender can be newer than its readers; ``model_validate_json`` refuses them.
 
         Raises:
-            InvalidEvent: the document is not a JSON object, or a field is missing or wrong;
+            InvalidEventError: the document is not a JSON object, or a field is missing or wrong;
                 ``path`` names the field.
         """
         event = cls.model_validate_json(document, extra="ignore")
         given = event.__pydantic_fields_set__
         for field in _SET_BY_THE_BUS:
             if field not in given:
-                raise InvalidEvent("Field required of an event that was sent", field)
+                raise InvalidEventError("Field required of an event that was sent", field)
         return event
 
     @property

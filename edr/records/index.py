@@ -179,7 +179,7 @@ class BindingIndex(Generic[T]):
         """Store ``value`` under ``bindings``, beside those it has.
 
         Raises:
-            InvalidBinding: there is none, or one is no binding; nothing has changed.
+            InvalidBindingError: there is none, or one is no binding; nothing has changed.
             TypeError: the value is not hashable; nothing has changed.
         """
         wanted = places_of(*checked_bindings(bindings))

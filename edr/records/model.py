@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, get_type_hints
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic._internal._model_construction import ModelMetaclass
 
-from edr.errors import InvalidBinding, InvalidEvent, did_you_mean
+from edr.errors import InvalidBindingError, InvalidEventError, did_you_mean
 from edr.records.levels import Severity, Verbosity, why_no_level
 
 
@@ -35,7 +35,7 @@ class FrozenModel(BaseModel, metaclass=_Brief):
     """A model that cannot change, takes no unknown field, and raises ``_invalid``."""
 
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
-    _invalid: ClassVar[type[InvalidEvent | InvalidBinding]]
+    _invalid: ClassVar[type[InvalidEventError | InvalidBindingError]]
     if TYPE_CHECKING:
         __signature__: ClassVar[Signature]  # set below; a type checker would infer it
 
@@ -116,7 +116,7 @@ class FrozenModel(BaseModel, metaclass=_Brief):
             raise cls._translated(exc) from exc
 
     @classmethod
-    def _translated(cls, exc: ValidationError) -> InvalidEvent | InvalidBinding:
+    def _translated(cls, exc: ValidationError) -> InvalidEventError | InvalidBindingError:
         return cls._invalid.from_validation(exc, cls._in_our_words)
 
     @classmethod

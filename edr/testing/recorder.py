@@ -83,7 +83,7 @@ class Recorder:
 
         Raises:
             AssertionError: there are more, fewer or none; the message shows which came nearest.
-            InvalidBinding: a field is unknown or wrong.
+            InvalidBindingError: a field is unknown or wrong.
         """
         __tracebackhide__ = True
         wanted, text = _binding(binding, fields)
@@ -97,7 +97,7 @@ class Recorder:
 
         Raises:
             AssertionError: there is one; the message shows it.
-            InvalidBinding: a field is unknown or wrong.
+            InvalidBindingError: a field is unknown or wrong.
         """
         __tracebackhide__ = True
         self.assert_emitted(binding, times=0, **fields)

@@ -32,7 +32,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from edr.bus import Bus, default_bus
-from edr.errors import InvalidEvent
+from edr.errors import InvalidEventError
 from edr.records import (
     AnySeverity,
     AnyVerbosity,
@@ -131,13 +131,13 @@ class Body(BaseModel):
         """Read the body of ``event``.
 
         Raises:
-            InvalidEvent: it does not fit; ``path`` says where.
+            InvalidEventError: it does not fit; ``path`` says where.
         """
         try:
             # As JSON, by whose rules a time or a tuple is text or an array, in strict models too.
             return cls.model_validate_json(orjson.dumps(event.body))
         except ValidationError as exc:
-            raise InvalidEvent.from_validation(exc) from exc
+            raise InvalidEventError.from_validation(exc) from exc
 
     def emit(
         self, account_id: str | None = None, *, bus: Bus | None = None

@@ -34,7 +34,7 @@ from types import TracebackType
 from typing import Any, Generic, Self, TypeAlias, TypeVar, Unpack, overload
 
 from edr.bus import Bus, SubscribeOptions, Subscription, SubscriptionStatistics, default_bus
-from edr.errors import InvalidEvent
+from edr.errors import InvalidEventError
 from edr.records import Binding, Event
 from edr.typed.body import Body
 
@@ -45,7 +45,7 @@ D = TypeVar("D", bound=Body)
 E = TypeVar("E", bound=Body)
 F = TypeVar("F", bound=Body)
 
-OnInvalid: TypeAlias = Callable[[InvalidEvent, Event], Any]
+OnInvalid: TypeAlias = Callable[[InvalidEventError, Event], Any]
 """``on_error(fault, event)``: called with an event of a kind that does not fit its model."""
 
 _log = logging.getLogger("edr.typed")
@@ -87,14 +87,14 @@ class TypedSubscription(Generic[B]):
         Cancellation: safe; a cancelled call has removed no event that fits.
 
         Raises:
-            StopAsyncIteration, SubscriptionOverflow: as ``Subscription.__anext__``.
+            StopAsyncIteration, SubscriptionOverflowError: as ``Subscription.__anext__``.
             Exception: what ``on_error`` raises; the event that did not fit is gone.
         """
         while True:
             event = await anext(self._events)
             try:
                 return event, self._read(event)
-            except InvalidEvent as exc:
+            except InvalidEventError as exc:
                 self._invalid += 1
                 if self._on_error is not None:
                     self._on_error(exc, event)
@@ -103,16 +103,16 @@ class TypedSubscription(Generic[B]):
 
     def _read(self, event: Event) -> B:
         """Read the body as the first model that it fits, of those whose kind it is of."""
-        fault = InvalidEvent("it is of none of the kinds any more", "body")
+        fault = InvalidEventError("it is of none of the kinds any more", "body")
         for binding, model in self._models:
             if binding.matches(event):
                 try:
                     return model.of(event)
-                except InvalidEvent as exc:
+                except InvalidEventError as exc:
                     fault = exc
         raise fault
 
-    def _tell(self, exc: InvalidEvent, event: Event) -> None:
+    def _tell(self, exc: InvalidEventError, event: Event) -> None:
         _log.warning(
             "the body of event %s of %s does not fit: %s; %s takes the next one, and counts those "
             "that follow",

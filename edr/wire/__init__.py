@@ -17,9 +17,9 @@ parsing, native, kazoo, kazoo_json, cloudevents, escaping, text, logfmt.
 
 Promises: encoding never fails for an event's content, but where a form has a limit that its
 docstring states. What is read is checked as any event is: whatever is wrong with it is one
-``InvalidEvent`` that says where, in the words of that form. A reader ignores fields that it does
-not know. Each encoding is without line breaks unless it was asked to be pretty, and nothing that
-an event says can break a line of ``text`` or ``logfmt``, or steer a terminal.
+``InvalidEventError`` that says where, in the words of that form. A reader ignores fields that it
+does not know. Each encoding is without line breaks unless it was asked to be pretty, and nothing
+that an event says can break a line of ``text`` or ``logfmt``, or steer a terminal.
 """
 
 from edr.wire import cloudevents, kazoo, kazoo_json, logfmt, native, text

@@ -30,7 +30,7 @@ from urllib.parse import quote, unquote
 
 import orjson
 
-from edr.errors import InvalidEvent, kind_of
+from edr.errors import InvalidEventError, kind_of
 from edr.records import Event, Severity, Verbosity
 from edr.wire.parsing import event_of, json_object
 
@@ -80,7 +80,7 @@ def decode(data: str | bytes | bytearray) -> Event:
     """Read an event from a CloudEvent, of edr or of others.
 
     Raises:
-        InvalidEvent: it is no CloudEvent, or none that can be an event; ``path`` names the
+        InvalidEventError: it is no CloudEvent, or none that can be an event; ``path`` names the
             attribute that is missing or wrong.
     """
     document = json_object(data, "a CloudEvent")
@@ -96,13 +96,13 @@ def decode(data: str | bytes | bytearray) -> Event:
 
 def _check_attributes(document: dict[str, Any]) -> None:
     if document.get("specversion") != "1.0":
-        raise InvalidEvent("only version 1.0 is known", "specversion")
+        raise InvalidEventError("only version 1.0 is known", "specversion")
     for name in ("id", "source", "type"):
         if not isinstance(document.get(name), str) or not document[name]:
-            raise InvalidEvent("is required, as text", name)
+            raise InvalidEventError("is required, as text", name)
     for name in ("appversion", "accountid", "accounttree"):
         if not isinstance(document.get(name, ""), str):
-            raise InvalidEvent(f"is text, not {kind_of(document[name])}", name)
+            raise InvalidEventError(f"is text, not {kind_of(document[name])}", name)
 
 
 def _ours(document: dict[str, Any], source: re.Match[str]) -> dict[str, Any]:
@@ -139,7 +139,7 @@ def _known(level: object, otherwise: L) -> L:
 
 def _required(document: dict[str, Any], name: str) -> Any:
     if name not in document:
-        raise InvalidEvent("is required of an event of edr", name)
+        raise InvalidEventError("is required of an event of edr", name)
     return document[name]
 
 

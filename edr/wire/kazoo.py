@@ -31,7 +31,7 @@ from typing import Any
 import orjson
 from uuid_utils import uuid4
 
-from edr.errors import InvalidEvent
+from edr.errors import InvalidEventError
 from edr.records import Binding, Event, Severity, Verbosity
 from edr.wire.parsing import event_of, json_object
 
@@ -81,13 +81,14 @@ def decode(data: str | bytes | bytearray) -> Event:
     The event's own account is dropped from its tree, where some Kazoo applications put it.
 
     Raises:
-        InvalidEvent: it is no such payload; ``path`` names the member that is missing or wrong.
+        InvalidEventError: it is no such payload; ``path`` names the member that is missing or
+            wrong.
     """
     payload = json_object(data, "a payload")
     if payload.get("Event-Category") != "edr":
-        raise InvalidEvent("an event says edr here", "Event-Category")
+        raise InvalidEventError("an event says edr here", "Event-Category")
     if payload.get("Event-Name") != "event":
-        raise InvalidEvent("an event says event here", "Event-Name")
+        raise InvalidEventError("an event says event here", "Event-Name")
     fields = {field: payload[name] for name, field in _FIELDS.items() if name in payload}
     account_id = fields["account_id"] = fields.get("account_id") or None
     tree = fields["account_tree"] = fields.get("account_tree") or ()
@@ -95,7 +96,7 @@ def decode(data: str | bytes | bytearray) -> Event:
         fields["account_tree"] = [each for each in tree if each != account_id]
     if len(fields) < len(_FIELDS):
         missing = next(name for name, field in _FIELDS.items() if field not in fields)
-        raise InvalidEvent("is required", missing)
+        raise InvalidEventError("is required", missing)
     return event_of(fields, _NAMES)
 
 
@@ -103,13 +104,13 @@ def routing_key(event: Event) -> str:
     """Return the key under which ``event`` is published.
 
     Raises:
-        InvalidEvent: it is longer than the 255 bytes that AMQP can carry.
+        InvalidEventError: it is longer than the 255 bytes that AMQP can carry.
     """
     key = (
         f"edr.{event.severity}.{event.verbosity}.{event.account_id or NO_ACCOUNT}.{event.app_name}"
     )
     if len(key) > MAX_KEY or (not key.isascii() and len(key.encode()) > MAX_KEY):
-        raise InvalidEvent(
+        raise InvalidEventError(
             f"the AMQP key of account and app takes more than {MAX_KEY} bytes: {key!r}", "app_name"
         )
     return key

@@ -18,6 +18,7 @@ def decode(data: str | bytes | bytearray) -> Event:
     """Read an event.
 
     Raises:
-        InvalidEvent: it is no JSON object, or a field is missing or wrong; ``path`` says which.
+        InvalidEventError: it is no JSON object, or a field is missing or wrong; ``path`` says
+            which.
     """
     return Event.from_json(data)

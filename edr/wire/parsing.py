@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from edr.errors import InvalidEvent, kind_of
+from edr.errors import InvalidEventError, kind_of
 from edr.records import Event
 
 
@@ -17,14 +17,14 @@ def json_object(data: str | bytes | bytearray, what: str) -> dict[str, Any]:
     Rejected: ``orjson.loads``, which makes a float of an integer beyond 64 bits without a word.
 
     Raises:
-        InvalidEvent: it is none.
+        InvalidEventError: it is none.
     """
     try:
         document = from_json(data, allow_inf_nan=False)
     except ValueError as exc:
-        raise InvalidEvent(f"this is no JSON: {exc}") from None
+        raise InvalidEventError(f"this is no JSON: {exc}") from None
     if type(document) is not dict:
-        raise InvalidEvent(f"{what} is a JSON object, not {kind_of(document)}")
+        raise InvalidEventError(f"{what} is a JSON object, not {kind_of(document)}")
     return document
 
 
@@ -32,12 +32,12 @@ def event_of(fields: Mapping[str, Any], names: Mapping[str, str]) -> Event:
     """Make an event of ``fields``, which ``names`` maps to what the form calls them.
 
     Raises:
-        InvalidEvent: one is wrong; ``path`` has the form's name for it.
+        InvalidEventError: one is wrong; ``path`` has the form's name for it.
     """
     try:
         return Event.model_validate(fields)
-    except InvalidEvent as exc:
-        raise InvalidEvent(exc.reason, _renamed(exc.path, names)) from exc
+    except InvalidEventError as exc:
+        raise InvalidEventError(exc.reason, _renamed(exc.path, names)) from exc
 
 
 def _renamed(path: str, names: Mapping[str, str]) -> str:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from support.consuming import take_ready, ticks
 from support.shuffled_loop import run
 
-from edr import AccountTree, Binding, Bus, InvalidEvent
+from edr import AccountTree, Binding, Bus, InvalidEventError
 from edr.bus import accounts
 
 UNDER_ROOT = Binding(account_id="root", include_descendants=True)
@@ -253,7 +253,7 @@ async def test_a_wrong_account_is_refused_before_the_resolver_is_asked(account_i
     resolver = AsyncResolver(["root"])
     async with Bus(accounts=resolver) as bus:
         for emit in (bus.emit, bus.emit_nowait, bus.emit_threadsafe):
-            with pytest.raises(InvalidEvent) as caught:
+            with pytest.raises(InvalidEventError) as caught:
                 outcome = emit("app", "1", "ok", "info", {}, account_id)
                 if asyncio.iscoroutine(outcome):
                     await outcome

@@ -18,8 +18,8 @@ from edr import (
     BodyTooLargeError,
     Bus,
     Event,
-    InvalidBinding,
-    InvalidEvent,
+    InvalidBindingError,
+    InvalidEventError,
     Severity,
     Verbosity,
 )
@@ -88,7 +88,7 @@ async def test_cheap_checks_are_made_whether_or_not_somebody_listens(bus, fields
     subscription = bus.subscribe() if wanted else None
     await bus.emit(**GOOD)
     for emit in (bus.emit, bus.emit_nowait, bus.emit_threadsafe):
-        with pytest.raises(InvalidEvent) as caught:
+        with pytest.raises(InvalidEventError) as caught:
             outcome = emit(**(GOOD | fields))
             if asyncio.iscoroutine(outcome):
                 await outcome
@@ -101,7 +101,9 @@ async def test_cheap_checks_are_made_whether_or_not_somebody_listens(bus, fields
 async def test_a_bad_body_reaches_nobody(bus):
     subscription = bus.subscribe()
     for emit in (bus.emit, bus.emit_nowait, bus.emit_threadsafe):
-        with pytest.raises(InvalidEvent, match=r"body.calls\[1\].at: a bytes is no JSON value"):
+        with pytest.raises(
+            InvalidEventError, match=r"body.calls\[1\].at: a bytes is no JSON value"
+        ):
             outcome = emit("a", "1", "ok", "info", {"calls": [0, {"at": b""}]})
             if asyncio.iscoroutine(outcome):
                 await outcome
@@ -162,9 +164,9 @@ async def test_a_body_made_of_another_event_is_measured_too(make_event):
 async def test_debug_checks_the_body_also_when_nobody_listens():
     async with Bus(debug=True) as careful, Bus() as quick:
         assert await quick.emit("a", "1", "ok", "info", {"a": b""}) == 0
-        with pytest.raises(InvalidEvent):
+        with pytest.raises(InvalidEventError):
             await careful.emit("a", "1", "ok", "info", {"a": b""})
-        with pytest.raises(InvalidEvent):
+        with pytest.raises(InvalidEventError):
             careful.emit_nowait("a", "1", "ok", "info", {"a": b""})
         assert await careful.emit("a", "1", "ok", "info", {"a": 1}) == 0
 
@@ -183,7 +185,9 @@ async def test_publish_refuses_what_was_not_validated(bus, thing):
     subscription = bus.subscribe()
     unchecked = unchecked_event(**(GOOD | {"account_id": None, "account_tree": ()}))
     for bad in (thing, unchecked):
-        with pytest.raises(InvalidEvent, match="publish takes an edr.Event that was validated"):
+        with pytest.raises(
+            InvalidEventError, match="publish takes an edr.Event that was validated"
+        ):
             await bus.publish(bad)
 
     assert subscription.statistics().offered == 0
@@ -312,7 +316,7 @@ async def test_explain_says_of_each_subscription_why_not(bus, make_event):
         "✓ everything",
         '✗ wallboard: body.queue.id: wanted ["q9"], found "q7"',
     ]
-    with pytest.raises(InvalidEvent):
+    with pytest.raises(InvalidEventError):
         bus.explain({})
 
 
@@ -331,9 +335,9 @@ async def test_the_fields_of_a_binding_may_be_keywords(bus, emit):
     await asyncio.sleep(0)
 
     assert (take_ready(warnings), take_ready(either), seen) == ([1], [1, 2], [1])
-    with pytest.raises(InvalidBinding):
+    with pytest.raises(InvalidBindingError):
         bus.subscribe(severity="warn")
-    with pytest.raises(InvalidBinding):
+    with pytest.raises(InvalidBindingError):
         bus.on(severity="warn")
 
 

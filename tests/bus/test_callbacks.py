@@ -12,7 +12,7 @@ from support.consuming import is_balanced, ticks
 from support.shuffled_loop import run
 
 import edr
-from edr import Binding, Bus, InvalidBinding
+from edr import Binding, Bus, InvalidBindingError
 
 ALL = Binding()
 
@@ -474,7 +474,7 @@ async def test_wrong_options_are_refused_and_nothing_is_bound(bus, options):
     with pytest.raises(TypeError):
         bus.bind(ALL, "print")
     for bindings in (["app"], []):
-        with pytest.raises(InvalidBinding):
+        with pytest.raises(InvalidBindingError):
             bus.bind(bindings, print)
 
     assert bus.statistics().subscriptions == 0

@@ -142,7 +142,10 @@ async def test_current_context_tells_what_applies(bus):
 
 
 async def test_body_that_is_not_an_object_is_refused_within_a_context(bus):
-    with edr.context("acme", a=1), pytest.raises(edr.InvalidEvent, match="a body is a JSON object"):
+    with (
+        edr.context("acme", a=1),
+        pytest.raises(edr.InvalidEventError, match="a body is a JSON object"),
+    ):
         await bus.emit("app", "1", "ok", "info", [1])
 
 
@@ -191,12 +194,12 @@ def test_context_that_is_not_entered_warns():
 
 @pytest.mark.parametrize("account", ["", 5, "\ud800"])
 def test_context_checks_its_account(account):
-    with pytest.raises(edr.InvalidEvent, match="account_id"):
+    with pytest.raises(edr.InvalidEventError, match="account_id"):
         edr.context(account)
 
 
 def test_context_checks_its_fields():
-    with pytest.raises(edr.InvalidEvent, match="body.at: a set is no JSON value"):
+    with pytest.raises(edr.InvalidEventError, match="body.at: a set is no JSON value"):
         edr.context("acme", at={1})
 
 

@@ -74,7 +74,7 @@ async def test_its_bus_may_come_later():
 
 
 async def test_a_body_that_is_none_is_refused_as_anywhere(bus):
-    with pytest.raises(edr.InvalidEvent):
+    with pytest.raises(edr.InvalidEventError):
         await Emitter("shop", "1", bus=bus).bind(a=1).emit("ok", "info", [1])
 
 

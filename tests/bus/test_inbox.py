@@ -292,7 +292,7 @@ def test_before_any_loop_there_is_nowhere_to_emit_to(make_event):
         with pytest.raises(edr.WrongLoopError, match="no event loop has used"):
             emit(*ARGS)
     for publish in (bus.publish_anywhere, bus.publish_threadsafe):
-        with pytest.raises(edr.InvalidEvent):
+        with pytest.raises(edr.InvalidEventError):
             publish({"no": "event"})
         with pytest.raises(edr.WrongLoopError, match="no event loop has used"):
             publish(make_event())

@@ -133,7 +133,7 @@ async def test_aclose_after_a_cancelled_drain_drops_and_counts_what_is_left(bus,
 
 def test_drain_does_not_wait_for_ever_for_one_that_nobody_iterates():
     async def scenario():
-        bus = Bus(stall_after=5)
+        bus = Bus(stall_timeout=5)
         idle = bus.subscribe(name="idle", capacity=1)
         await bus.emit(*ARGS)
         assert await bus.drain() == {"idle": 1}
@@ -395,7 +395,7 @@ def test_a_bus_works_in_a_fixture_whose_ends_run_in_different_tasks():
     run(scenario)
 
 
-@pytest.mark.parametrize("options", [{"stall_after": 0}, {"accounts_timeout": -1}])
+@pytest.mark.parametrize("options", [{"stall_timeout": 0}, {"accounts_timeout": -1}])
 def test_wrong_options_of_a_bus_are_refused(options):
     with pytest.raises(ValueError, match="must be more than 0 seconds"):
         edr.Bus(**options)

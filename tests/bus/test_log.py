@@ -78,7 +78,7 @@ def test_log_safely_lets_ctrl_c_through():
 
 def test_emits_are_released_when_the_line_of_a_stall_fails(failing_log):
     async def main():
-        bus = Bus(stall_after=1)
+        bus = Bus(stall_timeout=1)
         bus_events = bus.subscribe(capacity=1)
         await emit(bus, 1, 2, 3)  # the second waits until the subscription stalls
         assert bus_events.statistics().dropped == {"stalled": 2}

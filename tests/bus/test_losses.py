@@ -68,7 +68,7 @@ def test_a_fault_of_a_thousand_subscriptions_is_some_lines_and_a_sum(caplog):
 
 def test_a_subscriber_that_stalls_is_named_and_what_it_loses_is_summed_up(caplog):
     async def scenario():
-        async with edr.Bus(stall_after=5) as bus:
+        async with edr.Bus(stall_timeout=5) as bus:
             stuck = bus.subscribe(name="stuck", capacity=1)
             for _ in range(5):
                 await bus.emit(*ARGS)

@@ -10,7 +10,7 @@ from support.consuming import is_balanced, take_ready, ticks
 from support.shuffled_loop import run
 
 import edr
-from edr import Bus, Gap, Overflow, SubscriptionOverflow, WouldDeadlock
+from edr import Bus, DeadlockError, Gap, Overflow, SubscriptionOverflowError
 
 
 def emit_to(bus):
@@ -78,7 +78,7 @@ async def test_an_emit_cancelled_in_the_tick_in_which_it_got_in_has_got_in(bus, 
 
 def test_emitters_go_on_after_stall_after_and_the_subscriber_recovers(caplog):
     async def scenario():
-        async with Bus(stall_after=5) as bus:
+        async with Bus(stall_timeout=5) as bus:
             emit, loop = emit_to(bus), asyncio.get_running_loop()
             stuck = bus.subscribe(capacity=1, name="stuck one", gaps=True)
             await emit(0)
@@ -100,7 +100,7 @@ def test_emitters_go_on_after_stall_after_and_the_subscriber_recovers(caplog):
 
 
 async def test_stall_after_can_be_infinite():
-    async with Bus(stall_after=math.inf) as bus:
+    async with Bus(stall_timeout=math.inf) as bus:
         emit = emit_to(bus)
         subscription = bus.subscribe(capacity=1)
         await emit(0)
@@ -113,7 +113,7 @@ async def test_stall_after_can_be_infinite():
 
 def test_a_slow_subscriber_that_takes_is_not_stalled():
     async def scenario():
-        async with Bus(stall_after=5) as bus:
+        async with Bus(stall_timeout=5) as bus:
             emit, taken = emit_to(bus), []
             slow = bus.subscribe(capacity=1)
 
@@ -135,7 +135,7 @@ def test_a_slow_subscriber_that_takes_is_not_stalled():
 
 def test_the_stall_clock_starts_with_the_wait_not_with_an_earlier_one():
     async def scenario():
-        async with Bus(stall_after=5) as bus:
+        async with Bus(stall_timeout=5) as bus:
             emit = emit_to(bus)
             slow = bus.subscribe(capacity=1)
             await emit(0)
@@ -157,7 +157,7 @@ def test_the_stall_clock_starts_with_the_wait_not_with_an_earlier_one():
 
 def test_two_subscribers_that_emit_into_each_others_full_queues_go_on():
     async def scenario():
-        async with Bus(stall_after=5) as bus:
+        async with Bus(stall_timeout=5) as bus:
             emit = emit_to(bus)
             subscriptions = [bus.subscribe(capacity=1) for _ in range(2)]
 
@@ -168,7 +168,7 @@ def test_two_subscribers_that_emit_into_each_others_full_queues_go_on():
 
             echoes = [asyncio.create_task(echo(s)) for s in subscriptions]
             await ticks()
-            with pytest.raises(WouldDeadlock):
+            with pytest.raises(DeadlockError):
                 for n in range(4):
                     await emit(n)
                 await asyncio.gather(*echoes)
@@ -188,7 +188,7 @@ async def test_emitting_into_ones_own_full_queue_is_refused_at_once(bus, emit):
     await anext(own)
     await emit(1)
     await emit(2)
-    with pytest.raises(WouldDeadlock, match="'own'") as caught:
+    with pytest.raises(DeadlockError, match="'own'") as caught:
         await emit(3)
 
     assert caught.value.name == "own"
@@ -248,7 +248,7 @@ async def test_gaps_stand_where_events_were_dropped_and_take_no_room(bus, emit):
 
 
 async def test_a_waiting_consumer_sees_a_gap_at_once():
-    async with Bus(stall_after=0.01) as bus:
+    async with Bus(stall_timeout=0.01) as bus:
         emit = emit_to(bus)
         subscription = bus.subscribe(capacity=1, gaps=True)
         await emit(0)
@@ -262,13 +262,13 @@ async def test_close_ends_the_subscription_after_what_was_queued(bus, emit):
     for n in range(4):
         await emit(n)
     taken = []
-    with pytest.raises(SubscriptionOverflow, match="'strict' overflowed") as caught:
+    with pytest.raises(SubscriptionOverflowError, match="'strict' overflowed") as caught:
         async for event in subscription:
             taken.append(event.body["n"])
 
     assert taken == [0, 1]
     assert (caught.value.name, caught.value.missed) == ("strict", 1)
-    with pytest.raises(SubscriptionOverflow):
+    with pytest.raises(SubscriptionOverflowError):
         await anext(subscription)
     assert subscription.statistics().dropped == {"overflow": 1}
     assert bus.statistics().subscriptions == 0
@@ -303,7 +303,7 @@ async def test_emits_that_yield_before_a_drop_keep_their_order(bus, emit):
 
 
 async def test_a_stalled_subscriber_recovers_under_a_tight_loop_of_emits():
-    async with Bus(stall_after=0.01) as bus:
+    async with Bus(stall_timeout=0.01) as bus:
         emit, taken = emit_to(bus), []
         subscription = bus.subscribe(capacity=1)
         await emit(0)
@@ -345,7 +345,7 @@ async def test_emit_nowait_closes_an_overflowing_subscription(bus):
 
     assert taken == [1, 0, 0]
     assert (await anext(subscription)).body["n"] == 0
-    with pytest.raises(SubscriptionOverflow):
+    with pytest.raises(SubscriptionOverflowError):
         await anext(subscription)
 
 

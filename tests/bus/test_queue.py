@@ -57,7 +57,7 @@ async def test_a_take_makes_a_full_queue_yield_again(bus, emit, overflow):
 
 
 async def test_settled_returns_when_the_usual_consumer_takes_all():
-    async with Bus(stall_after=math.inf) as bus:
+    async with Bus(stall_timeout=math.inf) as bus:
         subscription = bus.subscribe()
         for n in range(3):
             await bus.emit("app", "1", "ok", "info", {"n": n})
@@ -75,7 +75,7 @@ async def test_settled_returns_when_the_usual_consumer_takes_all():
 
 
 async def test_settled_returns_when_a_full_queue_is_dropped():
-    async with Bus(stall_after=math.inf) as bus:
+    async with Bus(stall_timeout=math.inf) as bus:
         subscription = bus.subscribe(capacity=1)
         emits = [asyncio.create_task(bus.emit("app", "1", "ok", "info", {})) for _ in range(3)]
         await ticks()
@@ -91,7 +91,7 @@ async def test_settled_returns_when_a_full_queue_is_dropped():
 
 def test_a_take_restarts_the_stall_clock():
     async def main():
-        async with Bus(stall_after=5.0) as bus:
+        async with Bus(stall_timeout=5.0) as bus:
             subscription = bus.subscribe(capacity=1)
             emits = [asyncio.create_task(bus.emit("app", "1", "ok", "info", {})) for _ in range(4)]
             for _ in range(3):  # 12 seconds in all, with a take each 4 seconds

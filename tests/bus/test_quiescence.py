@@ -84,7 +84,7 @@ def test_the_shortest_timeout_ends_a_drain_for_all():
 
 def test_a_bus_whose_emitters_wait_for_ever_ends_all_the_same():
     async def scenario():
-        async with Bus(stall_after=float("inf")) as bus:
+        async with Bus(stall_timeout=float("inf")) as bus:
             idle = bus.subscribe(name="idle")
             await bus.emit(*ARGS)
         assert asyncio.get_running_loop().time() == pytest.approx(5, abs=0.1)
@@ -323,7 +323,7 @@ async def test_a_consumer_may_emit_while_it_drains_whatever_was_counted_before(b
 
 def test_one_that_refuses_all_that_comes_is_given_up():
     async def scenario():
-        bus = Bus(stall_after=5)
+        bus = Bus(stall_timeout=5)
         dead = bus.subscribe(name="dead", capacity=1, overflow="drop_newest")
 
         async def keep_emitting():

@@ -166,7 +166,7 @@ async def test_what_is_no_journal_is_refused_in_words(journal):
 async def test_an_invalid_durable_emit_reaches_nobody():
     journal = FakeJournal()
     async with edr.Bus(journal=journal) as bus:
-        with pytest.raises(edr.InvalidEvent):
+        with pytest.raises(edr.InvalidEventError):
             await bus.emit("app", "1", "ok", "info", {"n": object()}, durable=True)
 
     assert journal.numbers == []

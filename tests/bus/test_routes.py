@@ -9,7 +9,7 @@ from support.consuming import take_ready
 from support.pattern_strategies import bodies, patterns
 from support.strategies import accounts, few, levels
 
-from edr import Binding, Event, InvalidEvent, Overflow, Pattern
+from edr import Binding, Event, InvalidEventError, Overflow, Pattern
 from edr.bus.queue import BoundedQueue
 from edr.bus.routes import Routes
 from edr.bus.statistics import Totals
@@ -64,7 +64,7 @@ async def test_nobody_is_offered_what_no_pattern_matches(bus, send):
 
 async def test_a_bad_body_is_refused_where_a_pattern_looks_into_it(bus):
     bus.subscribe(LONG)
-    with pytest.raises(InvalidEvent, match="body.wait: nan"):
+    with pytest.raises(InvalidEventError, match="body.wait: nan"):
         await bus.emit("app", "1", "ok", "info", {"wait": float("nan")})
 
     assert bus.statistics().emits == 0
@@ -93,7 +93,7 @@ async def test_bindings_at_one_spot_share_an_index(bus):
 
 
 class FakeRegistry:
-    stall_after = 5.0
+    stall_timeout = 5.0
 
     def __init__(self):
         self.totals, self.active = Totals(), {}
@@ -242,16 +242,16 @@ async def test_event_without_an_account_is_routed_by_its_ancestors(bus, make_eve
 
 async def test_accounts_that_are_no_names_are_refused(bus):
     for account in ("", 5, "\ud800", ["a"]):
-        with pytest.raises(InvalidEvent, match="account_id"):
+        with pytest.raises(InvalidEventError, match="account_id"):
             await bus.emit("app", "1", "ok", "info", {}, account)
-        with pytest.raises(InvalidEvent, match="account_id"):
+        with pytest.raises(InvalidEventError, match="account_id"):
             bus.emit_nowait("app", "1", "ok", "info", {}, account)
 
 
 async def test_a_bad_key_raises_one_error_and_no_other_behind_it(bus):
     for bad in ({"severity": "bad"}, {"app_name": ["a"]}):
         values = {"app_name": "a", "severity": "ok"} | bad
-        with pytest.raises(InvalidEvent) as caught:
+        with pytest.raises(InvalidEventError) as caught:
             await bus.emit(**values, app_version="1", verbosity="info", body={})
         assert caught.value.__context__ is None
 

@@ -229,7 +229,7 @@ async def test_what_a_call_would_not_run_is_no_callback(bus):
 @pytest.mark.parametrize(
     "options",
     [
-        {"stall_after": float("nan")},
+        {"stall_timeout": float("nan")},
         {"accounts_timeout": float("inf")},
         {"accounts_ttl": None},
         {"accounts_cache": -1},

@@ -14,7 +14,7 @@ from support.consuming import is_balanced, take_ready, ticks
 from support.shuffled_loop import run
 
 import edr
-from edr import Binding, Bus, InvalidBinding
+from edr import Binding, Bus, InvalidBindingError
 
 
 async def test_subscribed_is_registered_when_it_returns(bus, emit):
@@ -286,7 +286,7 @@ async def test_the_peak_is_the_most_that_was_ever_pending(bus, emit):
 async def test_wrong_options_are_refused_and_nothing_is_registered(bus, options):
     with pytest.raises(ValueError):
         bus.subscribe(**options)
-    with pytest.raises(InvalidBinding, match=r"\[1\]: expected an edr.Binding"):
+    with pytest.raises(InvalidBindingError, match=r"\[1\]: expected an edr.Binding"):
         bus.subscribe(Binding(), {"app_name": "x"})
 
     assert bus.statistics().subscriptions == 0
@@ -305,7 +305,7 @@ async def test_what_a_subscriber_does_to_its_event_is_not_seen_by_another(bus, e
 
 
 async def test_a_consumer_that_never_starts_costs_the_others_nothing():
-    async with Bus(stall_after=0.01) as bus:
+    async with Bus(stall_timeout=0.01) as bus:
         idle, live = bus.subscribe(capacity=1, name="idle"), bus.subscribe(capacity=10)
         for n in range(3):
             await bus.emit("app", "1", "ok", "info", {"n": n})
@@ -328,7 +328,7 @@ async def test_rebinding_keeps_what_is_queued_and_misses_and_doubles_nothing(bus
 
 async def test_a_rebind_that_is_refused_changes_nothing(bus, emit):
     subscription = bus.subscribe(edr.Binding(app_name="a"))
-    with pytest.raises(edr.InvalidBinding):
+    with pytest.raises(edr.InvalidBindingError):
         subscription.rebind("a")
     await emit(1, "a")
     subscription.close()
@@ -350,7 +350,7 @@ async def test_take_gives_what_is_queued_without_waiting(bus, emit):
 
     assert [event.body["n"] for event in first + rest] == [0, 1, 2]
     assert len(subscription.take()) == 3
-    with pytest.raises(edr.SubscriptionOverflow):
+    with pytest.raises(edr.SubscriptionOverflowError):
         subscription.take()
     for wrong in (0, 2.0, "a"):
         with pytest.raises((ValueError, TypeError), match="limit"):

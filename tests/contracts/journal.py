@@ -15,12 +15,12 @@ import pytest
 
 import edr
 from edr.journal import (
+    ConsumerInUseError,
     Entry,
     EventsRefusedError,
     JournalError,
     JournalStatistics,
-    ReaderInUse,
-    WrongJournal,
+    WrongJournalError,
 )
 
 
@@ -154,7 +154,7 @@ class JournalContract:
 
     async def test_what_is_no_event_is_refused_and_nothing_is_stored(self, make_journal):
         async with make_journal() as journal:
-            with pytest.raises(edr.InvalidEvent):
+            with pytest.raises(edr.InvalidEventError):
                 await journal.append(event(1), {"n": 2})
 
             assert await all_of(journal) == []
@@ -358,7 +358,7 @@ class JournalContract:
     async def test_a_position_that_was_never_given_is_refused(self, make_journal):
         async with make_journal() as journal:
             last = await journal.append(event(1))
-            with pytest.raises(WrongJournal) as caught:
+            with pytest.raises(WrongJournalError) as caught:
                 await all_of(journal, after=last + 10_000_000)
 
             assert (caught.value.position, caught.value.id) == (last + 10_000_000, journal.id)
@@ -374,7 +374,7 @@ class JournalContract:
             ):
                 with pytest.raises(ValueError):
                     journal.read(**wrong)
-            with pytest.raises(edr.InvalidBinding):
+            with pytest.raises(edr.InvalidBindingError):
                 journal.read({"app_name": "a"})
 
     # Readers
@@ -463,9 +463,9 @@ class JournalContract:
     async def test_a_reader_is_open_once(self, make_journal):
         async with make_journal() as journal:
             async with await journal.reader("r"):
-                with pytest.raises(ReaderInUse) as caught:
+                with pytest.raises(ConsumerInUseError) as caught:
                     await journal.reader("r")
-                with pytest.raises(ReaderInUse):
+                with pytest.raises(ConsumerInUseError):
                     await journal.forget("r")
                 assert caught.value.name == "r"
             async with await journal.reader("r") as reader:
@@ -483,7 +483,7 @@ class JournalContract:
             await journal.append(event(5))
 
             assert [(await anext(each)).event.body["n"] for each in readers] == [1, 5, 4]
-            with pytest.raises(WrongJournal):
+            with pytest.raises(WrongJournalError):
                 await journal.reader("d", start=third + 10_000_000)
 
     async def test_other_bindings_must_be_meant(self, make_journal):

@@ -15,7 +15,7 @@ from support.outcomes import Observed, documented
 
 import edr
 from contracts.journal import all_of, event
-from edr.journal import EventsRefusedError, JournalFull, SqliteJournal
+from edr.journal import EventsRefusedError, JournalFullError, SqliteJournal
 from edr.journal.store import BlockStore, RejectedError
 
 ROWS = set()
@@ -139,7 +139,7 @@ async def test_sqlite_not_accepted(tmp_path, observe, caplog, monkeypatch):
     journal = SqliteJournal(tmp_path / "journal", max_pending=1)
     async with edr.Bus(journal=journal) as bus:
         monkeypatch.setattr(BlockStore, "_commit", disk_full)
-        with pytest.raises(JournalFull):
+        with pytest.raises(JournalFullError):
             await emit(bus)
         caplog.clear()
         observed = observe(lambda: {"failed": bus.statistics().journal.failed})

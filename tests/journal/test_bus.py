@@ -6,7 +6,7 @@ import pytest
 from contracts.journal import all_of, numbers, take
 
 import edr
-from edr.journal import JournalUnusable, SqliteJournal
+from edr.journal import JournalUnusableError, SqliteJournal
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ async def test_the_end_of_the_bus_stores_what_was_emitted_and_closes_the_journal
 async def test_a_journal_that_cannot_be_opened_is_told_when_the_bus_begins(path):
     path.write_text("in the way")
     bus = edr.Bus(journal=SqliteJournal(path))
-    with pytest.raises(JournalUnusable):
+    with pytest.raises(JournalUnusableError):
         await bus.__aenter__()
     await bus.aclose()
 

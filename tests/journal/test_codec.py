@@ -9,7 +9,7 @@ import edr
 from edr.journal.codec import (
     COMPRESSED_FROM,
     HEADER,
-    DamagedBlock,
+    DamagedBlockError,
     check_header,
     decode,
     decode_keys,
@@ -71,7 +71,7 @@ def test_check_finds_each_flipped_bit_of_a_block(count, make_event):
     block.check()
     for field, value in block._asdict().items():
         for bit in range(64 if isinstance(value, int) else 8 * len(value)):
-            with pytest.raises(DamagedBlock):
+            with pytest.raises(DamagedBlockError):
                 block._replace(**{field: flipped(value, bit)}).check()
 
 
@@ -79,7 +79,7 @@ def test_check_finds_each_flipped_bit_of_a_block(count, make_event):
 def test_check_header_refuses_other_types(value, make_event):
     block = encode(7, [(row_of(make_event()), 1)])
     for field in HEADER:
-        with pytest.raises(DamagedBlock):
+        with pytest.raises(DamagedBlockError):
             check_header(block._replace(**{field: value}))
 
 

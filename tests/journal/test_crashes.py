@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from contracts.journal import all_of, event, events, numbers
 
-from edr.journal import JournalFull, JournalUnusable, SqliteJournal
+from edr.journal import JournalFullError, JournalUnusableError, SqliteJournal
 from edr.journal.__main__ import main
 from edr.journal.selection import Selection
 
@@ -116,7 +116,7 @@ def test_an_error_of_the_disk_is_told_and_nothing_that_was_stored_is_lost(
         pytest.skip("strace may not trace here")
 
     assert done.returncode
-    assert b"JournalError" in done.stderr or b"JournalFull" in done.stderr
+    assert b"JournalError" in done.stderr or b"JournalFullError" in done.stderr
     assert 0 < len(acknowledged) < 30
     check(make_store(path), acknowledged)
 
@@ -282,7 +282,7 @@ async def test_a_disk_that_is_full_and_has_room_again(small_disk, caplog):
             except OSError:
                 pass
         stored = 1
-        with pytest.raises(JournalFull):
+        with pytest.raises(JournalFullError):
             while True:
                 await journal.append(event(stored, body={"pad": os.urandom(3000).hex()}))
                 stored += 1
@@ -333,7 +333,7 @@ async def test_journal_on_a_full_disk_starts_and_recovers(small_disk, free, monk
             try:
                 await journal.append(padded(n))
                 stored.append(n)
-            except JournalFull:
+            except JournalFullError:
                 refused += 1
         assert refused
         assert set(stored) <= set(numbers(await all_of(journal)))
@@ -352,11 +352,11 @@ DYING = """
 import asyncio, os, sys
 from contextlib import suppress
 from contracts.journal import event
-from edr.journal import JournalFull, SqliteJournal
+from edr.journal import JournalFullError, SqliteJournal
 
 async def main():
     journal = SqliteJournal(sys.argv[1])
-    with suppress(JournalFull):
+    with suppress(JournalFullError):
         for n in range(10_000):
             await journal.append(event(n, body={"pad": os.urandom(3000).hex()}))
             os.write(1, b"%d\\n" % n)
@@ -386,7 +386,7 @@ async def test_journal_that_died_on_a_full_disk_can_be_read_there(small_disk, di
     ballast = fill(disk)
     async with SqliteJournal(disk / "journal") as journal:
         found = numbers(await all_of(journal))
-        with pytest.raises(JournalFull):
+        with pytest.raises(JournalFullError):
             while True:
                 await journal.append(padded(-1))
         ballast.unlink()
@@ -402,7 +402,7 @@ async def test_journal_that_died_on_a_full_disk_can_be_read_there(small_disk, di
 async def test_a_new_journal_on_a_full_disk_says_so(small_disk):
     disk, _ = small_disk
     ballast = fill(disk)
-    with pytest.raises(JournalFull, match="make room"):
+    with pytest.raises(JournalFullError, match="make room"):
         await SqliteJournal(disk / "journal").open()
     ballast.unlink()
     async with SqliteJournal(disk / "journal") as journal:
@@ -415,9 +415,9 @@ def test_a_disk_that_is_read_only_is_refused_and_can_be_looked_into(small_disk, 
     store.append(events(1, 2, 3))
     store.close()
     assert mount("remount", "ro")
-    with pytest.raises(JournalUnusable, match="edr.journal read"):
+    with pytest.raises(JournalUnusableError, match="edr.journal read"):
         make_store(disk / "journal")
-    with pytest.raises(JournalUnusable):
+    with pytest.raises(JournalUnusableError):
         make_store(disk / "another")
 
     assert main(["read", str(disk / "journal")]) == 0

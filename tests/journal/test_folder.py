@@ -11,7 +11,7 @@ import pytest
 from contracts.journal import all_of, event, events, numbers
 from journal.conftest import everything
 
-from edr.journal import JournalError, JournalInUse, JournalUnusable, SqliteJournal
+from edr.journal import JournalError, JournalInUseError, JournalUnusableError, SqliteJournal
 
 if sys.platform == "win32":
     pytest.skip("files that are open cannot be removed", allow_module_level=True)
@@ -45,7 +45,7 @@ def test_commit_raises_when_the_folder_is_gone(make_store, change, sync):
     store.append(events(1))
     change(store.path)
     for n in (2, 3):
-        with pytest.raises(JournalUnusable, match=r"was (removed|replaced) while"):
+        with pytest.raises(JournalUnusableError, match=r"was (removed|replaced) while"):
             store.append(events(n))
 
 
@@ -58,7 +58,7 @@ def test_commit_raises_when_a_file_is_gone(make_store, file, copy):
     if copy:
         shutil.copy(old, store.path / file)
     for n in (2, 3):
-        with pytest.raises(JournalUnusable, match=f"{file} was"):
+        with pytest.raises(JournalUnusableError, match=f"{file} was"):
             store.append(events(n))
 
 
@@ -89,10 +89,10 @@ def test_a_new_journal_at_the_path_is_never_touched(make_store, act):
     log = (old.path / "journal.sqlite3-wal").read_bytes()
     for n in range(3):
         if act == "append":
-            with pytest.raises(JournalUnusable):
+            with pytest.raises(JournalUnusableError):
                 old.append(events(n))
         elif act == "readers":
-            with pytest.raises(JournalUnusable):
+            with pytest.raises(JournalUnusableError):
                 old.store_readers((), synced=True)
     old.close()
 
@@ -106,7 +106,7 @@ def test_a_folder_that_was_gone_is_not_used_again(make_store):
     store.append(events(1))
     move_folder(store.path)
     for _ in range(2):
-        with pytest.raises(JournalUnusable):
+        with pytest.raises(JournalUnusableError):
             store.append(events(2))
         if store.path.with_name("moved").exists():
             store.path.with_name("moved").rename(store.path)
@@ -119,7 +119,7 @@ def test_a_database_that_was_replaced_after_a_fault_is_not_opened(make_store):
     store.append(events(2))
     store._give_up()  # as a fault does
     backup.replace(store.path / "journal.sqlite3")
-    with pytest.raises(JournalUnusable, match="replaced"):
+    with pytest.raises(JournalUnusableError, match="replaced"):
         store.append(events(3))
 
 
@@ -143,7 +143,7 @@ async def test_durable_emits_raise_when_the_folder_is_gone(tmp_path, caplog):
         await journal.append(event(0))
         shutil.rmtree(path)
         for n in range(3):
-            with pytest.raises(JournalUnusable):
+            with pytest.raises(JournalUnusableError):
                 await journal.append(event(n))
         error = journal.statistics().error
     async with SqliteJournal(path) as another:
@@ -185,11 +185,11 @@ def test_in_use_names_the_process_that_has_it_open(make_store):
         stdout=subprocess.PIPE,
     ) as owner:
         owner.stdout.readline()
-        with pytest.raises(JournalInUse, match=f"open in process {owner.pid},"):
+        with pytest.raises(JournalInUseError, match=f"open in process {owner.pid},"):
             store.open()
         owner.stdin.close()
     store.open()
-    with pytest.raises(JournalInUse, match=rf"process {os.getpid()} \(this one\)"):
+    with pytest.raises(JournalInUseError, match=rf"process {os.getpid()} \(this one\)"):
         make_store()
 
 
@@ -199,7 +199,7 @@ def test_a_lock_that_fails_says_why(make_store, monkeypatch, reason):
         raise OSError(reason, os.strerror(reason))
 
     monkeypatch.setattr(fcntl, "flock", fails)
-    with pytest.raises(JournalUnusable, match=os.strerror(reason)):
+    with pytest.raises(JournalUnusableError, match=os.strerror(reason)):
         make_store()
 
 
@@ -214,7 +214,7 @@ def test_a_lock_file_that_cannot_be_read_is_released(make_store, monkeypatch, ca
 
     with monkeypatch.context() as patch:
         patch.setattr(os, call, fails)
-        with pytest.raises(JournalUnusable, match="Input/output error"):
+        with pytest.raises(JournalUnusableError, match="Input/output error"):
             store.open()
     store.open()
 
@@ -224,7 +224,7 @@ def test_a_lock_file_that_cannot_be_read_is_released(make_store, monkeypatch, ca
 def test_a_lock_file_of_no_process_says_another_one(make_store):
     store = make_store()
     (store.path / "lock").write_bytes(b"")
-    with pytest.raises(JournalInUse, match="open in another process"):
+    with pytest.raises(JournalInUseError, match="open in another process"):
         make_store()
 
 
@@ -252,7 +252,7 @@ def test_a_shell_that_has_the_database_open_is_named(make_store):
     with closing(sqlite3.connect(store.path / "journal.sqlite3")) as shell:
         shell.execute("BEGIN")
         shell.execute("SELECT * FROM facts").fetchall()
-        with pytest.raises(JournalInUse, match="sqlite3 shell"):
+        with pytest.raises(JournalInUseError, match="sqlite3 shell"):
             store.open()
     store.open()
 

@@ -9,7 +9,7 @@ import pytest
 from contracts.journal import events
 from journal.conftest import everything
 
-from edr.journal import JournalUnusable
+from edr.journal import JournalUnusableError
 from edr.journal.retention import Limits
 from edr.journal.schema import PAGE, ReaderState
 from edr.journal.store import BlockStore
@@ -192,7 +192,7 @@ def test_a_salvage_that_was_cut_short_is_completed(make_store, full, said, monke
     damage(full, 0)
     with monkeypatch.context() as patch:
         patch.setattr(module, "complete", cut)
-        with pytest.raises(JournalUnusable):
+        with pytest.raises(JournalUnusableError):
             make_store()
     database(full).unlink()
     store = make_store()
@@ -212,7 +212,9 @@ def test_open_refuses_another_version_and_leaves_it_alone(make_store, full, vers
     damage(full, 60, data=version.to_bytes(4, "big"))
     damage(full, 71, data=bytes([version]))
     before = contents(full.path)
-    with pytest.raises(JournalUnusable, match=f"version {version}, and this edr reads") as caught:
+    with pytest.raises(
+        JournalUnusableError, match=f"version {version}, and this edr reads"
+    ) as caught:
         make_store()
 
     assert caught.value.moved_to is None
@@ -226,7 +228,7 @@ def test_another_programs_database_is_refused_and_untouched(make_store, tmp_path
         other.execute("CREATE TABLE t (a)")
     other.close()
     before = contents(path)
-    with pytest.raises(JournalUnusable, match="another program"):
+    with pytest.raises(JournalUnusableError, match="another program"):
         make_store()
 
     assert contents(path) == before
@@ -237,7 +239,7 @@ def test_a_file_that_is_no_database_is_refused_and_untouched(make_store, tmp_pat
     path = tmp_path / "journal"
     path.mkdir()
     (path / "journal.sqlite3").write_bytes(data)
-    with pytest.raises(JournalUnusable, match="no database"):
+    with pytest.raises(JournalUnusableError, match="no database"):
         make_store()
 
     assert contents(path) == {"journal.sqlite3": data}
@@ -247,7 +249,7 @@ def test_a_folder_of_others_is_refused_and_untouched(make_store, tmp_path):
     path = tmp_path / "journal"
     path.mkdir()
     (path / "thesis.txt").write_text("x")
-    with pytest.raises(JournalUnusable, match="other files.*a folder of its own"):
+    with pytest.raises(JournalUnusableError, match="other files.*a folder of its own"):
         make_store()
 
     assert [each.name for each in path.iterdir()] == ["thesis.txt"]
@@ -255,13 +257,15 @@ def test_a_folder_of_others_is_refused_and_untouched(make_store, tmp_path):
 
 def test_a_file_where_the_folder_would_be_is_refused(make_store, tmp_path):
     (tmp_path / "journal").write_text("x")
-    with pytest.raises(JournalUnusable, match="a file"):
+    with pytest.raises(JournalUnusableError, match="a file"):
         make_store()
 
 
 def test_open_names_the_file_that_may_not_be_written(make_store, full, monkeypatch):
     monkeypatch.setattr(os, "access", lambda path, mode: path.name != "journal.sqlite3")
-    with pytest.raises(JournalUnusable, match="journal.sqlite3 cannot be read and written by this"):
+    with pytest.raises(
+        JournalUnusableError, match="journal.sqlite3 cannot be read and written by this"
+    ):
         make_store()
 
 
@@ -270,7 +274,7 @@ def test_open_names_the_parent_in_which_no_folder_can_be_made(make_store, tmp_pa
         raise OSError(errno.EROFS, "Read-only file system")
 
     monkeypatch.setattr(type(tmp_path), "mkdir", mkdir)
-    with pytest.raises(JournalUnusable, match=f"cannot be made .*make {tmp_path} writable"):
+    with pytest.raises(JournalUnusableError, match=f"cannot be made .*make {tmp_path} writable"):
         make_store()
 
 
@@ -279,7 +283,7 @@ def test_open_does_not_promise_to_try_again(make_store, full, monkeypatch):
         raise sqlite3.OperationalError("disk I/O error")
 
     monkeypatch.setattr(sqlite3, "connect", no_connection)
-    with pytest.raises(JournalUnusable) as caught:
+    with pytest.raises(JournalUnusableError) as caught:
         make_store()
 
     assert str(caught.value) == f"{full.path}: cannot be opened (disk I/O error)"

@@ -11,7 +11,7 @@ import pytest
 from contracts.journal import event, events, numbers, take
 
 import edr
-from edr.journal import JournalFull, SqliteJournal
+from edr.journal import JournalFullError, SqliteJournal
 from edr.journal import appender as appender_module
 from edr.journal.fetching import Fetcher
 from edr.journal.store import BlockStore
@@ -322,7 +322,7 @@ async def test_repetitions_are_given_when_nothing_can_be_stored(path, monkeypatc
         reader.nack(await anext(reader))
 
         def full(_store, _updates, *, synced):
-            raise JournalFull("the disk is full")
+            raise JournalFullError("the disk is full")
 
         monkeypatch.setattr(BlockStore, "store_readers", full)
         entries = await take(reader, 2)

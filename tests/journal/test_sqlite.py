@@ -16,9 +16,9 @@ import edr
 from edr.journal import (
     Entry,
     JournalError,
-    JournalFull,
-    JournalInUse,
-    JournalUnusable,
+    JournalFullError,
+    JournalInUseError,
+    JournalUnusableError,
     SqliteJournal,
 )
 from edr.journal import opening as opening_module
@@ -69,7 +69,7 @@ async def fill(journal):
     while True:
         try:
             await journal.append(*events(*range(stored, stored + 50), body={"pad": "x" * 2000}))
-        except JournalFull:
+        except JournalFullError:
             return stored
         stored += 50
 
@@ -104,7 +104,7 @@ async def test_what_waits_for_a_full_disk_is_bounded_and_the_rest_is_refused(pat
 
         assert taken == 50
         assert (statistics.waiting, statistics.failed) == (100, 0)
-        with pytest.raises(JournalFull):
+        with pytest.raises(JournalFullError):
             await journal.append(event(-1))
         disk.make_room()
         while journal.statistics().waiting:
@@ -206,7 +206,7 @@ async def test_a_second_process_is_refused_at_once(path):
         "import asyncio, sys; from edr.journal import *\n"
         "async def main():\n"
         "    try: await SqliteJournal(sys.argv[1]).open()\n"
-        "    except JournalInUse as exc: print('refused', exc)\n"
+        "    except JournalInUseError as exc: print('refused', exc)\n"
         "asyncio.run(main())"
     )
     async with SqliteJournal(path) as journal:
@@ -218,7 +218,7 @@ async def test_a_second_process_is_refused_at_once(path):
             text=True,
             check=True,
         )
-        with pytest.raises(JournalInUse, match=rf"in process {os.getpid()} \(this one\)"):
+        with pytest.raises(JournalInUseError, match=rf"in process {os.getpid()} \(this one\)"):
             await SqliteJournal(path).open()
         await journal.append(event(2))
 
@@ -232,7 +232,7 @@ async def test_one_that_cannot_be_opened_says_so_to_everybody_and_opens_later(pa
     journal = SqliteJournal(path)
     assert journal.append_nowait(event(1))
     for call in (journal.open, journal.flush, journal.readers, lambda: journal.append(event(2))):
-        with pytest.raises(JournalUnusable):
+        with pytest.raises(JournalUnusableError):
             await call()
     path.unlink()
     await journal.append(event(3))

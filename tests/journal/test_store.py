@@ -10,7 +10,7 @@ from journal.conftest import everything
 from support.forking import fork
 
 import edr
-from edr.journal import JournalError, JournalFull, JournalInUse, batch, opening
+from edr.journal import JournalError, JournalFullError, JournalInUseError, batch, opening
 from edr.journal.batch import RejectedError
 from edr.journal.codec import row_of
 from edr.journal.retention import NoRoomYetError
@@ -439,7 +439,7 @@ def test_a_store_that_cannot_grow_is_read_and_goes_on(make_store, monkeypatch):
         store.open()
         for _ in range(3):
             assert everything(store) == list(range(10))
-            with pytest.raises(JournalFull):
+            with pytest.raises(JournalFullError):
                 store.append(large(10, 10_000))
     store.append(large(10, 10_000))
 
@@ -510,7 +510,7 @@ def test_files_are_for_their_owner_only(make_store):
 
 def test_a_second_one_is_refused_at_once_and_changes_nothing(make_store):
     store = make_store()
-    with pytest.raises(JournalInUse, match=str(os.getpid())):
+    with pytest.raises(JournalInUseError, match=str(os.getpid())):
         make_store()
 
     assert put(store, 1).first == 1
@@ -532,7 +532,7 @@ def test_a_forked_child_never_touches_the_file(make_store):
     _, status = os.waitpid(child, 0)
 
     assert status == 0
-    with pytest.raises(JournalInUse):
+    with pytest.raises(JournalInUseError):
         make_store()
     assert put(store, 2).first == 2
     assert everything(store) == [1, 2]

@@ -9,7 +9,7 @@ from support.consuming import ticks, until
 from support.fault_proxy import FaultProxy
 
 import edr
-from edr.journal import JournalError, JournalUnusable, ReaderInUse, WrongJournal
+from edr.journal import ConsumerInUseError, JournalError, JournalUnusableError, WrongJournalError
 
 pytestmark = pytest.mark.slow  # they talk to servers, or start their own
 
@@ -141,7 +141,7 @@ async def test_a_reading_gives_what_its_bindings_match_and_moves_past_the_rest(j
 
 async def test_a_position_that_was_never_given_is_refused(journal):
     await journal.append(make_event(1))
-    with pytest.raises(WrongJournal, match="never gave position 77"):
+    with pytest.raises(WrongJournalError, match="never gave position 77"):
         await anext(journal.read(after=77))
 
 
@@ -224,14 +224,14 @@ async def test_two_machines_share_a_stream(open_journal):
 
 async def test_a_stream_that_is_not_there_is_not_made_unless_told(server):
     journal = jetstream.JetStreamJournal(server.url, "NONE")
-    with pytest.raises(JournalUnusable, match="there is no such stream; create=True makes it"):
+    with pytest.raises(JournalUnusableError, match="there is no such stream; create=True makes it"):
         await journal.open()
     await journal.aclose()
 
 
 async def test_a_stream_of_something_else_is_refused(open_journal):
     await open_journal("SHARED", prefix="one")
-    with pytest.raises(JournalUnusable, match="its subjects"):
+    with pytest.raises(JournalUnusableError, match="its subjects"):
         await open_journal("SHARED", prefix="two")
 
 
@@ -404,7 +404,7 @@ async def test_a_reader_keeps_its_bindings_unless_it_is_told(journal):
     a, b = edr.Binding(app_name="a"), edr.Binding(app_name="b")
     async with await journal.reader("audit", a) as reader:
         reader.ack(await anext(reader))
-        with pytest.raises(ReaderInUse):
+        with pytest.raises(ConsumerInUseError):
             await journal.reader("audit", a)
     with pytest.raises(JournalError, match="rebind=True"):
         await journal.reader("audit", b)
@@ -425,7 +425,7 @@ async def test_readers_are_listed_and_forgotten(journal):
     assert (first.name, first.position, first.lag, first.open) == ("a é", 6, 4, True)
     assert (second.name, second.position, second.open) == ("z", 10, False)
     assert first.last_ack is not None
-    with pytest.raises(ReaderInUse):
+    with pytest.raises(ConsumerInUseError):
         await journal.forget("a é")
     await reader.aclose()
     await journal.forget("a é")

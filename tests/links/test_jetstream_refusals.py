@@ -8,7 +8,7 @@ from support.consuming import ticks, until
 from support.fault_proxy import FaultProxy
 
 import edr
-from edr.journal import EventsRefusedError, JournalError, JournalFull, JournalUnusable
+from edr.journal import EventsRefusedError, JournalError, JournalFullError, JournalUnusableError
 
 pytestmark = pytest.mark.slow  # they start servers of their own
 
@@ -176,9 +176,9 @@ async def test_full_account_keeps_every_event(open_journal):
 async def keeps_every_event(journal, words):
     for n in range(100):
         assert journal.append_nowait(make_event(n, KILOBYTE))
-    with pytest.raises(JournalFull, match=words):
+    with pytest.raises(JournalFullError, match=words):
         await in_time(journal.flush())
-    with pytest.raises(JournalFull, match=words):  # at once, while nothing has changed
+    with pytest.raises(JournalFullError, match=words):  # at once, while nothing has changed
         await in_time(journal.append(make_event(100)), 0.5)
     assert journal.statistics().failed == 0
     assert journal.statistics().waiting > 0
@@ -196,7 +196,7 @@ async def test_no_room_in_the_queue_is_an_error_after_the_timeout(open_journal):
     for n in range(30):
         journal.append_nowait(make_event(n))
         await asyncio.sleep(0)
-    with pytest.raises(JournalFull, match="none was accepted"):
+    with pytest.raises(JournalFullError, match="none was accepted"):
         await in_time(journal.append(*[make_event(n) for n in range(25)]))
 
 
@@ -253,10 +253,10 @@ async def test_every_call_raises_when_the_stream_is_gone(open_journal, change, c
     results = await in_time(asyncio.gather(*calls, return_exceptions=True))
     final = await asyncio.gather(journal.append(make_event(6)), return_exceptions=True)
 
-    assert isinstance(results[0], (JournalUnusable, EventsRefusedError))
-    assert {type(each) for each in results[2:]} == {JournalUnusable}
-    assert type(final[0]) is JournalUnusable
-    with pytest.raises(JournalUnusable):
+    assert isinstance(results[0], (JournalUnusableError, EventsRefusedError))
+    assert {type(each) for each in results[2:]} == {JournalUnusableError}
+    assert type(final[0]) is JournalUnusableError
+    with pytest.raises(JournalUnusableError):
         journal.append_nowait(make_event(7))
     assert "stream EVENTS" in journal.statistics().error
     said = [each for each in caplog.records if "cannot be used any more" in each.getMessage()]
@@ -269,7 +269,7 @@ async def test_bus_goes_on_when_the_stream_is_gone(open_journal):
         async with bus.subscribe() as events:
             await bus.emit("app", "1", "ok", "info", {"n": 1}, durable=True)
             await delete(journal)
-            with pytest.raises(JournalUnusable):
+            with pytest.raises(JournalUnusableError):
                 await in_time(bus.emit("app", "1", "ok", "info", {"n": 2}, durable=True))
             await bus.emit("app", "1", "ok", "info", {"n": 3})
 
@@ -298,7 +298,7 @@ async def test_stream_with_a_wrong_setting_is_refused_at_open(open_journal, sett
     made = await ask(journal, "STREAM.CREATE.EVENTS", config | ({} if sealed else setting))
     if sealed:  # one that is there
         await ask(journal, "STREAM.UPDATE.EVENTS", made["config"] | sealed)
-    with pytest.raises(JournalUnusable, match=next(iter(setting))):
+    with pytest.raises(JournalUnusableError, match=next(iter(setting))):
         await open_journal(server=journal.server)
 
 

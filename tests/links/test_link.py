@@ -14,7 +14,7 @@ from support.shuffled_loop import run
 
 import edr
 from edr.journal import Entry, JournalError, SqliteJournal
-from edr.links import LinkError, LinkRefused, LinkState
+from edr.links import LinkError, LinkRefusedError, LinkState
 from edr.links.link import backlog_name
 
 
@@ -111,7 +111,7 @@ def test_a_connection_that_hangs_is_given_up_after_the_timeout():
 def test_a_refusal_at_the_start_is_raised_and_closes_the_link():
     async def check(bus, broker, link):
         broker.refusal = "the password is wrong"
-        with pytest.raises(LinkRefused, match="the password is wrong"):
+        with pytest.raises(LinkRefusedError, match="the password is wrong"):
             await link.start()
 
         assert link.statistics().state is LinkState.CLOSED

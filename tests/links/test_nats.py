@@ -9,7 +9,7 @@ from support.consuming import ready, take, take_ready, ticks, until
 from support.forking import fork
 
 import edr
-from edr.links import LinkRefused, LinkState
+from edr.links import LinkRefusedError, LinkState
 
 nats = pytest.importorskip("nats", reason="needs nats: pip install 'edr[nats]'")
 
@@ -415,7 +415,7 @@ async def test_a_wrong_password_is_raised_at_the_start_and_nowhere_shown(bus, ow
 
     url = own_server(config=PERMISSIONS).url.replace("//", "//acme:wr0ng@")
     link = NatsLink(bus, url)
-    with pytest.raises(LinkRefused, match="does not let this link in"):
+    with pytest.raises(LinkRefusedError, match="does not let this link in"):
         await link.start()
 
     assert link.statistics().state is LinkState.CLOSED
@@ -429,7 +429,7 @@ async def test_an_old_server_is_refused(bus, own_server):
 
     if not OLD_SERVER.exists():
         pytest.skip(f"needs nats: no old server at {OLD_SERVER}")
-    with pytest.raises(LinkRefused, match=r"the server is NATS 2\.9, and links need 2\.10"):
+    with pytest.raises(LinkRefusedError, match=r"the server is NATS 2\.9, and links need 2\.10"):
         await NatsLink(bus, own_server(binary=str(OLD_SERVER)).url).start()
 
 

@@ -11,7 +11,7 @@ from support.consuming import until
 from support.fault_proxy import FaultProxy
 
 import edr
-from edr.links import LinkRefused
+from edr.links import LinkRefusedError
 
 nats_client = pytest.importorskip(
     "edr.links.nats_client", reason="needs nats: pip install 'edr[nats]'"
@@ -142,7 +142,7 @@ async def test_a_server_that_is_not_there_is_no_riddle(own_server):
 async def test_a_server_that_wants_to_know_who_we_are_refuses(own_server):
     server = own_server(config="authorization { token: s3cret }")
     connection = nats_client.Connection()
-    with pytest.raises(LinkRefused, match="does not let this link in"):
+    with pytest.raises(LinkRefusedError, match="does not let this link in"):
         await open_to(connection, server.url)
     await connection.abort()
     await until(lambda: connection._transport is None or connection.is_closed)
@@ -193,7 +193,7 @@ async def test_a_password_is_not_sent_when_the_server_has_no_tls(scheme, options
     async with await plain_server(answers) as server:
         port = server.sockets[0].getsockname()[1]
         connection = nats_client.Connection()
-        with pytest.raises(LinkRefused, match="does not offer TLS"):
+        with pytest.raises(LinkRefusedError, match="does not offer TLS"):
             await connection.open(
                 [f"{scheme}://svc:s3cret@127.0.0.1:{port}"], name="t", timeout=5, options=options
             )
@@ -241,13 +241,13 @@ async def test_tls_is_used_where_the_server_requires_or_offers_it(tls_server, ex
 
 async def test_an_unknown_ca_is_refused_at_once(tls_server, bus):
     server, _ = tls_server()
-    with pytest.raises(LinkRefused, match="certificate verify failed"):
+    with pytest.raises(LinkRefusedError, match="certificate verify failed"):
         await edr.links.NatsLink(bus, server.url.replace("nats:", "tls:")).start()
 
 
 async def test_a_missing_package_is_refused_at_once(nats_server, bus, monkeypatch):
     monkeypatch.setitem(sys.modules, "nkeys", None)
-    with pytest.raises(LinkRefused, match="nkeys"):
+    with pytest.raises(LinkRefusedError, match="nkeys"):
         await edr.links.NatsLink(bus, nats_server.url, client={"nkeys_seed_str": "S"}).start()
 
 

@@ -11,7 +11,7 @@ from support.kazoo_samples import DISK, DISK_KEY, LOGIN, LOGIN_KEY, SAMPLES
 from support.rabbitmq_server import URL, is_balanced, take_events
 
 import edr
-from edr.links import LinkRefused, RabbitLink
+from edr.links import LinkRefusedError, RabbitLink
 from edr.wire import kazoo
 
 pytestmark = pytest.mark.slow  # they talk to servers, or start their own
@@ -317,7 +317,7 @@ async def test_a_wrong_password_is_refused_and_stands_nowhere(bus, caplog):
     parts = urlsplit(URL)
     wrong = parts._replace(netloc=f"{parts.username}:s3cret@{parts.netloc.split('@')[-1]}").geturl()
     link = RabbitLink(bus, wrong, exchange="edr-test")
-    with pytest.raises(LinkRefused, match="ACCESS_REFUSED"):
+    with pytest.raises(LinkRefusedError, match="ACCESS_REFUSED"):
         await link.start()
 
     assert "s3cret" not in caplog.text + repr(link) + repr(link.statistics())
@@ -326,7 +326,7 @@ async def test_a_wrong_password_is_refused_and_stands_nowhere(bus, caplog):
 async def test_another_kind_of_exchange_under_that_name_is_refused(bus, raw, exchange):
     await raw.channel.exchange_delete(exchange)
     await raw.channel.exchange_declare(exchange, exchange_type="topic", durable=True)
-    with pytest.raises(LinkRefused, match="durable"):
+    with pytest.raises(LinkRefusedError, match="durable"):
         await RabbitLink(bus, URL, exchange=exchange).start()
 
 

@@ -8,7 +8,7 @@ import pytest
 from pamqp.commands import Basic
 from pamqp.header import ContentHeader
 
-from edr.links import LinkError, LinkRefused, RabbitLink
+from edr.links import LinkError, LinkRefusedError, RabbitLink
 from edr.links.rabbitmq_client import (
     BrokerConnection,
     KazooProperties,
@@ -31,15 +31,15 @@ def test_properties_are_kazoos_to_the_byte_whatever_the_library_adds():
 @pytest.mark.parametrize(
     ("exc", "connecting", "kind"),
     [
-        (amqp.ChannelAccessRefused("ACCESS_REFUSED - no"), False, LinkRefused),
-        (amqp.ProbableAuthenticationError("ACCESS_REFUSED - no"), True, LinkRefused),
-        (amqp.ChannelPreconditionFailed("PRECONDITION_FAILED - durable"), True, LinkRefused),
+        (amqp.ChannelAccessRefused("ACCESS_REFUSED - no"), False, LinkRefusedError),
+        (amqp.ProbableAuthenticationError("ACCESS_REFUSED - no"), True, LinkRefusedError),
+        (amqp.ChannelPreconditionFailed("PRECONDITION_FAILED - durable"), True, LinkRefusedError),
         (amqp.ChannelPreconditionFailed("PRECONDITION_FAILED - tag"), False, LinkError),
-        (amqp.ConnectionNotAllowed("NOT_ALLOWED - vhost"), True, LinkRefused),
+        (amqp.ConnectionNotAllowed("NOT_ALLOWED - vhost"), True, LinkRefusedError),
         (
             amqp.InvalidFrameError("Expected OpenOk, got <Connection.Close object>"),
             True,
-            LinkRefused,
+            LinkRefusedError,
         ),
         (amqp.InvalidFrameError("junk"), True, LinkError),
         (amqp.ConnectionClosed(320, "CONNECTION_FORCED - a test"), False, LinkError),
@@ -81,12 +81,12 @@ def test_a_ca_that_signed_nothing_is_refused():
     exc = amqp.AMQPConnectionError(1, "certificate verify failed")
     exc.__cause__ = ssl.SSLCertVerificationError(1, "certificate verify failed")
 
-    assert type(as_link_error(exc, connecting=True)) is LinkRefused
+    assert type(as_link_error(exc, connecting=True)) is LinkRefusedError
 
 
 @pytest.mark.parametrize("query", ["cafile=/nowhere", "cadata=x"])
 async def test_tls_options_that_cannot_work_are_refused_at_once(bus, query):
-    with pytest.raises(LinkRefused, match="as it is set up"):
+    with pytest.raises(LinkRefusedError, match="as it is set up"):
         await RabbitLink(bus, f"amqps://127.0.0.1:1/?{query}").start()
 
 

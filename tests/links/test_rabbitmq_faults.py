@@ -16,7 +16,7 @@ from support.rabbitmq_server import actl, is_balanced, take_events
 
 import edr
 from edr.journal import EventsRefusedError, JournalStatistics, Refusal, SqliteJournal
-from edr.links import LinkRefused, LinkState, RabbitLink
+from edr.links import LinkRefusedError, LinkState, RabbitLink
 from edr.wire import kazoo
 
 pytestmark = pytest.mark.slow  # servers take their time to die, and clients to notice
@@ -280,7 +280,7 @@ async def test_who_may_not_publish_hears_so_and_the_bus_goes_on(vhost, bus, rabb
         assert link.statistics().dropped == {"not_permitted": 1}
         await link.aclose()
         await actl("set_permissions", "-p", name, name, "^$", ".*", ".*")
-        with pytest.raises(LinkRefused, match="ACCESS_REFUSED"):
+        with pytest.raises(LinkRefusedError, match="ACCESS_REFUSED"):
             await RabbitLink(bus, url, exchange="new").start()
     finally:
         await actl("delete_user", name)
@@ -288,7 +288,7 @@ async def test_who_may_not_publish_hears_so_and_the_bus_goes_on(vhost, bus, rabb
 
 async def test_a_virtual_host_that_is_not_there_is_refused(bus, rabbitmq):
     url = f"{rabbitmq.URL.rstrip('/')}/edr-test-none"
-    with pytest.raises(LinkRefused, match="is there such a virtual host"):
+    with pytest.raises(LinkRefusedError, match="is there such a virtual host"):
         await RabbitLink(bus, url).start()
 
 

@@ -75,7 +75,7 @@ async def test_a_broker_that_is_away_shows_no_password(bus, caplog, make, url):
     port = free_port()
     urls = url.format(port) if isinstance(url, str) else [each.format(port) for each in url]
     link = make(bus, urls, timeout=1.0)
-    with contextlib.suppress(edr.links.LinkRefused):
+    with contextlib.suppress(edr.links.LinkRefusedError):
         await link.start()
     await link.aclose()
 
@@ -88,7 +88,7 @@ async def test_a_wrong_password_of_nats_is_not_shown(bus, caplog, own_server):
     caplog.set_level(logging.DEBUG)
     server = own_server(config='authorization { user: svc, password: "right" }')
     link = NatsLink(bus, server.url.replace("//", "//svc:s3cret@"))
-    with pytest.raises(edr.links.LinkRefused, match="does not let this link in") as error:
+    with pytest.raises(edr.links.LinkRefusedError, match="does not let this link in") as error:
         await link.start()
 
     assert CANARY not in shown(error.value) + caplog.text + str(link.statistics())
@@ -98,7 +98,7 @@ async def test_a_wrong_password_of_nats_is_not_shown(bus, caplog, own_server):
 async def test_a_wrong_password_of_rabbitmq_is_not_shown(bus, caplog, rabbitmq):
     caplog.set_level(logging.DEBUG)
     link = RabbitLink(bus, f"amqp://svc:s3cret@127.0.0.1:{rabbitmq.PORT}/")
-    with pytest.raises(edr.links.LinkRefused, match="RabbitMQ refuses") as error:
+    with pytest.raises(edr.links.LinkRefusedError, match="RabbitMQ refuses") as error:
         await link.start()
 
     assert CANARY not in shown(error.value) + caplog.text + str(link.statistics())
@@ -111,7 +111,7 @@ async def test_a_secret_in_place_of_a_file_name_is_not_shown(bus, caplog, option
     key = "UDXU4RCSJNZOIQHZNWXHXORDPRTGNJAHAHFRGZNEEJCPQTT2M7NLCNF4"
     server = own_server(config=f"authorization {{ users: [ {{ nkey: {key} }} ] }}")
     link = NatsLink(bus, server.url, client={option: CANARY})
-    with pytest.raises(edr.links.LinkRefused, match=f"the file of {option}") as error:
+    with pytest.raises(edr.links.LinkRefusedError, match=f"the file of {option}") as error:
         await link.start()
 
     assert CANARY not in str(error.value) + caplog.text + str(link.statistics())

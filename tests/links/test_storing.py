@@ -8,7 +8,7 @@ from support.shuffled_loop import run
 
 import edr
 from edr.errors import BodyTooLargeError
-from edr.journal import EventsRefusedError, JournalFull, Refusal
+from edr.journal import EventsRefusedError, JournalFullError, Refusal
 from edr.links.seen import Seen
 from edr.links.storing import Storing
 
@@ -102,7 +102,7 @@ def test_a_full_journal_gets_the_event_again_when_it_has_room():
         journal.error = "disk full"
         task = start(storing, 1)
         await ticks()
-        journal.storages[0].set_exception(JournalFull("disk full"))
+        journal.storages[0].set_exception(JournalFullError("disk full"))
         await asyncio.sleep(60)
         assert journal.accepted == [1]
         journal.error = None

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import pytest
 
-from edr import Binding, Gap, Overflow, SubscriptionOverflow
+from edr import Binding, Gap, Overflow, SubscriptionOverflowError
 from edr.bus.subscription import queue_of
 from promises.model import Ledger
 
@@ -62,7 +62,7 @@ class Account(Ledger):
         assert self.closed or self.discarded or self.world.ending or not self.queue.closed
         self._note_pause()
         if counts.dropped.get("stalled", 0) > self._stalled:
-            assert self._pause >= self.world.stall_after, "stalled too early"
+            assert self._pause >= self.world.stall_timeout, "stalled too early"
             self._stalled = counts.dropped["stalled"]
         self._pause = 0.0
 
@@ -101,7 +101,7 @@ class Consumer(Account):
                 await getattr(self, rng.choice(self._steps))()
                 self.world.check()
             await getattr(self, self._ending)()
-        except (StopAsyncIteration, SubscriptionOverflow) as end:
+        except (StopAsyncIteration, SubscriptionOverflowError) as end:
             await self._ended(end)
         self.world.check()
 

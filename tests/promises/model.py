@@ -78,16 +78,16 @@ class QueueModel(Ledger):
     """What one queue is, as soon as nothing more can happen.
 
     Args:
-        stall_after: seconds without a take, after which nobody waits for it any more.
+        stall_timeout: seconds without a take, after which nobody waits for it any more.
         takers: tasks that wait for one item each; a callback always waits for more.
     """
 
-    def __init__(self, queue, bindings, *, capacity, overflow, stall_after, gaps=False, takers=0):
+    def __init__(self, queue, bindings, *, capacity, overflow, stall_timeout, gaps=False, takers=0):
         super().__init__(queue, gaps=gaps)
         self.bindings = bindings or [Binding()]
         self.capacity = capacity
         self.overflow = overflow
-        self.stall_after = stall_after
+        self.stall_timeout = stall_timeout
         self.takers = takers
         self.is_callback = takers == math.inf
         self.queued = []
@@ -202,7 +202,7 @@ class QueueModel(Ledger):
             self.takers = 0
 
     def pass_time(self, now):
-        if self.waiting and now >= self.waited_since + self.stall_after:
+        if self.waiting and now >= self.waited_since + self.stall_timeout:
             self.stalled = True
             for emission in self.waiting:
                 self.refuse(emission, "stalled")

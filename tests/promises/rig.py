@@ -10,14 +10,14 @@ import itertools
 from collections import Counter, defaultdict
 from contextlib import suppress
 
-from edr import Bus, BusClosedError, Event, Overflow, WouldDeadlock
+from edr import Bus, BusClosedError, DeadlockError, Event, Overflow
 from promises.actors import BINDINGS, STALL_AFTER, Callback, Consumer, cancelled, ticks
 
 
 class World:
     """A bus, those who use it, and what should come of it."""
 
-    stall_after = STALL_AFTER
+    stall_timeout = STALL_AFTER
     consumers = 3
     callbacks = 1
     newcomers = 2
@@ -41,7 +41,7 @@ class World:
         for name, value in options.items():
             assert hasattr(World, name)
             setattr(self, name, value)
-        self.bus = Bus(node="test", stall_after=self.stall_after, on_error=self.on_error)
+        self.bus = Bus(node="test", stall_timeout=self.stall_timeout, on_error=self.on_error)
         self.accounts = []
         self.ending = self.over = False
         self.emitting = set()
@@ -160,12 +160,12 @@ class World:
             assert 0 <= await emit <= wanting
         except BusClosedError:
             self.refuse(number)
-        except WouldDeadlock:
+        except DeadlockError:
             self.emits_not_waiting += 1
         finally:
             self.emitting.remove(number)
             # At worst, all who emit wait in one line, whose head gets in just before a stall.
-            assert loop.time() - began <= self.stall_after * self.most_emitting
+            assert loop.time() - began <= self.stall_timeout * self.most_emitting
 
     def accept(self):
         """Enter the next event into the account of each subscription registered now."""

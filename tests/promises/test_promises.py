@@ -63,7 +63,7 @@ PATIENT = {
     "callbacks": 0,
     "closers": 0,
     "ends": ("drain",),
-    "stall_after": math.inf,  # a consumer may rest several times in a row
+    "stall_timeout": math.inf,  # a consumer may rest several times in a row
 }
 """Nobody gives a reason to drop anything."""
 
@@ -242,7 +242,7 @@ def test_a_tight_loop_of_emits_does_not_starve_a_live_consumer():
 def test_a_subscriber_is_stalled_only_after_that_long_without_a_take():
     async def scenario(rng):
         """Two emits come to wait at once, long after the last one that waited."""
-        bus = Bus(node="test", stall_after=STALL_AFTER)
+        bus = Bus(node="test", stall_timeout=STALL_AFTER)
         slow = bus.subscribe(capacity=1)
         samples = bus.subscribe(capacity=1, overflow="drop_newest")
         emit = partial(bus.emit, "a", "1", "ok", "info", {})

@@ -25,7 +25,7 @@ from hypothesis.stateful import (
 )
 from support.shuffled_loop import ShuffledLoop
 
-from edr import Binding, Bus, Event, Overflow, SubscriptionOverflow
+from edr import Binding, Bus, Event, Overflow, SubscriptionOverflowError
 from edr.bus.subscription import queue_of
 from promises.model import Emission, QueueModel
 
@@ -66,7 +66,7 @@ class BusMachine(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
         self.loop = ShuffledLoop()
-        self.bus = Bus(node="test", stall_after=STALL_AFTER)
+        self.bus = Bus(node="test", stall_timeout=STALL_AFTER)
         self.models = []
         self.emissions = []
         self.takers = []
@@ -103,7 +103,7 @@ class BusMachine(RuleBasedStateMachine):
         return [subscription], model
 
     def add_model(self, queue, bindings, options, **more):
-        model = QueueModel(queue, bindings, stall_after=STALL_AFTER, **options, **more)
+        model = QueueModel(queue, bindings, stall_timeout=STALL_AFTER, **options, **more)
         model.actual_ends = []
         self.models.append(model)
         return model
@@ -215,7 +215,7 @@ class BusMachine(RuleBasedStateMachine):
             item = await anext(subscription)
         except asyncio.CancelledError:
             return True  # not raised, since its traceback would hold the subscription
-        except (StopAsyncIteration, SubscriptionOverflow) as end:
+        except (StopAsyncIteration, SubscriptionOverflowError) as end:
             model.actual_ends.append(getattr(end, "missed", None))
         else:
             model.receive(item)

@@ -17,7 +17,7 @@ from edr import (
     Binding,
     BindingIndex,
     Event,
-    InvalidBinding,
+    InvalidBindingError,
     Limits,
     Pattern,
     Severity,
@@ -140,18 +140,18 @@ def test_names_are_plain_text(make_event, name):
 )
 def test_a_wrong_field_is_named(fields, path):
     for make in (lambda: Binding(**fields), lambda: bindings_from_json(fields)):
-        with pytest.raises(InvalidBinding) as caught:
+        with pytest.raises(InvalidBindingError) as caught:
             make()
         assert caught.value.path == path
 
 
 def test_a_wrong_binding_in_a_list_is_named():
-    with pytest.raises(InvalidBinding) as caught:
+    with pytest.raises(InvalidBindingError) as caught:
         bindings_from_json([{}, {"severity": "loud"}])
     assert caught.value.path == "[1].severity"
 
     for document in ("{", "5", 5, [5], [], "[]", None):
-        with pytest.raises(InvalidBinding):
+        with pytest.raises(InvalidBindingError):
             bindings_from_json(document)
 
 
@@ -289,16 +289,16 @@ def test_binding_of_raised_limits_is_read_back_with_them():
 
     assert Binding.model_validate_json(text, context={"limits": limits}) == binding
     assert bindings_from_json(text, limits=limits) == binding
-    with pytest.raises(InvalidBinding, match=r"Limits\.fields"):
+    with pytest.raises(InvalidBindingError, match=r"Limits\.fields"):
         Binding.model_validate_json(text)
 
 
 def test_a_wrong_body_pattern_is_named_by_its_path():
-    with pytest.raises(InvalidBinding) as caught:
+    with pytest.raises(InvalidBindingError) as caught:
         Binding(body={"queue": {"id": [{"numeric": [">", "x"]}]}})
     assert caught.value.path == "body.queue.id[0].numeric[1]"
 
-    with pytest.raises(InvalidBinding) as caught:
+    with pytest.raises(InvalidBindingError) as caught:
         bindings_from_json([{}, {"body": {"a.b": []}}])
     assert caught.value.path == '[1].body["a.b"]'
     with pytest.raises(jsonschema.ValidationError):
@@ -366,7 +366,7 @@ def test_a_repr_leaves_out_what_is_the_default_and_can_be_evaluated():
     ],
 )
 def test_a_wrong_field_or_level_is_told_with_the_one_that_was_meant(fields, message):
-    with pytest.raises(InvalidBinding, match=re.escape(message)):
+    with pytest.raises(InvalidBindingError, match=re.escape(message)):
         Binding(**fields)
 
 
@@ -379,7 +379,7 @@ def test_a_wrong_field_or_level_is_told_with_the_one_that_was_meant(fields, mess
     ],
 )
 def test_what_is_no_binding_is_told_how_to_become_one(given, way_out):
-    with pytest.raises(InvalidBinding, match=way_out):
+    with pytest.raises(InvalidBindingError, match=way_out):
         BindingIndex().add("x", given)
 
 
@@ -391,11 +391,11 @@ def test_bindings_of_strangers_are_read_with_stricter_limits():
     many = {"body": {"x": [f"{n}" for n in range(1_000)]}}
 
     assert edr.bindings_from_json(many)
-    with pytest.raises(InvalidBinding, match=r"^body.x: .* Limits.elements = 256"):
+    with pytest.raises(InvalidBindingError, match=r"^body.x: .* Limits.elements = 256"):
         edr.bindings_from_json(many, limits=strict)
-    with pytest.raises(InvalidBinding, match=r"^\[1\].body.x: "):
+    with pytest.raises(InvalidBindingError, match=r"^\[1\].body.x: "):
         edr.bindings_from_json([{}, many], limits=strict)
-    with pytest.raises(InvalidBinding, match=r"Limits.elements"):
+    with pytest.raises(InvalidBindingError, match=r"Limits.elements"):
         Binding.model_validate(many, context={"limits": strict})
 
 
@@ -403,9 +403,9 @@ def test_the_number_of_bindings_and_of_their_names_is_limited_for_strangers():
     strict = edr.Limits.untrusted()
     names = [f"n{n}" for n in range(9)]
 
-    with pytest.raises(InvalidBinding, match=r"^the document has .*Limits.bindings = 16"):
+    with pytest.raises(InvalidBindingError, match=r"^the document has .*Limits.bindings = 16"):
         edr.bindings_from_json([{}] * 17, limits=strict)
-    with pytest.raises(InvalidBinding, match=r"account_id: .*81 pairs.*Limits.names = 64"):
+    with pytest.raises(InvalidBindingError, match=r"account_id: .*81 pairs.*Limits.names = 64"):
         edr.bindings_from_json({"app_name": names, "account_id": names}, limits=strict)
     assert edr.bindings_from_json({"app_name": names[:8], "account_id": names[:8]}, limits=strict)
 
@@ -413,7 +413,7 @@ def test_the_number_of_bindings_and_of_their_names_is_limited_for_strangers():
 def test_a_pattern_with_limits_of_its_own_can_be_bound_and_pickled():
     wide = {"x": [{"wildcard": f"*{n}*x*"} for n in range(1_000)]}
 
-    with pytest.raises(InvalidBinding, match=r"Limits.work"):
+    with pytest.raises(InvalidBindingError, match=r"Limits.work"):
         Binding(body=wide)
     binding = Binding(body=edr.Pattern(wide, limits=edr.Limits(work=400)))
 
@@ -421,7 +421,7 @@ def test_a_pattern_with_limits_of_its_own_can_be_bound_and_pickled():
 
 
 def test_a_million_unknown_fields_make_a_short_message():
-    with pytest.raises(InvalidBinding) as caught:
+    with pytest.raises(InvalidBindingError) as caught:
         Binding.model_validate({f"field_{n}": n for n in range(1_000)})
 
     assert len(str(caught.value)) < 2_000

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.strategies import json_values
 
-from edr import Binding, InvalidEvent
+from edr import Binding, InvalidEventError
 from edr.records.body import (
     INT_MAX,
     INT_MIN,
@@ -171,7 +171,7 @@ def test_dict_whose_items_differ_is_copied_by_its_items(wrap):
 
 
 def test_dict_whose_items_differ_is_checked_by_its_items():
-    with pytest.raises(InvalidEvent, match="nan"):
+    with pytest.raises(InvalidEventError, match="nan"):
         snapshot(LastValue(q=["a", float("nan")]))
 
 
@@ -186,15 +186,15 @@ class Anything(int):
 
 def test_integer_that_lies_about_its_order_is_checked_by_its_value():
     assert snapshot({"n": Anything(5)}) == {"n": 5}
-    with pytest.raises(InvalidEvent, match="an integer outside"):
+    with pytest.raises(InvalidEventError, match="an integer outside"):
         snapshot({"n": Anything(10**30)})
 
 
 @pytest.mark.parametrize("kind", [str, int, float, dict, list])
 def test_mock_is_refused_whatever_it_stands_for(kind):
-    with pytest.raises(InvalidEvent, match="a MagicMock is no JSON value"):
+    with pytest.raises(InvalidEventError, match="a MagicMock is no JSON value"):
         snapshot({"at": MagicMock(spec=kind)})
-    with pytest.raises(InvalidEvent, match="a body is a JSON object, not a MagicMock"):
+    with pytest.raises(InvalidEventError, match="a body is a JSON object, not a MagicMock"):
         snapshot(MagicMock(spec=kind))
 
 
@@ -233,7 +233,7 @@ def test_what_is_no_json_value_is_refused_with_its_path(bad, depth):
     for _ in range(depth):
         value, path = {"calls": ["x", {"at": value}]}, ".calls[1].at" + path
 
-    with pytest.raises(InvalidEvent) as caught:
+    with pytest.raises(InvalidEventError) as caught:
         snapshot({"top": value})
     assert caught.value.path.startswith(f"body.top{path}")
     assert caught.value.reason
@@ -268,7 +268,7 @@ class Place:
     ids=lambda each: type(each).__name__,
 )
 def test_a_refused_value_is_told_how_to_become_json(value, way_out):
-    with pytest.raises(InvalidEvent) as caught:
+    with pytest.raises(InvalidEventError) as caught:
         snapshot({"at": value})
 
     assert caught.value.reason.endswith(way_out)
@@ -289,14 +289,14 @@ class HasEverything:
 
 
 def test_a_way_out_is_found_by_type_alone():
-    with pytest.raises(InvalidEvent, match=r"send its item\(\)"):
+    with pytest.raises(InvalidEventError, match=r"send its item\(\)"):
         snapshot({"at": Scalar()})
-    with pytest.raises(InvalidEvent, match="a HasEverything is no JSON value; send text"):
+    with pytest.raises(InvalidEventError, match="a HasEverything is no JSON value; send text"):
         snapshot({"at": HasEverything()})
 
 
 def test_the_path_quotes_names_that_are_no_identifiers():
-    with pytest.raises(InvalidEvent) as caught:
+    with pytest.raises(InvalidEventError) as caught:
         snapshot({"a.b": [{"": {'say "x"': {"c": b""}}}]})
 
     assert caught.value.path == """body["a.b"][0][""]['say "x"'].c"""
@@ -309,13 +309,13 @@ def test_nesting_is_bounded(wrap):
         value = wrap(value)
     assert snapshot({"v": value})["v"] == value
 
-    with pytest.raises(InvalidEvent, match="nested deeper than 128"):
+    with pytest.raises(InvalidEventError, match="nested deeper than 128"):
         snapshot({"v": wrap(value)})
 
 
 def test_nesting_is_bounded_also_where_a_body_holds_a_body():
     body = {}
-    with pytest.raises(InvalidEvent, match="nested deeper"):
+    with pytest.raises(InvalidEventError, match="nested deeper"):
         for _ in range(MAX_DEPTH + 1):
             body = {"inner": snapshot(body)}
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, Field, TypeAdapter
 from support.strategies import events, json_values, names
 
-from edr import Binding, Event, InvalidEvent
+from edr import Binding, Event, InvalidEventError
 from edr.records.body import FrozenDict
 
 GOOD = '{"app_name": "a", "app_version": "1.0", "severity": "ok", "verbosity": "info", "body": {}}'
@@ -55,7 +55,7 @@ def test_from_json_requires_what_the_sender_has_set(make_event, field):
     fields = orjson.loads(make_event().to_json())
     del fields[field]
 
-    with pytest.raises(InvalidEvent, match="required") as caught:
+    with pytest.raises(InvalidEventError, match="required") as caught:
         Event.from_json(orjson.dumps(fields))
     assert caught.value.path == field
 
@@ -79,7 +79,7 @@ def test_from_json_requires_what_the_sender_has_set(make_event, field):
     ],
 )
 def test_from_json_names_the_fault(document, path, reason):
-    with pytest.raises(InvalidEvent, match=reason) as caught:
+    with pytest.raises(InvalidEventError, match=reason) as caught:
         Event.from_json(document)
 
     assert caught.value.path == path
@@ -154,20 +154,20 @@ def test_gregorian_time_counts_from_the_year_zero(make_event):
 def test_a_wrong_field_is_named(fields, path):
     good = {"app_name": "a", "app_version": "1", "severity": "ok", "verbosity": "info", "body": {}}
 
-    with pytest.raises(InvalidEvent) as caught:
+    with pytest.raises(InvalidEventError) as caught:
         Event(**(good | fields))
     assert caught.value.path == path
-    with pytest.raises(InvalidEvent):
+    with pytest.raises(InvalidEventError):
         Event.model_validate(good | fields)
 
 
 def test_bad_json_tells_all_its_faults():
-    with pytest.raises(InvalidEvent) as caught:
+    with pytest.raises(InvalidEventError) as caught:
         Event.model_validate_json(b'{"app_name":"x","body":{"a":NaN},"severity":"ok"}')
 
     assert "app_version: Field required" in str(caught.value)
     assert "body.a: nan is no JSON number" in str(caught.value)
-    with pytest.raises(InvalidEvent, match="Invalid JSON"):
+    with pytest.raises(InvalidEventError, match="Invalid JSON"):
         Event.model_validate_json("{")
 
 
@@ -213,7 +213,7 @@ def test_a_copy_with_changes_is_validated(make_event):
 
     assert event.model_copy() is event.model_copy(deep=True) is event
     assert type(event.model_copy(update={"body": {"a": [1]}}).body) is FrozenDict
-    with pytest.raises(InvalidEvent, match="body.a: nan"):
+    with pytest.raises(InvalidEventError, match="body.a: nan"):
         event.model_copy(update={"body": {"a": float("nan")}})
 
 
@@ -235,14 +235,18 @@ def test_a_repr_can_be_evaluated_and_has_plain_words():
 
 
 def test_a_wrong_field_or_level_is_told_with_the_one_that_was_meant():
-    with pytest.raises(InvalidEvent, match="acount_id: .*; did you mean 'account_id'"):
+    with pytest.raises(InvalidEventError, match="acount_id: .*; did you mean 'account_id'"):
         Event.model_validate_json(GOOD.replace("{", '{"acount_id": "acme",', 1))
-    with pytest.raises(InvalidEvent, match="severity: 'error' is a verbosity; a severity is one"):
+    with pytest.raises(
+        InvalidEventError, match="severity: 'error' is a verbosity; a severity is one"
+    ):
         Event.model_validate_json(GOOD.replace('"ok"', '"error"'))
 
 
 def test_a_body_that_is_no_object_is_told_how_to_become_one():
-    with pytest.raises(InvalidEvent, match=r'not a Binding; send its model_dump\(mode="json"\)'):
+    with pytest.raises(
+        InvalidEventError, match=r'not a Binding; send its model_dump\(mode="json"\)'
+    ):
         Event(app_name="a", app_version="1", severity="ok", verbosity="info", body=Binding())
 
 
@@ -261,12 +265,12 @@ def test_to_json_of_a_subclass_follows_the_options_of_its_fields():
 
 
 def test_event_cannot_be_made_without_validation():
-    with pytest.raises(InvalidEvent, match="timestamp"):
+    with pytest.raises(InvalidEventError, match="timestamp"):
         Event.model_construct(**json.loads(SENT) | {"timestamp": "noon"})
     event = Event.model_construct(**json.loads(SENT))
 
     assert event == Event.from_json(SENT)
-    with pytest.raises(InvalidEvent, match="timestamp"):
+    with pytest.raises(InvalidEventError, match="timestamp"):
         event.copy(update={"timestamp": "noon"})
 
 
@@ -288,7 +292,7 @@ def test_a_subclass_may_name_what_is_defined_later_and_have_aliases():
 def test_a_long_path_is_cut_in_its_middle():
     deep = '{"extension": ' * 128 + "{}" + "}" * 128
 
-    with pytest.raises(InvalidEvent) as caught:
+    with pytest.raises(InvalidEventError) as caught:
         Event.from_json(SENT.replace("{}", deep))
     assert len(caught.value.path) < 310
     assert caught.value.path.startswith("body.extension.extension")

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from support.pattern_strategies import bodies, patterns
 from support.strategies import few, some_bindings, some_events
 
-from edr import Binding, BindingIndex, InvalidBinding, Pattern
+from edr import Binding, BindingIndex, InvalidBindingError, Pattern
 from edr.records import PatternIndex, SpotIndex, places_of
 
 LONG = Binding(body={"wait": [{"numeric": [">", 30]}]})
@@ -77,9 +77,9 @@ def test_what_is_added_later_stands_beside_what_was_there(make_event):
 
 def test_a_wrong_addition_changes_nothing(make_event):
     index = BindingIndex()
-    with pytest.raises(InvalidBinding, match="an empty list"):
+    with pytest.raises(InvalidBindingError, match="an empty list"):
         index.add("it")
-    with pytest.raises(InvalidBinding, match=r"\[1\]: expected an edr.Binding"):
+    with pytest.raises(InvalidBindingError, match=r"\[1\]: expected an edr.Binding"):
         index.add("it", Binding(), {"severity": "ok"})
     with pytest.raises(TypeError, match="unhashable"):
         index.add([], Binding(), LONG)

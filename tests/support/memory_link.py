@@ -3,7 +3,7 @@
 import asyncio
 from contextlib import suppress
 
-from edr.links import Link, LinkRefused
+from edr.links import Link, LinkRefusedError
 
 
 class Broker:
@@ -34,7 +34,7 @@ class MemoryLink(Link):
     async def _connect(self):
         self.broker.attempts.append(asyncio.get_running_loop().time())
         if self.broker.refusal:
-            raise LinkRefused(self.broker.refusal)
+            raise LinkRefusedError(self.broker.refusal)
         if self.broker.is_deaf:  # as wait_for of Python 3.11 if the answer comes at that moment
             with suppress(asyncio.CancelledError):
                 await asyncio.sleep(1e6)

@@ -2,7 +2,7 @@
 
 from hypothesis import strategies as st
 
-from edr.errors import InvalidBinding
+from edr.errors import InvalidBindingError
 from edr.records.pattern import DEFAULT_LIMITS, Limits, Pattern
 
 # Leaves are mostly at the first two fields and objects at the third, in patterns and in bodies.
@@ -147,7 +147,7 @@ def leaves_of(document, at):
 def is_pattern(document, limits=DEFAULT_LIMITS):
     try:
         Pattern(document, limits=limits)
-    except InvalidBinding as refused:
+    except InvalidBindingError as refused:
         assert "Limits.work" in refused.reason or "outside" in refused.reason  # noqa: PT017
         return False
     return True

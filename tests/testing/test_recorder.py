@@ -95,7 +95,7 @@ async def test_by_fields_every_verbosity_is_meant_and_by_a_binding_what_it_says(
 async def test_a_binding_and_fields_at_once_or_a_wrong_field_are_refused(bus):
     with pytest.raises(TypeError, match="not both"):
         bus.assert_emitted(edr.Binding(), app_name="a")
-    with pytest.raises(edr.InvalidBinding, match="app_nam"):
+    with pytest.raises(edr.InvalidBindingError, match="app_nam"):
         bus.assert_not_emitted(app_nam="a")
 
 

@@ -49,7 +49,7 @@ async def test_what_is_closed_or_held_by_nobody_or_bound_is_no_leak(bus):
 
 async def test_a_bad_body_is_refused_also_where_nobody_wants_it():
     bus = RecordingBus(node="n")
-    with pytest.raises(edr.InvalidEvent, match="body.at"):
+    with pytest.raises(edr.InvalidEventError, match="body.at"):
         await bus.emit("a", "1", "ok", "info", {"at": object()})
     await bus.aclose()
 

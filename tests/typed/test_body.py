@@ -82,7 +82,7 @@ async def test_what_json_has_not_goes_there_and_back_in_a_strict_model_too(bus):
 
 
 def test_a_body_that_does_not_fit_is_an_error_with_its_path(make_event):
-    with pytest.raises(edr.InvalidEvent, match=r"^queue\.length: "):
+    with pytest.raises(edr.InvalidEventError, match=r"^queue\.length: "):
         AgentPaused.of(make_event(body={"agent_id": "a", "queue": {"length": "long"}}))
 
 

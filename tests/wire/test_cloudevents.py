@@ -8,7 +8,7 @@ from hypothesis import given
 from support.kazoo_samples import LOGIN
 from support.strategies import events
 
-from edr import InvalidEvent
+from edr import InvalidEventError
 from edr.wire import cloudevents, kazoo
 
 login = kazoo.decode(LOGIN)
@@ -113,7 +113,7 @@ def changed(**changes):
     ],
 )
 def test_nonsense_is_one_error_that_names_the_attribute(data, path):
-    with pytest.raises(InvalidEvent) as caught:
+    with pytest.raises(InvalidEventError) as caught:
         cloudevents.decode(data)
 
     assert caught.value.path == path
@@ -121,9 +121,9 @@ def test_nonsense_is_one_error_that_names_the_attribute(data, path):
 
 @pytest.mark.parametrize("name", ["data", "time", "severity", "verbosity", "appversion"])
 def test_what_edr_writes_it_requires(name):
-    with pytest.raises(InvalidEvent, match="is required") as caught:
+    with pytest.raises(InvalidEventError, match="is required") as caught:
         cloudevents.decode(changed(**{name: ...}))
     assert caught.value.path == name
-    with pytest.raises(InvalidEvent, match="is required") as caught:
+    with pytest.raises(InvalidEventError, match="is required") as caught:
         cloudevents.decode(changed(**{name: None}))
     assert caught.value.path == name

@@ -8,7 +8,7 @@ from support.kazoo_samples import DISK, DISK_KEY, LOGIN, LOGIN_KEY, SAMPLES
 from support.strategies import events, json_values, names, some_bindings, some_events
 from support.topic import topic_matches
 
-from edr import Binding, Event, InvalidEvent
+from edr import Binding, Event, InvalidEventError
 from edr.wire import kazoo
 
 
@@ -126,7 +126,7 @@ def test_an_account_that_says_nothing_is_none(undefined):
 def test_what_an_event_needs_is_required(name):
     payload = orjson.loads(LOGIN)
     del payload[name]
-    with pytest.raises(InvalidEvent) as caught:
+    with pytest.raises(InvalidEventError) as caught:
         kazoo.decode(orjson.dumps(payload))
 
     assert caught.value.path == name
@@ -158,7 +158,7 @@ def test_what_an_event_needs_is_required(name):
     ],
 )
 def test_nonsense_is_one_error_that_names_the_place(payload, path):
-    with pytest.raises(InvalidEvent) as caught:
+    with pytest.raises(InvalidEventError) as caught:
         kazoo.decode(payload)
 
     assert caught.value.path == path
@@ -166,7 +166,7 @@ def test_nonsense_is_one_error_that_names_the_place(payload, path):
 
 @given(st.binary() | st.dictionaries(names, json_values).map(orjson.dumps))
 def test_nothing_but_invalid_event_is_raised_for_any_bytes(data):
-    with pytest.raises(InvalidEvent):
+    with pytest.raises(InvalidEventError):
         kazoo.decode(data)
 
 
@@ -174,7 +174,7 @@ def test_a_key_beyond_255_bytes_is_refused(make_event):
     fits = make_event(app_name="é" * 115)
     assert len(kazoo.routing_key(fits).encode()) <= 255
 
-    with pytest.raises(InvalidEvent, match="255 bytes"):
+    with pytest.raises(InvalidEventError, match="255 bytes"):
         kazoo.routing_key(make_event(app_name="é" * 120))
 
 

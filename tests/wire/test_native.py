@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from support.strategies import events
 
-from edr import InvalidEvent
+from edr import InvalidEventError
 from edr.wire import native
 
 
@@ -17,5 +17,5 @@ def test_it_is_one_line(event):
 
 
 def test_what_is_wrong_is_named():
-    with pytest.raises(InvalidEvent, match="severity"):
+    with pytest.raises(InvalidEventError, match="severity"):
         native.decode(b'{"severity": "bad"}')

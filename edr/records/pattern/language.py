@@ -110,7 +110,7 @@ class Pattern:
             limits: What the pattern may ask.
 
         Raises:
-            InvalidBinding: it is no pattern, or exceeds a limit; ``path`` says where
+            InvalidBindingError: it is no pattern, or exceeds a limit; ``path`` says where
                 (``body.queue.id[0].numeric[1]``), and the reason of a limit names it.
         """
         root, simple = parse(document, limits)

@@ -8,7 +8,7 @@ from typing import Any, NoReturn, TypeAlias
 
 import orjson
 
-from edr.errors import InvalidBinding, join_path, kind_of, shown
+from edr.errors import InvalidBindingError, join_path, kind_of, shown
 from edr.records.pattern.addresses import Block, address_of
 from edr.records.pattern.values import Number, Range, Wildcard
 from edr.records.text import is_encodable
@@ -158,4 +158,4 @@ def _with_whole_numbers(value: Any) -> Any:
 
 def refuse(path: Path, reason: str) -> NoReturn:
     """Raise the error of a fault at a path."""
-    raise InvalidBinding(reason, join_path(*path))
+    raise InvalidBindingError(reason, join_path(*path))

@@ -46,7 +46,7 @@ def parse(document: object, limits: Limits) -> tuple[Fields, Fields]:
     """Return the tree of a pattern, as written and merged.
 
     Raises:
-        InvalidBinding: the document is no pattern, or asks for more than the limits allow.
+        InvalidBindingError: the document is no pattern, or asks for more than the limits allow.
     """
     root = _Parser(limits).fields(document, ("body",))
     simple = merged(root)

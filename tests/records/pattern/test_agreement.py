@@ -8,7 +8,7 @@ from support import naive_pattern as naive
 from support.pattern_remains import assert_nothing_remains
 from support.pattern_strategies import bodies, patterns
 
-from edr import InvalidBinding
+from edr import InvalidBindingError
 from edr.records.pattern.index import PatternIndex
 from edr.records.pattern.language import Pattern
 
@@ -20,7 +20,7 @@ def is_within_limits(document):
     """Several small pieces may be more than a pattern may have: no fault of its language."""
     try:
         Pattern(document)
-    except InvalidBinding as refusal:
+    except InvalidBindingError as refusal:
         if "MAX_" in str(refusal):
             return False
         raise

@@ -13,7 +13,7 @@ from support.pattern_elements import ELEMENTS
 from support.pattern_strategies import patterns
 
 import edr.records.pattern.language
-from edr.errors import InvalidBinding
+from edr.errors import InvalidBindingError
 from edr.records.pattern.index import PatternIndex
 from edr.records.pattern.language import ABSENT, Mismatch, Pattern
 from edr.records.pattern.limits import DEFAULT_LIMITS, Limits
@@ -330,7 +330,7 @@ INVALID = [
 
 @pytest.mark.parametrize(("document", "path", "reason"), INVALID, ids=lambda each: str(each)[:60])
 def test_what_is_no_pattern_is_refused_with_its_path(document, path, reason):
-    with pytest.raises(InvalidBinding) as caught:
+    with pytest.raises(InvalidBindingError) as caught:
         Pattern(document)
 
     assert caught.value.path == path
@@ -380,7 +380,7 @@ def test_a_limit_is_reached_and_its_error_names_it(within, beyond, name):
     assert Pattern(within, limits=TIGHT).document == within
     assert Pattern(beyond).document == beyond
 
-    with pytest.raises(InvalidBinding, match=f"Limits.{name}"):
+    with pytest.raises(InvalidBindingError, match=f"Limits.{name}"):
         Pattern(beyond, limits=TIGHT)
 
 
@@ -390,7 +390,7 @@ def test_the_combinations_of_ors_are_limited_as_by_event_bridge():
 
     assert DEFAULT_LIMITS.combinations == 1_000
     assert Pattern(within)
-    with pytest.raises(InvalidBinding, match=r"Limits.combinations"):
+    with pytest.raises(InvalidBindingError, match=r"Limits.combinations"):
         Pattern(beyond)
 
 
@@ -401,7 +401,7 @@ def test_endless_documents_are_refused():
     endless_or["$or"] = [endless_or, endless_or]
 
     for document in (endless, endless_or):
-        with pytest.raises(InvalidBinding, match="Limits.depth"):
+        with pytest.raises(InvalidBindingError, match="Limits.depth"):
             Pattern(document)
 
 

@@ -5,7 +5,7 @@ from string import ascii_letters, digits
 
 import pytest
 
-from edr import InvalidBinding
+from edr import InvalidBindingError
 from edr.records.pattern import Limits, Pattern
 
 INSTANCE_TYPES = ["*.medium", "*.large", "*.xlarge", "t2*micro", "m5*metal"]
@@ -102,7 +102,7 @@ def test_a_natural_pattern_is_accepted_untrusted_unless_expensive(name):
     if name not in EXPENSIVE:
         assert Pattern(NATURAL[name], limits=Limits.untrusted())
         return
-    with pytest.raises(InvalidBinding, match=r"Limits\.work"):
+    with pytest.raises(InvalidBindingError, match=r"Limits\.work"):
         Pattern(NATURAL[name], limits=Limits.untrusted())
 
 

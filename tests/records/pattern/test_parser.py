@@ -8,7 +8,7 @@ from time import thread_time
 
 import pytest
 
-from edr.errors import InvalidBinding
+from edr.errors import InvalidBindingError
 from edr.records.pattern import Limits, Pattern
 from edr.records.pattern.operands import block_of
 from edr.records.pattern.parser import parse
@@ -16,7 +16,7 @@ from edr.records.pattern.work import merged, work
 
 
 def refusal(document, **options):
-    with pytest.raises(InvalidBinding) as caught:
+    with pytest.raises(InvalidBindingError) as caught:
         Pattern(document, **options)
     return str(caught.value)
 
@@ -204,7 +204,7 @@ def test_a_cost_above_the_limit_is_refused_with_its_field():
     document = {"a": {"b": [{"wildcard": f"*{n}*"} for n in range(9)]}}
 
     assert Pattern(document, limits=Limits(work=4))
-    with pytest.raises(InvalidBinding, match=r"body\.a\.b: costs 4 .* Limits\.work = 3"):
+    with pytest.raises(InvalidBindingError, match=r"body\.a\.b: costs 4 .* Limits\.work = 3"):
         Pattern(document, limits=Limits(work=3))
 
 
