@@ -70,10 +70,10 @@ async def _read(path: Path, rounds: int) -> tuple[list[float], list[float], int]
     async with SqliteJournal(path) as journal:
         for _ in range(rounds):
             start = perf_counter()
-            count = sum([1 async for _ in journal.read(after=0, live=False)])
+            count = sum([1 async for _ in journal.cursor(after=0, live=False)])
             full.append((perf_counter() - start) * 1e9)
             start = perf_counter()
-            assert sum([1 async for _ in journal.read(binding, after=0, live=False)]) == 1
+            assert sum([1 async for _ in journal.cursor(binding, after=0, live=False)]) == 1
             rare.append((perf_counter() - start) * 1e9)
     return full, rare, count
 

@@ -80,12 +80,12 @@ async def _measure(path: Path, rounds: int) -> dict[str, float]:
         samples.setdefault("open", []).append(cost)
         if not number:
             samples["memory"] = [float(process.memory_info().rss - before)]
-        oldest = await anext(journal.read(after=0))
+        oldest = await anext(journal.cursor(after=0))
         middle = journal.tip // 2
-        at = (await anext(journal.read(after=middle))).recorded_at
-        cost, _ = await _timed(journal.read(since=at).__anext__)
+        at = (await anext(journal.cursor(after=middle))).recorded_at
+        cost, _ = await _timed(journal.cursor(since=at).__anext__)
         samples.setdefault("since", []).append(cost)
-        cost, _ = await _timed(journal.read(after=0).__anext__)
+        cost, _ = await _timed(journal.cursor(after=0).__anext__)
         samples.setdefault("first entry", []).append(cost)
         assert oldest.position == 1
         await journal.aclose()

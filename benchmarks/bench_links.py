@@ -405,7 +405,7 @@ async def reading(url: str) -> AsyncIterator[Work]:
 
         async def run(n: int) -> None:
             count = 0
-            async with journal.read(after=0) as entries:
+            async with journal.cursor(after=0) as entries:
                 async for _ in entries:
                     count += 1
                     if count == n:

@@ -1,8 +1,8 @@
 """Does anything that was acknowledged get lost when the process is killed?
 
-Ten emitters and a reader at work in a process of its own, which is killed (SIGKILL) at a random
+Ten emitters and a consumer at work in a process of its own, which is killed (SIGKILL) at a random
 moment; then another one goes on where it was. In the end all that was acknowledged must be there,
-each position must belong to one event, and what came to the reader twice be within its bound.
+each position must belong to one event, and what came to the consumer twice be within its bound.
 
     python -m benchmarks.kill_journal --rounds 500
 """
@@ -39,15 +39,15 @@ async def emit(journal, round, emitter):
         n += 1
 
 async def consume(journal):
-    async with await journal.reader("r", max_unacked={MAX_UNACKED}) as reader:
+    async with await journal.consumer("r", max_unacked={MAX_UNACKED}) as consumer:
         held = []
-        async for entry in reader:
+        async for entry in consumer:
             body = entry.event.body
             name = f"{{body['round']}}/{{body['emitter']}}/{{body['n']}}"
             os.write(1, f"given {{entry.position}} {{name}}\\n".encode())
             held.append(entry)
             if len(held) > 20:
-                reader.ack(held.pop(0))
+                consumer.ack(held.pop(0))
 
 async def main(path, round, sync):
     async with SqliteJournal(path, sync=sync) as journal:
@@ -115,7 +115,7 @@ class Kills:
     async def _compare(self) -> None:
         async with SqliteJournal(self._path) as journal:
             there = {}
-            async for entry in journal.read(after=0, live=False):
+            async for entry in journal.cursor(after=0, live=False):
                 assert not isinstance(entry, edr.Gap)
                 body = entry.event.body
                 there[entry.position] = f"{body['round']}/{body['emitter']}/{body['n']}"

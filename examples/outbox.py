@@ -27,7 +27,7 @@ from random import Random
 from _display import can_be_rich, print_table, quiet_end
 
 import edr
-from edr.journal import Entry, Reader, SqliteJournal
+from edr.journal import Consumer, Entry, SqliteJournal
 
 RETRY_AFTER = 0.02
 """Seconds until an order that the server did not take is tried again."""
@@ -86,9 +86,9 @@ async def serve(journal_path: Path, port: int, first: int, orders: int, kill_aft
     journal = SqliteJournal(journal_path)
     async with (
         edr.Bus(journal=journal) as bus,
-        await journal.reader("web-shop", SHOP, max_unacked=16) as reader,
+        await journal.consumer("web-shop", SHOP, max_unacked=16) as consumer,
     ):
-        posting = asyncio.create_task(post_all(reader, port, kill_after))
+        posting = asyncio.create_task(post_all(consumer, port, kill_after))
         await emit_orders(bus, first, orders)
         await until_all_is_posted(journal)
         posting.cancel()
@@ -104,19 +104,19 @@ async def emit_orders(bus: edr.Bus, first: int, orders: int) -> None:
         print(f"emitted order-{number}", flush=True)
 
 
-async def post_all(reader: Reader, port: int, kill_after: int) -> None:
+async def post_all(consumer: Consumer, port: int, kill_after: int) -> None:
     """Post what is in the journal, one after the other; what fails comes again."""
     posted = 0
-    async for entry in reader:
+    async for entry in consumer:
         if isinstance(entry, edr.Gap):
             continue
         if await post(entry, port):
             posted += 1
             if posted == kill_after:
                 os.kill(os.getpid(), signal.SIGKILL)  # before it is acknowledged
-            reader.ack(entry)
+            consumer.ack(entry)
         else:
-            reader.nack(entry, RETRY_AFTER)
+            consumer.nack(entry, RETRY_AFTER)
 
 
 async def post(entry: Entry, port: int) -> bool:
@@ -140,9 +140,9 @@ async def post(entry: Entry, port: int) -> bool:
 
 
 async def until_all_is_posted(journal: SqliteJournal) -> None:
-    """Wait until the reader has acknowledged all that is in the journal."""
+    """Wait until the consumer has acknowledged all that is in the journal."""
     while True:
-        (status,) = await journal.readers()
+        (status,) = await journal.consumers()
         if not status.lag:
             return
         await asyncio.sleep(0.02)

@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Any
 
 from edr.bus import Bus
-from edr.journal import ReaderStatus
+from edr.journal import ConsumerStatus
 
 ANSWERED_WITHIN = 1.0
 """Seconds for which a page waits. A server that scrapes gives up after some ten."""
@@ -23,10 +23,10 @@ class ConsumerCounts:
     """The last known state of the consumers of a bus's journal."""
 
     def __init__(self) -> None:
-        self._known: Sequence[ReaderStatus] = ()
+        self._known: Sequence[ConsumerStatus] = ()
         self._asking: asyncio.Task[None] | None = None
 
-    def read(self, bus: Bus) -> Sequence[ReaderStatus]:
+    def read(self, bus: Bus) -> Sequence[ConsumerStatus]:
         """Return the state of each consumer of the journal of ``bus``."""
         journal: Any = bus.journal
         loop = bus.loop
@@ -34,18 +34,18 @@ class ConsumerCounts:
             return self._known
         if _runs_here(loop):
             if self._asking is None or self._asking.done():
-                self._asking = loop.create_task(self._ask(journal.readers()))
+                self._asking = loop.create_task(self._ask(journal.consumers()))
             return self._known
-        asked = asyncio.run_coroutine_threadsafe(self._ask(journal.readers()), loop)
+        asked = asyncio.run_coroutine_threadsafe(self._ask(journal.consumers()), loop)
         try:
             asked.result(ANSWERED_WITHIN)
         except TimeoutError:
             asked.cancel()
         return self._known
 
-    async def _ask(self, readers: Coroutine[Any, Any, Sequence[ReaderStatus]]) -> None:
+    async def _ask(self, consumers: Coroutine[Any, Any, Sequence[ConsumerStatus]]) -> None:
         with suppress(Exception):  # the journal says by itself what is wrong with it
-            self._known = await readers
+            self._known = await consumers
 
 
 def _runs_here(loop: asyncio.AbstractEventLoop) -> bool:

@@ -65,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
         (_ls, "what it holds, in a few lines"),
         (_read, "its entries, a JSON object a line"),
         (_verify, "what is damaged, and what can be saved"),
-        (_readers, "who reads it, and how far"),
+        (_consumers, "who reads it, and how far"),
         (_copy, "a copy as of one moment, for a backup; also of a journal in use"),
     ):
         sub = commands.add_parser(command.__name__[1:], help=does, description=does)
@@ -103,7 +103,7 @@ def _ls(options: argparse.Namespace) -> int:
             _say("", str(time_of(newest.until)))
         size = sum(file.stat().st_size for file in options.path.iterdir() if file.is_file())
         _say("bytes", f"{size:,}" + (f", {size / entries:.0f} an entry" if entries else ""))
-        _say("readers", ", ".join(sorted(store.readers)) or "none")
+        _say("consumers", ", ".join(sorted(store.consumers)) or "none")
     return 0
 
 
@@ -140,13 +140,13 @@ def _verify(options: argparse.Namespace) -> int:
     return 1 if is_damaged else 0
 
 
-def _readers(options: argparse.Namespace) -> int:
+def _consumers(options: argparse.Namespace) -> int:
     rows: list[tuple[str, ...]] = [("name", "position", "behind", "unacked", "missed", "last ack")]
     with _copied(options.path) as store:
-        for name, reader in sorted(store.readers.items()):
-            acked = str(time_of(reader.last_ack)) if reader.last_ack is not None else "never"
-            counts = (reader.position, store.lag(reader.position), len(reader.unacked))
-            rows.append((name, *map(str, counts), str(reader.missed), acked))
+        for name, consumer in sorted(store.consumers.items()):
+            acked = str(time_of(consumer.last_ack)) if consumer.last_ack is not None else "never"
+            counts = (consumer.position, store.lag(consumer.position), len(consumer.unacked))
+            rows.append((name, *map(str, counts), str(consumer.missed), acked))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]

@@ -38,7 +38,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.05, 5.0
 """Seconds between attempts to store what could not be; each pause is twice the one before."""
 
 NO_ROOM_PAUSE = 1.0
-"""Seconds after which it is looked for room again, if no reader has made some before."""
+"""Seconds after which it is looked for room again, if no consumer has made some before."""
 
 
 class RefusalLog:
@@ -63,7 +63,7 @@ class Committer(Protocol):
     """The journal, as an appender sees it."""
 
     def commit(self, events: Sequence[Event], *, lacks_room: bool) -> asyncio.Future[Appended]:
-        """Store ``events``; ``lacks_room`` if readers prevented it the last time."""
+        """Store ``events``; ``lacks_room`` if consumers prevented it the last time."""
         ...
 
     def committed(self, events: Sequence[Event], appended: Appended) -> None:
@@ -331,9 +331,9 @@ class Appender:
         self._look_for_room()
 
     def _wait_for_room(self, error: NoRoomYetError) -> None:
-        """Wait until readers have acknowledged what would have to go, but not beyond the end."""
+        """Wait until consumers have acknowledged what would have to go, but not beyond the end."""
         if not self._lacks_room:
-            self._lacks_room = True  # at once, with how far each reader has come by now
+            self._lacks_room = True  # at once, with how far each consumer has come by now
             self._schedule(0.0)
         elif self._is_closing:
             self._fail_all(JournalFullError(str(error)))

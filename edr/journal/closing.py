@@ -16,7 +16,7 @@ from edr.journal.appender import RefusalLog
 from edr.journal.batch import RejectedError
 from edr.journal.errors import JournalFullError
 from edr.journal.retention import NoRoomYetError
-from edr.journal.store import MOST_AT_ONCE, BlockStore, ReaderUpdate
+from edr.journal.store import MOST_AT_ONCE, BlockStore, ConsumerUpdate
 
 logger: logging.Logger = logging.getLogger("edr.journal")
 
@@ -26,9 +26,9 @@ class Commit:
 
     __slots__ = ("events", "stored", "updates")
 
-    def __init__(self, events: Sequence[Event], updates: Sequence[ReaderUpdate] = ()) -> None:
+    def __init__(self, events: Sequence[Event], updates: Sequence[ConsumerUpdate] = ()) -> None:
         self.events: Sequence[Event] = events
-        self.updates: Sequence[ReaderUpdate] = updates
+        self.updates: Sequence[ConsumerUpdate] = updates
         self.stored: int = 0
 
     @property
@@ -48,7 +48,7 @@ class Remainder:
         commit: the last batch, which may have failed: it is stored again as it was, so that the
             store can tell if it was stored after all.
         events: those accepted after it.
-        updates: of readers.
+        updates: of consumers.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Remainder:
         name: str,
         commit: Commit | None,
         events: Sequence[Event],
-        updates: Sequence[ReaderUpdate],
+        updates: Sequence[ConsumerUpdate],
     ) -> None:
         self._name = name
         self._commit = commit
@@ -92,7 +92,7 @@ class Remainder:
         for batch in batches:
             fault = self._append(store, batch) or fault
         if self._updates:
-            store.store_readers(self._updates, synced=True)
+            store.store_consumers(self._updates, synced=True)
         return fault
 
     def _append(self, store: BlockStore, batch: Commit) -> Exception | None:

@@ -5,7 +5,7 @@ thing again: the fields that make events alike are few. So up to ``BLOCK`` entri
 their **keys** (the distinct combinations of all that a binding matches on but the body, once
 each), and their **rows** (key, id, timestamp, body), compressed. Matching asks each key once, and
 a block of which no key is wanted is never decompressed. 256 is the knee: larger ones save little
-more, and cost a reader of few entries too much.
+more, and cost a consumer of few entries too much.
 
 Three **masks** of 63 bits say which levels, apps and accounts are in a block, so that the database
 passes over blocks without looking into them, and no index has to be maintained. A bit may be set

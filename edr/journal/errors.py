@@ -117,10 +117,10 @@ class WrongJournalError(JournalError, ValueError):
 
 
 class ConsumerInUseError(JournalError):
-    """A reader of this name is open; close it first.
+    """A consumer of this name is open; close it first.
 
     Attributes:
-        name: the reader's.
+        name: the consumer's.
     """
 
     def __init__(self, name: str) -> None:
@@ -128,4 +128,4 @@ class ConsumerInUseError(JournalError):
         self.name = name
 
     def __str__(self) -> str:
-        return f"reader {self.name!r} is open already; close it first, or take another name"
+        return f"consumer {self.name!r} is open already; close it first, or take another name"

@@ -1,13 +1,13 @@
 """``Journal``: what every durable record of events promises, whatever it is kept in.
 
 A journal is an ordered, bounded record of events, each at a **position**, from which anybody can
-read on. Positions rise, and are never given twice; they need not be dense. What a reader sees
+read on. Positions rise, and are never given twice; they need not be dense. What a consumer sees
 is stored, so a position it holds is good for ever: "what is there behind P?" is the one question
 that reading asks, and the answer does not depend on whether P is long past or a moment ago. That
 is why catching up and following live is one thing here, with no seam.
 
-There are two ways to read. A ``Reading`` is a look: it begins where it is told and remembers
-nothing. A ``Reader`` has a name, and the journal remembers what it acknowledged, also over a
+There are two ways to read. A ``Cursor`` is a look: it begins where it is told and remembers
+nothing. A ``Consumer`` has a name, and the journal remembers what it acknowledged, also over a
 crash; what it did not comes again.
 
 Kept out, because only one of two stores could do it: dense positions, an exact ``missed`` for a
@@ -35,15 +35,15 @@ class Entry(NamedTuple):
     before only where that clock was set back by more than a minute."""
     event: Event
     delivery: int = 1
-    """How often a reader was given it. Above 1 it may be a repetition.
+    """How often a consumer was given it. Above 1 it may be a repetition.
 
     It is stored, so an entry that ends the process each time counts up all the same. After a crash,
     entries that were about to be given, some 1,000 at most, count as given once.
     """
 
 
-class ReaderStatus(NamedTuple):
-    """One moment of a named reader."""
+class ConsumerStatus(NamedTuple):
+    """One moment of a named consumer."""
 
     name: str
     position: int
@@ -84,7 +84,7 @@ class JournalStatistics(NamedTuple):
     """Why nothing can be stored now; ``None`` while all is well."""
 
 
-class Reading(Protocol):
+class Cursor(Protocol):
     """The entries of a journal, one after the other. An async iterator and context manager.
 
     It pulls, so it can be as slow as it likes: it cannot overflow, and holds up nobody. A
@@ -96,7 +96,7 @@ class Reading(Protocol):
 
     @property
     def position(self) -> int:
-        """Where it stands: ``read(after=position)`` goes on from here, with no hole and no double.
+        """Where it stands: ``cursor(after=position)`` continues here, with no hole and no double.
 
         It moves past entries that are not wanted, too.
         """
@@ -136,7 +136,7 @@ class Reading(Protocol):
     ) -> None: ...
 
 
-class Reader(Reading, Protocol):
+class Consumer(Cursor, Protocol):
     """A reading with a name and a memory: what it acknowledged does not come again.
 
     Everything else does, until it is acknowledged: after a crash at most ``max_unacked`` entries,
@@ -144,15 +144,15 @@ class Reader(Reading, Protocol):
     must bear a repetition; the event's ``node`` and ``id`` identify one.
 
     While ``max_unacked`` entries are unacknowledged it gives no further ones. Retention may remove
-    an entry that is not acknowledged; then it is missed, and counted, and the reader goes on.
+    an entry that is not acknowledged; then it is missed, and counted, and the consumer goes on.
 
-    Closing a reader stores its acks and forgets nothing: what is unacknowledged comes first when
+    Closing a consumer stores its acks and forgets nothing: what is unacknowledged comes first when
     it is opened again.
     """
 
     @property
     def name(self) -> str:
-        """The name given to ``Journal.reader``."""
+        """The name given to ``Journal.consumer``."""
         ...
 
     def ack(self, entry: Entry) -> None:
@@ -161,7 +161,7 @@ class Reader(Reading, Protocol):
         In any order. A second ack, or one for what retention has removed, changes nothing.
 
         Raises:
-            JournalError: the reader is closed, or has never given this entry.
+            JournalError: the consumer is closed, or has never given this entry.
         """
         ...
 
@@ -292,14 +292,14 @@ class Journal(Protocol):
         """
         ...
 
-    def read(
+    def cursor(
         self,
         *bindings: Binding,
         after: int | None = None,
         since: datetime | timedelta | None = None,
         last: int | None = None,
         live: bool = True,
-    ) -> Reading:
+    ) -> Cursor:
         """Return the entries that any of ``bindings`` matches, without one all of them.
 
         Args:
@@ -319,20 +319,20 @@ class Journal(Protocol):
         """
         ...
 
-    async def reader(
+    async def consumer(
         self,
         name: str,
         *bindings: Binding,
         start: Literal["oldest", "now"] | int = "oldest",
         max_unacked: int = 1024,
         rebind: bool = False,
-    ) -> Reader:
-        """Open the reader ``name``, where it was; one that is new begins at ``start``.
+    ) -> Consumer:
+        """Open the consumer ``name``, where it was; one that is new begins at ``start``.
 
         Args:
-            name: of the reader; not empty, at most 128 characters, all printable.
+            name: of the consumer; not empty, at most 128 characters, all printable.
             bindings: what is wanted; without one everything.
-            start: only for a new reader: the oldest entry, what is stored from now on, or what is
+            start: only for a new consumer: the oldest entry, what is stored from now on, or what is
                 behind a position.
             max_unacked: how many entries it may hold unacknowledged.
             rebind: go on with other bindings than it had. Entries that it has not been given yet
@@ -345,16 +345,16 @@ class Journal(Protocol):
         """
         ...
 
-    async def readers(self) -> tuple[ReaderStatus, ...]:
-        """Return the state of every reader that there is, open or not, by name."""
+    async def consumers(self) -> tuple[ConsumerStatus, ...]:
+        """Return the state of every consumer that there is, open or not, by name."""
         ...
 
     async def forget(self, name: str) -> None:
-        """Delete what is remembered of the reader ``name``; no entry is touched.
+        """Delete what is remembered of the consumer ``name``; no entry is touched.
 
         Raises:
             ConsumerInUseError: it is open.
-            JournalError: there is no such reader.
+            JournalError: there is no such consumer.
         """
         ...
 

@@ -25,10 +25,10 @@ from edr.journal.schema import (
     VERSION,
     Facts,
     connect,
+    consumers_in,
     facts_in,
     is_damage,
     is_full,
-    readers_in,
 )
 
 WRITABLE = 2
@@ -115,7 +115,7 @@ def _checked(folder: JournalFolder, *, full_sync: bool) -> sqlite3.Connection:
         if _has_emptied_log(connection):
             _check_length(connection, folder)
         facts = facts_in(connection)
-        readers_in(connection)
+        consumers_in(connection)
         for end in ("max", "min"):  # both in one statement would look at every block
             connection.execute(f"SELECT {end}(first) FROM blocks").fetchone()
     except BaseException:

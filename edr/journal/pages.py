@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from edr.journal.codec import Block, DamagedBlockError, check_header
-from edr.journal.schema import PAGE, Facts, ReaderState
+from edr.journal.schema import PAGE, ConsumerState, Facts
 
 LEAF = 0x0D
 LOG_HEADER, FRAME_HEADER = 32, 24
@@ -58,7 +58,7 @@ class Pages:
             self._frames = _frames_in(self._log.read())
         self.count: int = max([self._size, *self._frames])
         self.facts: Facts | None = None
-        self.readers: dict[str, ReaderState] = {}
+        self.consumers: dict[str, ConsumerState] = {}
         self.blocks: list[Found] = []
         """Those whose headers are sound, by position; none that another holds too."""
         self.is_whole: bool = self._claims_no_more()
@@ -74,7 +74,7 @@ class Pages:
             self._log.close()
 
     def scan(self) -> None:
-        """Find all that there is: ``blocks``, ``facts`` and ``readers``."""
+        """Find all that there is: ``blocks``, ``facts`` and ``consumers``."""
         found: list[Found] = []
         may_be_blank = self._free() | {LOCK_PAGE}
         for number in range(1, self.count + 1):
@@ -118,10 +118,10 @@ class Pages:
                 self.facts = facts
             return
         with suppress(ValueError, TypeError):
-            reader = ReaderState.from_bytes(data)
-            known = self.readers.get(reader.name)
-            if known is None or known.frontier <= reader.frontier:
-                self.readers[reader.name] = reader
+            consumer = ConsumerState.from_bytes(data)
+            known = self.consumers.get(consumer.name)
+            if known is None or known.frontier <= consumer.frontier:
+                self.consumers[consumer.name] = consumer
 
     def _row(self, number: int, cell: int) -> list[Any]:
         return self._row_at(number, cell)[1]

@@ -1,4 +1,4 @@
-"""Retention: what goes when a journal holds too much, and what its readers lose by that.
+"""Retention: what goes when a journal holds too much, and what its consumers lose by that.
 
 Whole blocks go, the oldest first, within the commit that brings new ones. A commit removes
 ``RETIRED`` blocks at most, or twice the bytes that it adds if that is more, so that no append pays
@@ -14,7 +14,7 @@ from contextlib import closing
 from datetime import timedelta
 from typing import NamedTuple
 
-from edr.journal.schema import COLUMNS, PAGE, Hole, ReaderState, header_in
+from edr.journal.schema import COLUMNS, PAGE, ConsumerState, Hole, header_in
 
 RETIRED = 16
 """Blocks that any commit may remove; a commit adds no more than that."""
@@ -36,7 +36,7 @@ class Limits(NamedTuple):
 
 
 class Loss(NamedTuple):
-    """How many entries a reader lost by a commit, by the state that the store had."""
+    """How many entries a consumer lost by a commit, by the state that the store had."""
 
     missed: int
     frontier: int
@@ -46,10 +46,10 @@ class Loss(NamedTuple):
 
 
 class NoRoomYetError(Exception):
-    """A reader holds what would have to go. It never leaves this package.
+    """A consumer holds what would have to go. It never leaves this package.
 
     Args:
-        holder: name of the reader that stands furthest back.
+        holder: name of the consumer that stands furthest back.
     """
 
     def __init__(self, holder: str) -> None:
@@ -58,7 +58,7 @@ class NoRoomYetError(Exception):
 
     def __str__(self) -> str:
         return (
-            f"the journal is full; reader {self.holder!r} has not acknowledged its oldest entries"
+            f"the journal is full; consumer {self.holder!r} has not acknowledged its oldest entries"
         )
 
 
@@ -66,7 +66,7 @@ def retire(
     connection: sqlite3.Connection,
     limits: Limits,
     holes: Sequence[Hole],
-    readers: Mapping[str, ReaderState],
+    consumers: Mapping[str, ConsumerState],
     oldest: int,
     newest: int,
     time: int,
@@ -78,7 +78,7 @@ def retire(
         connection: to the database.
         limits: what is kept.
         holes: positions that no entry has.
-        readers: whose unacknowledged entries ``keep_unread`` keeps.
+        consumers: whose unacknowledged entries ``keep_unread`` keeps.
         oldest: position of the oldest entry.
         newest: position of the newest entry.
         time: what to judge ages by.
@@ -96,7 +96,7 @@ def retire(
         surplus = existed(holes, oldest, newest) - limits.max_events
     lost = 0
     if excess > 0 or surplus > 0 or limits.max_age is not None:
-        lost = _retire_blocks(connection, limits, readers, newest, time, added, excess, surplus)
+        lost = _retire_blocks(connection, limits, consumers, newest, time, added, excess, surplus)
     if lost:
         (oldest,) = connection.execute("SELECT min(first) FROM blocks").fetchone()
     _give_back(connection, limits, max(VACUUMED, 2 * added // PAGE))
@@ -106,7 +106,7 @@ def retire(
 def _retire_blocks(
     connection: sqlite3.Connection,
     limits: Limits,
-    readers: Mapping[str, ReaderState],
+    consumers: Mapping[str, ConsumerState],
     newest: int,
     time: int,
     added: int,
@@ -117,9 +117,9 @@ def _retire_blocks(
     if limits.max_age is not None:
         too_old = time - limits.max_age // timedelta(microseconds=1)
     kept_from, holder = newest + 1, ""
-    if limits.keep_unread and readers:
-        holder = min(readers, key=lambda name: readers[name].position)
-        kept_from = readers[holder].position + 1
+    if limits.keep_unread and consumers:
+        holder = min(consumers, key=lambda name: consumers[name].position)
+        kept_from = consumers[holder].position + 1
     end = lost = passed = blocks = removed = 0
     with closing(
         connection.execute(
@@ -160,30 +160,30 @@ def _give_back(connection: sqlite3.Connection, limits: Limits, most: int) -> Non
 
 
 def charge(
-    readers: dict[str, ReaderState], holes: Sequence[Hole], first: int, oldest: int
+    consumers: dict[str, ConsumerState], holes: Sequence[Hole], first: int, oldest: int
 ) -> dict[str, Loss]:
-    """Count what each of ``readers`` loses when the entries from ``first`` to ``oldest`` go."""
+    """Count what each of ``consumers`` loses when the entries from ``first`` to ``oldest`` go."""
     losses = {}
-    for name, reader in readers.items():
-        unacked = tuple([each for each, _ in reader.unacked if first <= each < oldest])
-        after = max(reader.frontier, first - 1)
+    for name, consumer in consumers.items():
+        unacked = tuple([each for each, _ in consumer.unacked if first <= each < oldest])
+        after = max(consumer.frontier, first - 1)
         lost = len(unacked) + counted(holes, after, oldest - 1)
-        if reader.frontier < oldest - 1 or lost:
-            readers[name] = clamped(reader, oldest)._replace(
-                missed=reader.missed + lost, untold=reader.untold + lost
+        if consumer.frontier < oldest - 1 or lost:
+            consumers[name] = clamped(consumer, oldest)._replace(
+                missed=consumer.missed + lost, untold=consumer.untold + lost
             )
         if lost:
-            losses[name] = Loss(lost, reader.frontier, unacked)
+            losses[name] = Loss(lost, consumer.frontier, unacked)
     return losses
 
 
-def clamped(reader: ReaderState, oldest: int) -> ReaderState:
-    """Let a reader stand no further back than the oldest entry."""
-    if reader.frontier >= oldest - 1 and reader.position >= oldest - 1:
-        return reader
-    return reader._replace(
-        frontier=max(reader.frontier, oldest - 1),
-        unacked=tuple(pair for pair in reader.unacked if pair[0] >= oldest),
+def clamped(consumer: ConsumerState, oldest: int) -> ConsumerState:
+    """Let a consumer stand no further back than the oldest entry."""
+    if consumer.frontier >= oldest - 1 and consumer.position >= oldest - 1:
+        return consumer
+    return consumer._replace(
+        frontier=max(consumer.frontier, oldest - 1),
+        unacked=tuple(pair for pair in consumer.unacked if pair[0] >= oldest),
     )
 
 

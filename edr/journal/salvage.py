@@ -2,8 +2,8 @@
 
 The damaged files are kept beside it, as ``*.corrupt-<time>``. The new journal has another id, since
 nobody can tell which positions the old one had given; but every entry that was saved keeps its
-position, so that readers go on where they were. Positions that were lost are holes, which readers
-are told of.
+position, so that consumers go on where they were. Positions that were lost are holes, which
+consumers are told of.
 
 The new database is complete and synced before anything is moved; a salvage that is cut short at
 any point is begun anew, or completed, when the journal is opened the next time.
@@ -24,7 +24,7 @@ from edr.journal.codec import Block, DamagedBlockError
 from edr.journal.errors import JournalUnusableError
 from edr.journal.folder import JournalFolder
 from edr.journal.pages import Pages
-from edr.journal.schema import TABLES, Facts, Hole, ReaderState, connect
+from edr.journal.schema import TABLES, ConsumerState, Facts, Hole, connect
 
 RESERVED = 1_000_000
 """Positions that are reserved at a time."""
@@ -37,8 +37,8 @@ class Salvage(NamedTuple):
     """Entries that are in the new journal."""
     missing: tuple[Hole, ...]
     """Where entries were in the old one that are not in the new one."""
-    lost_readers: int
-    """Readers whose state is known to have been there, and could not be read."""
+    lost_consumers: int
+    """Consumers whose state is known to have been there, and could not be read."""
     moved_to: Path
 
     @property
@@ -75,10 +75,10 @@ def write_facts(connection: sqlite3.Connection, facts: Facts) -> None:
     connection.execute("REPLACE INTO facts VALUES (1, ?, ?)", (zlib.crc32(data), data))
 
 
-def write_reader(connection: sqlite3.Connection, number: int, reader: ReaderState) -> None:
-    """Store the state of a reader."""
-    data = reader.to_bytes()
-    connection.execute("REPLACE INTO readers VALUES (?, ?, ?)", (number, zlib.crc32(data), data))
+def write_consumer(connection: sqlite3.Connection, number: int, consumer: ConsumerState) -> None:
+    """Store the state of a consumer."""
+    data = consumer.to_bytes()
+    connection.execute("REPLACE INTO consumers VALUES (?, ?, ?)", (number, zlib.crc32(data), data))
 
 
 INSERT_BLOCK = f"INSERT INTO blocks VALUES ({', '.join('?' * len(Block._fields))})"
@@ -96,7 +96,7 @@ def salvage(folder: JournalFolder, known: Facts | None = None) -> Salvage:
     """
     try:
         _remove(folder.salvaging)
-        saved, missing, lost_readers, facts = _copy(folder, known)
+        saved, missing, lost_consumers, facts = _copy(folder, known)
         folder.salvaging.replace(folder.salvaged)
         folder.sync()
         moved_to = complete(folder)
@@ -105,7 +105,7 @@ def salvage(folder: JournalFolder, known: Facts | None = None) -> Salvage:
             f"it is damaged, and cannot be salvaged: {exc}", folder.path
         ) from exc
     folder.name(facts.id)
-    return Salvage(saved, missing, lost_readers, moved_to)
+    return Salvage(saved, missing, lost_consumers, moved_to)
 
 
 def complete(folder: JournalFolder) -> Path:
@@ -158,14 +158,14 @@ def _copy(folder: JournalFolder, known: Facts | None) -> tuple[int, tuple[Hole, 
             holes = [hole for hole in holes if hole.low <= last]
             (holes if pages.is_whole else lost).append(Hole(last + 1, end, int(not pages.is_whole)))
         gone = tuple(sorted([*holes, *lost]))
-        facts = Facts(new_id(), end, True, gone, tuple(steps), first, len(pages.readers))
-        lost_readers = max(0, old.readers - len(pages.readers)) if old.clean else 0
+        facts = Facts(new_id(), end, True, gone, tuple(steps), first, len(pages.consumers))
+        lost_consumers = max(0, old.consumers - len(pages.consumers)) if old.clean else 0
         write_facts(new, facts)
-        for number, reader in enumerate(pages.readers.values(), 1):
-            write_reader(new, number, reader)
+        for number, consumer in enumerate(pages.consumers.values(), 1):
+            write_consumer(new, number, consumer)
         new.execute("COMMIT")
         new.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-    return saved, tuple(lost), lost_readers, facts
+    return saved, tuple(lost), lost_consumers, facts
 
 
 def _between(last: int, first: int, holes: Sequence[Hole]) -> list[Hole]:

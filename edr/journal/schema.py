@@ -44,7 +44,7 @@ CREATE TABLE blocks (
     keys BLOB NOT NULL, rows BLOB NOT NULL
 );
 CREATE TABLE facts (number INTEGER PRIMARY KEY, crc INTEGER NOT NULL, fact BLOB NOT NULL);
-CREATE TABLE readers (number INTEGER PRIMARY KEY, crc INTEGER NOT NULL, reader BLOB NOT NULL);
+CREATE TABLE consumers (number INTEGER PRIMARY KEY, crc INTEGER NOT NULL, consumer BLOB NOT NULL);
 PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {VERSION};
 """
@@ -85,8 +85,8 @@ class Facts(NamedTuple):
     back. Each begins a block."""
     first: int = 0
     """Position of the oldest entry when it was closed; 0 if there was none."""
-    readers: int = 0
-    """How many readers there were when it was closed."""
+    consumers: int = 0
+    """How many consumers there were when it was closed."""
 
     def to_bytes(self) -> bytes:
         """Return what is stored."""
@@ -96,14 +96,14 @@ class Facts(NamedTuple):
     @classmethod
     def from_bytes(cls, data: bytes) -> Facts:
         """Undo ``to_bytes``."""
-        name, mark, clean, holes, steps, first, readers = orjson.loads(data)
+        name, mark, clean, holes, steps, first, consumers = orjson.loads(data)
         return cls(
-            name, mark, clean, tuple(Hole(*hole) for hole in holes), tuple(steps), first, readers
+            name, mark, clean, tuple(Hole(*hole) for hole in holes), tuple(steps), first, consumers
         )
 
 
-class ReaderState(NamedTuple):
-    """What is remembered of a reader."""
+class ConsumerState(NamedTuple):
+    """What is remembered of a consumer."""
 
     name: str
     bindings: str
@@ -117,7 +117,7 @@ class ReaderState(NamedTuple):
     """How many of the missed no ``Gap`` has told yet."""
     last_ack: int | None = None
     leased: int = 0
-    """It may have been given entries up to here, if it was not closed. See ``reader``."""
+    """It may have been given entries up to here, if it was not closed. See ``consumer``."""
 
     @property
     def position(self) -> int:
@@ -129,7 +129,7 @@ class ReaderState(NamedTuple):
         return orjson.dumps(tuple(self))
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> ReaderState:
+    def from_bytes(cls, data: bytes) -> ConsumerState:
         """Undo ``to_bytes``."""
         name, bindings, frontier, unacked, missed, untold, last_ack, leased = orjson.loads(data)
         pairs = tuple((position, delivery) for position, delivery in unacked)
@@ -197,19 +197,19 @@ def facts_in(connection: sqlite3.Connection) -> Facts:
     return Facts.from_bytes(row[1])
 
 
-def readers_in(connection: sqlite3.Connection) -> dict[int, ReaderState]:
-    """Read the states of all readers, by their numbers.
+def consumers_in(connection: sqlite3.Connection) -> dict[int, ConsumerState]:
+    """Read the states of all consumers, by their numbers.
 
     Raises:
         sqlite3.DatabaseError: one is damaged.
     """
     states = {}
     before = -1
-    for number, crc, data in connection.execute("SELECT number, crc, reader FROM readers"):
+    for number, crc, data in connection.execute("SELECT number, crc, consumer FROM consumers"):
         # The checksum does not cover the number: it need only be another one, and in order.
         if number <= before or not is_sound(crc, data):
-            raise sqlite3.DatabaseError("the state of a reader is damaged")
-        states[number] = ReaderState.from_bytes(data)
+            raise sqlite3.DatabaseError("the state of a consumer is damaged")
+        states[number] = ConsumerState.from_bytes(data)
         before = number
     return states
 

@@ -2,8 +2,8 @@
 
 The loop's side of it: what it knows of the store is what the last commit left, so nobody here sees
 anything that a crash could take back. All else is with those who do the work: ``Appender`` (what
-is accepted), ``BlockStore`` in the ``Worker``'s thread (what is stored), ``SqliteReading`` and
-``SqliteReader`` (who reads).
+is accepted), ``BlockStore`` in the ``Worker``'s thread (what is stored), ``SqliteCursor`` and
+``SqliteConsumer`` (who reads).
 
 Measured against a database row for each event, a log of segments, LMDB: see
 ``benchmarks/bench_journal.py``. With the group commit that an event loop gives for nothing the
@@ -40,17 +40,17 @@ from edr.journal.appender import Appender
 from edr.journal.clock import Clock
 from edr.journal.closing import Commit, Remainder
 from edr.journal.codec import microseconds, time_of
+from edr.journal.consumer import STORED_EVERY, SqliteConsumer
+from edr.journal.cursor import SqliteCursor, Start
 from edr.journal.errors import ConsumerInUseError, JournalError, WrongJournalError
 from edr.journal.fetching import Fetcher
 from edr.journal.following import Waiting
-from edr.journal.journal import Entry, JournalStatistics, ReaderStatus
-from edr.journal.reader import STORED_EVERY, SqliteReader
-from edr.journal.reading import SqliteReading, Start
+from edr.journal.journal import ConsumerStatus, Entry, JournalStatistics
 from edr.journal.receipts import Receipt
 from edr.journal.retention import Limits
-from edr.journal.schema import ReaderState
+from edr.journal.schema import ConsumerState
 from edr.journal.selection import Selection
-from edr.journal.store import Appended, BlockStore, ReaderUpdate
+from edr.journal.store import Appended, BlockStore, ConsumerUpdate
 from edr.journal.tail import Tail
 from edr.journal.worker import Worker
 
@@ -62,7 +62,7 @@ ACK_INTERVAL = 0.1
 """Seconds within which an ack is stored."""
 
 LONGEST_NAME = 128
-"""Characters of a reader's name."""
+"""Characters of a consumer's name."""
 
 EXIT_PATIENCE = 10.0
 """Seconds that the end of a program waits for a journal that nobody closed."""
@@ -81,7 +81,7 @@ class SqliteJournal:
         max_age: entries that are older go, some 256 at a time. A clock that jumps ahead, by more
             than a tenth of this or ten minutes, counts when it has stayed there for ten minutes.
         max_events: when there are more, the oldest go, some 256 at a time.
-        keep_unread: what a reader has not acknowledged never goes: when there is no room
+        keep_unread: what a consumer has not acknowledged never goes: when there is no room
             left, appends wait, and emits with them, until it has, or is forgotten.
         sync: ``"disk"``: what is stored survives the loss of power; ``"process"``: the death of the
             process only, at a fraction of the cost.
@@ -150,7 +150,7 @@ class SqliteJournal:
         self.is_closed: bool = False
         self.waiting: set[Waiting] = set()
 
-        self._readers: dict[str, SqliteReader | None] = {}
+        self._consumers: dict[str, SqliteConsumer | None] = {}
         """Those that are open; None while one is being opened or forgotten."""
         self._ack_timer: asyncio.TimerHandle | None = None
         self._first = 0
@@ -387,9 +387,9 @@ class SqliteJournal:
             self._lost += appended.lost
             self.tail.forget_before(appended.oldest)
         for name, loss in appended.losses.items():
-            reader = self._readers.get(name)
-            if reader is not None:
-                reader.lost(loss, appended.oldest, appended.holes)
+            consumer = self._consumers.get(name)
+            if consumer is not None:
+                consumer.lost(loss, appended.oldest, appended.holes)
         self._wake_all()
 
     def _wake_all(self) -> None:
@@ -408,14 +408,14 @@ class SqliteJournal:
 
         return self._worker.submit(job)
 
-    def read(
+    def cursor(
         self,
         *bindings: Binding,
         after: int | None = None,
         since: datetime | timedelta | None = None,
         last: int | None = None,
         live: bool = True,
-    ) -> SqliteReading:
+    ) -> SqliteCursor:
         """Return the entries that any of ``bindings`` matches; see ``Journal``."""
         self._check_open()
         if sum(each is not None for each in (after, since, last)) > 1:
@@ -425,7 +425,7 @@ class SqliteJournal:
         if last is not None:
             _at_least("last", last, 0)
         start = Start(after, None if since is None else self._since(since), last)
-        return SqliteReading(self, Selection(_checked(bindings)), start, live=live)
+        return SqliteCursor(self, Selection(_checked(bindings)), start, live=live)
 
     def _since(self, since: datetime | timedelta) -> int:
         if isinstance(since, timedelta):
@@ -440,17 +440,17 @@ class SqliteJournal:
         if self._is_closing:
             raise self._closed_error()
 
-    # Readers
+    # Consumers
 
-    async def reader(
+    async def consumer(
         self,
         name: str,
         *bindings: Binding,
         start: Literal["oldest", "now"] | int = "oldest",
         max_unacked: int = 1024,
         rebind: bool = False,
-    ) -> SqliteReader:
-        """Open the reader ``name``, where it was; see ``Journal``."""
+    ) -> SqliteConsumer:
+        """Open the consumer ``name``, where it was; see ``Journal``."""
         _check_name(name)
         _at_least("max_unacked", max_unacked, 1)
         if start not in ("oldest", "now"):
@@ -460,66 +460,68 @@ class SqliteJournal:
         self._reserve(name)
         try:
             state, unacked = await self._in_thread(
-                partial(_open_reader, self._store, name, _text(bindings), start, rebind=rebind)
+                partial(_open_consumer, self._store, name, _text(bindings), start, rebind=rebind)
             )
-            reader = SqliteReader(self, selection, state, unacked, max_unacked)
+            consumer = SqliteConsumer(self, selection, state, unacked, max_unacked)
         except BaseException:
-            del self._readers[name]
+            del self._consumers[name]
             raise
-        self._readers[name] = reader
-        return reader
+        self._consumers[name] = consumer
+        return consumer
 
-    async def readers(self) -> tuple[ReaderStatus, ...]:
-        """Return the state of every reader; see ``Journal``."""
+    async def consumers(self) -> tuple[ConsumerStatus, ...]:
+        """Return the state of every consumer; see ``Journal``."""
         await self.open()
-        live = {name: each.state() for name, each in self._readers.items() if each is not None}
+        live = {name: each.state() for name, each in self._consumers.items() if each is not None}
         store = self._store
 
-        def job() -> list[ReaderStatus]:
+        def job() -> list[ConsumerStatus]:
             statuses = []
-            for name, state in sorted(store.readers.items()):
+            for name, state in sorted(store.consumers.items()):
                 stored = (state.position, state.frontier, len(state.unacked))
                 position, frontier, unacked = live.get(name, stored)
                 last_ack = None if state.last_ack is None else time_of(state.last_ack)
                 lag = store.lag(frontier) + unacked
                 statuses.append(
-                    ReaderStatus(name, position, lag, unacked, state.missed, last_ack, name in live)
+                    ConsumerStatus(
+                        name, position, lag, unacked, state.missed, last_ack, name in live
+                    )
                 )
             return statuses
 
         return tuple(await self._in_thread(job))
 
     async def forget(self, name: str) -> None:
-        """Delete what is remembered of the reader ``name``; see ``Journal``."""
+        """Delete what is remembered of the consumer ``name``; see ``Journal``."""
         await self.open()
         self._reserve(name)
         try:
             await self._in_thread(partial(self._store.forget, name))
         finally:
-            del self._readers[name]
+            del self._consumers[name]
         self._appender.retry()
 
     def _reserve(self, name: str) -> None:
-        if name in self._readers:
+        if name in self._consumers:
             raise ConsumerInUseError(name)
-        self._readers[name] = None
+        self._consumers[name] = None
 
-    def reader_changed(self) -> None:
-        """Hear that a reader has something to be stored soon."""
+    def consumer_changed(self) -> None:
+        """Hear that a consumer has something to be stored soon."""
         if self._ack_timer is None and not self.is_closed:
             loop = asyncio.get_running_loop()
             self._ack_timer = loop.call_later(ACK_INTERVAL, self._store_acks)
 
-    def reader_closed(self, reader: SqliteReader) -> None:
-        """Hear that ``reader`` is closed."""
-        if self._readers.get(reader.name) is reader:
-            del self._readers[reader.name]
+    def consumer_closed(self, consumer: SqliteConsumer) -> None:
+        """Hear that ``consumer`` is closed."""
+        if self._consumers.get(consumer.name) is consumer:
+            del self._consumers[consumer.name]
 
-    async def store_reader(self, reader: SqliteReader, *, synced: bool) -> None:
-        """Store the state of ``reader`` now; ``synced`` to survive the loss of power."""
+    async def store_consumer(self, consumer: SqliteConsumer, *, synced: bool) -> None:
+        """Store the state of ``consumer`` now; ``synced`` to survive the loss of power."""
         if self.is_closed:
             raise self._closed_error()
-        await asyncio.shield(self._store_updates((reader.take_update(),), synced=synced))
+        await asyncio.shield(self._store_updates((consumer.take_update(),), synced=synced))
 
     def _store_acks(self) -> None:
         self._ack_timer = None
@@ -529,33 +531,33 @@ class SqliteJournal:
                 self._store_updates(updates, synced=False)
 
     def _store_updates(
-        self, updates: tuple[ReaderUpdate, ...], *, synced: bool
+        self, updates: tuple[ConsumerUpdate, ...], *, synced: bool
     ) -> asyncio.Future[None]:
-        job = partial(self._store.store_readers, updates, synced=synced)
+        job = partial(self._store.store_consumers, updates, synced=synced)
         future = self._worker.submit(job, urgent=True)
         future.add_done_callback(partial(self._updates_done, updates))
         return future
 
-    def _take_updates(self, moved: int = STORED_EVERY) -> tuple[ReaderUpdate, ...]:
-        """Return the state of each reader that has changed, or moved by ``moved`` positions."""
-        readers = [each for each in self._readers.values() if each is not None]
+    def _take_updates(self, moved: int = STORED_EVERY) -> tuple[ConsumerUpdate, ...]:
+        """Return the state of each consumer that has changed, or moved by ``moved`` positions."""
+        consumers = [each for each in self._consumers.values() if each is not None]
         return tuple(
-            [each.take_update() for each in readers if each.is_changed or each.has_moved(moved)]
+            [each.take_update() for each in consumers if each.is_changed or each.has_moved(moved)]
         )
 
-    def _updates_done(self, updates: Sequence[ReaderUpdate], future: asyncio.Future[Any]) -> None:
+    def _updates_done(self, updates: Sequence[ConsumerUpdate], future: asyncio.Future[Any]) -> None:
         if future.cancelled() or not updates:
             return
         is_stored = future.exception() is None
         for update in updates:
-            reader = self._readers.get(update.name)
-            if reader is None:
+            consumer = self._consumers.get(update.name)
+            if consumer is None:
                 continue
             if is_stored:
-                reader.stored(update)
+                consumer.stored(update)
             else:
-                reader.give_back(update)
-                self.reader_changed()
+                consumer.give_back(update)
+                self.consumer_changed()
         if is_stored:
             self._appender.retry()  # what was acknowledged may make room
 
@@ -579,10 +581,10 @@ class SqliteJournal:
         )
 
 
-def _open_reader(
+def _open_consumer(
     store: BlockStore, name: str, bindings: str, start: str | int, *, rebind: bool
-) -> tuple[ReaderState, list[Entry]]:
-    state = store.readers.get(name)
+) -> tuple[ConsumerState, list[Entry]]:
+    state = store.consumers.get(name)
     if state is None:
         oldest = store.first or store.next
         if isinstance(start, int):
@@ -591,14 +593,14 @@ def _open_reader(
             frontier = start
         else:
             frontier = oldest - 1 if start == "oldest" else store.next - 1
-        state = store.make_reader(ReaderState(name, bindings, frontier))
+        state = store.make_consumer(ConsumerState(name, bindings, frontier))
     elif state.bindings != bindings:
         if not rebind:
             raise JournalError(
-                f"reader {name!r} has other bindings: {state.bindings}; with rebind=True it goes "
+                f"consumer {name!r} has other bindings: {state.bindings}; with rebind=True it goes "
                 "on with those that you gave, and passes over what they do not match"
             )
-        state = store.make_reader(state._replace(bindings=bindings))
+        state = store.make_consumer(state._replace(bindings=bindings))
     positions = [position for position, _ in state.unacked]
     state = state._replace(leased=min(state.leased, store.last))
     return state, store.ask(lambda disk: disk.at(positions))
@@ -621,7 +623,7 @@ def _checked(bindings: Sequence[Binding]) -> tuple[Binding, ...]:
 def _check_name(name: object) -> None:
     if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME or not name.isprintable():
         raise ValueError(
-            f"a reader's name is text of 1 to {LONGEST_NAME} printable characters, not {name!r}"
+            f"a consumer's name is text of 1 to {LONGEST_NAME} printable characters, not {name!r}"
         )
 
 

@@ -1,7 +1,7 @@
-"""``BlockStore``: the blocks of a journal in SQLite, and the state of its readers. Synchronous.
+"""``BlockStore``: the blocks of a journal in SQLite, and the state of its consumers. Synchronous.
 
 All that belongs together changes in one commit: the entries, what retention removes for them, and
-what the readers lose by that. So there is no state in which two files disagree, and nothing to
+what the consumers lose by that. So there is no state in which two files disagree, and nothing to
 repair after a crash but what SQLite repairs itself.
 
 **Positions** are given below a mark that was committed, with a sync, before or together with them.
@@ -17,7 +17,7 @@ state, and never synced again: a second sync can succeed where the first has los
 connection shows whether the commit was made after all; the same events are then not stored again.
 
 Invariants, named as their tests: a position is never given twice; a failed commit leaves no
-trace; a reader's loss is counted in the commit that causes it; a hole is no loss.
+trace; a consumer's loss is counted in the commit that causes it; a hole is no loss.
 """
 
 from __future__ import annotations
@@ -58,14 +58,14 @@ from edr.journal.retention import (
     retire,
     used,
 )
-from edr.journal.salvage import INSERT_BLOCK, RESERVED, Salvage, write_facts, write_reader
+from edr.journal.salvage import INSERT_BLOCK, RESERVED, Salvage, write_consumer, write_facts
 from edr.journal.schema import (
+    ConsumerState,
     Facts,
     Hole,
-    ReaderState,
+    consumers_in,
     facts_in,
     is_damage,
-    readers_in,
     translated,
 )
 from edr.journal.trail import Change, Piece, grown
@@ -89,8 +89,8 @@ T = TypeVar("T")
 P = ParamSpec("P")
 
 
-class ReaderUpdate(NamedTuple):
-    """What has become of a reader since it was last stored."""
+class ConsumerUpdate(NamedTuple):
+    """What has become of a consumer since it was last stored."""
 
     name: str
     frontier: int
@@ -116,7 +116,7 @@ class Appended(NamedTuple):
     lost: int
     """Entries that retention removed."""
     losses: Mapping[str, Loss]
-    """What readers lost by that."""
+    """What consumers lost by that."""
     holes: Sequence[Hole]
     """Positions that were never an entry's, or are lost."""
     stored: int
@@ -197,7 +197,7 @@ class BlockStore:
         self._until = 0
         """When the newest entry was recorded."""
         self._trail: list[Piece] = []
-        self.readers: dict[str, ReaderState] = {}
+        self.consumers: dict[str, ConsumerState] = {}
         self._numbers: dict[str, int] = {}
         self.bytes: int = 0
         self.corrupt: int = 0
@@ -210,7 +210,7 @@ class BlockStore:
         """Whether a commit of this owner was made, so the mark on the disk is its own."""
         self._attempted: Appended | None = None
         self._unreported: dict[str, Loss] = {}
-        """What readers lost by a salvage."""
+        """What consumers lost by a salvage."""
         _stores.add(self)
 
     # Opening and closing
@@ -306,7 +306,7 @@ class BlockStore:
 
     def _final_facts(self) -> Facts:
         return self._facts._replace(
-            mark=self.next - 1, clean=True, first=self.first, readers=len(self.readers)
+            mark=self.next - 1, clean=True, first=self.first, consumers=len(self.consumers)
         )
 
     def _connected(self, connection: sqlite3.Connection) -> None:
@@ -314,17 +314,17 @@ class BlockStore:
         is_known = facts.id == self._facts.id
         if not is_known:
             self._unreadable = set()  # a salvage leaves no damaged block
-        states = readers_in(connection)
+        states = consumers_in(connection)
         self._numbers = {state.name: number for number, state in states.items()}
         fetcher = Fetcher(connection)
         ends = fetcher.ends()
         first, last, until = (ends[0].first, ends[1].last, ends[1].until) if ends else (0, 0, 0)
-        readers = {state.name: state for state in states.values()}
+        consumers = {state.name: state for state in states.values()}
         next_ = self.next
         if facts.clean and (first != facts.first or existed(facts.holes, last + 1, facts.mark)):
             raise sqlite3.DatabaseError("the oldest or the newest block is missing")
-        if facts.clean and facts.readers != len(states):
-            raise sqlite3.DatabaseError("the state of a reader is missing")
+        if facts.clean and facts.consumers != len(states):
+            raise sqlite3.DatabaseError("the state of a consumer is missing")
         was_made = self._attempted is not None and last >= self._attempted.first
         if facts.clean or not is_known or not (self._has_begun or was_made):
             if self._age is not None:
@@ -339,11 +339,11 @@ class BlockStore:
             facts = facts._replace(mark=next_ - 1 + RESERVED, clean=False, holes=holes)
             self._facts, self._has_begun, self._attempted = facts, False, None
             # A salvage may have found nothing of what the first entries were.
-            losses = charge(readers, facts.holes, 1, first or next_)
+            losses = charge(consumers, facts.holes, 1, first or next_)
             if losses:
                 with self._transaction(full_sync=True):
                     for name in losses:
-                        write_reader(connection, self._numbers[name], readers[name])
+                        write_consumer(connection, self._numbers[name], consumers[name])
             self._unreported |= losses
         elif was_made:
             assert self._attempted is not None
@@ -352,16 +352,16 @@ class BlockStore:
                 oldest=first,
                 losses={
                     # What it has been given since is not known here.
-                    name: Loss(state.missed - self.readers[name].missed, state.frontier, ())
-                    for name, state in readers.items()
-                    if name in self.readers and state.missed > self.readers[name].missed
+                    name: Loss(state.missed - self.consumers[name].missed, state.frontier, ())
+                    for name, state in consumers.items()
+                    if name in self.consumers and state.missed > self.consumers[name].missed
                 },
             )
             next_ = last + 1
         else:
             self._attempted = None
         self._facts, self.next = facts, next_
-        self.readers = readers
+        self.consumers = consumers
         self.first, self.last, self._until = first, last, until
         self._trail = fetcher.trail(self.next - 1)
         self._measure(connection)
@@ -369,14 +369,14 @@ class BlockStore:
     # Appending
 
     @_salvages
-    def append(self, events: Sequence[Event], updates: Sequence[ReaderUpdate] = ()) -> Appended:
+    def append(self, events: Sequence[Event], updates: Sequence[ConsumerUpdate] = ()) -> Appended:
         """Store the first of ``events`` and ``updates`` in one commit, and apply retention.
 
         It takes as many events as fit into a commit, at least one. If the same events were stored
         by an append that seemed to fail, they are not stored again.
 
         Raises:
-            NoRoomYetError: readers keep the entries that would have to be removed.
+            NoRoomYetError: consumers keep the entries that would have to be removed.
             RejectedError: one of the events can never be stored.
             JournalError: the commit failed, and nothing is known to have changed; call it again.
         """
@@ -384,7 +384,7 @@ class BlockStore:
         self.reopen()
         if self._attempted is not None:
             done, self._attempted = self._attempted, None
-            self.store_readers(updates, synced=False)
+            self.store_consumers(updates, synced=False)
             return done
         rows = rows_of(events)
         plan = self._planned(rows)
@@ -396,7 +396,7 @@ class BlockStore:
         self._trail = []  # a merge failed; the small blocks stay as they are
         return self._stored(self._planned(rows), updates)
 
-    def _stored(self, plan: _Plan, updates: Sequence[ReaderUpdate]) -> Appended:
+    def _stored(self, plan: _Plan, updates: Sequence[ConsumerUpdate]) -> Appended:
         first, last, facts, change = plan.first, plan.last, plan.facts, plan.change
         full_sync = self._full_sync or facts is not self._facts
         with self._transaction(full_sync=full_sync) as connection:
@@ -407,22 +407,22 @@ class BlockStore:
                     "DELETE FROM blocks WHERE first = ?", [(each,) for each in change.remove]
                 )
             connection.executemany(INSERT_BLOCK, plan.blocks)
-            readers = self._updated(updates)
+            consumers = self._updated(updates)
             oldest, lost = retire(
                 connection,
                 self.limits,
                 facts.holes,
-                readers,
+                consumers,
                 self.first or first,
                 last,
                 plan.age_time,
                 sum(block.bytes for block in plan.blocks),
             )
-            losses = charge(readers, facts.holes, self.first, oldest) if lost else {}
+            losses = charge(consumers, facts.holes, self.first, oldest) if lost else {}
             for name, loss in self._unreported.items():
                 known = losses.get(name, loss._replace(missed=0))
                 losses[name] = known._replace(missed=known.missed + loss.missed)
-            self._write_changed(connection, readers)
+            self._write_changed(connection, consumers)
             appended = Appended(
                 first,
                 plan.bytes,
@@ -437,7 +437,7 @@ class BlockStore:
         self._attempted = None
         self._facts = facts
         self._trail = [piece for piece in change.trail if piece.first >= oldest]
-        self.readers = readers
+        self.consumers = consumers
         self._unreported = {}
         self.first, self.last, self.next, self._until = oldest, last, last + 1, plan.recorded_at
         self._measure(connection)
@@ -475,11 +475,11 @@ class BlockStore:
         size = sum([len(row.data) for row in rows])
         return _Plan(first, last, size, time, age_time, stepped_back, facts, change, blocks)
 
-    # Readers
+    # Consumers
 
     @_salvages
-    def store_readers(self, updates: Iterable[ReaderUpdate], *, synced: bool) -> None:
-        """Store the state of readers.
+    def store_consumers(self, updates: Iterable[ConsumerUpdate], *, synced: bool) -> None:
+        """Store the state of consumers.
 
         Args:
             updates: what has changed.
@@ -489,52 +489,52 @@ class BlockStore:
             JournalError: it could not be stored; say it again.
         """
         self.reopen()
-        readers = self._updated(updates)
+        consumers = self._updated(updates)
         with self._transaction(full_sync=synced and self._full_sync) as connection:
-            self._write_changed(connection, readers)
-        self.readers = readers
+            self._write_changed(connection, consumers)
+        self.consumers = consumers
 
     @_salvages
-    def make_reader(self, state: ReaderState) -> ReaderState:
-        """Store a reader that is new, or has new bindings; what it lost before that is counted.
+    def make_consumer(self, state: ConsumerState) -> ConsumerState:
+        """Store a consumer that is new, or has new bindings; what it lost before that is counted.
 
         Raises:
             JournalError: it could not be stored.
         """
         self.reopen()
-        readers = {state.name: state}
+        consumers = {state.name: state}
         if self.first:
             lost = existed(self._facts.holes, state.frontier + 1, self.first - 1)
-            readers[state.name] = clamped(state, self.first)._replace(
+            consumers[state.name] = clamped(state, self.first)._replace(
                 missed=state.missed + lost, untold=state.untold + lost
             )
         with self._transaction(full_sync=self._full_sync) as connection:
-            self._write_changed(connection, readers)
-        self.readers.update(readers)
-        return readers[state.name]
+            self._write_changed(connection, consumers)
+        self.consumers.update(consumers)
+        return consumers[state.name]
 
     @_salvages
     def forget(self, name: str) -> None:
-        """Delete a reader.
+        """Delete a consumer.
 
         Raises:
             JournalError: there is none of this name, or it could not be deleted.
         """
         self.reopen()
-        if name not in self.readers:
-            raise JournalError(f"there is no reader {name!r}")
+        if name not in self.consumers:
+            raise JournalError(f"there is no consumer {name!r}")
         with self._transaction(full_sync=self._full_sync) as connection:
-            connection.execute("DELETE FROM readers WHERE number = ?", (self._numbers[name],))
-        del self.readers[name], self._numbers[name]
+            connection.execute("DELETE FROM consumers WHERE number = ?", (self._numbers[name],))
+        del self.consumers[name], self._numbers[name]
 
     def lag(self, position: int) -> int:
         """Return how many entries come after ``position``."""
         return existed(self._facts.holes, max(position + 1, self.first), self.last)
 
-    def _updated(self, updates: Iterable[ReaderUpdate]) -> dict[str, ReaderState]:
-        readers = dict(self.readers)
+    def _updated(self, updates: Iterable[ConsumerUpdate]) -> dict[str, ConsumerState]:
+        consumers = dict(self.consumers)
         for update in updates:
-            known = readers.get(update.name)
+            known = consumers.get(update.name)
             if known is not None:
                 updated = known._replace(
                     frontier=update.frontier,
@@ -545,17 +545,17 @@ class BlockStore:
                     untold=max(0, known.untold - update.told),
                 )
                 # It may not have heard yet of what retention took.
-                readers[update.name] = clamped(updated, self.first)
-        return readers
+                consumers[update.name] = clamped(updated, self.first)
+        return consumers
 
     def _write_changed(
-        self, connection: sqlite3.Connection, readers: Mapping[str, ReaderState]
+        self, connection: sqlite3.Connection, consumers: Mapping[str, ConsumerState]
     ) -> None:
-        for name, reader in readers.items():
-            if self.readers.get(name) != reader:
+        for name, consumer in consumers.items():
+            if self.consumers.get(name) != consumer:
                 if name not in self._numbers:
                     self._numbers[name] = max(self._numbers.values(), default=0) + 1
-                write_reader(connection, self._numbers[name], reader)
+                write_consumer(connection, self._numbers[name], consumer)
 
     # Reading
 
@@ -589,7 +589,8 @@ class BlockStore:
         self.corrupt += result.lost
         self._say(
             f"journal {self.path} was damaged: {result.saved} entries were saved into a new one, "
-            f"{result.lost or 'no'} others and the state of {result.lost_readers or 'no'} readers "
+            f"{result.lost or 'no'} others and the state of "
+            f"{result.lost_consumers or 'no'} consumers "
             f"are known to be lost; "
             f"the damaged files are kept as {result.moved_to.name}"
         )

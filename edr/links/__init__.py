@@ -1,8 +1,8 @@
 """A bus joined to a broker: what is emitted here is seen there, and the other way round.
 
 Read the modules in this order; each imports only from those before it:
-report, seen, spool, link, subject, nats_client, nats, stream_api, stream_appending, stream_reading,
-stream_reader, stream_session, jetstream, rabbitmq_keys, rabbitmq_acks, rabbitmq_confirms,
+report, seen, spool, link, subject, nats_client, nats, stream_api, stream_appending, stream_cursor,
+stream_consumer, stream_session, jetstream, rabbitmq_keys, rabbitmq_acks, rabbitmq_confirms,
 rabbitmq_client, rabbitmq, connect.
 
 Promises: an emit never waits, hangs or raises for a broker; nothing is lost uncounted; who gets an

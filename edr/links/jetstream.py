@@ -1,19 +1,19 @@
 """``JetStreamJournal``: a journal in a stream of NATS JetStream, which many machines share.
 
 What a journal promises stands in ``edr.journal``. How a stream keeps it: ``stream_appending`` for
-what goes in, ``stream_reading`` and ``stream_reader`` for what comes out, ``stream_session`` for
+what goes in, ``stream_cursor`` and ``stream_consumer`` for what comes out, ``stream_session`` for
 the connection, and whose stream it is; here they are put together.
 
 **Full.** With ``discard="new"`` a full stream refuses, and ``append`` waits until there is room,
 for at most ``timeout`` seconds: back-pressure. With ``"old"`` the oldest entry is removed, and
-readers get a ``Gap``.
+consumers get a ``Gap``.
 
 **Stored** means that the server has it. A single server writes to its disk at once, but waits for
 the disk each two minutes only, unless its ``sync_interval`` is ``always``: an event survives
 ``kill -9`` there, and power loss with three replicas.
 
-Not as in the embedded journal: several processes may append; a reader that is opened in two of them
-at once is shared by them, and neither is told.
+Not as in the embedded journal: several processes may append; a consumer that is opened in two of
+them at once is shared by them, and neither is told.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ from typing import Any, Literal, Self
 
 from edr.journal import (
     ConsumerInUseError,
+    ConsumerStatus,
     Entry,
     JournalError,
     JournalStatistics,
     JournalUnusableError,
-    ReaderStatus,
 )
 from edr.journal.receipts import Receipt
 from edr.links.nats_client import address_of, checked_options, denied_by
 from edr.links.report import LinkError
 from edr.links.stream_api import NO_SUCH_CONSUMER, StreamApi, StreamError
 from edr.links.stream_appending import Appending
-from edr.links.stream_reader import StreamReader, consumer_of, reader_status
-from edr.links.stream_reading import Start, StreamReading, start_of
+from edr.links.stream_consumer import StreamConsumer, consumer_of, consumer_status
+from edr.links.stream_cursor import Start, StreamCursor, start_of
 from edr.links.stream_session import StreamSession
 from edr.links.subject import checked_prefix
 from edr.records import Binding, Event, checked_bindings
@@ -132,8 +132,8 @@ class JetStreamJournal:
             on_end=self._ended,
             on_violation=self._violated,
         )
-        self._readings: set[StreamReading] = set()
-        self._readers: dict[str, StreamReader] = {}
+        self._cursors: set[StreamCursor] = set()
+        self._consumers: dict[str, StreamConsumer] = {}
 
     def __repr__(self) -> str:
         return f"<JetStreamJournal {self._stream!r}>"
@@ -186,8 +186,8 @@ class JetStreamJournal:
         self._wake()
 
     def _pulse(self) -> None:
-        for reader in self._readers.values():
-            reader.pulse()
+        for consumer in self._consumers.values():
+            consumer.pulse()
 
     def _ended(self, error: JournalError) -> None:
         self._appending.fail(error)
@@ -196,11 +196,11 @@ class JetStreamJournal:
     def _violated(self, words: str) -> None:
         self._appending.not_permitted(words)
         _, subject = denied_by(words) or ("", "")
-        for reading in list(self._readings):
+        for reading in list(self._cursors):
             reading.not_permitted(subject, words)
 
     def _wake(self) -> None:
-        for reading in list(self._readings):
+        for reading in list(self._cursors):
             reading.wake()
 
     def _doubt(self) -> None:
@@ -214,14 +214,14 @@ class JetStreamJournal:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self.timeout):
                     await self._appending.drain()
-                    await self._end_readings()
+                    await self._end_cursors()
         finally:
             self._appending.close()
             await self._session.close()
-            await self._end_readings()
+            await self._end_cursors()
 
-    async def _end_readings(self) -> None:
-        for reading in list(self._readings):
+    async def _end_cursors(self) -> None:
+        for reading in list(self._cursors):
             with suppress(JournalError):  # it is logged
                 await reading.aclose()
 
@@ -291,20 +291,20 @@ class JetStreamJournal:
 
     # Read
 
-    def read(
+    def cursor(
         self,
         *bindings: Binding,
         after: int | None = None,
         since: datetime | timedelta | None = None,
         last: int | None = None,
         live: bool = True,
-    ) -> StreamReading:
-        """Return the entries that any of ``bindings`` matches; see ``Journal.read``."""
+    ) -> StreamCursor:
+        """Return the entries that any of ``bindings`` matches; see ``Journal.cursor``."""
         self._session.check_open()
         start = start_of(after, since, last)
         bindings = checked_bindings(bindings) if bindings else ()
-        reading = StreamReading(self, bindings, start, live=live)
-        self._readings.add(reading)
+        reading = StreamCursor(self, bindings, start, live=live)
+        self._cursors.add(reading)
         if start.is_now:
             reading.now = asyncio.ensure_future(self._now(self._appending.accepted))
             reading.now.add_done_callback(lambda done: done.cancelled() or done.exception())
@@ -355,8 +355,8 @@ class JetStreamJournal:
         while True:
             after = max(before_first, newest - span)
             found: list[int] = []
-            async with StreamReading(self, bindings, Start(after, None, None), live=False) as ends:
-                self._readings.add(ends)
+            async with StreamCursor(self, bindings, Start(after, None, None), live=False) as ends:
+                self._cursors.add(ends)
                 async for item in ends:
                     if isinstance(item, Entry) and item.position <= newest:
                         found.append(item.position)  # noqa: PERF401 - of a few, at the end
@@ -364,70 +364,71 @@ class JetStreamJournal:
                 return found[-count:][0] - 1 if found else newest
             span *= 8
 
-    async def reader(
+    async def consumer(
         self,
         name: str,
         *bindings: Binding,
         start: Literal["oldest", "now"] | int = "oldest",
         max_unacked: int = 1024,
         rebind: bool = False,
-    ) -> StreamReader:
-        """Open the reader ``name``, where it was; see ``Journal.reader``."""
+    ) -> StreamConsumer:
+        """Open the consumer ``name``, where it was; see ``Journal.consumer``."""
         consumer_of(name)
         if max_unacked < 1:
             raise ValueError(f"max_unacked is 1 or more, not {max_unacked}")
         if start not in ("oldest", "now") and (not isinstance(start, int) or start < 0):
             raise ValueError(f'start is "oldest", "now" or a position, not {start!r}')
         self._session.check_open()
-        if name in self._readers:
+        if name in self._consumers:
             raise ConsumerInUseError(name)
         bindings = checked_bindings(bindings) if bindings else ()
-        reader = StreamReader(self, name, bindings, start, max_unacked, rebind=rebind)
-        self._readers[name] = reader
-        self._readings.add(reader)
+        consumer = StreamConsumer(self, name, bindings, start, max_unacked, rebind=rebind)
+        self._consumers[name] = consumer
+        self._cursors.add(consumer)
         try:
             if start == "now":
                 await self._appending.settle()
-            await reader.open()
+            await consumer.open()
         except BaseException:
-            self.is_done(reader)
+            self.is_done(consumer)
             raise
-        return reader
+        return consumer
 
-    async def readers(self) -> tuple[ReaderStatus, ...]:
-        """Return the state of every reader that there is, open or not, by name."""
+    async def consumers(self) -> tuple[ConsumerStatus, ...]:
+        """Return the state of every consumer that there is, open or not, by name."""
         api = await self._session.soon()
         try:
             newest = (await self.info(api))["state"]["last_seq"]
             found = [
-                reader_status(consumer, newest, self._readers) async for consumer in api.consumers()
+                consumer_status(server_consumer, newest, self._consumers)
+                async for server_consumer in api.consumers()
             ]
         except _FAULTS as exc:
             raise JournalError(f"{self!r} cannot be asked now: {exc}") from exc
         return tuple(sorted(status for status in found if status is not None))
 
     async def forget(self, name: str) -> None:
-        """Delete what is remembered of the reader ``name``; no entry is touched.
+        """Delete what is remembered of the consumer ``name``; no entry is touched.
 
         Raises:
             ConsumerInUseError: it is open.
-            JournalError: there is no such reader.
+            JournalError: there is no such consumer.
         """
-        if name in self._readers:
+        if name in self._consumers:
             raise ConsumerInUseError(name)
         api = await self._session.soon()
         try:
             await api.delete_consumer(consumer_of(name))
         except _FAULTS as exc:
             if isinstance(exc, StreamError) and exc.code == NO_SUCH_CONSUMER:
-                raise JournalError(f"there is no reader {name!r}") from exc
-            raise JournalError(f"{self!r} cannot forget reader {name!r} now: {exc}") from exc
+                raise JournalError(f"there is no consumer {name!r}") from exc
+            raise JournalError(f"{self!r} cannot forget consumer {name!r} now: {exc}") from exc
 
-    def is_done(self, reading: StreamReading) -> None:
+    def is_done(self, reading: StreamCursor) -> None:
         """Hear that a reading has ended."""
-        self._readings.discard(reading)
-        if isinstance(reading, StreamReader) and self._readers.get(reading.name) is reading:
-            del self._readers[reading.name]
+        self._cursors.discard(reading)
+        if isinstance(reading, StreamConsumer) and self._consumers.get(reading.name) is reading:
+            del self._consumers[reading.name]
 
     def statistics(self) -> JournalStatistics:
         """Return the counts of this moment; those of the stream are some seconds old, at most."""

@@ -11,7 +11,7 @@ connected, or that has given up without a word.) What a retry cannot cure, such 
 password, is ``LinkRefusedError``: raised by ``start``, and later a state with an error, since a
 service that runs is not to die of it.
 
-**Out.** One subscription, the outbox; or with a journal a reader of it, the spool. The outbox's
+**Out.** One subscription, the outbox; or with a journal a consumer of it, the spool. The outbox's
 policy decides what is dropped when the broker is away for longer than ``capacity`` lasts. An event
 leaves it only when a connection takes it.
 
@@ -87,7 +87,7 @@ BACKLOG = "link:"
 """With what the names of backlogs in a journal begin."""
 
 LONGEST_NAME = 128
-"""Characters of a reader's name in a journal, at most."""
+"""Characters of a consumer's name in a journal, at most."""
 
 QUIET = 30.0
 """Seconds between two lines in the log of the same fault; all are counted."""
@@ -250,14 +250,14 @@ class Link(ABC):
         node = self._bus.node if self._receives else None
         try:
             # A link is set up by its program, so other bindings than the last time are intended.
-            reader = await journal.reader(self._backlog, *self._send, start="now", rebind=True)
+            consumer = await journal.consumer(self._backlog, *self._send, start="now", rebind=True)
         except ConsumerInUseError as exc:
             raise LinkError(
                 f"another link uses the backlog {self._backlog!r} of the journal; "
                 "give each link a name: name=…"
             ) from exc
-        self._spool = Spool(reader, node)
-        for status in await journal.readers():
+        self._spool = Spool(consumer, node)
+        for status in await journal.consumers():
             is_link = status.name.startswith(BACKLOG) and status.name != self._backlog
             if is_link and status.lag and not status.open:
                 self._log(
@@ -367,7 +367,7 @@ class Link(ABC):
         if self._journal is None or self._spool.is_drained:
             return 0
         try:
-            statuses = await self._journal.readers()
+            statuses = await self._journal.consumers()
         except JournalError:  # it cannot tell now
             return self._spool.pending
         lags = [status.lag for status in statuses if status.name == self._backlog]
@@ -715,7 +715,7 @@ class Link(ABC):
 
 
 def backlog_name(name: str) -> str:
-    """Return the name of a link's reader in its journal, which must be short and printable."""
+    """Return the name of a link's consumer in its journal, which must be short and printable."""
     full = BACKLOG + name
     if len(full) <= LONGEST_NAME and full.isprintable():
         return full

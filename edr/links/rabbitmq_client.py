@@ -214,8 +214,7 @@ _TRANSIENT_TLS = (
 
 
 def as_link_error(exc: Exception, *, connecting: bool) -> Exception:
-    """Return ``LinkRefusedError`` if trying again would not help, else what says best what
-    happened.
+    """Return ``LinkRefusedError`` if a retry would not help, else the most specific error.
 
     Args:
         exc: what the library raised.

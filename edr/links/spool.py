@@ -1,9 +1,9 @@
 """``Spool``: the events that a link has to send, when a journal keeps them.
 
-With a journal, the link is one of its named readers and acknowledges what the broker has confirmed.
-So what was emitted while the broker was away, or before this process died, is sent in the end:
-spool and outbox are one mechanism. Events that were on their way when a connection was lost are
-sent again, in their order; the receivers' windows of ids drop those that had arrived.
+With a journal, the link is one of its named consumers and acknowledges what the broker has
+confirmed. So what was emitted while the broker was away, or before this process died, is sent in
+the end: spool and outbox are one mechanism. Events that were on their way when a connection was
+lost are sent again, in their order; the receivers' windows of ids drop those that had arrived.
 
 A link that also receives must not send back what it received, and the journal has that too. So it
 sends the events of its own node only, and the bus needs a node that is the same after a restart.
@@ -20,24 +20,24 @@ from edr.bus import Gap
 from edr.records import Event
 
 if TYPE_CHECKING:
-    from edr.journal import Entry, Reader
+    from edr.journal import Consumer, Entry
 
 
 class Spool:
-    """The events to send, from a reader of a journal; each until it is confirmed.
+    """The events to send, from a consumer of a journal; each until it is confirmed.
 
     Args:
-        reader: the link's.
+        consumer: the link's.
         node: sends the events of this node only; ``None`` for the events of every node.
     """
 
-    def __init__(self, reader: Reader, node: str | None) -> None:
+    def __init__(self, consumer: Consumer, node: str | None) -> None:
         self.offered: int = 0
         self.skipped: int = 0
         """Events of other nodes, which are not sent."""
         self.missed: int = 0
         """Entries that retention removed before they were sent, of whatever node."""
-        self._reader = reader
+        self._consumer = consumer
         self._node = node
         self._head: Entry | None = None
         self._out: dict[int, Entry] = {}
@@ -59,7 +59,7 @@ class Spool:
                 break
             if self._is_at_end:
                 raise StopAsyncIteration
-            item = await anext(self._reader)
+            item = await anext(self._consumer)
             if isinstance(item, Gap):
                 self.missed += item.missed
             elif self._node is None or item.event.node == self._node:
@@ -67,7 +67,7 @@ class Spool:
                 self._head = item
             else:
                 self.skipped += 1
-                self._reader.ack(item)
+                self._consumer.ack(item)
         return self._head.event
 
     def take(self) -> Entry:
@@ -80,17 +80,17 @@ class Spool:
     def drop(self) -> None:
         """Give the head up; it does not come again."""
         assert self._head is not None
-        self._reader.ack(self._head)
+        self._consumer.ack(self._head)
         self._head = None
 
     def settled(self, entry: Entry) -> None:
         """Acknowledge an entry that was on its way: the broker has it, or it was given up."""
-        self._reader.ack(self._out.pop(entry.position))
+        self._consumer.ack(self._out.pop(entry.position))
 
     def confirmed(self, count: int) -> None:
         """Acknowledge the oldest ``count`` that are on their way."""
         for position in list(islice(self._out, count)):
-            self._reader.ack(self._out.pop(position))
+            self._consumer.ack(self._out.pop(position))
 
     def lost(self) -> None:
         """Take note that the connection was lost: what was on its way is next."""
@@ -108,7 +108,7 @@ class Spool:
     def _is_at_end(self) -> bool:
         if self._end is None:
             return False
-        return self._reader.caught_up or self._reader.position >= self._end
+        return self._consumer.caught_up or self._consumer.position >= self._end
 
     @property
     def is_drained(self) -> bool:
@@ -116,5 +116,5 @@ class Spool:
         return self._is_at_end and not self.pending
 
     async def aclose(self) -> None:
-        """Store the acks, and close the reader; what is not confirmed comes first the next time."""
-        await self._reader.aclose()
+        """Store the acks and close the consumer. Unconfirmed entries come first the next time."""
+        await self._consumer.aclose()

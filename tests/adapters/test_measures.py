@@ -183,7 +183,7 @@ async def test_journal_and_its_consumers_are_measured(journalled):
     for n in range(3):
         await journalled.emit("a", "1", "ok", "info", {"n": n}, durable=True)
     measures = Measures(journalled)
-    async with await journalled.journal.reader("billing", start=0) as reader:
+    async with await journalled.journal.consumer("billing", start=0) as reader:
         await anext(reader)
         found = await asyncio.to_thread(table, measures)
 
@@ -197,7 +197,7 @@ async def test_journal_and_its_consumers_are_measured(journalled):
 
 async def test_page_made_in_the_loop_shows_the_consumers_of_the_page_before(journalled):
     measures = Measures(journalled)
-    async with await journalled.journal.reader("billing"):
+    async with await journalled.journal.consumer("billing"):
         assert table(measures)["consumer_lag"] == {}
         await measures._buses["default"]._consumers._asking
         assert table(measures)["consumer_lag"] == {("billing",): 0}

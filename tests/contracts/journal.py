@@ -45,7 +45,9 @@ def numbers(entries):
 
 
 async def all_of(journal, *bindings, **start):
-    return [entry async for entry in journal.read(*bindings, live=False, **(start or {"after": 0}))]
+    return [
+        entry async for entry in journal.cursor(*bindings, live=False, **(start or {"after": 0}))
+    ]
 
 
 async def take(reading, count):
@@ -202,7 +204,7 @@ class JournalContract:
     async def test_a_reading_goes_on_live(self, make_journal):
         async with make_journal() as journal:
             await journal.append(*events(1, 2))
-            async with journal.read(after=0) as reading:
+            async with journal.cursor(after=0) as reading:
                 assert numbers(await take(reading, 2)) == [1, 2]
                 assert reading.caught_up
                 waiting = asyncio.ensure_future(anext(reading))
@@ -225,7 +227,7 @@ class JournalContract:
 
         async def read(journal, after):
             got = []
-            async with journal.read(after=after) as reading:
+            async with journal.cursor(after=after) as reading:
                 async for entry in reading:
                     got.append(entry.event.body["n"])
                     if rng.random() < 0.02:
@@ -234,17 +236,17 @@ class JournalContract:
                         return got
 
         async with make_journal() as journal:
-            readers = [asyncio.ensure_future(read(journal, 0)) for _ in range(4)]
+            consumers = [asyncio.ensure_future(read(journal, 0)) for _ in range(4)]
             await write(journal)
             late = await read(journal, 0)
 
-            assert await asyncio.gather(*readers) == [list(range(1500))] * 4
+            assert await asyncio.gather(*consumers) == [list(range(1500))] * 4
             assert late == list(range(1500))
 
     async def test_without_a_start_it_begins_with_what_is_stored_from_now_on(self, make_journal):
         async with make_journal() as journal:
             await journal.append(event(1))
-            reading = journal.read()
+            reading = journal.cursor()
             await journal.append(event(2))
 
             assert numbers(await take(reading, 1)) == [2]
@@ -253,7 +255,7 @@ class JournalContract:
     async def test_a_reading_that_is_not_live_ends_with_what_is_there(self, make_journal):
         async with make_journal() as journal:
             await journal.append(*events(1, 2))
-            reading = journal.read(after=0, live=False)
+            reading = journal.cursor(after=0, live=False)
             first = await anext(reading)
             await journal.append(event(3))
 
@@ -313,13 +315,13 @@ class JournalContract:
         async with make_journal() as journal:
             await journal.append(event(1, "wanted"))
             last = await journal.append(*events(*range(10)))
-            reading = journal.read(edr.Binding(app_name="wanted"), after=0, live=False)
+            reading = journal.cursor(edr.Binding(app_name="wanted"), after=0, live=False)
 
             assert len([entry async for entry in reading]) == 1
             assert reading.position == last
 
     async def test_a_cancelled_call_has_taken_nothing(self, make_journal):
-        async with make_journal() as journal, journal.read(after=0) as reading:
+        async with make_journal() as journal, journal.cursor(after=0) as reading:
             got = []
             for n in range(20):
                 waiting = asyncio.ensure_future(anext(reading))
@@ -336,7 +338,7 @@ class JournalContract:
         assert numbers(got) == list(range(20))
 
     async def test_two_tasks_cannot_ask_one_reading_at_once(self, make_journal):
-        async with make_journal() as journal, journal.read(after=0) as reading:
+        async with make_journal() as journal, journal.cursor(after=0) as reading:
             waiting = asyncio.ensure_future(anext(reading))
             await asyncio.sleep(0)
             with pytest.raises(JournalError):
@@ -346,7 +348,7 @@ class JournalContract:
 
     async def test_a_reading_that_nobody_asks_holds_up_nobody(self, make_journal):
         async with make_journal() as journal:
-            slow = journal.read(after=0)
+            slow = journal.cursor(after=0)
             await journal.append(event(0))
             await anext(slow)
             for n in range(1, 3000, 100):
@@ -373,42 +375,42 @@ class JournalContract:
                 {"after": "1"},
             ):
                 with pytest.raises(ValueError):
-                    journal.read(**wrong)
+                    journal.cursor(**wrong)
             with pytest.raises(edr.InvalidBindingError):
-                journal.read({"app_name": "a"})
+                journal.cursor({"app_name": "a"})
 
-    # Readers
+    # Consumers
 
     async def test_what_was_acked_does_not_come_again(self, make_journal):
         async with make_journal() as journal:
             await journal.append(*events(*range(10)))
-            async with await journal.reader("r") as reader:
-                for entry in await take(reader, 4):
-                    reader.ack(entry)
-        async with make_journal() as journal, await journal.reader("r") as reader:
-            assert numbers(await take(reader, 6)) == list(range(4, 10))
+            async with await journal.consumer("r") as consumer:
+                for entry in await take(consumer, 4):
+                    consumer.ack(entry)
+        async with make_journal() as journal, await journal.consumer("r") as consumer:
+            assert numbers(await take(consumer, 6)) == list(range(4, 10))
 
     async def test_what_was_not_acked_comes_again_whatever_was_acked_behind_it(self, make_journal):
         async with make_journal() as journal:
             await journal.append(*events(*range(10)))
-            async with await journal.reader("r") as reader:
-                for entry in await take(reader, 8):
+            async with await journal.consumer("r") as consumer:
+                for entry in await take(consumer, 8):
                     if entry.event.body["n"] not in {1, 4}:
-                        reader.ack(entry)
-                await reader.flush()
-            async with await journal.reader("r") as reader:
-                entries = await take(reader, 4)
+                        consumer.ack(entry)
+                await consumer.flush()
+            async with await journal.consumer("r") as consumer:
+                entries = await take(consumer, 4)
 
         assert numbers(entries) == [1, 4, 8, 9]
         assert [entry.delivery > 1 for entry in entries] == [True, True, False, False]
 
     async def test_a_nack_brings_it_again_and_others_meanwhile(self, make_journal):
-        async with make_journal() as journal, await journal.reader("r") as reader:
+        async with make_journal() as journal, await journal.consumer("r") as consumer:
             await journal.append(*events(1, 2))
-            first = await anext(reader)
-            reader.nack(first, delay=0.05)
-            second = await anext(reader)
-            again = await anext(reader)
+            first = await anext(consumer)
+            consumer.nack(first, delay=0.05)
+            second = await anext(consumer)
+            again = await anext(consumer)
 
         assert numbers([first, second, again]) == [1, 2, 1]
         assert (first.delivery, again.delivery) == (1, 2)
@@ -416,102 +418,105 @@ class JournalContract:
     async def test_a_nacked_entry_can_be_acked_when_it_came_again(self, make_journal):
         async with make_journal() as journal:
             await journal.append(event(1))
-            async with await journal.reader("r") as reader:
+            async with await journal.consumer("r") as consumer:
                 for _ in range(3):
-                    entry = await anext(reader)
-                    reader.nack(entry)
-                entry = await anext(reader)
-                reader.ack(entry)
-                reader.ack(entry)
-            async with await journal.reader("r") as reader:
+                    entry = await anext(consumer)
+                    consumer.nack(entry)
+                entry = await anext(consumer)
+                consumer.ack(entry)
+                consumer.ack(entry)
+            async with await journal.consumer("r") as consumer:
                 await journal.append(event(2))
-                assert numbers(await take(reader, 1)) == [2]
+                assert numbers(await take(consumer, 1)) == [2]
 
         assert entry.delivery == 4
 
     async def test_it_holds_no_more_than_max_unacked(self, make_journal):
-        async with make_journal() as journal, await journal.reader("r", max_unacked=3) as reader:
+        async with (
+            make_journal() as journal,
+            await journal.consumer("r", max_unacked=3) as consumer,
+        ):
             await journal.append(*events(*range(5)))
-            held = await take(reader, 3)
-            waiting = asyncio.ensure_future(anext(reader))
+            held = await take(consumer, 3)
+            waiting = asyncio.ensure_future(anext(consumer))
             for _ in range(20):
                 await asyncio.sleep(0)
             assert not waiting.done()
-            reader.ack(held[1])
+            consumer.ack(held[1])
 
             assert (await waiting).event.body["n"] == 3
 
     async def test_position_is_refused_where_an_entry_is_acked(self, make_journal):
-        async with make_journal() as journal, await journal.reader("r") as reader:
+        async with make_journal() as journal, await journal.consumer("r") as consumer:
             await journal.append(event(1))
-            entry = await anext(reader)
-            for call in (reader.ack, reader.nack):
-                with pytest.raises(TypeError, match="must be the Entry that the reader returned"):
+            entry = await anext(consumer)
+            for call in (consumer.ack, consumer.nack):
+                with pytest.raises(TypeError, match="must be the Entry that the consumer returned"):
                     call(entry.position)
 
     async def test_an_entry_of_another_journal_cannot_be_acked(self, make_journal):
-        async with make_journal() as journal, await journal.reader("r") as reader:
+        async with make_journal() as journal, await journal.consumer("r") as consumer:
             await journal.append(event(1))
-            entry = await anext(reader)
+            entry = await anext(consumer)
             for wrong in (
                 Entry(entry.position + 1, entry.recorded_at, entry.event),
                 Entry(entry.position, entry.recorded_at, event(2)),
             ):
                 with pytest.raises(JournalError):
-                    reader.ack(wrong)
+                    consumer.ack(wrong)
 
     async def test_a_reader_is_open_once(self, make_journal):
         async with make_journal() as journal:
-            async with await journal.reader("r"):
+            async with await journal.consumer("r"):
                 with pytest.raises(ConsumerInUseError) as caught:
-                    await journal.reader("r")
+                    await journal.consumer("r")
                 with pytest.raises(ConsumerInUseError):
                     await journal.forget("r")
                 assert caught.value.name == "r"
-            async with await journal.reader("r") as reader:
-                assert reader.name == "r"
+            async with await journal.consumer("r") as consumer:
+                assert consumer.name == "r"
 
     async def test_a_new_reader_begins_where_it_is_told(self, make_journal):
         async with make_journal() as journal:
             third = await journal.append(*events(1, 2, 3))
             await journal.append(event(4))
-            readers = [
-                await journal.reader("a"),
-                await journal.reader("b", start="now"),
-                await journal.reader("c", start=third),
+            consumers = [
+                await journal.consumer("a"),
+                await journal.consumer("b", start="now"),
+                await journal.consumer("c", start=third),
             ]
             await journal.append(event(5))
 
-            assert [(await anext(each)).event.body["n"] for each in readers] == [1, 5, 4]
+            assert [(await anext(each)).event.body["n"] for each in consumers] == [1, 5, 4]
             with pytest.raises(WrongJournalError):
-                await journal.reader("d", start=third + 10_000_000)
+                await journal.consumer("d", start=third + 10_000_000)
 
     async def test_other_bindings_must_be_meant(self, make_journal):
         warning, everything = edr.Binding(severity="warning"), edr.Binding(verbosity="trace")
         async with make_journal() as journal:
             await journal.append(event(1), event(2, severity="warning"))
-            async with await journal.reader("r", warning, everything):
+            async with await journal.consumer("r", warning, everything):
                 pass
-            async with await journal.reader("r", everything, warning):
+            async with await journal.consumer("r", everything, warning):
                 pass
             with pytest.raises(JournalError, match="other bindings"):
-                await journal.reader("r", warning)
+                await journal.consumer("r", warning)
             with pytest.raises(JournalError, match="other bindings"):
-                await journal.reader("r")
-            async with await journal.reader("r", warning, rebind=True) as reader:
-                assert numbers(await take(reader, 1)) == [2]
+                await journal.consumer("r")
+            async with await journal.consumer("r", warning, rebind=True) as consumer:
+                assert numbers(await take(consumer, 1)) == [2]
 
     async def test_readers_tells_the_state_of_all(self, make_journal):
         async with make_journal() as journal:
             await journal.append(*events(*range(10)))
-            async with await journal.reader("b") as reader:
-                entries = await take(reader, 4)
-                reader.ack(entries[0])
-                reader.ack(entries[1])
-                await reader.flush()
-                async with await journal.reader("a"):
+            async with await journal.consumer("b") as consumer:
+                entries = await take(consumer, 4)
+                consumer.ack(entries[0])
+                consumer.ack(entries[1])
+                await consumer.flush()
+                async with await journal.consumer("a"):
                     pass
-                a, b = await journal.readers()
+                a, b = await journal.consumers()
 
         assert (a.name, a.lag, a.unacked, a.open, a.last_ack) == ("a", 10, 0, False, None)
         assert (b.name, b.position, b.lag) == ("b", entries[1].position, 8)
@@ -519,43 +524,43 @@ class JournalContract:
         assert datetime.now(UTC) - b.last_ack < timedelta(minutes=1)
 
     async def test_ack_of_what_is_no_entry_raises_at_once(self, make_journal):
-        async with make_journal() as journal, await journal.reader("r") as reader:
+        async with make_journal() as journal, await journal.consumer("r") as consumer:
             await journal.append(event(1))
-            entry = await anext(reader)
+            entry = await anext(consumer)
             for wrong in (entry.position, entry.event, edr.Gap(1), None):
-                for call in (reader.ack, reader.nack):
+                for call in (consumer.ack, consumer.nack):
                     with pytest.raises(TypeError, match="Entry"):
                         call(wrong)
-            reader.ack(entry)
+            consumer.ack(entry)
 
     async def test_a_forgotten_reader_begins_anew(self, make_journal):
         async with make_journal() as journal:
             await journal.append(event(1))
-            async with await journal.reader("r") as reader:
-                reader.ack(await anext(reader))
+            async with await journal.consumer("r") as consumer:
+                consumer.ack(await anext(consumer))
             await journal.forget("r")
 
-            assert await journal.readers() == ()
+            assert await journal.consumers() == ()
             with pytest.raises(JournalError):
                 await journal.forget("r")
-            async with await journal.reader("r") as reader:
-                assert numbers(await take(reader, 1)) == [1]
+            async with await journal.consumer("r") as consumer:
+                assert numbers(await take(consumer, 1)) == [1]
 
     async def test_a_wrong_name_is_refused(self, make_journal):
         async with make_journal() as journal:
             for wrong in ("", "a\nb", "x" * 129, 1):
                 with pytest.raises(ValueError):
-                    await journal.reader(wrong)
+                    await journal.consumer(wrong)
 
     async def test_a_closed_reader_takes_no_acks_and_ends(self, make_journal):
         async with make_journal() as journal:
             await journal.append(event(1))
-            async with await journal.reader("r") as reader:
-                entry = await anext(reader)
+            async with await journal.consumer("r") as consumer:
+                entry = await anext(consumer)
             with pytest.raises(JournalError):
-                reader.ack(entry)
+                consumer.ack(entry)
 
-            assert [each async for each in reader] == []
+            assert [each async for each in consumer] == []
 
     # Loss
 
@@ -576,16 +581,16 @@ class JournalContract:
     async def test_a_reader_is_told_what_it_lost_and_goes_on(self, make_journal):
         async with (
             make_journal(max_events=300) as journal,
-            await journal.reader("r") as reader,
+            await journal.consumer("r") as consumer,
         ):
             await journal.append(*events(*range(50)))
-            held = await take(reader, 10)
+            held = await take(consumer, 10)
             for n in range(50, 2000, 50):
                 await journal.append(*events(*range(n, n + 50)))
-            gap = await anext(reader)
-            rest = await take(reader, 300)
-            reader.ack(held[0])
-            (status,) = await journal.readers()
+            gap = await anext(consumer)
+            rest = await take(consumer, 300)
+            consumer.ack(held[0])
+            (status,) = await journal.consumers()
 
         assert isinstance(gap, edr.Gap)
         assert numbers(rest) == list(range(rest[0].event.body["n"], rest[0].event.body["n"] + 300))
@@ -595,16 +600,16 @@ class JournalContract:
     async def test_a_closed_reader_is_told_later_what_it_lost(self, make_journal):
         async with make_journal(max_events=300) as journal:
             await journal.append(*events(*range(50)))
-            async with await journal.reader("r") as reader:
-                for entry in await take(reader, 10):
-                    reader.ack(entry)
+            async with await journal.consumer("r") as consumer:
+                for entry in await take(consumer, 10):
+                    consumer.ack(entry)
             for n in range(50, 2000, 50):
                 await journal.append(*events(*range(n, n + 50)))
         async with (
             make_journal(max_events=300) as journal,
-            await journal.reader("r") as reader,
+            await journal.consumer("r") as consumer,
         ):
-            gap, entry = await take(reader, 2)
+            gap, entry = await take(consumer, 2)
 
         assert gap.missed == entry.event.body["n"] - 10
 
@@ -613,7 +618,7 @@ class JournalContract:
     async def test_closing_ends_readings_and_refuses_what_comes_after(self, make_journal):
         journal = make_journal()
         await journal.append(event(1))
-        live = journal.read(after=0)
+        live = journal.cursor(after=0)
         await anext(live)
         waiting = asyncio.ensure_future(anext(live))
         await asyncio.sleep(0)
@@ -625,9 +630,9 @@ class JournalContract:
         for call in (
             lambda: journal.append(event(2)),
             journal.flush,
-            journal.readers,
+            journal.consumers,
             journal.open,
-            lambda: journal.reader("r"),
+            lambda: journal.consumer("r"),
         ):
             with pytest.raises(JournalError):
                 await call()

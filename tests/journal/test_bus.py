@@ -71,13 +71,13 @@ async def test_a_journal_that_cannot_be_opened_is_told_when_the_bus_begins(path)
 async def test_a_consumer_of_the_journal_that_hangs_holds_up_no_emit(path):
     async with edr.Bus(journal=SqliteJournal(path)) as bus:
         journal = bus._tap.journal
-        async with await journal.reader("slow", max_unacked=1) as reader:
+        async with await journal.consumer("slow", max_unacked=1) as consumer:
             await emit(bus, 0, durable=True)
-            await anext(reader)
+            await anext(consumer)
             for n in range(1, 5000):
                 await emit(bus, n)
             await emit(bus, 5000, durable=True)
-            async with journal.read(after=0) as reading:
+            async with journal.cursor(after=0) as reading:
                 assert numbers(await take(reading, 5001)) == list(range(5001))
 
 

@@ -107,8 +107,8 @@ def test_journal_is_closed_with_its_loop_when_nothing_closed_it(path):
     async def main():
         journal = SqliteJournal(path)
         accept(journal)
-        reader = await journal.reader("r")
-        reader.ack(await anext(reader))
+        consumer = await journal.consumer("r")
+        consumer.ack(await anext(consumer))
         return journal
 
     journal = asyncio.run(main())
@@ -117,8 +117,8 @@ def test_journal_is_closed_with_its_loop_when_nothing_closed_it(path):
         with pytest.raises(JournalError, match="was closed"):
             await journal.append(event(1))
         await journal.aclose()
-        async with SqliteJournal(path) as again, await again.reader("r") as reader:
-            return (await anext(reader)).event.body["n"]
+        async with SqliteJournal(path) as again, await again.consumer("r") as consumer:
+            return (await anext(consumer)).event.body["n"]
 
     assert asyncio.run(use()) == 1
 

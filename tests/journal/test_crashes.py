@@ -324,8 +324,8 @@ async def test_journal_on_a_full_disk_starts_and_recovers(small_disk, free, monk
     disk, _ = small_disk
     async with SqliteJournal(disk / "journal", max_bytes=1 << 20) as journal:
         await journal.append(*events(*range(20)))
-        async with await journal.reader("r") as reader:
-            reader.ack(await anext(reader))
+        async with await journal.consumer("r") as consumer:
+            consumer.ack(await anext(consumer))
     ballast = fill(disk, free)
     async with SqliteJournal(disk / "journal", max_bytes=1 << 20) as journal:
         stored, refused = list(range(20)), 0
@@ -337,8 +337,8 @@ async def test_journal_on_a_full_disk_starts_and_recovers(small_disk, free, monk
                 refused += 1
         assert refused
         assert set(stored) <= set(numbers(await all_of(journal)))
-        reader = await journal.reader("r")
-        assert (await anext(reader)).event.body["n"] == 1
+        consumer = await journal.consumer("r")
+        assert (await anext(consumer)).event.body["n"] == 1
         ballast.unlink()
         await until_stored(journal)
         await journal.append(event(40))

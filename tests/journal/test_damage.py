@@ -1,4 +1,4 @@
-"""Damage to a journal's file, one bit or one page at a time: what its owner and readers still get.
+"""Damage to a journal's file, one bit or one page at a time.
 
 The quick tests take a seeded choice of the places, the slow ones all of them.
 """
@@ -16,14 +16,14 @@ from journal.conftest import entries_of, everything
 import edr
 from edr.journal.fetching import Lost
 from edr.journal.retention import Limits
-from edr.journal.schema import PAGE, ReaderState
+from edr.journal.schema import PAGE, ConsumerState
 from edr.journal.store import BlockStore
 
 BLOCKS, SIZE = 12, 20
 RARE = edr.Binding(app_name="rare")
 READERS = [
-    ReaderState("first", "[]", 60, unacked=((30, 2), (41, 1)), missed=3, last_ack=7),
-    ReaderState("second", "[]", 100),
+    ConsumerState("first", "[]", 60, unacked=((30, 2), (41, 1)), missed=3, last_ack=7),
+    ConsumerState("second", "[]", 100),
 ]
 
 
@@ -41,7 +41,7 @@ class Filled:
             fields = {"app_name": app, "timestamp": datetime(2026, 1, 1, tzinfo=UTC)}
             store.append([event(k, id=f"{k:032}", **fields) for k in range(n, n + SIZE)])
         for state in READERS:
-            store.make_reader(state)
+            store.make_consumer(state)
         rows = store._connection.execute("SELECT keys, rows FROM blocks ORDER BY first").fetchall()
         facts = store._final_facts().to_bytes()
         self.entries = entries_of(store)
@@ -50,7 +50,7 @@ class Filled:
         self.data = (path / "journal.sqlite3").read_bytes()
         self.blocks = [self._around(*row) for row in rows]
         self.facts = self._around(b"", facts)
-        self.readers = [self._around(b"", state.to_bytes()) for state in READERS]
+        self.consumers = [self._around(b"", state.to_bytes()) for state in READERS]
         self.page_headers = [
             range(start, start + 8 + 2 * int.from_bytes(self.data[start + 3 : start + 5], "big"))
             for start in range(PAGE, len(self.data), PAGE)
@@ -120,12 +120,12 @@ def check(filled, path, most_lost, *, is_exact=True):
         assert [each for each in rare if not isinstance(each, Lost)] == [
             each for each in got if not isinstance(each, Lost) and each.event.app_name == "rare"
         ]
-        readers = [store.readers.get(state.name) for state in READERS]
-        for reader, state in zip(readers, READERS, strict=True):
-            assert reader in (None, state) or reader.missed > state.missed
+        consumers = [store.consumers.get(state.name) for state in READERS]
+        for consumer, state in zip(consumers, READERS, strict=True):
+            assert consumer in (None, state) or consumer.missed > state.missed
         assert store.append(events(-1)).first > BLOCKS * SIZE
         assert everything(store)[-1] == -1
-        return lost, readers.count(None), store
+        return lost, consumers.count(None), store
     finally:
         store.close()
 
@@ -166,9 +166,9 @@ def test_flipped_bit_in_the_facts_loses_nothing(filled, place, choose):
 
 
 def test_flipped_bit_in_a_reader_loses_its_place_at_most(filled, place, choose):
-    for byte, bit in choose(flips_in(*filled.readers)):
-        lost, readers, _store = check(filled, flip(filled, place / "j", byte, bit), 0)
-        assert (lost, readers) in ((0, 0), (0, 1))
+    for byte, bit in choose(flips_in(*filled.consumers)):
+        lost, consumers, _store = check(filled, flip(filled, place / "j", byte, bit), 0)
+        assert (lost, consumers) in ((0, 0), (0, 1))
 
 
 @pytest.mark.timeout(120)
@@ -205,7 +205,7 @@ def test_salvage_tells_who_stands_in_the_lost_range(filled, place):
     def change(data):
         for block in filled.blocks[4:8]:  # positions 81 to 160
             data[block.stop - 5] ^= 1
-        data[filled.readers[0].stop - 2] ^= 1  # damage that is salvaged at the opening
+        data[filled.consumers[0].stop - 2] ^= 1  # damage that is salvaged at the opening
 
     store = BlockStore(
         filled.damaged(place / "j", change), Limits(), full_sync=False, now=lambda: 1, say=print
@@ -234,15 +234,15 @@ def test_corrupt_counts_a_block_once_however_often_it_is_read(filled, place):
     store.close()
 
 
-@pytest.mark.parametrize("readers", [1, 0])
-def test_salvage_says_how_many_readers_it_lost(filled, place, readers):
-    """A reader's row is damaged, or the count of rows of its page says that there is none."""
+@pytest.mark.parametrize("consumers", [1, 0])
+def test_salvage_says_how_many_readers_it_lost(filled, place, consumers):
+    """A consumer's row is damaged, or the count of rows of its page says that there is none."""
 
     def change(data):
-        if readers:
-            data[filled.readers[0].stop - 2] ^= 1
+        if consumers:
+            data[filled.consumers[0].stop - 2] ^= 1
         else:
-            page = filled.readers[0].start // PAGE * PAGE
+            page = filled.consumers[0].start // PAGE * PAGE
             assert data[page + 4] == len(READERS)
             data[page + 4] = 0
 
@@ -252,7 +252,7 @@ def test_salvage_says_how_many_readers_it_lost(filled, place, readers):
     )
     store.open()
 
-    assert len(store.readers) == readers
-    assert f"the state of {len(READERS) - readers} readers" in said[0]
+    assert len(store.consumers) == consumers
+    assert f"the state of {len(READERS) - consumers} consumers" in said[0]
     assert len(entries_of(store)) == BLOCKS * SIZE
     store.close()

@@ -78,7 +78,7 @@ def test_nothing_is_lost_when_the_log_is_gone(make_store, copy):
     assert everything(store) == [1, 2, 3]
 
 
-@pytest.mark.parametrize("act", ["append", "readers", "close"])
+@pytest.mark.parametrize("act", ["append", "consumers", "close"])
 def test_a_new_journal_at_the_path_is_never_touched(make_store, act):
     """Not its database, and not its log, which SQLite would delete by name."""
     old = make_store()
@@ -91,9 +91,9 @@ def test_a_new_journal_at_the_path_is_never_touched(make_store, act):
         if act == "append":
             with pytest.raises(JournalUnusableError):
                 old.append(events(n))
-        elif act == "readers":
+        elif act == "consumers":
             with pytest.raises(JournalUnusableError):
-                old.store_readers((), synced=True)
+                old.store_consumers((), synced=True)
     old.close()
 
     assert (old.path / "journal.sqlite3-wal").read_bytes() == log

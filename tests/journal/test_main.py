@@ -10,16 +10,16 @@ import pytest
 from contracts.journal import events
 
 from edr.journal.__main__ import main
-from edr.journal.schema import ReaderState
+from edr.journal.schema import ConsumerState
 
 
 @pytest.fixture
 def journal(make_store):
-    """A journal in use: 600 entries, of two apps, and a reader."""
+    """A journal in use: 600 entries, of two apps, and a consumer."""
     store = make_store()
     for n in range(0, 600, 30):
         store.append(events(*range(n, n + 30), app_name="a" if n else "rare"))
-    store.make_reader(ReaderState("r", "[]", 100, unacked=((90, 1),), last_ack=0))
+    store.make_consumer(ConsumerState("r", "[]", 100, unacked=((90, 1),), last_ack=0))
     return store
 
 
@@ -51,7 +51,7 @@ def test_read_gives_entries_as_lines_of_json(journal, capsys):
 
 
 def test_readers_tells_who_reads(journal, capsys):
-    _, out = run(capsys, "readers", journal.path)
+    _, out = run(capsys, "consumers", journal.path)
 
     assert out.splitlines()[1].split()[:5] == ["r", "89", "511", "1", "0"]
 
@@ -128,16 +128,16 @@ import itertools, sys, time
 from pathlib import Path
 from contracts.journal import events
 from edr.journal.retention import Limits
-from edr.journal.store import BlockStore, ReaderUpdate
-from edr.journal.schema import ReaderState
+from edr.journal.store import BlockStore, ConsumerUpdate
+from edr.journal.schema import ConsumerState
 
 store = BlockStore(Path(sys.argv[1]), Limits(max_bytes=1 << 20), full_sync=False,
                    now=lambda: time.time_ns() // 1000, say=print)
 store.open()
-store.make_reader(ReaderState("r", "[]", 0))
+store.make_consumer(ConsumerState("r", "[]", 0))
 for n in itertools.count(0, 10):
     last = store.append(events(*range(n, n + 10), body={"pad": f"{n * 7919:x}" * 40})).first
-    store.store_readers([ReaderUpdate("r", last, (), 7)], synced=False)
+    store.store_consumers([ConsumerUpdate("r", last, (), 7)], synced=False)
     if n == 3000:
         print("ready", flush=True)
 """
@@ -165,7 +165,7 @@ def test_a_journal_that_is_written_to_is_sound_at_each_look(tmp_path, capsys):
                 )
                 assert entries[-1]["position"] >= last
                 last = entries[-1]["position"]
-                assert run(capsys, "readers", path)[0] == 0
+                assert run(capsys, "consumers", path)[0] == 0
         finally:
             writing.kill()
 
@@ -197,14 +197,14 @@ def test_a_wrong_binding_is_said_plainly(journal, capsys):
 
 @pytest.mark.slow
 def test_it_runs_as_a_module(journal):
-    command = [sys.executable, "-m", "edr.journal", "readers", journal.path]
+    command = [sys.executable, "-m", "edr.journal", "consumers", journal.path]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
 
     assert done.stdout.startswith("name")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", ["read", "readers"])
+@pytest.mark.parametrize("command", ["read", "consumers"])
 def test_it_ends_quietly_when_the_reader_of_its_pipe_has_left(journal, command):
     arguments = [sys.executable, "-m", "edr.journal", command, journal.path]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as reading:

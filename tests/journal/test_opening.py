@@ -11,19 +11,19 @@ from journal.conftest import everything
 
 from edr.journal import JournalUnusableError
 from edr.journal.retention import Limits
-from edr.journal.schema import PAGE, ReaderState
+from edr.journal.schema import PAGE, ConsumerState
 from edr.journal.store import BlockStore
 
 
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory):
-    """A closed journal of 20,000 entries, and a reader."""
+    """A closed journal of 20,000 entries, and a consumer."""
     path = tmp_path_factory.mktemp("filled") / "journal"
     store = BlockStore(path, Limits(), full_sync=False, now=lambda: 1, say=print)
     store.open()
     for n in range(0, 20_000, 1000):
         store.append(events(*range(n, n + 1000)))
-    store.make_reader(ReaderState("r", "[]", 5000, unacked=((4000, 2),)))
+    store.make_consumer(ConsumerState("r", "[]", 5000, unacked=((4000, 2),)))
     store.close()
     return store
 
@@ -111,7 +111,7 @@ def test_readers_go_on_where_they_were_after_a_salvage(make_store, full):
     damage(full, 0)
     store = make_store()
 
-    assert store.readers["r"] == full.readers["r"]
+    assert store.consumers["r"] == full.consumers["r"]
     assert everything(store, after=5000)[0] == 5000
 
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from edr.journal.codec import decode, decode_keys
 from edr.journal.pages import Pages, _varint
-from edr.journal.schema import PAGE, ReaderState
+from edr.journal.schema import PAGE, ConsumerState
 
 
 def numbers_in(path):
@@ -25,13 +25,13 @@ def test_it_finds_all_that_sqlite_would(make_store, is_closed):
     store = make_store()
     for n in range(0, 3000, 30):
         store.append(events(*range(n, n + 30), body={"text": "xyz" * (n % 50)}))
-    store.make_reader(ReaderState("r", "[]", 5))
+    store.make_consumer(ConsumerState("r", "[]", 5))
     if is_closed:
         store.close()
     found, pages = numbers_in(store.path)
 
     assert found == list(range(3000))
-    assert pages.readers == store.readers
+    assert pages.consumers == store.consumers
     assert pages.facts.id == store.id
     assert pages.is_whole
 

@@ -125,7 +125,7 @@ async def test_closing_with_a_full_disk_ends_and_says_what_is_lost(path, disk, c
 @pytest.mark.slow
 async def test_emitters_wait_for_readers_only_if_told_to(path):
     async with SqliteJournal(path, max_bytes=1 << 17, keep_unread=True) as journal:
-        reader = await journal.reader("r", max_unacked=100_000)
+        consumer = await journal.consumer("r", max_unacked=100_000)
         stored = 0
         while True:
             appending = asyncio.ensure_future(journal.append(*events(*range(2000))))
@@ -134,18 +134,18 @@ async def test_emitters_wait_for_readers_only_if_told_to(path):
                 break
             stored += 2000
         assert journal.statistics().error is None
-        for entry in await take(reader, stored):
-            reader.ack(entry)
+        for entry in await take(consumer, stored):
+            consumer.ack(entry)
         await appending
 
         assert journal.statistics().failed == 0
-        assert (await journal.readers())[0].missed == 0
+        assert (await journal.consumers())[0].missed == 0
 
 
 @pytest.mark.slow
 async def test_a_journal_full_of_what_readers_keep_closes(path, caplog):
     async with SqliteJournal(path, max_bytes=1 << 17, keep_unread=True) as journal:
-        await journal.reader("r")
+        await journal.consumer("r")
         for n in range(0, 40_000, 1000):
             for each in events(*range(n, n + 1000)):
                 journal.append_nowait(each)
@@ -171,31 +171,31 @@ async def test_an_event_that_can_never_be_stored_is_left_out_alone(path, caplog)
 @pytest.mark.slow
 @pytest.mark.parametrize("page", [8, 30])
 async def test_readers_go_on_over_damage(path, caplog, page):
-    async with SqliteJournal(path) as journal, await journal.reader("r"):
+    async with SqliteJournal(path) as journal, await journal.consumer("r"):
         for n in range(0, 20_000, 1000):
             await journal.append(*events(*range(n, n + 1000)))
     name = journal.id
     with (path / "journal.sqlite3").open("r+b") as file:
         file.seek(page * 4096)
         file.write(b"\0" * 4096 * 12)
-    async with SqliteJournal(path) as journal, await journal.reader("r") as reader:
+    async with SqliteJournal(path) as journal, await journal.consumer("r") as consumer:
         got, missed = [], 0
         while not got or got[-1] != 19_999:
             try:
-                item = await anext(reader)
+                item = await anext(consumer)
             except JournalError:  # the damage was found; the next call is of what was salvaged
                 continue
             if isinstance(item, edr.Gap):
                 missed += item.missed
             else:
                 got.append(item.event.body["n"])
-                reader.ack(item)
+                consumer.ack(item)
         assert len(got) + missed == 20_000
         assert 0 < missed < 5000
         assert got == sorted(set(got))
         await journal.append(event(1))
-        await reader.flush()
-        (status,) = await journal.readers()
+        await consumer.flush()
+        (status,) = await journal.consumers()
         assert status.missed == missed
         assert (journal.id == name) is (not caplog.records)
 
@@ -231,7 +231,7 @@ async def test_one_that_cannot_be_opened_says_so_to_everybody_and_opens_later(pa
     path.write_text("in the way")
     journal = SqliteJournal(path)
     assert journal.append_nowait(event(1))
-    for call in (journal.open, journal.flush, journal.readers, lambda: journal.append(event(2))):
+    for call in (journal.open, journal.flush, journal.consumers, lambda: journal.append(event(2))):
         with pytest.raises(JournalUnusableError):
             await call()
     path.unlink()
@@ -265,9 +265,9 @@ async def test_what_a_crash_left_is_read_to_its_end(path, tmp_path):
         await asyncio.to_thread(shutil.copytree, path, tmp_path / "crashed")
     async with SqliteJournal(tmp_path / "crashed") as journal:
         assert numbers(await all_of(journal)) == [1]
-        async with journal.read(after=0) as reading, await journal.reader("r") as reader:
-            await asyncio.gather(anext(reading), anext(reader))
-            waiting = [asyncio.ensure_future(anext(each)) for each in (reading, reader)]
+        async with journal.cursor(after=0) as reading, await journal.consumer("r") as consumer:
+            await asyncio.gather(anext(reading), anext(consumer))
+            waiting = [asyncio.ensure_future(anext(each)) for each in (reading, consumer)]
             await asyncio.sleep(0)
             await journal.append(event(2))
 
@@ -286,7 +286,7 @@ async def test_nothing_is_read_before_it_is_committed(path, monkeypatch):
             commit(connection)
 
         monkeypatch.setattr(journal._store, "_commit", slow)
-        reading = journal.read(after=0)
+        reading = journal.cursor(after=0)
         appending = asyncio.ensure_future(journal.append(event(2)))
         assert numbers(await take(reading, 1)) == [1]
         waiting = asyncio.ensure_future(anext(reading))
@@ -305,7 +305,7 @@ async def test_nothing_is_read_before_it_is_committed(path, monkeypatch):
 
 async def test_what_was_accepted_is_stored_within_linger(path):
     async with SqliteJournal(path, linger=0.02) as journal:
-        reading = journal.read()
+        reading = journal.cursor()
         journal.append_nowait(event(1))
 
         assert numbers(await take(reading, 1)) == [1]
@@ -340,22 +340,22 @@ async def test_a_cancelled_append_that_waits_for_room_lets_the_next_one_in(path)
 
 async def test_acks_are_stored_by_themselves_soon(path, monkeypatch):
     monkeypatch.setattr(sqlite_module, "ACK_INTERVAL", 0.01)
-    async with SqliteJournal(path) as journal, await journal.reader("r") as reader:
+    async with SqliteJournal(path) as journal, await journal.consumer("r") as consumer:
         await journal.append(event(1))
-        reader.ack(await anext(reader))
-        while journal._store.readers["r"].last_ack is None:
+        consumer.ack(await anext(consumer))
+        while journal._store.consumers["r"].last_ack is None:
             await asyncio.sleep(0.005)
 
-        assert journal._store.readers["r"].position == 1
+        assert journal._store.consumers["r"].position == 1
 
 
 async def test_an_ack_pays_no_sync_of_its_own(path):
-    async with SqliteJournal(path) as journal, await journal.reader("r") as reader:
+    async with SqliteJournal(path) as journal, await journal.consumer("r") as consumer:
         await journal.append(event(1))
         statements = []
         await on_connection(journal, lambda each: each.set_trace_callback(statements.append))
-        reader.ack(await anext(reader))
-        while not any("readers" in each for each in statements):
+        consumer.ack(await anext(consumer))
+        while not any("consumers" in each for each in statements):
             await asyncio.sleep(0.01)
 
         assert statements[0] == "PRAGMA synchronous = NORMAL"
@@ -446,9 +446,9 @@ async def test_damage_found_while_open_is_salvaged_and_told(tmp_path, block, los
     async with SqliteJournal(path) as journal:
         for n in range(0, 100, 20):
             await journal.append(*events(*range(n, n + 20)))
-        reader = await journal.reader("r")
-        await reader.aclose()
-    async with SqliteJournal(path) as journal, await journal.reader("r") as reader:
+        consumer = await journal.consumer("r")
+        await consumer.aclose()
+    async with SqliteJournal(path) as journal, await journal.consumer("r") as consumer:
         old = journal.id
         # No bit on the disk flips at a chosen moment.
         journal._store._connection.execute(
@@ -464,9 +464,9 @@ async def test_damage_found_while_open_is_salvaged_and_told(tmp_path, block, los
         position = await journal.append(event(-1))
         assert position > 100
         told = 0
-        while not isinstance(item := await anext(reader), Entry) or item.position < position:
+        while not isinstance(item := await anext(consumer), Entry) or item.position < position:
             told += item.missed if isinstance(item, edr.Gap) else 0
         assert told == lost
-        await reader.flush()
-        (status,) = await journal.readers()
+        await consumer.flush()
+        (status,) = await journal.consumers()
         assert status.missed == lost

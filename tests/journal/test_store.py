@@ -15,9 +15,9 @@ from edr.journal.batch import RejectedError
 from edr.journal.codec import row_of
 from edr.journal.retention import NoRoomYetError
 from edr.journal.salvage import RESERVED
-from edr.journal.schema import ReaderState, connect
+from edr.journal.schema import ConsumerState, connect
 from edr.journal.selection import Selection
-from edr.journal.store import ReaderUpdate
+from edr.journal.store import ConsumerUpdate
 
 
 def put(store, *numbers, **fields):
@@ -348,17 +348,17 @@ class Counting(dict):
 
 def test_a_commit_with_the_acks_of_many_readers_is_linear(make_store):
     work = {}
-    for readers in (20, 80):
+    for consumers in (20, 80):
         store = make_store(max_bytes=1 << 16)
-        for n in range(len(store.readers), readers):
-            store.make_reader(ReaderState(f"r{n}", "[]", 0))
+        for n in range(len(store.consumers), consumers):
+            store.make_consumer(ConsumerState(f"r{n}", "[]", 0))
         put(store, *range(10))
         # Python gives no other way to see a loop that runs in C, as max() does.
-        store.readers, store._numbers = Counting(store.readers), Counting(store._numbers)
+        store.consumers, store._numbers = Counting(store.consumers), Counting(store._numbers)
         Counting.looked = 0
-        put_with = [ReaderUpdate(f"r{n}", 5, (), 7) for n in range(readers)]
+        put_with = [ConsumerUpdate(f"r{n}", 5, (), 7) for n in range(consumers)]
         store.append(events(11), put_with)
-        work[readers] = Counting.looked
+        work[consumers] = Counting.looked
         store.close()
 
     assert work[80] <= 4 * work[20]
@@ -367,11 +367,11 @@ def test_a_commit_with_the_acks_of_many_readers_is_linear(make_store):
 def test_a_readers_loss_is_counted_in_the_commit_that_causes_it(make_store, crash):
     store = make_store(max_events=256)
     put(store, *range(256))
-    store.make_reader(ReaderState("r", "[]", 100, unacked=((90, 1), (95, 2))))
+    store.make_consumer(ConsumerState("r", "[]", 100, unacked=((90, 1), (95, 2))))
     for n in range(256, 2048, 256):
         put(store, *range(n, n + 256))
         for each in (store, make_store(crash(store))):
-            state = each.readers["r"]
+            state = each.consumers["r"]
             lost = each.first - 1 - 100 + 2 if each.first > 1 else 0
             assert (state.missed, state.untold) == (lost, lost)
             assert state.frontier >= each.first - 1
@@ -381,12 +381,12 @@ def test_a_readers_loss_is_counted_in_the_commit_that_causes_it(make_store, cras
 def test_an_update_that_has_not_heard_of_a_loss_does_not_undo_it(make_store):
     store = make_store(max_events=256)
     put(store, *range(256))
-    store.make_reader(ReaderState("r", "[]", 0))
+    store.make_consumer(ConsumerState("r", "[]", 0))
     for n in range(256, 1024, 256):
         put(store, *range(n, n + 256))
-    missed = store.readers["r"].missed
-    store.store_readers([ReaderUpdate("r", 50, ((20, 1),), 7)], synced=False)
-    state = store.readers["r"]
+    missed = store.consumers["r"].missed
+    store.store_consumers([ConsumerUpdate("r", 50, ((20, 1),), 7)], synced=False)
+    state = store.consumers["r"]
 
     assert missed == state.missed == store.first - 1
     assert (state.frontier, state.unacked, state.last_ack) == (store.first - 1, (), 7)
@@ -394,14 +394,14 @@ def test_an_update_that_has_not_heard_of_a_loss_does_not_undo_it(make_store):
 
 def test_what_a_reader_has_not_acked_is_kept_if_told_to(make_store):
     store = make_store(max_bytes=1 << 17, keep_unread=True)
-    store.make_reader(ReaderState("r", "[]", 0))
+    store.make_consumer(ConsumerState("r", "[]", 0))
     written = 0
     with pytest.raises(NoRoomYetError):
         while True:
             put(store, *range(written, written + 1000))
             written += 1000
     assert everything(store) == list(range(written))
-    store.store_readers([ReaderUpdate("r", written, (), 7)], synced=False)
+    store.store_consumers([ConsumerUpdate("r", written, (), 7)], synced=False)
 
     put(store, written)
     assert everything(store)[-1] == written
@@ -464,15 +464,15 @@ def test_an_owner_that_stored_nothing_leaves_positions_as_they_were(make_store, 
 def test_a_crash_after_only_readers_changed_is_no_damage(make_store, crash, said):
     store = make_store()
     put(store, 1)
-    store.make_reader(ReaderState("old", "[]", 0))
+    store.make_consumer(ConsumerState("old", "[]", 0))
     store.close()
     store = make_store()
-    store.make_reader(ReaderState("new", "[]", 0))
+    store.make_consumer(ConsumerState("new", "[]", 0))
     store = make_store(crash(store))
     store.forget("old")
     store = make_store(crash(store))
 
-    assert set(store.readers) == {"new"}
+    assert set(store.consumers) == {"new"}
     assert said == []
 
 

@@ -75,7 +75,7 @@ async def numbers(reading, count=None):
 async def test_what_was_appended_is_read_as_it_was(journal):
     events = [make_event(n, account_id="x", account_tree=["r"]) for n in range(3)]
     position = await journal.append(*events)
-    entries = [entry async for entry in journal.read(after=0, live=False)]
+    entries = [entry async for entry in journal.cursor(after=0, live=False)]
 
     assert [entry.event for entry in entries] == events
     assert [entry.position for entry in entries] == [1, 2, 3]
@@ -85,7 +85,7 @@ async def test_what_was_appended_is_read_as_it_was(journal):
 
 async def test_reading_catches_up_and_goes_on_live_without_a_seam(journal):
     await journal.append(*[make_event(n) for n in range(1000)])
-    reading = journal.read(after=0)
+    reading = journal.cursor(after=0)
     appending = asyncio.ensure_future(asyncio.wait_for(append_each(journal, range(1000, 2000)), 20))
 
     assert await numbers(reading, 2000) == list(range(2000))
@@ -102,7 +102,7 @@ async def append_each(journal, ns):
 
 async def test_reading_begins_now_unless_told_otherwise(journal):
     await journal.append(make_event(0))
-    reading = journal.read()
+    reading = journal.cursor()
     await journal.append(make_event(1), make_event(2))
 
     assert await numbers(reading, 2) == [1, 2]
@@ -111,29 +111,29 @@ async def test_reading_begins_now_unless_told_otherwise(journal):
 
 async def test_reading_begins_behind_a_position_at_a_time_or_with_the_last(journal):
     await journal.append(*[make_event(n, app_name="ab"[n % 2]) for n in range(100)])
-    entries = [entry async for entry in journal.read(after=0, live=False)]
+    entries = [entry async for entry in journal.cursor(after=0, live=False)]
     at = entries[50].recorded_at
 
-    assert await numbers(journal.read(after=97, live=False)) == [97, 98, 99]
-    assert (await numbers(journal.read(since=at, live=False)))[0] <= 50
-    assert await numbers(journal.read(since=timedelta(hours=1), live=False)) == list(range(100))
-    assert await numbers(journal.read(last=3, live=False)) == [97, 98, 99]
-    assert await numbers(journal.read(edr.Binding(app_name="a"), last=2, live=False)) == [96, 98]
-    assert await numbers(journal.read(edr.Binding(app_name="c"), last=2, live=False)) == []
-    assert await numbers(journal.read(last=1000, live=False)) == list(range(100))
+    assert await numbers(journal.cursor(after=97, live=False)) == [97, 98, 99]
+    assert (await numbers(journal.cursor(since=at, live=False)))[0] <= 50
+    assert await numbers(journal.cursor(since=timedelta(hours=1), live=False)) == list(range(100))
+    assert await numbers(journal.cursor(last=3, live=False)) == [97, 98, 99]
+    assert await numbers(journal.cursor(edr.Binding(app_name="a"), last=2, live=False)) == [96, 98]
+    assert await numbers(journal.cursor(edr.Binding(app_name="c"), last=2, live=False)) == []
+    assert await numbers(journal.cursor(last=1000, live=False)) == list(range(100))
 
 
 async def test_the_last_that_match_a_body_are_found(journal):
     await journal.append(*[make_event(n) for n in range(2000)])
     wanted = edr.Binding(body={"n": [{"numeric": ["<", 5]}]})
 
-    assert await numbers(journal.read(wanted, last=2, live=False)) == [3, 4]
+    assert await numbers(journal.cursor(wanted, last=2, live=False)) == [3, 4]
 
 
 async def test_a_reading_gives_what_its_bindings_match_and_moves_past_the_rest(journal):
     await journal.append(*[make_event(n, app_name=f"app{n % 10}") for n in range(1000)])
     wanted = [edr.Binding(app_name="app3"), edr.Binding(app_name="app7", body={"n": [7, 17]})]
-    reading = journal.read(*wanted, after=0, live=False)
+    reading = journal.cursor(*wanted, after=0, live=False)
 
     assert await numbers(reading) == sorted([*range(3, 1000, 10), 7, 17])
     assert reading.position == 1000
@@ -142,7 +142,7 @@ async def test_a_reading_gives_what_its_bindings_match_and_moves_past_the_rest(j
 async def test_a_position_that_was_never_given_is_refused(journal):
     await journal.append(make_event(1))
     with pytest.raises(WrongJournalError, match="never gave position 77"):
-        await anext(journal.read(after=77))
+        await anext(journal.cursor(after=77))
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ async def test_a_position_that_was_never_given_is_refused(journal):
 )
 async def test_wrong_starts_are_refused(journal, wrong):
     with pytest.raises(ValueError, match="not|one of|offset"):
-        journal.read(**wrong)
+        journal.cursor(**wrong)
 
 
 async def test_an_event_is_stored_once_however_often_it_is_appended(journal):
@@ -173,7 +173,7 @@ async def test_an_id_may_be_any_text(journal):
     ids = ["é", "a\r\nb: c", " ", '"', "x" * 10_000]
     await journal.append(*[make_event(n, id=each) for n, each in enumerate(ids)])
 
-    assert [e.event.id async for e in journal.read(after=0, live=False)] == ids
+    assert [e.event.id async for e in journal.cursor(after=0, live=False)] == ids
 
 
 async def test_what_is_too_large_is_refused_and_named_and_nothing_else(journal):
@@ -202,13 +202,13 @@ async def test_what_finds_no_room_is_refused(open_journal):
     assert journal.append_nowait(make_event(15))
     await journal.flush()
 
-    assert await numbers(journal.read(after=0, live=False)) == [*range(10), 15]
+    assert await numbers(journal.cursor(after=0, live=False)) == [*range(10), 15]
     assert journal.statistics().failed == 0
 
 
 async def test_two_machines_share_a_stream(open_journal):
     here, there = await open_journal(), await open_journal()
-    reading = there.read()
+    reading = there.cursor()
     await reading.now  # else the first append of the other machine may come before
     await asyncio.gather(append_each(here, range(100)), append_each(there, range(100, 200)))
     found = await numbers(reading, 200)
@@ -307,22 +307,22 @@ async def test_a_full_stream_lets_append_wait_until_there_is_room(open_journal):
 
     assert 20 < stored < 60
     assert journal.statistics().error is None
-    assert await numbers(journal.read(after=stored, live=False)) == list(range(stored, 60))
+    assert await numbers(journal.cursor(after=stored, live=False)) == list(range(stored, 60))
 
 
 async def test_a_stream_that_removes_the_oldest_tells_readers_of_it(open_journal):
     journal = await open_journal(max_bytes=60_000, discard="old")
-    reader = await journal.reader("slow", edr.Binding(app_name="app"))
+    consumer = await journal.consumer("slow", edr.Binding(app_name="app"))
     await journal.append(*[make_event(n, body={"x": "y" * 1000}) for n in range(200)])
     first = (await journal.api.info())["state"]["first_seq"]
     assert first > 100
 
-    assert await numbers(journal.read(after=10, live=False)) == [
+    assert await numbers(journal.cursor(after=10, live=False)) == [
         -(first - 11),
         *range(first - 1, 200),
     ]
     await until_seen(journal)
-    found = await numbers(reader, 202 - first)
+    found = await numbers(consumer, 202 - first)
     assert found[-1] == 199
     assert any(item < 0 for item in found)
 
@@ -340,20 +340,20 @@ async def test_what_is_no_event_is_a_gap_in_its_place(journal):
         journal.api.connection.publish_nowait(subject, payload)
     await journal.append(make_event(2))
 
-    assert await numbers(journal.read(after=0, live=False)) == [1, -1, -1, 2]
+    assert await numbers(journal.cursor(after=0, live=False)) == [1, -1, -1, 2]
     assert journal.statistics().corrupt == 2
 
 
-# Readers
+# Consumers
 
 
 async def test_a_reader_resumes_with_what_it_did_not_acknowledge(journal):
     await journal.append(*[make_event(n) for n in range(10)])
-    async with await journal.reader("audit") as reader:
-        entries = [await anext(reader) for _ in range(6)]
+    async with await journal.consumer("audit") as consumer:
+        entries = [await anext(consumer) for _ in range(6)]
         for n in (0, 1, 2, 4):
-            reader.ack(entries[n])
-    again = await journal.reader("audit")
+            consumer.ack(entries[n])
+    again = await journal.consumer("audit")
 
     assert await numbers(again, 6) == [3, 5, 6, 7, 8, 9]
     await again.aclose()
@@ -362,14 +362,14 @@ async def test_a_reader_resumes_with_what_it_did_not_acknowledge(journal):
 async def test_a_reader_that_died_has_what_was_out_again_at_once(open_journal):
     here = await open_journal()
     await here.append(*[make_event(n) for n in range(10)])
-    reader = await here.reader("audit")
-    entries = [await anext(reader) for _ in range(6)]
+    consumer = await here.consumer("audit")
+    entries = [await anext(consumer) for _ in range(6)]
     for n in (0, 1, 4):
-        reader.ack(entries[n])
-    await reader.flush()
+        consumer.ack(entries[n])
+    await consumer.flush()
     await here._session.stop()  # as if the process were gone
     there = await open_journal()
-    again = await there.reader("audit")
+    again = await there.consumer("audit")
 
     assert await numbers(again, 7) == [2, 3, 5, 6, 7, 8, 9]
     await again.aclose()
@@ -377,10 +377,10 @@ async def test_a_reader_that_died_has_what_was_out_again_at_once(open_journal):
 
 async def test_an_entry_comes_again_after_a_nack_and_counts_it(journal):
     await journal.append(make_event(0), make_event(1))
-    async with await journal.reader("audit") as reader:
-        first = await anext(reader)
-        reader.nack(first)
-        found = [await anext(reader), await anext(reader)]
+    async with await journal.consumer("audit") as consumer:
+        first = await anext(consumer)
+        consumer.nack(first)
+        found = [await anext(consumer), await anext(consumer)]
 
     assert (first.event.body["n"], first.delivery) == (0, 1)
     assert sorted((entry.event.body["n"], entry.delivery) for entry in found) == [(0, 2), (1, 1)]
@@ -388,12 +388,12 @@ async def test_an_entry_comes_again_after_a_nack_and_counts_it(journal):
 
 async def test_a_reader_holds_so_many_and_no_more(journal):
     await journal.append(*[make_event(n) for n in range(10)])
-    async with await journal.reader("audit", max_unacked=3) as reader:
-        held = [await anext(reader) for _ in range(3)]
-        waiting = asyncio.ensure_future(anext(reader))
+    async with await journal.consumer("audit", max_unacked=3) as consumer:
+        held = [await anext(consumer) for _ in range(3)]
+        waiting = asyncio.ensure_future(anext(consumer))
         await asyncio.sleep(0.2)
         assert not waiting.done()
-        reader.ack(held[1])
+        consumer.ack(held[1])
         entry = await asyncio.wait_for(waiting, 10)
 
     assert entry.event.body["n"] == 3
@@ -402,50 +402,50 @@ async def test_a_reader_holds_so_many_and_no_more(journal):
 async def test_a_reader_keeps_its_bindings_unless_it_is_told(journal):
     await journal.append(*[make_event(n, app_name="ab"[n % 2]) for n in range(10)])
     a, b = edr.Binding(app_name="a"), edr.Binding(app_name="b")
-    async with await journal.reader("audit", a) as reader:
-        reader.ack(await anext(reader))
+    async with await journal.consumer("audit", a) as consumer:
+        consumer.ack(await anext(consumer))
         with pytest.raises(ConsumerInUseError):
-            await journal.reader("audit", a)
+            await journal.consumer("audit", a)
     with pytest.raises(JournalError, match="rebind=True"):
-        await journal.reader("audit", b)
-    async with await journal.reader("audit", b, rebind=True) as reader:
-        found = await numbers(reader, 1)
+        await journal.consumer("audit", b)
+    async with await journal.consumer("audit", b, rebind=True) as consumer:
+        found = await numbers(consumer, 1)
 
     assert found[0] % 2 == 1
 
 
 async def test_readers_are_listed_and_forgotten(journal):
     await journal.append(*[make_event(n) for n in range(10)])
-    reader = await journal.reader("a é", start=5)
-    reader.ack(await anext(reader))
-    await reader.flush()
-    await (await journal.reader("z", start="now")).aclose()
-    first, second = await journal.readers()
+    consumer = await journal.consumer("a é", start=5)
+    consumer.ack(await anext(consumer))
+    await consumer.flush()
+    await (await journal.consumer("z", start="now")).aclose()
+    first, second = await journal.consumers()
 
     assert (first.name, first.position, first.lag, first.open) == ("a é", 6, 4, True)
     assert (second.name, second.position, second.open) == ("z", 10, False)
     assert first.last_ack is not None
     with pytest.raises(ConsumerInUseError):
         await journal.forget("a é")
-    await reader.aclose()
+    await consumer.aclose()
     await journal.forget("a é")
-    assert [status.name for status in await journal.readers()] == ["z"]
-    with pytest.raises(JournalError, match="no reader"):
+    assert [status.name for status in await journal.consumers()] == ["z"]
+    with pytest.raises(JournalError, match="no consumer"):
         await journal.forget("a é")
 
 
 async def test_an_ack_for_what_was_never_given_is_refused(journal):
     await journal.append(make_event(0), make_event(1))
-    entries = [entry async for entry in journal.read(after=0, live=False)]
-    reader = await journal.reader("audit", max_unacked=1)
-    await anext(reader)
+    entries = [entry async for entry in journal.cursor(after=0, live=False)]
+    consumer = await journal.consumer("audit", max_unacked=1)
+    await anext(consumer)
     with pytest.raises(JournalError, match="never given 2"):
-        reader.ack(entries[1])
-    reader.ack(entries[0])
-    reader.ack(entries[0])
-    await reader.aclose()
+        consumer.ack(entries[1])
+    consumer.ack(entries[0])
+    consumer.ack(entries[0])
+    await consumer.aclose()
     with pytest.raises(JournalError, match="is closed"):
-        reader.ack(entries[0])
+        consumer.ack(entries[0])
 
 
 # Faults
@@ -461,7 +461,7 @@ async def test_an_acknowledgement_that_is_lost_doubles_nothing(open_journal, ser
         proxy.unmute()
         await asyncio.wait_for(appending, 20)
 
-        assert await numbers(journal.read(after=0, live=False)) == list(range(600))
+        assert await numbers(journal.cursor(after=0, live=False)) == list(range(600))
         await journal.aclose()
 
 
@@ -469,15 +469,15 @@ async def test_a_reading_and_a_reader_go_on_over_a_lost_connection(open_journal,
     async with FaultProxy(server.port) as proxy:
         journal = await open_journal(url=proxy.url)
         await journal.append(*[make_event(n) for n in range(1000)])
-        reading, reader = journal.read(after=0), await journal.reader("audit")
+        reading, consumer = journal.cursor(after=0), await journal.consumer("audit")
         seen, read = [], []
         for round_ in range(4):
             seen += await numbers(reading, 250)
             for _ in range(250):
-                entry = await anext(reader)
+                entry = await anext(consumer)
                 read.append(entry.event.body["n"])
                 if round_ % 2:
-                    reader.ack(entry)
+                    consumer.ack(entry)
             await proxy.cut()
 
         assert seen == list(range(1000))
@@ -491,8 +491,8 @@ async def test_kills_and_hangs_of_the_server_lose_nothing_double_nothing_and_kee
 ):
     monkeypatch.setattr(stream_session, "PULSE", 0.1)
     journal = await open_journal(timeout=1.0)
-    reading = journal.read(after=0)
-    reader = await journal.reader("audit")
+    reading = journal.cursor(after=0)
+    consumer = await journal.consumer("audit")
     stop, appended, read, acked = asyncio.Event(), 0, [], []
     loop = asyncio.get_running_loop()
 
@@ -511,9 +511,9 @@ async def test_kills_and_hangs_of_the_server_lose_nothing_double_nothing_and_kee
             read.append(entry.event.body["n"])
 
     async def handle():
-        async for entry in reader:
+        async for entry in consumer:
             acked.append(entry.event.body["n"])
-            reader.ack(entry)
+            consumer.ack(entry)
 
     tasks = [asyncio.ensure_future(work()) for work in (append, follow, handle)]
     began = loop.time()
@@ -538,7 +538,7 @@ async def test_kills_and_hangs_of_the_server_lose_nothing_double_nothing_and_kee
         print(  # noqa: T201
             f"\n20 kills, 5 hangs in {took:.0f} s: {appended} appended, {len(read)} read, "
             f"{len(set(range(appended)) - set(read))} missing, {len(read) - len(set(read))} "
-            f"doubled; a reader was given {len(acked) - len(set(acked))} again"
+            f"doubled; a consumer was given {len(acked) - len(set(acked))} again"
         )
 
     assert read == list(range(appended))

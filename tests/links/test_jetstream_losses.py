@@ -12,7 +12,7 @@ pytestmark = pytest.mark.slow  # they start servers of their own
 
 jetstream = pytest.importorskip("edr.links.jetstream", reason="needs nats: pip install 'edr[nats]'")
 stream_api = pytest.importorskip("edr.links.stream_api")
-stream_reading = pytest.importorskip("edr.links.stream_reading")
+stream_cursor = pytest.importorskip("edr.links.stream_cursor")
 
 MEGABYTE = 1 << 20
 RARE = edr.Binding(app_name="rare")
@@ -86,7 +86,7 @@ class Following:
 @pytest.mark.parametrize("bindings", [[], [edr.Binding(app_name="app")]], ids=["all", "filtered"])
 async def test_slow_reading_is_told_of_each_loss(open_journal, bindings):
     journal = await open_journal()
-    following = Following(journal.read(*bindings, after=0))
+    following = Following(journal.cursor(*bindings, after=0))
     for n in range(0, 5000, 50):
         await append(journal, *range(n, n + 50))
     await following.until_caught_up(4999)
@@ -99,17 +99,17 @@ async def test_slow_reading_is_told_of_each_loss(open_journal, bindings):
 @pytest.mark.parametrize("is_killed", [False, True], ids=["closed", "killed"])
 async def test_entries_sent_ahead_and_removed_are_told(open_journal, bindings, is_killed):
     first = await open_journal()
-    reader = await first.reader("r", *bindings)
+    consumer = await first.consumer("r", *bindings)
     await append(first, *range(90))
     for _ in range(10):
-        reader.ack(await anext(reader))
-    await reader.flush()
+        consumer.ack(await anext(consumer))
+    await consumer.flush()
     if is_killed:
         await first._session.stop()
     else:
-        await reader.aclose()
+        await consumer.aclose()
     journal = await open_journal()
-    again = await journal.reader("r", *bindings)
+    again = await journal.consumer("r", *bindings)
     await append(journal, *range(90, 150))  # some of those that were sent ahead are gone now
     following = Following(again)
     await append(journal, *range(150, 600))
@@ -122,14 +122,14 @@ async def test_entries_sent_ahead_and_removed_are_told(open_journal, bindings, i
 @pytest.mark.parametrize("bindings", [[], [edr.Binding(app_name="app")]], ids=["all", "filtered"])
 async def test_unacknowledged_entries_removed_while_closed_are_told(open_journal, bindings):
     journal = await open_journal()
-    async with await journal.reader("r", *bindings) as reader:
+    async with await journal.consumer("r", *bindings) as consumer:
         await append(journal, *range(90))
-        held = [await anext(reader) for _ in range(30)]
+        held = [await anext(consumer) for _ in range(30)]
         for entry in held[:20]:
-            reader.ack(entry)
+            consumer.ack(entry)
     await append(journal, *range(90, 300))
-    reader = await journal.reader("r", *bindings)
-    following = Following(reader)
+    consumer = await journal.consumer("r", *bindings)
+    following = Following(consumer)
     await following.until_caught_up(299)
 
     assert 20 + len(following.given) + following.told == 300
@@ -137,15 +137,15 @@ async def test_unacknowledged_entries_removed_while_closed_are_told(open_journal
 
 async def test_killed_reader_is_told_at_least_what_it_lost(open_journal, monkeypatch):
     first = await open_journal()
-    reader = await first.reader("r")
+    consumer = await first.consumer("r")
     await append(first, *range(90))
     for _ in range(10):
-        reader.ack(await anext(reader))
-    await reader.flush()
+        consumer.ack(await anext(consumer))
+    await consumer.flush()
     await first._session.stop()
     journal = await open_journal()
     await append(journal, *range(90, 400))
-    following = Following(await journal.reader("r"))
+    following = Following(await journal.consumer("r"))
     await following.until_caught_up(399)
 
     assert 10 + len(following.given) + following.told >= 400
@@ -153,29 +153,29 @@ async def test_killed_reader_is_told_at_least_what_it_lost(open_journal, monkeyp
 
 async def test_gap_that_was_not_taken_is_told_when_opened_again(open_journal):
     journal = await open_journal()
-    async with await journal.reader("r") as reader:
+    async with await journal.consumer("r") as consumer:
         await append(journal, 0)
-        reader.ack(await anext(reader))
+        consumer.ack(await anext(consumer))
     await append(journal, *range(1, 300))
-    async with await journal.reader("r") as reader:
-        missed = reader.missed
-    async with await journal.reader("r") as reader:
-        gap, entry = await anext(reader), await anext(reader)
+    async with await journal.consumer("r") as consumer:
+        missed = consumer.missed
+    async with await journal.consumer("r") as consumer:
+        gap, entry = await anext(consumer), await anext(consumer)
 
     assert (gap, entry.event.body["n"]) == (edr.Gap(199), 200)
-    assert missed == reader.missed == 199
+    assert missed == consumer.missed == 199
 
 
 # And nothing else
 
 
-@pytest.mark.parametrize("is_named", [False, True], ids=["reading", "reader"])
+@pytest.mark.parametrize("is_named", [False, True], ids=["reading", "consumer"])
 async def test_caught_up_selective_reading_is_told_of_no_loss(open_journal, monkeypatch, is_named):
-    monkeypatch.setattr(stream_reading, "LOOK_IDLE", 0.02)
-    monkeypatch.setattr(stream_reading, "SHORTEST_IDLE", 0.02)
+    monkeypatch.setattr(stream_cursor, "LOOK_IDLE", 0.02)
+    monkeypatch.setattr(stream_cursor, "SHORTEST_IDLE", 0.02)
     journal = await open_journal()
     await append(journal, 0, app_name="rare")
-    reading = await journal.reader("r", RARE) if is_named else journal.read(RARE, after=0)
+    reading = await journal.consumer("r", RARE) if is_named else journal.cursor(RARE, after=0)
     following = Following(reading)
     await until(lambda: following.given == [0])
     for round_ in range(5):
@@ -194,7 +194,7 @@ async def test_caught_up_selective_reading_is_told_of_no_loss(open_journal, monk
 async def test_selective_reading_is_caught_up_after_the_last_entry(open_journal):
     journal = await open_journal()
     await append(journal, *range(300))
-    reading = journal.read(edr.Binding(app_name="app"), after=0)
+    reading = journal.cursor(edr.Binding(app_name="app"), after=0)
     following = Following(reading)
     await append(journal, *range(300, 2000))
     await until(lambda: reading.caught_up and following.given[-1] == 1999)
@@ -209,7 +209,7 @@ async def test_selective_reading_is_caught_up_after_the_last_entry(open_journal)
 async def test_reader_near_the_oldest_entry_asks_once_a_batch(open_journal, monkeypatch):
     journal = await open_journal(max_events=10_000)
     await append(journal, *range(1000))
-    reader = await journal.reader("r")
+    consumer = await journal.consumer("r")
     asked = []
     info = stream_api.StreamApi.info
 
@@ -219,16 +219,16 @@ async def test_reader_near_the_oldest_entry_asks_once_a_batch(open_journal, monk
 
     monkeypatch.setattr(stream_api.StreamApi, "info", counting)
     for _ in range(1000):
-        reader.ack(await anext(reader))
+        consumer.ack(await anext(consumer))
 
     assert len(asked) < 20
 
 
-@pytest.mark.parametrize("is_named", [False, True], ids=["reading", "reader"])
+@pytest.mark.parametrize("is_named", [False, True], ids=["reading", "consumer"])
 async def test_election_of_a_leader_ends_no_reading(open_journal, monkeypatch, is_named):
     journal = await open_journal()
     await append(journal, 0)
-    reading = await journal.reader("r") if is_named else journal.read(after=0)
+    reading = await journal.consumer("r") if is_named else journal.cursor(after=0)
     assert (await anext(reading)).event.body["n"] == 0
     consumer, left = stream_api.StreamApi.make_consumer, [3]
 
@@ -254,12 +254,12 @@ async def test_election_of_a_leader_ends_no_reading(open_journal, monkeypatch, i
 async def test_reader_that_is_caught_up_has_no_lag(open_journal):
     journal = await open_journal(max_events=10_000)
     await append(journal, *range(5), app_name="rare")
-    reader = await journal.reader("r", RARE)
+    consumer = await journal.consumer("r", RARE)
     for _ in range(5):
-        reader.ack(await anext(reader))
+        consumer.ack(await anext(consumer))
     await append(journal, *range(500))
-    await reader.flush()
-    (status,) = await journal.readers()
+    await consumer.flush()
+    (status,) = await journal.consumers()
 
     assert (status.lag, status.unacked, status.position) == (0, 0, 505)
 
@@ -267,17 +267,17 @@ async def test_reader_that_is_caught_up_has_no_lag(open_journal):
 async def test_reader_closed_without_its_server_raises_for_its_acks(open_journal, caplog):
     journal = await open_journal(timeout=0.3)
     await append(journal, *range(3))
-    reader = await journal.reader("r")
-    entries = [await anext(reader) for _ in range(3)]
+    consumer = await journal.consumer("r")
+    entries = [await anext(consumer) for _ in range(3)]
     journal.server.kill()
     await until(lambda: journal.api is None)
     for entry in entries:
-        reader.ack(entry)
+        consumer.ack(entry)
     with pytest.raises(JournalError, match="3 acks that could not be stored"):
-        await reader.aclose()
-    await reader.aclose()
+        await consumer.aclose()
+    await consumer.aclose()
 
     assert any("3 acks" in each.getMessage() for each in caplog.records)
     await journal.server.restart()
     again = await open_journal()
-    assert (await anext(await again.reader("r"))).event.body["n"] == 0
+    assert (await anext(await again.consumer("r"))).event.body["n"] == 0

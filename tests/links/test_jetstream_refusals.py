@@ -45,7 +45,7 @@ async def open_journal(own_server):
 
 async def numbers(journal):
     async with asyncio.timeout(20):
-        return [entry.event.body["n"] async for entry in journal.read(after=0, live=False)]
+        return [entry.event.body["n"] async for entry in journal.cursor(after=0, live=False)]
 
 
 async def ask(journal, verb, config=None):
@@ -245,8 +245,8 @@ async def seal(journal):
 async def test_every_call_raises_when_the_stream_is_gone(open_journal, change, caplog):
     journal = await open_journal(timeout=10.0)
     await journal.append(*[make_event(n) for n in range(5)])
-    reading, reader = journal.read(after=5), await journal.reader("r", start=5)
-    waiting = [asyncio.ensure_future(anext(each)) for each in (reading, reader)]
+    reading, consumer = journal.cursor(after=5), await journal.consumer("r", start=5)
+    waiting = [asyncio.ensure_future(anext(each)) for each in (reading, consumer)]
     await asyncio.sleep(0.1)
     await change(journal)
     calls = [journal.append(make_event(5)), journal.flush(), *waiting]
@@ -332,7 +332,7 @@ async def test_missing_permission_is_named_at_open(own_server, denied, words):
 
 
 @pytest.mark.parametrize("verb", ["CONSUMER.CREATE", "CONSUMER.MSG.NEXT"])
-@pytest.mark.parametrize("is_named", [False, True], ids=["reading", "reader"])
+@pytest.mark.parametrize("is_named", [False, True], ids=["reading", "consumer"])
 async def test_reading_without_permission_raises(open_journal, verb, is_named):
     journal = await open_journal(
         denying(f'publish: {{ deny: "$JS.API.{verb}.>" }}'), login="svc:p@"
@@ -340,7 +340,7 @@ async def test_reading_without_permission_raises(open_journal, verb, is_named):
     await journal.append(make_event(1))
 
     async def read():
-        reading = await journal.reader("r") if is_named else journal.read(after=0)
+        reading = await journal.consumer("r") if is_named else journal.cursor(after=0)
         return await anext(reading)
 
     with pytest.raises(JournalError, match="permissions violation for publish"):
@@ -350,12 +350,12 @@ async def test_reading_without_permission_raises(open_journal, verb, is_named):
 async def test_reader_without_permission_to_ack_raises(open_journal):
     journal = await open_journal(denying('publish: { deny: "$JS.ACK.>" }'), login="svc:p@")
     await journal.append(make_event(1))
-    reader = await journal.reader("r")
-    reader.ack(await anext(reader))
+    consumer = await journal.consumer("r")
+    consumer.ack(await anext(consumer))
     with pytest.raises(JournalError, match="permissions violation for publish"):
-        await in_time(reader.flush(), 8)
+        await in_time(consumer.flush(), 8)
     with pytest.raises(JournalError, match="1 acks"):
-        await in_time(reader.aclose(), 8)
+        await in_time(consumer.aclose(), 8)
 
 
 # Identity

@@ -659,7 +659,7 @@ async def test_two_links_with_one_backlog_are_refused(tmp_path):
 
 
 class BrokenJournal:
-    """A journal whose reader fails twice, and then gives one event."""
+    """A journal whose consumer fails twice, and then gives one event."""
 
     def __init__(self):
         self.faults = 2
@@ -667,10 +667,10 @@ class BrokenJournal:
         self.caught_up = False
         self.acked = []
 
-    async def reader(self, *_args, **_options):
+    async def consumer(self, *_args, **_options):
         return self
 
-    async def readers(self):
+    async def consumers(self):
         return ()
 
     async def __anext__(self):

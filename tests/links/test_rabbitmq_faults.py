@@ -455,7 +455,7 @@ async def test_a_killed_receiver_with_a_journal_loses_no_event(raw, exchange, tm
         for first in range(0, 1200, 300):
             await killed_while_it_receives(range(first, first + 300))
         async with SqliteJournal(tmp_path / "journal") as journal:
-            kept = {entry.event.body["n"] async for entry in journal.read(after=0, live=False)}
+            kept = {entry.event.body["n"] async for entry in journal.cursor(after=0, live=False)}
         assert kept
         await raw.channel.basic_consume(exchange, keep, no_ack=True)
         await until(lambda: len(kept) == 1200)

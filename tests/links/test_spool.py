@@ -67,7 +67,7 @@ async def test_what_the_journal_has_of_this_node_is_sent_and_acknowledged(
 
     counts = link.statistics()
     assert (counts.offered, counts.pending, counts.uncertain) == (3, 0, 0)
-    (status,) = await journal.readers()
+    (status,) = await journal.consumers()
     assert (status.name, status.lag, status.open) == ("link:out", 0, False)
     await bus.aclose()
 
@@ -129,6 +129,6 @@ async def test_a_drain_leaves_in_the_journal_what_cannot_be_sent(journal, own_se
     await link.drain()
 
     assert link.statistics().sent == 0
-    (status,) = await journal.readers()
+    (status,) = await journal.consumers()
     assert status.lag == 2
     await bus.aclose()

@@ -1,11 +1,12 @@
-"""``StreamReading``: the entries of a stream, one after the other. It pulls, and is not pushed at.
+"""``StreamCursor``: the entries of a stream, one after the other. It pulls, and is not pushed at.
 
-The consumer of a stream is asked for ``BATCH`` messages at a time, two requests ahead, so that the
-next ones are here before these are used up. (``fetch`` of the client library waits for each batch,
+The server_consumer of a stream is asked for ``BATCH`` messages at a time, two requests ahead, so
+that the next ones are here before these are used up. (``fetch`` of the client library waits for
+each batch,
 and makes a subscription for it: six times the cost.)
 
-**No hole.** A consumer numbers what it gives. If a number is missing, or the consumer is gone, or
-the connection, it is made anew behind the last entry that was taken.
+**No hole.** A server_consumer numbers what it gives. If a number is missing, or the server_consumer
+is gone, or the connection, it is made anew behind the last entry that was taken.
 
 **Loss.** Positions of a stream are dense, so a reading of everything sees each hole. A reading that
 has filters compares its position with the stream's first entry: before it takes an entry that does
@@ -49,19 +50,19 @@ from edr.links.subject import filters_of, stem_of
 from edr.records import Binding, Event
 
 BATCH = 256
-"""Messages of a request. More make nothing faster, and a slow reader holds them."""
+"""Messages of a request. More make nothing faster, and a slow consumer holds them."""
 
 PULL_SECONDS = 30.0
 """Seconds for which a request stands, if nothing comes."""
 
 MOST_FILTERS = 32
-"""Filters of a consumer; the server compares each message with each."""
+"""Filters of a server_consumer; the server compares each message with each."""
 
 FORGOTTEN_AFTER = 300.0
 """Seconds after which the server forgets a look that nobody pulls; it is made anew then."""
 
 MADE_EACH = 0.1
-"""Seconds between two makings of a consumer, should a server end it as often as it is made."""
+"""Seconds between two attempts to make a server consumer that the server keeps ending."""
 
 LOOK_EACH = 0.25
 """Seconds without a message after which a reading that is not known to be caught up asks."""
@@ -147,13 +148,13 @@ class StreamJournal(Protocol):
         """The newest position that is known here."""
         ...
 
-    def is_done(self, reading: StreamReading) -> None:
+    def is_done(self, reading: StreamCursor) -> None:
         """Hear that a reading has ended."""
         ...
 
 
-class StreamReading:
-    """The entries of a stream, one after the other; see ``edr.journal.Reading``."""
+class StreamCursor:
+    """The entries of a stream, one after the other; see ``edr.journal.Cursor``."""
 
     def __init__(
         self, journal: StreamJournal, bindings: tuple[Binding, ...], start: Start, *, live: bool
@@ -197,7 +198,7 @@ class StreamReading:
 
         self._api: StreamApi | None = None
         self._listens_on: Connection | None = None
-        self._consumer = ""
+        self._server_consumer = ""
         self._inbox = ""
         self._number = 0
         self._next = 1
@@ -208,7 +209,7 @@ class StreamReading:
 
     @property
     def position(self) -> int:
-        """Where it stands: ``read(after=position)`` goes on from here."""
+        """Where it stands: ``cursor(after=position)`` goes on from here."""
         ready = (item.position - 1 for item in self._ready if isinstance(item, Entry))
         return next(ready, self._position)
 
@@ -254,7 +255,7 @@ class StreamReading:
 
     def not_permitted(self, subject: str, words: str) -> None:
         """Fail the call that waits, if it is for this reading that the server did not permit it."""
-        if f".{self._consumer}".lower() in subject:
+        if f".{self._server_consumer}".lower() in subject:
             self._fault = words
             self.wake()
 
@@ -281,7 +282,7 @@ class StreamReading:
     ) -> None:
         await self.aclose()
 
-    # Its consumer
+    # Its server_consumer
 
     async def _fill(self) -> None:
         """Wait until a message has come, or until something else has happened."""
@@ -337,8 +338,8 @@ class StreamReading:
         self._wait = min(2 * self._wait, LOOK_IDLE)
         last, asked_at = self._horizon.last, self._horizon.asked_at
         await self._ask_stream(api)
-        consumer = await api.consumer(self._consumer)
-        if consumer is None:
+        server_consumer = await api.consumer(self._server_consumer)
+        if server_consumer is None:
             self._api = None
             return
         if self._api is not api or self._raw:
@@ -350,12 +351,14 @@ class StreamReading:
             self._idle = min(LOOK_IDLE, max(SHORTEST_IDLE, passed * size / (4 * grown)))
         # A request that waits at the server has found nothing, whatever num_pending says: that can
         # be too high after retention has removed entries.
-        most = consumer["config"].get("max_ack_pending", inf)  # none where none is acknowledged
-        waits = consumer["num_waiting"] and consumer["num_ack_pending"] < most
-        if waits or not consumer["num_pending"]:
+        most = server_consumer["config"].get(
+            "max_ack_pending", inf
+        )  # none where none is acknowledged
+        waits = server_consumer["num_waiting"] and server_consumer["num_ack_pending"] < most
+        if waits or not server_consumer["num_pending"]:
             self._settle(is_idle=True)
 
-    def _settle(self, *, is_idle: bool = False) -> None:  # noqa: ARG002 - for a reader
+    def _settle(self, *, is_idle: bool = False) -> None:  # noqa: ARG002 - for a consumer
         """Stand at the newest entry that there was when the stream was asked."""
         self._caught_up = True
         if self._horizon.last > self._position:
@@ -363,7 +366,7 @@ class StreamReading:
             self._recorded_at = self._horizon.at
 
     async def _consume(self, api: StreamApi) -> None:
-        """Listen, and make a consumer behind the last entry that was taken."""
+        """Listen, and make a server_consumer behind the last entry that was taken."""
         loop = asyncio.get_running_loop()
         await asyncio.sleep(max(0.0, self._made_at + MADE_EACH - loop.time()))
         self._made_at = loop.time()
@@ -389,9 +392,9 @@ class StreamReading:
             begins = {"deliver_policy": "by_start_time", "opt_start_time": since}
         else:
             self._lose(self._horizon.first - 1 - self._position)
-        self._consumer = f"edr-{uuid7().hex}"
+        self._server_consumer = f"edr-{uuid7().hex}"
         made = await api.make_consumer(
-            self._consumer,
+            self._server_consumer,
             {
                 **begins,
                 "ack_policy": "none",
@@ -419,7 +422,7 @@ class StreamReading:
         return 0
 
     async def _leave(self) -> None:
-        """Delete its consumer, if the connection on which it was made is there."""
+        """Delete its server_consumer, if the connection on which it was made is there."""
         api = self._api
         if api is not None and api is self._journal.api:
             with suppress(LinkError, ConnectionError, TimeoutError):
@@ -427,10 +430,10 @@ class StreamReading:
 
     async def _let_go(self, api: StreamApi) -> None:
         await api.connection.unlisten(self._number)
-        await api.delete_consumer(self._consumer)
+        await api.delete_consumer(self._server_consumer)
 
-    def _compare_filters(self, consumer: Mapping[str, Any]) -> None:
-        config = consumer["config"]
+    def _compare_filters(self, server_consumer: Mapping[str, Any]) -> None:
+        config = server_consumer["config"]
         one = [config["filter_subject"]] if config.get("filter_subject") else []
         found = config.get("filter_subjects") or one
         if sorted(found) != sorted(self._filters):
@@ -444,14 +447,14 @@ class StreamReading:
 
     @property
     def _newest_number(self) -> int:
-        """The consumer's number of the last message that has come."""
+        """The server_consumer's number of the last message that has come."""
         return self._next + len(self._raw) - 1
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
 
-    def _note_pending(self, consumer: Mapping[str, Any]) -> None:
-        self._caught_up = not consumer["num_pending"]
+    def _note_pending(self, server_consumer: Mapping[str, Any]) -> None:
+        self._caught_up = not server_consumer["num_pending"]
         if not self._live and self._end is None:
             self._end = self._horizon.last
         if self._caught_up:
@@ -461,7 +464,9 @@ class StreamReading:
         while len(self._open_pulls) < 2:  # noqa: PLR2004 - one is being answered, one comes next
             self._pulls += 1
             self._open_pulls[self._pulls] = self._batch
-            api.pull(self._consumer, self._batch, PULL_SECONDS, f"{self._inbox}.{self._pulls}")
+            api.pull(
+                self._server_consumer, self._batch, PULL_SECONDS, f"{self._inbox}.{self._pulls}"
+            )
 
     # Its messages
 
@@ -469,13 +474,13 @@ class StreamReading:
         self, number: int, subject: bytes, reply: bytes, payload: bytes, headers: bytes | None
     ) -> None:
         if number != self._number:
-            return  # for the consumer before this one
+            return  # for the server_consumer before this one
         status = 0 if payload else status_of(headers)
         if status:
             # The status of a request comes to the request; the messages under their own subjects.
             self._open_pulls.pop(int(subject[subject.rfind(b".") + 1 :]), None)
             if status == NO_RESPONDERS or (status == CONFLICT and b"Completed" not in headers):  # type: ignore[operator]  # it has a status
-                self._api = None  # the consumer is gone, or has moved
+                self._api = None  # the server_consumer is gone, or has moved
         else:
             self._raw.append((subject, reply, payload))
             for pull, left in self._open_pulls.items():  # they are answered one after the other
@@ -566,7 +571,7 @@ class StreamReading:
             self._ready.append(Gap(count))
 
     async def _look(self) -> None:
-        """Learn what retention has left. If it cannot be asked, the consumer is made again."""
+        """Learn what retention has left. If that fails, the server consumer is made again."""
         api = self._api
         if api is not None:
             try:

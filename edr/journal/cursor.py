@@ -1,4 +1,4 @@
-"""``SqliteReading``: a look into a journal, from somewhere on. It remembers nothing."""
+"""``SqliteCursor``: a look into a journal, from somewhere on. It remembers nothing."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Start(NamedTuple):
     last: int | None
 
 
-class SqliteReading:
-    """Made by ``SqliteJournal.read``; see ``Reading``."""
+class SqliteCursor:
+    """Made by ``SqliteJournal.cursor``; see ``Cursor``."""
 
     def __init__(self, source: Source, selection: Selection, start: Start, *, live: bool) -> None:
         self._source = source
@@ -52,7 +52,7 @@ class SqliteReading:
         return self
 
     async def __anext__(self) -> Entry | Gap:
-        """Return the next entry that is wanted; see ``Reading``."""
+        """Return the next entry that is wanted; see ``Cursor``."""
         with self._one:
             follower = self._follower
             if follower is None and not self._is_over:

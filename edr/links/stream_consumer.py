@@ -1,26 +1,27 @@
-"""``StreamReader``: a reading of a stream with a name, which the server remembers.
+"""``StreamConsumer``: a reading of a stream with a name, which the server remembers.
 
-It is a durable consumer, which keeps the entries that were given and not acknowledged. The server
-gives them again after ``ack_wait``. This is set to a day, since handling an entry may take long.
-When a reader is opened, or is back after a lost connection, all entries that are out are **called
-back** at once: ``ack_wait`` is set to a moment, and then to a day again. Entries that the reader
+It is a durable server_consumer, which keeps the entries that were given and not acknowledged. The
+server gives them again after ``ack_wait``. This is set to a day, since handling an entry may take
+long. When a consumer is opened, or is back after a lost connection, all entries that are out are
+**called
+back** at once: ``ack_wait`` is set to a moment, and then to a day again. Entries that the consumer
 still holds are not given twice.
 
 Acks are sent each 0.1 s, or when a quarter of what may be out has come together, and the last of
 them is answered: a server handles them in order.
 
-Entries that the server has sent ahead, and the reader has not given, are not delivered yet. The
-server does not report entries that retention removes, also of those sent ahead. So when the reader
-is closed, the consumer's metadata gets its position, how far it is done, how many entries
-before its position are unacknowledged, and what it missed. After the position, each hole shows. If
-retention has removed entries before it, fewer are called back than were out.
+Entries that the server has sent ahead, and the consumer has not given, are not delivered yet. The
+server does not report entries that retention removes, also of those sent ahead. So when the
+consumer is closed, the server_consumer's metadata gets its position, how far it is done, how many
+entries before its position are unacknowledged, and what it missed. After the position, each hole
+shows. If retention has removed entries before it, fewer are called back than were out.
 
-After a crash there is no such record, only a mark: up to where the reader was done, written after
+After a crash there is no such record, only a mark: up to where the consumer was done, written after
 each loss and before retention reaches the last mark. If retention has passed the mark, the gap
 counts all entries after it that were removed, also those that had been acknowledged since.
 
 Rejected: telling the server each half minute that every entry in hand is still being worked on (a
-thousand messages for a reader that waits for a slow database).
+thousand messages for a consumer that waits for a slow database).
 """
 
 from __future__ import annotations
@@ -34,12 +35,12 @@ from typing import Any, Literal, NamedTuple
 import orjson
 
 from edr.bus import Gap
-from edr.journal import Entry, JournalError, ReaderStatus, WrongJournalError
+from edr.journal import ConsumerStatus, Entry, JournalError, WrongJournalError
 from edr.links.link import logger
 from edr.links.report import LinkError
 from edr.links.stream_api import Meta, StreamApi, meta_of
+from edr.links.stream_cursor import BATCH, LOOK_EACH, Start, StreamCursor, StreamJournal
 from edr.links.stream_horizon import LONG_AGO
-from edr.links.stream_reading import BATCH, LOOK_EACH, Start, StreamJournal, StreamReading
 from edr.links.subject import token
 from edr.records import Binding, bindings_to_json
 
@@ -57,8 +58,8 @@ LONGEST_NAME = 128
 ACK_EACH = 0.1
 """Seconds after which an ack is on its way, at the latest."""
 
-# What is written into the metadata of a reader's consumer.
-_NAME, _BINDINGS = "edr-reader", "edr-bindings"
+# What is written into the metadata of a consumer's server_consumer.
+_NAME, _BINDINGS = "edr-consumer", "edr-bindings"
 _GIVEN, _DONE, _MISSED = "edr-given", "edr-done", "edr-missed"
 _AT, _OUT, _MARK = "edr-at", "edr-out", "edr-mark"
 _UNTOLD = "edr-untold"
@@ -74,8 +75,8 @@ class _Held(NamedTuple):
     """Where to say what becomes of it."""
 
 
-class StreamReader(StreamReading):
-    """A reading with a name and a memory; see ``edr.journal.Reader``."""
+class StreamConsumer(StreamCursor):
+    """A reading with a name and a memory; see ``edr.journal.Consumer``."""
 
     def __init__(
         self,
@@ -93,14 +94,14 @@ class StreamReader(StreamReading):
         self._rebind = rebind
         self._max_unacked = max_unacked
         self._batch = min(BATCH, max_unacked)
-        self._consumer = consumer_of(name)
+        self._server_consumer = consumer_of(name)
         self._wants = _written(bindings)
         self._settings: dict[str, Any] = {}
         self._missed = 0
         self._given = 0
         """The newest position that was ever given, as far as is known."""
         self._given_ahead: dict[int, int] = {}
-        """How often the server gave an entry before the reader did."""
+        """How often the server gave an entry before the consumer did."""
         self._held: dict[int, _Held] = {}
         """Entries that are not acknowledged, by their position."""
         self._acks: dict[int, str] = {}
@@ -138,7 +139,7 @@ class StreamReader(StreamReading):
         return len(self._held)
 
     async def open(self) -> None:
-        """Make its consumer, or find it, and call back what is out.
+        """Make its server_consumer, or find it, and call back what is out.
 
         Raises:
             JournalError: it has other bindings; or the server cannot be asked.
@@ -147,37 +148,37 @@ class StreamReader(StreamReading):
         try:
             await self._consume(await self._journal.connected())
         except _FAULTS as exc:
-            raise JournalError(f"reader {self.name!r} cannot be opened now: {exc}") from exc
+            raise JournalError(f"consumer {self.name!r} cannot be opened now: {exc}") from exc
 
     async def _make(self, api: StreamApi) -> None:
         await self._ask_stream(api)
-        consumer = await api.consumer(self._consumer)
-        if consumer is not None:
-            consumer = await self._resume(api, consumer)
+        server_consumer = await api.consumer(self._server_consumer)
+        if server_consumer is not None:
+            server_consumer = await self._resume(api, server_consumer)
         elif self._is_placed:
-            raise JournalError(f"reader {self.name!r} was forgotten while it was open")
+            raise JournalError(f"consumer {self.name!r} was forgotten while it was open")
         else:
             last = self._horizon.last
             after = last if self._begins == "now" else self._begins
             if after != "oldest" and after > last:
                 raise WrongJournalError(after, self._journal.id)
-            consumer = await api.make_consumer(self._consumer, self._config(after))
-        self._settings = consumer["config"]
-        self._compare_filters(consumer)
-        self._next = consumer["delivered"]["consumer_seq"] + 1
+            server_consumer = await api.make_consumer(self._server_consumer, self._config(after))
+        self._settings = server_consumer["config"]
+        self._compare_filters(server_consumer)
+        self._next = server_consumer["delivered"]["consumer_seq"] + 1
         if self._is_placed:
             self._forget_lost()
         else:
             self._is_placed = True
-            self._place(consumer)
-        self._called_back = consumer["num_ack_pending"]
-        self._delivered = consumer["delivered"]["stream_seq"]
-        self._note_pending(consumer)
+            self._place(server_consumer)
+        self._called_back = server_consumer["num_ack_pending"]
+        self._delivered = server_consumer["delivered"]["stream_seq"]
+        self._note_pending(server_consumer)
 
-    def _place(self, consumer: Mapping[str, Any]) -> None:
-        """Take up where the reader was."""
-        metadata = consumer["config"]["metadata"]
-        delivered = consumer["delivered"]["stream_seq"]
+    def _place(self, server_consumer: Mapping[str, Any]) -> None:
+        """Take up where the consumer was."""
+        metadata = server_consumer["config"]["metadata"]
+        delivered = server_consumer["delivered"]["stream_seq"]
         self._missed = int(metadata.get(_MISSED, 0))
         self._marked = int(metadata.get(_MARK) or 0)
         untold = int(metadata.get(_UNTOLD) or 0)
@@ -191,9 +192,9 @@ class StreamReader(StreamReading):
             self._awaited = int(metadata[_OUT])
         else:
             self._position = self._given = delivered
-            floor = consumer["ack_floor"]["stream_seq"]
+            floor = server_consumer["ack_floor"]["stream_seq"]
             self._done_before = min(self._marked, floor) if metadata.get(_MARK) else floor
-            self._awaited = consumer["num_ack_pending"]
+            self._awaited = server_consumer["num_ack_pending"]
             gone = min(self._horizon.first - 1, delivered)
             if gone > self._done_before:  # which of them were acknowledged is not known any more
                 self._tell_lost(gone - self._done_before)
@@ -210,7 +211,7 @@ class StreamReader(StreamReading):
             begins = {"deliver_policy": "by_start_sequence", "opt_start_seq": after + 1}
         return {
             **begins,
-            "durable_name": self._consumer,
+            "durable_name": self._server_consumer,
             "ack_policy": "explicit",
             "ack_wait": int(HELD_FOR * 1e9),
             "max_ack_pending": self._max_unacked,
@@ -223,33 +224,35 @@ class StreamReader(StreamReading):
             },
         }
 
-    async def _resume(self, api: StreamApi, consumer: dict[str, Any]) -> dict[str, Any]:
-        config = consumer["config"]
+    async def _resume(self, api: StreamApi, server_consumer: dict[str, Any]) -> dict[str, Any]:
+        config = server_consumer["config"]
         metadata = config.get("metadata") or {}
         if metadata.get(_NAME) != self.name:
-            raise JournalError(f"consumer {self._consumer!r} is none of a journal's readers")
+            raise JournalError(
+                f"server_consumer {self._server_consumer!r} is none of a journal's consumers"
+            )
         if metadata.get(_BINDINGS) != self._wants:
             if not self._rebind:
                 raise JournalError(
-                    f"reader {self.name!r} has other bindings, {metadata.get(_BINDINGS)}; "
+                    f"consumer {self.name!r} has other bindings, {metadata.get(_BINDINGS)}; "
                     "rebind=True changes them"
                 )
             self._missed = int(metadata.get(_MISSED, 0))
             # A new one: the server has moved the old one past what it gave ahead.
-            await api.delete_consumer(self._consumer)
-            floor = consumer["ack_floor"]["stream_seq"]
-            return await api.make_consumer(self._consumer, self._config(floor))
+            await api.delete_consumer(self._server_consumer)
+            floor = server_consumer["ack_floor"]["stream_seq"]
+            return await api.make_consumer(self._server_consumer, self._config(floor))
         config["max_ack_pending"] = self._max_unacked
-        if consumer["num_ack_pending"]:
+        if server_consumer["num_ack_pending"]:
             moment = {**config, "ack_wait": int(CALLED_BACK_AFTER * 1e9)}
-            await api.make_consumer(self._consumer, moment, "update")
+            await api.make_consumer(self._server_consumer, moment, "update")
             await asyncio.sleep(CALLED_BACK_WITHIN)
         config["ack_wait"] = int(HELD_FOR * 1e9)
         # Until it is closed in good order, the server alone knows what is out.
         mark = {_MARK: metadata[_DONE]} if metadata.get(_DONE) else {}
         config["metadata"] = {**metadata, **mark, **dict.fromkeys(_AT_CLOSE, "")}
-        made = await api.make_consumer(self._consumer, config, "update")
-        made["num_ack_pending"] = consumer["num_ack_pending"]
+        made = await api.make_consumer(self._server_consumer, config, "update")
+        made["num_ack_pending"] = server_consumer["num_ack_pending"]
         made["config"]["metadata"].update(
             {key: metadata[key] for key in _AT_CLOSE if key in metadata}
         )
@@ -270,10 +273,10 @@ class StreamReader(StreamReading):
         await api.connection.fence(self._journal.timeout)
 
     async def _write(self, api: StreamApi, known: Mapping[str, int]) -> None:
-        """Write ``known`` into the consumer's metadata."""
+        """Write ``known`` into the server_consumer's metadata."""
         written = {key: str(value) for key, value in known.items()}
         settings = {**self._settings, "metadata": {**self._settings["metadata"], **written}}
-        await api.make_consumer(self._consumer, settings, "update")
+        await api.make_consumer(self._server_consumer, settings, "update")
         self._settings = settings
 
     @property
@@ -295,7 +298,7 @@ class StreamReader(StreamReading):
             self._mark()
 
     def _mark(self) -> None:
-        """Send the server, soon, the position up to which the reader is done, and its losses."""
+        """Send the server, soon, the position up to which the consumer is done, and its losses."""
         is_marking = self._marking is not None and not self._marking.done()
         is_new = self._must_mark or self._done > self._marked
         if self._api is not None and is_new and not is_marking and not self._untold:
@@ -321,7 +324,7 @@ class StreamReader(StreamReading):
         for task in tasks:
             task.cancel()
         words = (
-            "reader %r was closed with %d acks that could not be stored; these entries come again"
+            "consumer %r was closed with %d acks that could not be stored; these entries come again"
         )
         try:
             if tasks:
@@ -438,7 +441,7 @@ class StreamReader(StreamReading):
         """Say that ``entry`` was handled; stored within 0.1 s.
 
         Raises:
-            JournalError: the reader is closed, or has never given this entry.
+            JournalError: the consumer is closed, or has never given this entry.
         """
         held = self._taken_back(entry)
         if held is not None:
@@ -461,12 +464,12 @@ class StreamReader(StreamReading):
 
     def _taken_back(self, entry: Entry) -> _Held | None:
         if self._closed:
-            raise JournalError(f"reader {self.name!r} is closed")
+            raise JournalError(f"consumer {self.name!r} is closed")
         if not isinstance(entry, Entry):
-            raise TypeError(f"must be the Entry that the reader returned, got {entry!r}")
+            raise TypeError(f"must be the Entry that the consumer returned, got {entry!r}")
         held = self._held.get(entry.position)
         if entry.position > self._given or (held and held.event_id != entry.event.id):
-            raise JournalError(f"reader {self.name!r} has never given {entry.position} like this")
+            raise JournalError(f"consumer {self.name!r} has never given {entry.position} like this")
         return self._held.pop(entry.position, None)
 
     def _say(self, position: int, reply: str) -> None:
@@ -496,7 +499,7 @@ class StreamReader(StreamReading):
         try:
             await self._store_acks()
         except _FAULTS as exc:
-            raise JournalError(f"reader {self.name!r} cannot store its acks now: {exc}") from exc
+            raise JournalError(f"consumer {self.name!r} cannot store its acks now: {exc}") from exc
 
     async def _store_acks(self) -> None:
         """Send the acks; the last one is answered, when the server has taken them all."""
@@ -518,14 +521,14 @@ class StreamReader(StreamReading):
 
 
 def consumer_of(name: str) -> str:
-    """Return the server's name of the reader ``name``.
+    """Return the server's name of the consumer ``name``.
 
     Raises:
-        ValueError: no reader can have that name.
+        ValueError: no consumer can have that name.
     """
     if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME or not name.isprintable():
         raise ValueError(
-            f"the name of a reader is up to {LONGEST_NAME} printable characters, not {name!r}"
+            f"the name of a consumer is up to {LONGEST_NAME} printable characters, not {name!r}"
         )
     return token(name)
 
@@ -535,24 +538,24 @@ def _written(bindings: tuple[Binding, ...]) -> str:
     return b",".join(sorted({orjson.dumps(bindings_to_json(each)) for each in bindings})).decode()
 
 
-def reader_status(
-    consumer: Mapping[str, Any], last: int, readers: Mapping[str, StreamReader]
-) -> ReaderStatus | None:
-    """Return the state of a reader; None if it is a consumer of somebody else's."""
-    metadata = consumer["config"].get("metadata") or {}
+def consumer_status(
+    server_consumer: Mapping[str, Any], last: int, consumers: Mapping[str, StreamConsumer]
+) -> ConsumerStatus | None:
+    """Return the state of a consumer; None if it is a server_consumer of somebody else's."""
+    metadata = server_consumer["config"].get("metadata") or {}
     name = metadata.get(_NAME)
     if name is None:
         return None
-    reader = readers.get(name)
-    floor = consumer["ack_floor"]
+    consumer = consumers.get(name)
+    floor = server_consumer["ack_floor"]
     at = floor.get("last_active")
-    lag = consumer["num_pending"] + consumer["num_ack_pending"]
-    return ReaderStatus(
+    lag = server_consumer["num_pending"] + server_consumer["num_ack_pending"]
+    return ConsumerStatus(
         name=name,
         position=floor["stream_seq"] if lag else last,
         lag=lag,
-        unacked=consumer["num_ack_pending"] if reader is None else reader.unacked,
-        missed=int(metadata.get(_MISSED, 0)) if reader is None else reader.missed,
+        unacked=server_consumer["num_ack_pending"] if consumer is None else consumer.unacked,
+        missed=int(metadata.get(_MISSED, 0)) if consumer is None else consumer.missed,
         last_ack=None if at is None else datetime.fromisoformat(at),
-        open=reader is not None,
+        open=consumer is not None,
     )

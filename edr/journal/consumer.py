@@ -1,24 +1,24 @@
-"""``SqliteReader``: a reading with a name, whose acknowledgements the journal remembers.
+"""``SqliteConsumer``: a reading with a name, whose acknowledgements the journal remembers.
 
 What is remembered is a frontier and what is unacknowledged before it: at most ``max_unacked``
 positions, however far the acks ran ahead of one that never comes. So acks may come in any order,
 and what is stored stays small.
 
 An ack changes memory only. It is stored with the next commit, or within ``ack_interval``, and
-without a sync of its own: to lose it costs a repetition, which can always come. How far the reader
-has come without acks, over entries that it does not want, is stored in the same way, once it has
-moved by ``STORED_EVERY`` positions.
+without a sync of its own: to lose it costs a repetition, which can always come. How far the
+consumer has come without acks, over entries that it does not want, is stored in the same way, once
+it has moved by ``STORED_EVERY`` positions.
 
-An entry that ends the process must not be a first delivery each time. So a reader stores a *lease*:
-the position up to which it may give entries. After a crash, all unacknowledged entries up to there
-count as given once. A repetition is stored before it is given, so it counts exactly, and the
-entries around one that crashes the process do not count up with it.
+An entry that ends the process must not be a first delivery each time. So a consumer stores a
+*lease*: the position up to which it may give entries. After a crash, all unacknowledged entries up
+to there count as given once. A repetition is stored before it is given, so it counts exactly, and
+the entries around one that crashes the process do not count up with it.
 
 Retention removes entries whether or not they are acknowledged. The commit that does it counts what
-the reader loses, by the state that was stored with it or before. What the reader was given, passed
-over or acknowledged since is taken off when the loop receives the result, and the next state that
-is stored corrects the count. Then the reader goes on at the oldest entry left, after a ``Gap`` if
-anything was lost.
+the consumer loses, by the state that was stored with it or before. What the consumer was given,
+passed over or acknowledged since is taken off when the loop receives the result, and the next state
+that is stored corrects the count. Then the consumer goes on at the oldest entry left, after a
+``Gap`` if anything was lost.
 """
 
 from __future__ import annotations
@@ -35,39 +35,39 @@ from edr.journal.errors import JournalError
 from edr.journal.following import Follower, OneAtATime, Source, Waiting
 from edr.journal.journal import Entry
 from edr.journal.retention import Loss, counted
-from edr.journal.schema import Hole, ReaderState
+from edr.journal.schema import ConsumerState, Hole
 from edr.journal.selection import Selection
-from edr.journal.store import ReaderUpdate
+from edr.journal.store import ConsumerUpdate
 
 STORED_EVERY = 256
-"""Positions. The stored place of a caught-up reader that wants few entries is at most this old. So
-it does not keep a block of entries from being removed, and a commit need not store all readers that
-have moved."""
+"""Positions. The stored position of a caught-up consumer of few entries is at most this old. So
+it does not keep a block of entries from being removed, and a commit need not store all consumers
+that have moved."""
 
 
 LEASE = 1024
-"""Positions. A reader waits for the store once in this many entries, and after a crash up to this
+"""Positions. A consumer waits for the store once in this many entries, and after a crash up to this
 many count as given although they were not. It costs 0.1 ms each time, without a sync."""
 
 
-class ReaderSource(Source, Protocol):
-    """The journal, as a reader sees it."""
+class ConsumerSource(Source, Protocol):
+    """The journal, as a consumer sees it."""
 
-    def reader_changed(self) -> None:
-        """Hear that a reader has something to be stored soon."""
+    def consumer_changed(self) -> None:
+        """Hear that a consumer has something to be stored soon."""
         ...
 
-    async def store_reader(self, reader: SqliteReader, *, synced: bool) -> None:
-        """Store the state of ``reader`` now; ``synced`` to survive the loss of power."""
+    async def store_consumer(self, consumer: SqliteConsumer, *, synced: bool) -> None:
+        """Store the state of ``consumer`` now; ``synced`` to survive the loss of power."""
         ...
 
-    def reader_closed(self, reader: SqliteReader) -> None:
-        """Hear that ``reader`` is closed."""
+    def consumer_closed(self, consumer: SqliteConsumer) -> None:
+        """Hear that ``consumer`` is closed."""
         ...
 
 
-class SqliteReader:
-    """Made by ``SqliteJournal.reader``; see ``Reader``.
+class SqliteConsumer:
+    """Made by ``SqliteJournal.consumer``; see ``Consumer``.
 
     Args:
         source: the journal.
@@ -79,9 +79,9 @@ class SqliteReader:
 
     def __init__(
         self,
-        source: ReaderSource,
+        source: ConsumerSource,
         selection: Selection,
-        state: ReaderState,
+        state: ConsumerState,
         unacked: Iterable[Entry],
         max_unacked: int,
     ) -> None:
@@ -117,7 +117,7 @@ class SqliteReader:
 
     @property
     def name(self) -> str:
-        """The name given to ``SqliteJournal.reader``."""
+        """The name given to ``SqliteJournal.consumer``."""
         return self._name
 
     @property
@@ -132,13 +132,13 @@ class SqliteReader:
 
     def __repr__(self) -> str:
         state = "closed" if self._is_closed else "open"
-        return f"<SqliteReader {self._name!r} {state}, {len(self._unacked)} unacked>"
+        return f"<SqliteConsumer {self._name!r} {state}, {len(self._unacked)} unacked>"
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Entry | Gap:
-        """Return the next entry; see ``Reader``."""
+        """Return the next entry; see ``Consumer``."""
         with self._one:
             while not self._is_over:
                 item = self._gap_now() or self._next or self._due_now() or await self._following()
@@ -164,7 +164,7 @@ class SqliteReader:
         """
         self._next = entry
         with suppress(JournalError):  # a full disk must not keep it from reading
-            await self._source.store_reader(self, synced=False)
+            await self._source.store_consumer(self, synced=False)
         if self._next is None or self._untold or self._is_over:
             return False
         self._next = None
@@ -230,7 +230,7 @@ class SqliteReader:
     # Acknowledging
 
     def ack(self, entry: Entry) -> None:
-        """Say that ``entry`` was handled; see ``Reader``."""
+        """Say that ``entry`` was handled; see ``Consumer``."""
         if self._check(entry):
             del self._unacked[entry.position]
             self._is_not_due(entry.position)
@@ -241,7 +241,7 @@ class SqliteReader:
             self._waiting.wake()
 
     def nack(self, entry: Entry, delay: float = 0.0) -> None:
-        """Ask for ``entry`` again; see ``Reader``."""
+        """Ask for ``entry`` again; see ``Consumer``."""
         if not delay >= 0:
             raise ValueError(f"a delay is a number of seconds from 0 on, not {delay!r}")
         if self._check(entry) and entry.position not in self._is_due:
@@ -253,14 +253,14 @@ class SqliteReader:
     def _check(self, entry: Entry) -> bool:
         """Tell whether ``entry`` is unacknowledged."""
         if self._is_over:
-            raise JournalError(f"reader {self._name!r} is closed; the entry will come again")
+            raise JournalError(f"consumer {self._name!r} is closed; the entry will come again")
         if not isinstance(entry, Entry):
-            raise TypeError(f"must be the Entry that the reader returned, got {entry!r}")
+            raise TypeError(f"must be the Entry that the consumer returned, got {entry!r}")
         mine = self._unacked.get(entry.position)
         if entry.position > self._follower.position or (
             mine is not None and mine.event.id != entry.event.id
         ):
-            raise JournalError(f"reader {self._name!r} has never given this entry: {entry!r}")
+            raise JournalError(f"consumer {self._name!r} has never given this entry: {entry!r}")
         return mine is not None
 
     def has_moved(self, positions: int) -> bool:
@@ -269,13 +269,13 @@ class SqliteReader:
 
     def _changed(self) -> None:
         self.is_changed = True
-        self._source.reader_changed()
+        self._source.consumer_changed()
 
     async def flush(self) -> None:
-        """Return when all acks so far are stored; see ``Reader``."""
+        """Return when all acks so far are stored; see ``Consumer``."""
         if self._is_over:
-            raise JournalError(f"reader {self._name!r} is closed")
-        await self._source.store_reader(self, synced=True)
+            raise JournalError(f"consumer {self._name!r} is closed")
+        await self._source.store_consumer(self, synced=True)
 
     def _is_not_due(self, position: int) -> None:
         self._is_due.discard(position)
@@ -321,10 +321,10 @@ class SqliteReader:
         passed = max(0, passed - self._told_early)  # these it has passed over as lost
         return passed + sum(position not in self._unacked for position in loss.unacked)
 
-    def take_update(self) -> ReaderUpdate:
+    def take_update(self) -> ConsumerUpdate:
         """Return what has changed, to be stored."""
         position = self._follower.position
-        update = ReaderUpdate(
+        update = ConsumerUpdate(
             self._name,
             position,
             tuple([(position, entry.delivery) for position, entry in self._unacked.items()]),
@@ -338,11 +338,11 @@ class SqliteReader:
         self._stored_at = position
         return update
 
-    def stored(self, update: ReaderUpdate) -> None:
+    def stored(self, update: ConsumerUpdate) -> None:
         """Called when ``update`` is stored."""
         self._leased = max(self._leased, update.leased)
 
-    def give_back(self, update: ReaderUpdate) -> None:
+    def give_back(self, update: ConsumerUpdate) -> None:
         """Hear that it could not be stored."""
         self._more_missed += update.missed
         self._told += update.told
@@ -362,11 +362,11 @@ class SqliteReader:
         self._waiting.wake()
         try:
             while not self._source.is_closed:
-                await self._source.store_reader(self, synced=True)
+                await self._source.store_consumer(self, synced=True)
                 if not self.is_changed:  # by a commit that was under way
                     break
         finally:
-            self._source.reader_closed(self)
+            self._source.consumer_closed(self)
 
     async def __aenter__(self) -> Self:
         return self
