@@ -636,7 +636,7 @@ class JournalContract:
         ):
             with pytest.raises(JournalError):
                 await call()
-        for call in (lambda: journal.append_nowait(event(2)), journal.read):
+        for call in (lambda: journal.append_nowait(event(2)), journal.cursor):
             with pytest.raises(JournalError):
                 call()
 
