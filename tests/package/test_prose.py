@@ -38,7 +38,8 @@ WORDS = re.compile(
 """Archaic, ambiguous or figurative words. ``dear`` meant "expensive", ``besides`` "except"."""
 
 SUBJECT_CLAUSES = re.compile(
-    r"(?:^|[.:;]\s+)(What|Who|Whoever|Whatever)\s+(?!\w+\?)[^?]*$", re.DOTALL
+    r"(?:^|[.:;]\s+)(What|Who|Whoever|Whatever)\s+(?!\w+\?)[^?]*$",
+    re.DOTALL,
 )
 """A clause used as a noun: "What is queued is lost" for "Queued events are lost"."""
 
