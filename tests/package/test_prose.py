@@ -29,7 +29,7 @@ WORDS = re.compile(
       | the\ like | without\ a\ word | in\ turn | whoever | nobody | somebody | meanwhile | besides
       | none\ of\ (its|the|them|these|those|us) | those\ (that|who|which) | gets\ to\ know
       | let\ go | lets\ go | makes\ of\ it | of\ its\ own\ accord | at\ the\ (most|least)
-      | no\ (more|longer)\ wanted | is\ dear | many\ a | so\ long\ as | of\ course | whence | thereof
+      | no\ (more|longer)\ wanted | is\ dear | many\ a | so\ long\ as | of\ course | whence
       | in\ vain | wants?\ (no|it|its|to|nothing|what) | asks?\ for\ it | knows?\ (no|nothing|of)
       | hears?\ (of|that|no) | who\ takes | takes?\ note
     )\b""",
