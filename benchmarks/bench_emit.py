@@ -63,7 +63,7 @@ def _by_edr(name: str, body: dict[str, Any]) -> Case:
             for _ in repeat(None, n):
                 await emit(APP, VERSION, "ok", "info", body)
                 await anext(subscription)
-            subscription.close()
+            subscription.shutdown()
 
     return Case(
         f"edr, {name} body", run, "builds, checks and stamps; emit, anext", limit=LIMIT, ours=True

@@ -90,7 +90,7 @@ class _Large:
 
     async def come_and_go(self) -> None:
         """Make stale all that is remembered of the new keys."""
-        self.bus.subscribe(edr.Binding()).close()
+        self.bus.subscribe(edr.Binding()).shutdown()
 
 
 Step = Callable[[_Large], Awaitable[None]]

@@ -140,7 +140,7 @@ async def by_edr(url: str) -> AsyncIterator[Work]:
                 await anext(events)
 
         yield Work("edr, two buses with a NatsLink each", run, "emit to anext, checked", ours=True)
-        events.close()
+        events.shutdown()
 
 
 @asynccontextmanager
@@ -260,7 +260,7 @@ async def _emit(url: str, settings: Settings) -> list[Row]:
         slowest = await _slowest((joined, away), settings)
         await link.aclose()
         for events_taken in taken.values():
-            events_taken.close()
+            events_taken.shutdown()
     return [
         row(works[0], costs[0], None, None),
         row(works[1], costs[1], costs[0], 2.0),

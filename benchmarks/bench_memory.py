@@ -99,7 +99,7 @@ async def _come_and_go(count: int) -> tuple[int, int, int]:
 
     def turn(n: int) -> None:
         for binding in cycled(bindings, n):
-            bus.subscribe(binding).close()
+            bus.subscribe(binding).shutdown()
 
     turn(10_000)
     before = resident()
@@ -114,7 +114,7 @@ async def _all_at_once(count: int) -> tuple[int, int, int]:
     held = [bus.subscribe(edr.Binding(app_name=f"app-{i}")) for i in range(count)]
     peak = resident()
     for subscription in held:
-        subscription.close()
+        subscription.shutdown()
     del held, subscription
     return before, peak, resident()
 

@@ -52,7 +52,7 @@ async def _publish_and_take(n: int) -> None:
         for _ in repeat(None, n):
             await publish(event)
             await anext(subscription)
-        subscription.close()
+        subscription.shutdown()
 
 
 async def _put_and_get(n: int) -> None:

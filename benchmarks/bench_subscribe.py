@@ -28,7 +28,7 @@ def _come_and_go(what: str, does: str, bus: edr.Bus, binding: edr.Binding, at: i
     def run(n: int) -> None:
         subscribe = bus.subscribe
         for _ in repeat(None, n):
-            subscribe(binding).close()
+            subscribe(binding).shutdown()
 
     limit = LIMIT if at > 10 else None
     return Case(what, run, does, limit=limit, at=at, ours=True)
@@ -91,7 +91,7 @@ def _emitting(
         for _ in repeat(None, n):
             for i, (app, severity, verbosity, account) in enumerate(emits):
                 if passing is not None and i % every == 0:
-                    bus.subscribe(passing).close()
+                    bus.subscribe(passing).shutdown()
                 await emit(app, VERSION, severity, verbosity, SMALL_BODY, account)
             if taker is not None:
                 for _ in emits:

@@ -136,7 +136,7 @@ async def post(entry: Entry, port: int) -> bool:
     except ConnectionError:
         return False
     finally:
-        requests.close()
+        requests.shutdown()
 
 
 async def until_all_is_posted(journal: SqliteJournal) -> None:

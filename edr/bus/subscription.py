@@ -58,20 +58,20 @@ class Subscription(Generic[Item_co]):
 
     Made by ``subscribe``, and registered from then on. Iterate it with ``async for``, or take
     with ``anext``; several tasks may share it, then each event goes to one of them. It ends
-    with ``async with``, ``close``, ``aclose``, or when nothing refers to it any more.
+    with ``async with``, ``shutdown``, ``aclose``, or when nothing refers to it any more.
 
     For type checkers ``Subscription`` is one of events, and with ``gaps=True`` it is a
     ``Subscription[Event | Gap]``.
     """
 
-    __slots__ = ("__weakref__", "_bus", "_consumer", "_queue", "_returning")
+    __slots__ = ("__weakref__", "_bus", "_consumer", "_queue", "_requeueing")
 
     def __init__(self, bus: SubscriptionBus, queue: BoundedQueue) -> None:
         self._bus = bus
         self._consumer: object = _NOBODY
         self._queue = queue
-        self._returning: dict[int, bool] | None = None
-        """Of the events in ``returning``, whether they were put back; by identity."""
+        self._requeueing: dict[int, bool] | None = None
+        """id() of each event in ``requeue_on_error`` -> whether it was put back."""
 
     @property
     def name(self) -> str:
@@ -162,25 +162,25 @@ class Subscription(Generic[Item_co]):
         queue.give_back_memory()
         return taken
 
-    def batches(self, size: int, *, within: float = 0.0) -> Batches[Item_co]:
-        """Iterate over batches of events: for sinks, to which each call is dear.
+    def batches(self, max_size: int, *, max_wait: float = 0.0) -> Batches[Item_co]:
+        """Return an async iterator over batches of events, for sinks where each call is expensive.
 
-        A batch holds 1 to ``size`` events, in their order: ``size`` of them as soon as so many are
-        queued (or ``capacity``, if that is less), and what there is ``within`` seconds after its
-        first. They stay queued until the batch is complete, so a cancelled call has taken nothing,
-        and the bound and the counts hold.
+        A batch holds 1 to ``max_size`` events in order. It is complete when ``max_size`` events are
+        queued (or ``capacity``, if that is less), or ``max_wait`` seconds after its first event.
+        Events stay queued until the batch is complete. So a cancelled call has removed nothing, and
+        capacity and counts hold.
 
         Args:
-            size: events in a batch at the most.
-            within: seconds to wait for further ones; 0 takes what is there.
+            max_size: the most events in a batch.
+            max_wait: seconds to wait for further events; 0 returns the queued ones at once.
         """
-        whole_number("size", size, at_least=1)
-        return Batches(self, size, seconds("within", within, zero=True))
+        whole_number("max_size", max_size, at_least=1)
+        return Batches(self, max_size, seconds("max_wait", max_wait, zero=True))
 
-    async def ready(self, count: int = 1, *, within: float = 0.0) -> None:
-        """Wait until an event is queued, and then for ``count`` of them, ``within`` seconds.
+    async def ready(self, count: int = 1, *, max_wait: float = 0.0) -> None:
+        """Wait until an event is queued, then up to ``max_wait`` seconds for ``count`` of them.
 
-        Cancellation: safe; nothing is taken.
+        Cancellation: safe; nothing is removed.
 
         Raises:
             StopAsyncIteration, SubscriptionOverflowError: as ``__anext__``.
@@ -190,8 +190,8 @@ class Subscription(Generic[Item_co]):
         while not queue.items:
             self._raise_if_over()
             await self._wait(1, None)
-        if within and queue.pending < min(count, queue.capacity) and not queue.closed:
-            await self._wait(count, within)
+        if max_wait and queue.pending < min(count, queue.capacity) and not queue.closed:
+            await self._wait(count, max_wait)
 
     async def _wait(self, count: int, timeout: float | None) -> None:
         waiter = self._queue.start_waiting(count)
@@ -201,33 +201,35 @@ class Subscription(Generic[Item_co]):
             self._queue.stop_waiting(waiter)
 
     @contextmanager
-    def returning(self, event: Event | Gap) -> Iterator[None]:
+    def requeue_on_error(self, event: Event | Gap) -> Iterator[None]:
         """Put ``event`` back, to be the next one, if what is done with it here fails.
 
-        ``with events.returning(event): await handle(event)`` in the loop over ``events``: at
+        ``with events.requeue_on_error(event): await handle(event)`` in the loop over ``events``: at
         least once, as long as the process lives. Also when it is cancelled. Within another
-        ``returning`` of the same event, only one of the two puts it back.
+        ``requeue_on_error`` of the same event, only one of the two puts it back.
 
         Raises:
             ValueError: nothing was taken from this subscription, so the event is not from here.
         """
-        if self._returning is None:
-            self._returning = {}
-        is_outermost = id(event) not in self._returning
+        if self._requeueing is None:
+            self._requeueing = {}
+        is_outermost = id(event) not in self._requeueing
         if is_outermost:
-            if len(self._returning) >= self._queue.counts().delivered:
-                raise ValueError(f"returning must have an event taken from {self!r}, got {event!r}")
-            self._returning[id(event)] = False
+            if len(self._requeueing) >= self._queue.counts().delivered:
+                raise ValueError(
+                    f"requeue_on_error must get an event taken from {self!r}, got {event!r}"
+                )
+            self._requeueing[id(event)] = False
         try:
             yield
         except BaseException:
-            if not self._returning[id(event)]:
-                self._returning[id(event)] = True
+            if not self._requeueing[id(event)]:
+                self._requeueing[id(event)] = True
                 self._queue.put_back(event)
             raise
         finally:
             if is_outermost:
-                del self._returning[id(event)]
+                del self._requeueing[id(event)]
 
     async def __aenter__(self) -> Self:
         return self
@@ -240,24 +242,24 @@ class Subscription(Generic[Item_co]):
     ) -> None:
         await self.aclose()
 
-    def close(self) -> None:
-        """Take nothing more in. What is queued can still be iterated; then the iterator ends.
+    def shutdown(self) -> None:
+        """Stop accepting events. Queued events can still be iterated; then the iteration ends.
 
-        Idempotent. The bus holds nothing of the subscription any more.
+        Idempotent. As ``asyncio.Queue.shutdown``: ``aclose`` drops the queued events instead.
 
         Raises:
             WrongLoopError: the bus runs in another thread; call this there.
         """
-        self._bus.check_thread("subscription.close")
+        self._bus.check_thread("subscription.shutdown")
         self._queue.close()
 
     async def aclose(self) -> None:
-        """Stop now: what is queued is dropped, and counted as ``closed``. Idempotent.
+        """Close now: drop the queued events, counted as ``closed``. Idempotent.
 
         Raises:
             WrongLoopError: the bus runs in another thread; call this there.
         """
-        self._bus.check_thread("subscription.close")
+        self._bus.check_thread("subscription.aclose")
         self._queue.shared.let_go(self._queue)
 
     @property
@@ -295,24 +297,24 @@ class Subscription(Generic[Item_co]):
 
 
 class Batches(Generic[Item_co]):
-    """The batches of a subscription, to iterate over. Made by ``Subscription.batches``."""
+    """The batches of a subscription. Made by ``Subscription.batches``."""
 
-    __slots__ = ("_size", "_subscription", "_within")
+    __slots__ = ("_max_size", "_max_wait", "_subscription")
 
-    def __init__(self, subscription: Subscription[Item_co], size: int, within: float) -> None:
+    def __init__(self, subscription: Subscription[Item_co], max_size: int, max_wait: float) -> None:
         self._subscription = subscription
-        self._size = size
-        self._within = within
+        self._max_size = max_size
+        self._max_wait = max_wait
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> list[Item_co]:
-        """Return the next batch. Cancellation: safe; a cancelled call has taken nothing."""
+        """Return the next batch. Cancellation: safe; a cancelled call has removed nothing."""
         while True:
-            await self._subscription.ready(self._size, within=self._within)
-            batch = self._subscription.take(self._size)
-            if batch:  # else another task that shares the subscription was faster
+            await self._subscription.ready(self._max_size, max_wait=self._max_wait)
+            batch = self._subscription.take(self._max_size)
+            if batch:  # empty if another task that shares the subscription took the events
                 return batch
 
 

@@ -329,7 +329,7 @@ class Link(ABC):
         elif self._outbox is None:
             self._finished.set()
         else:
-            self._outbox.close()
+            self._outbox.shutdown()
             if self._state is not LinkState.UP and self._pending:
                 self._log(
                     logging.WARNING,

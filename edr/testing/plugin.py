@@ -61,5 +61,5 @@ def bus_of_test(
     if leaks:
         raise AssertionError(
             "\n  ".join(["the test left subscriptions of edr_bus open:", *leaks])
-            + "\nend each with `async with edr.subscribe(...) as events:` or events.close()"
+            + "\nend each with `async with edr.subscribe(...) as events:` or events.shutdown()"
         )

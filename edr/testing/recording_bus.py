@@ -19,7 +19,7 @@ Example::
             events = bus.subscribe(name="screen")
             (leak,) = bus.leaks()
             assert leak.startswith("subscription 'screen', made in main, ")
-            events.close()
+            events.shutdown()
 
     asyncio.run(main())
 """

@@ -133,9 +133,9 @@ class TypedSubscription(Generic[B]):
     ) -> None:
         await self.aclose()
 
-    def close(self) -> None:
-        """As ``Subscription.close``."""
-        self._events.close()
+    def shutdown(self) -> None:
+        """As ``Subscription.shutdown``."""
+        self._events.shutdown()
 
     async def aclose(self) -> None:
         """As ``Subscription.aclose``."""

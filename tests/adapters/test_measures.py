@@ -60,11 +60,11 @@ async def test_those_of_one_name_are_summed_and_no_counter_falls_when_one_goes(b
     measures = Measures(bus)
     await emit(1)
     assert table(measures)["subscription_offered"] == {("sse",): 2}
-    second.close()
+    second.shutdown()
     await emit(2)
 
     assert table(measures)["subscription_offered"] == {("sse",): 3}
-    first.close()
+    first.shutdown()
     third = bus.subscribe(name="sse")
     await emit(3)
     assert table(measures)["subscription_offered"] == {("sse",): 4}
@@ -93,7 +93,7 @@ async def test_names_that_are_made_up_are_forgotten_in_the_end(bus, monkeypatch)
 
     labels = list(table(measures)["subscription_offered"])
     assert labels == [("lasting",), ("made up 7",), ("made up 8",), ("made up 9",)]
-    lasting.close()
+    lasting.shutdown()
 
 
 async def test_a_bus_is_not_kept_and_one_that_is_gone_has_no_measures():

@@ -78,7 +78,7 @@ async def test_the_sdk_reads_the_measures_of_a_bus(bus, emit, reader, meter_prov
     assert found["edr.emits"].data.is_monotonic
     assert found["edr.emits"].unit == "{event}"
     assert found["edr.subscription.oldest_age"].unit == "s"
-    held.close()
+    held.shutdown()
 
 
 async def test_all_that_is_read_at_once_is_of_one_moment_and_read_anew_each_time(
@@ -90,7 +90,7 @@ async def test_all_that_is_read_at_once_is_of_one_moment_and_read_anew_each_time
         await emit(n)
         found = metrics_of(reader)
         assert values(found["edr.offered"]) == values(found["edr.pending"]) == {(): n}
-    held.close()
+    held.shutdown()
 
 
 async def test_a_bus_that_is_gone_has_no_measures(reader, meter_provider):
@@ -126,7 +126,7 @@ async def test_an_event_becomes_a_log_record(bus, exporter, logger_provider):
     }
     assert data.instrumentation_scope.name == "edr"
     assert data.to_json()
-    events.close()
+    events.shutdown()
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ async def registry(bus, emit):
     await emit(1)
     await emit(2)
     yield registry
-    held.close()
+    held.shutdown()
 
 
 def samples(families):
@@ -111,4 +111,4 @@ async def test_a_name_that_is_no_text_for_a_page_is_escaped(bus, registry):
     page = generate_latest(registry).decode()
 
     assert '"\\\\ud800"' in page
-    held.close()
+    held.shutdown()

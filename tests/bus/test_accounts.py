@@ -91,7 +91,7 @@ async def test_descendants_are_found_and_the_resolver_is_asked_once(kind):
         assert take_ready(above) == [0, 1, 2]
         assert (await anext(other)).account_tree == ("root", "acme")
         assert resolver.asked == ["shop"]
-        other.close()
+        other.shutdown()
         await other.aclose()
 
 

@@ -214,7 +214,7 @@ async def test_a_route_that_is_remembered_sees_later_subscriptions_and_closes(bu
     assert await emit(2) == 1
     second = bus.subscribe()
     assert await emit(3) == 2
-    first.close()
+    first.shutdown()
     assert await emit(4) == 1
 
     assert take_ready(second) == [3, 4]
@@ -244,7 +244,7 @@ async def test_the_bus_sums_what_its_subscriptions_count_also_those_that_are_gon
     stays = bus.subscribe()
     for n in range(3):
         await emit(n)
-    gone.close()
+    gone.shutdown()
     await anext(stays)
     statistics = bus.statistics()
 
@@ -257,7 +257,7 @@ async def test_the_bus_sums_what_its_subscriptions_count_also_those_that_are_gon
 
 async def test_subscriptions_that_come_and_go_leave_nothing_behind(bus):
     for n in range(100):
-        bus.subscribe(Binding(app_name=f"app{n}", account_id=[f"a{n}", "b"])).close()
+        bus.subscribe(Binding(app_name=f"app{n}", account_id=[f"a{n}", "b"])).shutdown()
 
     assert " 0 subscription" in repr(bus)
     assert not bus._routes._spots
@@ -279,7 +279,7 @@ async def test_what_is_subscribed_is_listed_with_all_there_is_to_say(bus, emit):
     assert (listed[0].capacity, listed[0].overflow) == (5, "drop_oldest")
     assert listed[0].statistics.pending == 1
     assert await asyncio.to_thread(bus.subscriptions) is not None
-    first.close()
+    first.shutdown()
     third = bus.subscribe(name="audit")
     assert (second.name, third.name) == ("audit #2", "audit")
 
@@ -367,7 +367,7 @@ def test_statistics_may_be_read_by_a_thread_while_a_loop_first_uses_the_bus(monk
 
     assert bus.statistics().offered == 1
     assert None not in folded_in  # a loop that begins meanwhile would be in its way
-    subscription.close()
+    subscription.shutdown()
 
 
 def test_what_a_reading_raises_each_time_is_raised():

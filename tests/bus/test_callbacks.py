@@ -415,7 +415,7 @@ async def test_bind_during_an_emit_that_waits_sees_only_later_events(bus, emit):
     bus.bind(ALL, lambda event: seen.append(event.body["n"]))
     await anext(full)
     await waiting
-    await emit(3) if full.statistics().pending == 0 else full.close()
+    await emit(3) if full.statistics().pending == 0 else full.shutdown()
     await emit(4)
     await bus.drain(timeout=0)
 

@@ -116,7 +116,7 @@ async def test_context_applies_where_ancestors_are_looked_up():
         with edr.context("acme", request_id="r1"):
             await bus.emit(*VALUES)
         event = await anext(events)
-        events.close()
+        events.shutdown()
 
     assert (event.account_tree, event.body["request_id"]) == (("root",), "r1")
 

@@ -320,7 +320,7 @@ def test_the_default_bus_can_be_configured_before_its_first_use():
 
 async def test_ending_from_another_thread_names_the_call_to_use_instead(bus):
     subscription, handle = bus.subscribe(), bus.bind(edr.Binding(), print)
-    for call, name in ((subscription.close, "subscription.close"), (handle.unbind, "unbind")):
+    for call, name in ((subscription.shutdown, "subscription.shutdown"), (handle.unbind, "unbind")):
         with pytest.raises(WrongLoopError, match=name):
             await asyncio.to_thread(call)
 

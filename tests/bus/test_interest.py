@@ -13,9 +13,9 @@ async def test_interest_is_told_as_subscriptions_come_and_go(bus):
     first = bus.subscribe(edr.Binding(app_name="a"))
     watch = bus.watch_interest(lambda spot, wanted: changes.append((spot, wanted)))
     second = bus.subscribe(edr.Binding(app_name=["a", "b"], account_id="x"))
-    first.close()
+    first.shutdown()
     watch.close()
-    second.close()
+    second.shutdown()
 
     assert wants(changes) == [
         ("a", None, True),
@@ -30,11 +30,11 @@ async def test_two_that_want_the_same_are_one_interest_whatever_their_body_patte
     watch = bus.watch_interest(lambda *change: changes.append(change))
     plain = bus.subscribe(edr.Binding(app_name="a"))
     paused = bus.subscribe(edr.Binding(app_name="a", body={"status": ["paused"]}))
-    plain.close()
+    plain.shutdown()
 
     assert wants(changes) == [("a", None, True)]
     assert [type(spot) for spot in watch.spots] == [Spot]
-    paused.close()
+    paused.shutdown()
     assert watch.spots == ()
 
 

@@ -212,7 +212,7 @@ async def test_queue_is_registered_when_a_watcher_fails(fault, caplog):
     await emit(bus, 1)
 
     assert len(events.take()) == 1
-    events.close()
+    events.shutdown()
     assert bus.statistics().subscriptions == 0
     assert "on_change failed" in caplog.text
     await bus.aclose()

@@ -125,7 +125,7 @@ def test_a_slow_subscriber_that_takes_is_not_stalled():
             consumer = asyncio.create_task(consume())
             for n in range(6):
                 await emit(n)
-            slow.close()
+            slow.shutdown()
             await consumer
             assert taken == list(range(6))
             assert slow.statistics().dropped == {}
@@ -288,7 +288,7 @@ async def test_a_tight_loop_of_emits_takes_nothing_from_a_live_consumer(bus, emi
     await ticks()
     for n in range(100):
         await emit(n)
-    subscription.close()
+    subscription.shutdown()
     await consumer
 
     assert taken == list(range(100))
@@ -317,7 +317,7 @@ async def test_a_stalled_subscriber_recovers_under_a_tight_loop_of_emits():
         consumer = asyncio.create_task(consume())
         for n in range(2, 50):
             await emit(n)
-        subscription.close()
+        subscription.shutdown()
         await consumer
         assert taken == [0, *range(2, 50)]
 
@@ -369,7 +369,7 @@ async def test_an_event_put_back_before_a_gap_leaves_the_counts_true(bus):
         bus.emit_nowait("app", "1", "ok", "info", {"n": n})
     assert await anext(subscription) == edr.Gap(2)
     event = await anext(subscription)
-    with contextlib.suppress(OSError), subscription.returning(event):
+    with contextlib.suppress(OSError), subscription.requeue_on_error(event):
         raise OSError
     for n in range(4, 8):
         bus.emit_nowait("app", "1", "ok", "info", {"n": n})

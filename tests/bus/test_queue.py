@@ -25,7 +25,7 @@ async def test_an_event_put_back_wakes_a_waiting_consumer(bus, emit):
     await emit(1)
 
     async def fail():
-        with subscription.returning(await anext(subscription)):
+        with subscription.requeue_on_error(await anext(subscription)):
             await fails.wait()
             raise ValueError("this consumer failed")
 
@@ -111,7 +111,7 @@ def test_a_take_restarts_the_stall_clock():
 
 async def test_a_batch_larger_than_the_queue_keeps_its_bound(bus):
     subscription = bus.subscribe(capacity=3, overflow="drop_newest")
-    taking = asyncio.create_task(anext(subscription.batches(10, within=60)))
+    taking = asyncio.create_task(anext(subscription.batches(10, max_wait=60)))
     await ticks()
     for n in range(6):
         bus.emit_nowait("app", "1", "ok", "info", {"n": n})
@@ -126,7 +126,10 @@ async def test_a_batch_larger_than_the_queue_keeps_its_bound(bus):
 async def test_an_event_put_back_after_aclose_is_dropped(bus, emit):
     subscription = bus.subscribe()
     await emit(1)
-    with pytest.raises(ValueError, match="late"), subscription.returning(await anext(subscription)):
+    with (
+        pytest.raises(ValueError, match="late"),
+        subscription.requeue_on_error(await anext(subscription)),
+    ):
         await subscription.aclose()
         raise ValueError("late")
     statistics = subscription.statistics()
@@ -140,8 +143,8 @@ async def test_an_event_put_back_after_aclose_is_dropped(bus, emit):
 async def test_an_event_put_back_after_close_can_be_taken(bus, emit):
     subscription = bus.subscribe()
     await emit(1)
-    with contextlib.suppress(ValueError), subscription.returning(await anext(subscription)):
-        subscription.close()
+    with contextlib.suppress(ValueError), subscription.requeue_on_error(await anext(subscription)):
+        subscription.shutdown()
         raise ValueError
 
     assert take_ready(subscription) == [1]
@@ -150,11 +153,11 @@ async def test_an_event_put_back_after_close_can_be_taken(bus, emit):
 
 async def test_a_small_batch_is_complete_beside_a_large_one(bus, emit):
     subscription = bus.subscribe()
-    large = asyncio.create_task(anext(subscription.batches(10, within=60)))
+    large = asyncio.create_task(anext(subscription.batches(10, max_wait=60)))
     await ticks()
     await emit(0)
     await ticks()  # the large batch waits for nine more
-    small = asyncio.create_task(anext(subscription.batches(5, within=60)))
+    small = asyncio.create_task(anext(subscription.batches(5, max_wait=60)))
     await ticks()
     for n in range(1, 5):
         await emit(n)

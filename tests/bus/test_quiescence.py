@@ -279,8 +279,8 @@ async def test_what_was_closed_and_still_holds_events_is_waited_for_and_told_of(
     consumer = asyncio.create_task(consume())
     for n in range(5):
         await emit(n)
-    subscription.close()
-    unread.close()
+    subscription.shutdown()
+    unread.shutdown()
     assert await bus.settled(timeout=0.3) == {"unread": 5}
     assert await bus.drain(timeout=0.01) == {"unread": 5}
     await consumer
@@ -294,7 +294,7 @@ async def test_an_event_that_was_put_back_is_not_lost_from_sight(bus, emit):
     await emit(1)
     event = await anext(subscription)
     bus.statistics()
-    with contextlib.suppress(OSError), subscription.returning(event):
+    with contextlib.suppress(OSError), subscription.requeue_on_error(event):
         raise OSError
 
     assert (bus.statistics().pending, bus.statistics().delivered) == (1, 0)

@@ -72,9 +72,9 @@ async def test_a_bad_body_is_refused_where_a_pattern_looks_into_it(bus):
 
 async def test_closing_removes_its_patterns_and_leaves_nothing_behind(bus, send):
     first, second = bus.subscribe(LONG), bus.subscribe(LONG, PAUSED)
-    first.close()
+    first.shutdown()
     assert await send({"n": 1, "wait": 31}) == 1
-    second.close()
+    second.shutdown()
     assert await send({"n": 2, "wait": 31}) == 0
 
     assert not bus._routes._spots
@@ -171,10 +171,10 @@ async def test_a_change_makes_only_those_routes_stale_that_it_bears_upon(bus, em
     a, b = [bus._routes.known[app, "1", "ok", "info"] for app in ("a", "b")]
     assert a.unwanted
     assert b.unwanted
-    bus.subscribe(Binding(app_name=["a", "x"])).close()
-    bus.subscribe(Binding(severity="critical")).close()
+    bus.subscribe(Binding(app_name=["a", "x"])).shutdown()
+    bus.subscribe(Binding(severity="critical")).shutdown()
     assert (a.unwanted, b.unwanted) == (False, True)
-    bus.subscribe(Binding()).close()
+    bus.subscribe(Binding()).shutdown()
     assert not b.unwanted
 
 
@@ -187,7 +187,7 @@ async def test_a_pattern_that_joins_others_at_its_spot_makes_no_route_stale(bus)
     branch = bus._routes.known["app", "1", "ok", "info"]._branch
     second = bus.subscribe(Binding(body={"call_id": ["b"]}))
     assert await emit("b") == 1
-    second.close()
+    second.shutdown()
     assert await emit("b") == 0
 
     assert bus._routes.known["app", "1", "ok", "info"]._branch is branch
@@ -297,8 +297,8 @@ async def test_an_app_that_comes_with_other_levels_is_seen_by_the_routes_that_kn
     warnings = bus.subscribe(Binding(app_name="a", severity="warning"))
     one = bus.subscribe(Binding(app_name="a", account_id="x"))
     await emit(2, "a", account_id="x")
-    warnings.close()
-    one.close()
+    warnings.shutdown()
+    one.shutdown()
     two = bus.subscribe(Binding(app_name="a", account_id="x"))
     await emit(3, "a", account_id="x")
 

@@ -139,7 +139,7 @@ async def test_outbox_of_a_service_is_left_to_it():
 
     class Sender:
         async def drain(self, timeout=None):
-            outbox.close()
+            outbox.shutdown()
             sent.extend([event.body["n"] async for event in outbox])
             return 0
 

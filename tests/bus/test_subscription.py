@@ -52,7 +52,7 @@ async def test_async_for_waits_and_ends_when_closed(bus, emit):
     await emit(1)
     await ticks()
     await emit(2)
-    subscription.close()
+    subscription.shutdown()
     await consumer
 
     assert seen == [1, 2]
@@ -61,8 +61,8 @@ async def test_async_for_waits_and_ends_when_closed(bus, emit):
 async def test_close_lets_what_is_queued_be_taken_and_aclose_drops_it(bus, emit):
     kept, dropped = bus.subscribe(), bus.subscribe()
     await emit(1)
-    kept.close()
-    kept.close()
+    kept.shutdown()
+    kept.shutdown()
     await dropped.aclose()
     await dropped.aclose()
     await emit(2)
@@ -207,7 +207,7 @@ async def test_close_wakes_every_waiting_consumer(bus):
 
     consumers = [asyncio.create_task(consume()) for _ in range(3)]
     await ticks()
-    subscription.close()
+    subscription.shutdown()
 
     assert await asyncio.gather(*consumers) == [[], [], []]
 
@@ -218,7 +218,7 @@ async def test_subscribe_and_close_during_an_emit_that_waits(bus, emit):
     waiting = asyncio.create_task(emit(2))
     await ticks()
     late = bus.subscribe()
-    full.close()
+    full.shutdown()
     assert take_ready(full) == [1, 2]
 
     assert await waiting == 1
@@ -230,14 +230,14 @@ async def test_one_subscriber_can_close_another_inside_its_delivery(bus, emit):
 
     async def close_second():
         async for _ in first:
-            second.close()
+            second.shutdown()
 
     task = asyncio.create_task(close_second())
     await ticks()
     assert await emit(1) == 2
     await ticks()
     assert await emit(2) == 1
-    first.close()
+    first.shutdown()
     await task
 
     assert take_ready(second) == [1]
@@ -331,7 +331,7 @@ async def test_a_rebind_that_is_refused_changes_nothing(bus, emit):
     with pytest.raises(edr.InvalidBindingError):
         subscription.rebind("a")
     await emit(1, "a")
-    subscription.close()
+    subscription.shutdown()
     with pytest.raises(edr.BusClosedError):
         subscription.rebind()
 
@@ -368,14 +368,14 @@ def test_a_batch_is_complete_or_as_old_as_it_may_be():
             loop = asyncio.get_running_loop()
 
             async def consume():
-                async for batch in subscription.batches(3, within=1):
+                async for batch in subscription.batches(3, max_wait=1):
                     batches.append((loop.time(), numbers(batch)))
 
             consumer = asyncio.create_task(consume())
             for n in range(8):
                 await bus.emit("app", "1", "ok", "info", {"n": n})
                 await asyncio.sleep(0.25 if n < 6 else 0.75)
-            subscription.close()
+            subscription.shutdown()
             await consumer
             assert batches == [(0.5, [0, 1, 2]), (1.25, [3, 4, 5]), (2.5, [6, 7])]
             assert subscription.statistics().delivered == 8
@@ -387,7 +387,7 @@ def test_a_cancelled_batch_has_taken_nothing_and_the_bound_holds():
     async def scenario():
         async with Bus() as bus:
             subscription = bus.subscribe(capacity=4)
-            batches = subscription.batches(10, within=5)
+            batches = subscription.batches(10, max_wait=5)
             for n in range(2):
                 await bus.emit("app", "1", "ok", "info", {"n": n})
             with pytest.raises(TimeoutError):
@@ -411,7 +411,7 @@ def test_batches_lose_and_double_nothing_whatever_the_order(seed):
         rng, seen = random.Random(seed), []
 
         async def consume():
-            async for batch in subscription.batches(rng.randint(1, 5), within=rng.choice([0, 1])):
+            async for batch in subscription.batches(rng.randint(1, 5), max_wait=rng.choice([0, 1])):
                 assert len(batch) >= 1
                 seen.extend(numbers(batch))
                 await asyncio.sleep(rng.choice([0, 0, 0.5]))
@@ -437,7 +437,7 @@ async def test_an_event_whose_handling_fails_is_the_next_one_again(bus, emit):
     await emit(2)
     for tries in range(3):
         event = await anext(subscription)
-        with contextlib.suppress(OSError), subscription.returning(event):
+        with contextlib.suppress(OSError), subscription.requeue_on_error(event):
             seen.append(event.body["n"])
             if tries == 0:
                 raise OSError
@@ -445,9 +445,9 @@ async def test_an_event_whose_handling_fails_is_the_next_one_again(bus, emit):
     assert is_balanced(subscription.statistics())
     assert subscription.statistics().delivered == 2
 
-    subscription.close()
+    subscription.shutdown()
     await bus.aclose()
-    with contextlib.suppress(OSError), subscription.returning(event):
+    with contextlib.suppress(OSError), subscription.requeue_on_error(event):
         raise OSError
     assert is_balanced(subscription.statistics())
     assert bus.statistics().pending == subscription.statistics().pending
@@ -458,7 +458,7 @@ async def test_an_event_whose_handling_fails_is_the_next_one_again(bus, emit):
     [
         (lambda _, it: it.take(), "in a coroutine of its bus's loop"),
         (lambda _, it: it.rebind(), r"use loop.call_soon_threadsafe\(subscription.rebind\)"),
-        (lambda _, it: it.close(), r"use loop.call_soon_threadsafe\(subscription.close\)"),
+        (lambda _, it: it.shutdown(), r"use loop.call_soon_threadsafe\(subscription.shutdown\)"),
         (lambda bus, _: bus.subscribe(), "call this in the loop of <Bus"),
         (lambda bus, _: bus.bind(edr.Binding(), print), "call this in the loop of <Bus"),
     ],
@@ -472,11 +472,15 @@ async def test_in_another_thread_the_error_says_what_to_call_instead(bus, emit, 
     assert take_ready(subscription) == [1]
 
 
-async def test_returning_within_returning_puts_the_event_back_once(bus, emit):
+async def test_requeue_on_error_within_returning_puts_the_event_back_once(bus, emit):
     events = bus.subscribe()
     await emit(1)
     (event,) = events.take()
-    with contextlib.suppress(ValueError), events.returning(event), events.returning(event):
+    with (
+        contextlib.suppress(ValueError),
+        events.requeue_on_error(event),
+        events.requeue_on_error(event),
+    ):
         raise ValueError
 
     assert (events.statistics().delivered, events.statistics().pending) == (0, 1)
@@ -487,17 +491,21 @@ async def test_inner_returning_puts_back_what_the_outer_one_survives(bus, emit):
     events = bus.subscribe()
     await emit(1)
     (event,) = events.take()
-    with events.returning(event), contextlib.suppress(ValueError), events.returning(event):
+    with (
+        events.requeue_on_error(event),
+        contextlib.suppress(ValueError),
+        events.requeue_on_error(event),
+    ):
         raise ValueError
 
     assert events.take() == [event]
 
 
-async def test_returning_refuses_an_event_that_was_not_taken(bus, emit, make_event):
+async def test_requeue_on_error_refuses_an_event_that_was_not_taken(bus, emit, make_event):
     events = bus.subscribe()
     with (
         pytest.raises(ValueError, match="must have an event taken from"),
-        events.returning(make_event()),
+        events.requeue_on_error(make_event()),
     ):
         pass
 

@@ -303,7 +303,7 @@ def test_a_slow_subscriber_holds_up_nobody_else_and_loses_only_its_own():
         assert take_ready(quick) == list(range(300))
         assert slow.statistics().pending == 257
         assert slow.statistics().dropped == {"would_block": 43}
-        slow.close()
+        slow.shutdown()
         assert take_ready(slow) == list(range(257))
 
     with_link(check)

@@ -86,27 +86,27 @@ async def test_interest_follows_subscriptions_as_they_come_and_go(machine):
     first = there.subscribe(edr.Binding(app_name="a"))
     second = there.subscribe(edr.Binding(app_name="b"))
     await link.ready()
-    first.close()
+    first.shutdown()
     await until(lambda: link.statistics().patterns == 1)
     await emit(here, 1, app="a")
     await emit(here, 2, app="b")
 
     assert await take(second, 1) == [2]
     assert link.statistics().received == 1
-    second.close()
+    second.shutdown()
     await until(lambda: link.statistics().patterns == 0)
 
 
 async def test_what_comes_back_within_the_linger_is_asked_for_all_the_time(machine):
     here, _ = await machine("here")
     there, link = await machine("there", linger=60.0)
-    there.subscribe(edr.Binding(app_name="a")).close()
-    there.subscribe(edr.Binding(app_name="a")).close()
+    there.subscribe(edr.Binding(app_name="a")).shutdown()
+    there.subscribe(edr.Binding(app_name="a")).shutdown()
     await until(lambda: link.statistics().patterns == 0 or link._asked)
     kept = there.subscribe(edr.Binding(app_name="a"))
     await link.ready()
     before = dict(link._asked)
-    kept.close()
+    kept.shutdown()
     again = there.subscribe(edr.Binding(app_name="a"))
     await link.ready()
     await emit(here, 1, app="a")

@@ -218,7 +218,7 @@ async def test_ten_thousand_subscriptions_come_and_go_and_the_server_keeps_nothi
     there, link = await machine("there", server.url, linger=0.0)
     before = (await asyncio.to_thread(server.asked, "subsz"))["num_subscriptions"]
     for n in range(10_000):
-        there.subscribe(edr.Binding(account_id=f"a{n % 500}", app_name=f"app{n % 7}")).close()
+        there.subscribe(edr.Binding(account_id=f"a{n % 500}", app_name=f"app{n % 7}")).shutdown()
         if not n % 500:
             await link.ready()
     await link.ready()

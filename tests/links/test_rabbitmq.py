@@ -106,7 +106,7 @@ async def test_a_subscription_that_comes_and_goes_changes_what_is_asked_for(rabb
     await link.ready()
     assert link.statistics().patterns == 80
     for subscription in many:
-        subscription.close()
+        subscription.shutdown()
 
     await until(lambda: link.statistics().patterns == 0)
 
@@ -121,13 +121,13 @@ async def test_ten_thousand_subscriptions_that_come_and_go_leave_nothing(
     for n in range(10_000):
         kept.append(there.subscribe(edr.Binding(account_id=f"a{n}")))
         if n % 3 == 0:
-            kept.pop(n % len(kept)).close()
+            kept.pop(n % len(kept)).shutdown()
         if n % 100 == 0:
             await asyncio.sleep(0)
     await link.ready()
     assert link.statistics().patterns <= 1024
     for subscription in kept:
-        subscription.close()
+        subscription.shutdown()
     await until(lambda: link.statistics().patterns == 0)
 
     bindings = await rabbitmq.actl("list_bindings", "-p", name, "source_name", "routing_key")

@@ -64,7 +64,9 @@ METHODS = {
         publish_threadsafe remove_service remove_tap settled
         statistics subscribe subscriptions watch_interest
     """,
-    edr.Subscription: "aclose batches bindings close name ready rebind returning statistics take",
+    edr.Subscription: """
+        aclose batches bindings name ready rebind requeue_on_error shutdown statistics take
+    """,
     edr.Handle: "bindings callback name payload statistics unbind",
     edr.Emitter: """
         account_id app_name app_version bind bus critical durable emit emit_anywhere emit_nowait

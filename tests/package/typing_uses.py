@@ -38,7 +38,7 @@ async def consumes(severity: edr.Severity) -> None:
             assert_type(event, Event)
         assert_type(await anext(events), Event)
         assert_type(events.take(), list[Event])
-        async for batch in events.batches(10, within=1.0):
+        async for batch in events.batches(10, max_wait=1.0):
             assert_type(batch, list[Event])
     async for item in bus.subscribe(gaps=True, overflow="drop_oldest", severity=severity):
         assert_type(item, Event | Gap)
@@ -96,7 +96,7 @@ priced = Priced(app_name="a", app_version="1", severity="ok", verbosity="info", 
 
 async def puts_back(events: Subscription[Event | Gap]) -> None:
     async for item in events:
-        with events.returning(item):
+        with events.requeue_on_error(item):
             print(item)
 
 

@@ -178,12 +178,12 @@ class Consumer(Account):
 
     async def close_and_read_on(self):
         self.closed = True
-        self.subscription.close()
+        self.subscription.shutdown()
         await self.stay()
 
     async def close_and_leave(self):
         self.closed = True
-        self.subscription.close()
+        self.subscription.shutdown()
         await self.drop()
 
     async def aclose(self):

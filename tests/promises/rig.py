@@ -101,7 +101,7 @@ class World:
         if self.rng.random() < 0.5 and isinstance(consumer, Consumer) and consumer.subscription:
             if self.rng.random() < 0.5:
                 consumer.closed = True
-                consumer.subscription.close()
+                consumer.subscription.shutdown()
             else:
                 await consumer.aclose()
             self.check()

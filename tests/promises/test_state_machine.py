@@ -141,7 +141,7 @@ class BusMachine(RuleBasedStateMachine):
     def close(self, held, how):
         (subscription,), model = held
         if how == "close":
-            self.call(subscription.close)
+            self.call(subscription.shutdown)
             model.closed = True
         else:
             self.loop.run_until_complete(subscription.aclose())

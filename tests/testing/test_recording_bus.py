@@ -22,7 +22,7 @@ async def test_an_open_subscription_is_named_with_the_line_that_made_it(bus):
     assert "test_an_open_subscription_is_named_with_the_line_that_made_it" in leak
     assert __file__ in leak
     assert leak.endswith("; 1 event(s) pending")
-    held.close()
+    held.shutdown()
 
 
 async def test_the_line_is_the_users_also_through_the_functions_of_the_module(bus):
@@ -36,7 +36,7 @@ async def test_the_line_is_the_users_also_through_the_functions_of_the_module(bu
 
 async def test_what_is_closed_or_held_by_nobody_or_bound_is_no_leak(bus):
     closed = bus.subscribe()
-    closed.close()
+    closed.shutdown()
     cycle = [bus.subscribe()]
     cycle.append(cycle)
     del cycle

@@ -48,7 +48,7 @@ async def test_without_on_error_the_first_is_logged(bus, caplog):
     async with subscribe(Paused, bus=bus) as events:
         for _ in range(3):
             await bus.emit("acdc", "1", "ok", "info", {"status": "paused"})
-        events.close()
+        events.shutdown()
         assert [pair async for pair in events] == []
 
         assert events.invalid == 3
