@@ -504,7 +504,7 @@ async def test_inner_returning_puts_back_what_the_outer_one_survives(bus, emit):
 async def test_requeue_on_error_refuses_an_event_that_was_not_taken(bus, emit, make_event):
     events = bus.subscribe()
     with (
-        pytest.raises(ValueError, match="must have an event taken from"),
+        pytest.raises(ValueError, match="must get an event taken from"),
         events.requeue_on_error(make_event()),
     ):
         pass
