@@ -1,7 +1,8 @@
-"""Events as bytes, and back: one module for each form.
+"""Events as bytes, and back: one module for each form, and a table of them by name.
 
-``encode(event)`` gives the bytes, and ``decode(data)`` an event of them where a form can be read.
-All of it is pure: of records only, no event loop, no file, no socket.
+``encode(event)`` returns the bytes. ``decode(data)`` returns an event, in the modules of forms that
+can be read. ``wire_format("cloudevents")`` returns both with the content type, as a ``WireFormat``.
+The package uses records only: no event loop, no file, no socket.
 
 ==================  ===========  ===========================================================
 ``native``          both ways    edr's own JSON, lossless
@@ -13,15 +14,29 @@ All of it is pure: of records only, no event loop, no file, no socket.
 ==================  ===========  ===========================================================
 
 Read the modules in this order; each imports only from those before it:
-parsing, native, kazoo, kazoo_json, cloudevents, escaping, text, logfmt.
+parsing, native, kazoo, kazoo_json, cloudevents, escaping, text, logfmt, formats.
 
-Promises: encoding never fails for an event's content, but where a form has a limit that its
-docstring states. What is read is checked as any event is: whatever is wrong with it is one
-``InvalidEventError`` that says where, in the words of that form. A reader ignores fields that it
-does not know. Each encoding is without line breaks unless it was asked to be pretty, and nothing
-that an event says can break a line of ``text`` or ``logfmt``, or steer a terminal.
+Promises:
+
+* Encoding never fails because of an event's content, except where a form states a limit.
+* Decoding checks an event as ``Event(...)`` does. Every fault is an ``InvalidEventError`` whose
+  ``path`` names the field as that form names it. Unknown fields are ignored.
+* An encoded event is one line, unless ``kazoo_json`` is called with ``pretty=True``. The content
+  of an event cannot break a line of ``text`` or ``logfmt``, and cannot control a terminal.
 """
 
 from edr.wire import cloudevents, kazoo, kazoo_json, logfmt, native, text
+from edr.wire.formats import FORMATS, Decoder, WireFormat, wire_format
 
-__all__ = ["cloudevents", "kazoo", "kazoo_json", "logfmt", "native", "text"]
+__all__ = [
+    "FORMATS",
+    "Decoder",
+    "WireFormat",
+    "cloudevents",
+    "kazoo",
+    "kazoo_json",
+    "logfmt",
+    "native",
+    "text",
+    "wire_format",
+]

@@ -1,4 +1,4 @@
-"""CloudEvents 1.0, structured JSON: the form in which other event systems take and give events.
+"""CloudEvents 1.0, structured JSON: the form that other event systems read and write.
 
 ================  ==============================================================
 ``id``            the event's
@@ -11,15 +11,15 @@ extensions        ``severity``, ``verbosity``, ``appversion``, ``accountid``, an
                   ``accounttree``: the accounts above as a path, ``root/reseller``
 ================  ==============================================================
 
-``decode(encode(event)) == event`` for every event. A CloudEvent holds no control characters in its
-attributes, so these are percent-encoded there (and ``%`` is, to tell them apart).
+``decode(encode(event)) == event`` for every event. The attributes of a CloudEvent must not contain
+control characters, so these are percent-encoded. ``%`` is percent-encoded too.
 
 **Events of other systems.** A CloudEvent that edr did not write becomes an event whose app is its
 ``source``. It is ``ok`` and ``info`` unless its extensions name other levels of edr. Its body is
-the whole CloudEvent, so nothing is lost. Its ``time`` is optional by the specification; without
-it, the event gets the time at which it is read.
+the whole CloudEvent, so nothing is lost. The specification makes ``time`` optional. Without it, the
+event gets the time at which it is read.
 
-An attribute that is ``null`` counts as absent, as the specification says.
+An attribute that is ``null`` counts as absent, as the specification demands.
 """
 
 from __future__ import annotations
@@ -49,10 +49,9 @@ _NAMES = {
 }
 
 _SOURCE = re.compile(r"/app/([^/]+)/([^/]+)")
-# What the specification forbids in text (control characters, and the two at the end of each plane
-# and 32 others that Unicode says are none), and % that escapes it.
-_NO_CHARACTERS = "".join(chr(plane << 16 | low) for plane in range(17) for low in (0xFFFE, 0xFFFF))
-_unfit = re.compile(f"[\x00-\x1f\x7f-\x9f%\ufdd0-\ufdef{_NO_CHARACTERS}]")
+# The specification forbids control characters and Unicode's noncharacters in text. % escapes them.
+_NONCHARACTERS = "".join(chr(plane << 16 | low) for plane in range(17) for low in (0xFFFE, 0xFFFF))
+_unfit = re.compile(f"[\x00-\x1f\x7f-\x9f%\ufdd0-\ufdef{_NONCHARACTERS}]")
 
 
 def encode(event: Event) -> bytes:
@@ -77,10 +76,10 @@ def encode(event: Event) -> bytes:
 
 
 def decode(data: str | bytes | bytearray) -> Event:
-    """Read an event from a CloudEvent, of edr or of others.
+    """Return the event of a CloudEvent that edr or another system wrote.
 
     Raises:
-        InvalidEventError: it is no CloudEvent, or none that can be an event; ``path`` names the
+        InvalidEventError: ``data`` is not a CloudEvent, or cannot be an event; ``path`` names the
             attribute that is missing or wrong.
     """
     document = json_object(data, "a CloudEvent")
@@ -96,13 +95,13 @@ def decode(data: str | bytes | bytearray) -> Event:
 
 def _check_attributes(document: dict[str, Any]) -> None:
     if document.get("specversion") != "1.0":
-        raise InvalidEventError("only version 1.0 is known", "specversion")
+        raise InvalidEventError(f"must be 1.0, got {document.get('specversion')!r}", "specversion")
     for name in ("id", "source", "type"):
         if not isinstance(document.get(name), str) or not document[name]:
-            raise InvalidEventError("is required, as text", name)
+            raise InvalidEventError("must be a non-empty string", name)
     for name in ("appversion", "accountid", "accounttree"):
         if not isinstance(document.get(name, ""), str):
-            raise InvalidEventError(f"is text, not {kind_of(document[name])}", name)
+            raise InvalidEventError(f"must be a string, got {kind_of(document[name])}", name)
 
 
 def _ours(document: dict[str, Any], source: re.Match[str]) -> dict[str, Any]:
@@ -139,7 +138,7 @@ def _known(level: object, otherwise: L) -> L:
 
 def _required(document: dict[str, Any], name: str) -> Any:
     if name not in document:
-        raise InvalidEventError("is required of an event of edr", name)
+        raise InvalidEventError("is required in a CloudEvent of edr", name)
     return document[name]
 
 

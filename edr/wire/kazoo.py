@@ -1,25 +1,26 @@
 """Kazoo's own wire: the AMQP payload of an EDR event, and the keys that route it.
 
-A Kazoo cluster publishes its events to one topic exchange; whoever writes the same bytes there is
-heard by every Kazoo consumer, and whoever reads them hears every Kazoo application.
+A Kazoo cluster publishes its events to one topic exchange. Kazoo consumers read these bytes there,
+and Kazoo applications write them.
 
-**Payload.** One flat JSON object of dashed names, in the order in which Kazoo writes them. What
-is undefined is left out, and so is, at any depth of the body, a member that is empty text; in
-lists nothing is removed. Each encoding has a ``Msg-ID`` of its own. Times are whole seconds: an
-event that went over this wire has lost its microseconds, and that alone (and its empty texts).
+**Payload.** One flat JSON object of dashed names, in the order in which Kazoo writes them.
+Undefined fields are left out. Members of the body whose value is an empty string are left out at
+any depth; lists keep their elements. Each encoding has its own ``Msg-ID``.
 
-**Keys.** ``edr.<severity>.<verbosity>.<account>.<app>`` as they are, not percent-encoded as other
-Kazoo keys are. So a name with dots is several words, and the key of ``my.app`` has six. Two
-different events can have the same key; who receives must match again.
+**Losses.** Times are whole seconds, so microseconds are lost. Empty strings in the body are lost.
+``traceparent`` is lost: Kazoo has no field for it.
 
-**Time stamp.** The AMQP property, of seconds since 1970 by its definition, is set by Kazoo to
-microseconds since the year 0. A reader that believes the definition finds the year 2,025,967.
+**Keys.** ``edr.<severity>.<verbosity>.<account>.<app>``, not percent-encoded as other Kazoo keys
+are. So a name with dots is several words, and the key of ``my.app`` has six. Two different events
+can have the same key, so a receiver must match each event against its bindings.
 
-Of a payload only what an event is made of must be there; ``Msg-ID`` and ``Gregorian-Time``
-may be missing, for no reader here needs them.
+**Time stamp.** AMQP defines this property as seconds since 1970. Kazoo sets it to microseconds
+since the year 0. Read by the definition, it is a time in the year 2,025,967.
 
-Rejected: ``Event`` with aliases (a second model of the same fields, to keep in step); pruning
-every body (most have no empty text, and the bytes tell: a third of the time).
+Decoding requires the fields of an event. ``Msg-ID`` and ``Gregorian-Time`` may be missing.
+
+Rejected: ``Event`` with aliases (a second model of the same fields, to keep in step); removing
+empty strings from every body (most have none, and a search in the bytes takes a third of the time).
 """
 
 from __future__ import annotations
@@ -36,9 +37,9 @@ from edr.records import Binding, Event, Severity, Verbosity
 from edr.wire.parsing import event_of, json_object
 
 EXCHANGE = "kapps"
-"""A topic exchange, neither durable nor auto-delete; declared otherwise, a broker refuses it."""
+"""A topic exchange, neither durable nor auto-delete. A broker refuses any other declaration."""
 CONTENT_TYPE = "application/json"
-"""Exactly this: a Kazoo consumer crashes on a charset behind it."""
+"""Without a charset: a Kazoo consumer crashes on one."""
 MAX_KEY = 255
 """Bytes of a routing key that AMQP can carry."""
 NO_ACCOUNT = "undefined"
@@ -49,7 +50,7 @@ _GREGORIAN_EPOCH_US = 62_167_219_200 * 10**6
 _UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
-# The members that make an event, and the field that each is. The others are the envelope's.
+# Member of the payload -> field of the event. The other members belong to the envelope.
 _FIELDS = {
     "Account-ID": "account_id",
     "Account-Tree": "account_tree",
@@ -66,7 +67,7 @@ _NAMES = {field: name for name, field in _FIELDS.items()}
 
 
 def encode(event: Event) -> bytes:
-    """Return the payload of ``event``, under a fresh ``Msg-ID``."""
+    """Return the payload of ``event``, with a new ``Msg-ID``."""
     payload = _payload(event)
     data = orjson.dumps(payload, option=WHOLE_SECONDS)
     if b'""' in data:  # empty text, or text that ends in a quote
@@ -76,19 +77,21 @@ def encode(event: Event) -> bytes:
 
 
 def decode(data: str | bytes | bytearray) -> Event:
-    """Read an event from a payload.
+    """Return the event of a payload.
 
-    The event's own account is dropped from its tree, where some Kazoo applications put it.
+    Some Kazoo applications put the event's own account into its tree. It is removed from there.
 
     Raises:
-        InvalidEventError: it is no such payload; ``path`` names the member that is missing or
-            wrong.
+        InvalidEventError: ``data`` is not such a payload; ``path`` names the member that is missing
+            or wrong.
     """
     payload = json_object(data, "a payload")
     if payload.get("Event-Category") != "edr":
-        raise InvalidEventError("an event says edr here", "Event-Category")
+        raise InvalidEventError(
+            f"must be 'edr', got {payload.get('Event-Category')!r}", "Event-Category"
+        )
     if payload.get("Event-Name") != "event":
-        raise InvalidEventError("an event says event here", "Event-Name")
+        raise InvalidEventError(f"must be 'event', got {payload.get('Event-Name')!r}", "Event-Name")
     fields = {field: payload[name] for name, field in _FIELDS.items() if name in payload}
     account_id = fields["account_id"] = fields.get("account_id") or None
     tree = fields["account_tree"] = fields.get("account_tree") or ()
@@ -104,26 +107,24 @@ def routing_key(event: Event) -> str:
     """Return the key under which ``event`` is published.
 
     Raises:
-        InvalidEventError: it is longer than the 255 bytes that AMQP can carry.
+        InvalidEventError: the key is longer than AMQP's limit of 255 bytes.
     """
     key = (
         f"edr.{event.severity}.{event.verbosity}.{event.account_id or NO_ACCOUNT}.{event.app_name}"
     )
     if len(key) > MAX_KEY or (not key.isascii() and len(key.encode()) > MAX_KEY):
         raise InvalidEventError(
-            f"the AMQP key of account and app takes more than {MAX_KEY} bytes: {key!r}", "app_name"
+            f"the AMQP key must be at most {MAX_KEY} bytes, got {key!r}", "app_name"
         )
     return key
 
 
 def kazoo_keys(binding: Binding) -> tuple[str, ...]:
-    """Return the keys that bind a queue to what ``binding`` may match, as few as there can be.
+    """Return the fewest keys that bind a queue to all events that ``binding`` matches.
 
-    They cover it, and more: what arrives must still pass ``Binding.matches``. All levels are one
-    ``*``; any account, and so one with its descendants, and any app are ``#``, as a dotted name
+    They also match other events, so a receiver must call ``Binding.matches``. All levels are one
+    ``*``. Any account, an account with its descendants, and any app are ``#``, since a dotted name
     has several words. A key beyond 255 bytes is left out: no event can be published under it.
-
-    An edr that publishes to a broker of its own, not Kazoo's, uses ``Binding.routing_keys``.
     """
     any_account = binding.account_id == "*" or binding.include_descendants
     any_app = binding.app_name == "*"

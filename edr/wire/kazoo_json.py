@@ -1,16 +1,14 @@
-"""The JSON that Kazoo's file and HTTP outputs write, for readers that were built for them.
+"""The JSON that Kazoo's file and HTTP outputs write, for readers of these.
 
-It is not the AMQP payload: it has no envelope, and three shapes, by Kazoo's own options.
+It differs from the AMQP payload: it has no envelope. It has three shapes, as Kazoo's options have:
 
-* ``include_metadata=False``: the body alone, as it is.
-* ``normalize=False``: names in dashes (``Account-ID``), the body as it is.
+* ``include_metadata=False``: the body alone, unchanged.
+* ``normalize=False``: names with dashes (``Account-ID``), the body unchanged.
 * by default: names in lower case with underscores (``account_id``). Kazoo does that to the whole
-  document, so keys within the body change too (``Caller-ID`` becomes ``caller_id``), and members
-  that are null go, but for those in lists.
+  document: ``Caller-ID`` in the body becomes ``caller_id``, and null members are left out, except
+  in lists. If two keys of the body become the same, the last one wins.
 
-Switches turn off what surprises there: ``normalize_body`` the change of the body's keys,
-``drop_nulls`` the loss of nulls. Two keys of a body that become the same are one; the last wins.
-Only ASCII letters change. (Kazoo shifts bytes of other letters too, and crashes on the result.)
+Only ASCII letters change. (Kazoo changes bytes of other letters too, and crashes on the result.)
 """
 
 from __future__ import annotations
@@ -35,27 +33,21 @@ def encode(
     include_metadata: bool = True,
     normalize: bool = True,
     pretty: bool = False,
-    normalize_body: bool = True,
-    drop_nulls: bool = True,
 ) -> bytes:
-    """Return the JSON of ``event``, in the order and the shape in which Kazoo writes it.
+    """Return the JSON of ``event`` as Kazoo writes it, with the members in Kazoo's order.
 
     Args:
-        event: the event.
-        include_metadata: all fields; else the body alone, to which no other option but ``pretty``
-            applies.
-        normalize: names in lower case with underscores; else in dashes.
-        pretty: indented by two spaces, over several lines, each name followed by `` : ``.
-        normalize_body: with ``normalize``, the keys within the body too.
-        drop_nulls: with ``normalize_body``, leave out members of the body that are null.
+        event: The event.
+        include_metadata: Write all fields; ``False`` writes the body alone.
+        normalize: Write names in lower case with underscores; ``False`` writes them with dashes.
+        pretty: Indent by two spaces, over several lines, with `` : `` after each name.
     """
     document: Mapping[str, Any] = event.body
     if include_metadata:
         document = _with_metadata(event)
         if normalize:
             document = {name.translate(_NORMAL): value for name, value in document.items()}
-            if normalize_body:
-                document["body"] = _normalized(event.body, drop_nulls=drop_nulls)
+            document["body"] = _normalized(event.body)
     if pretty:
         return _pretty(document, "").encode()
     return orjson.dumps(document, option=WHOLE_SECONDS)
@@ -79,20 +71,20 @@ def _with_metadata(event: Event) -> dict[str, Any]:
     return document
 
 
-def _normalized(value: Any, *, drop_nulls: bool) -> Any:
+def _normalized(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {
-            key.translate(_NORMAL): _normalized(member, drop_nulls=drop_nulls)
+            key.translate(_NORMAL): _normalized(member)
             for key, member in value.items()
-            if not (drop_nulls and member is None)
+            if member is not None
         }
     if isinstance(value, list):
-        return [_normalized(element, drop_nulls=drop_nulls) for element in value]
+        return [_normalized(element) for element in value]
     return value
 
 
 def _pretty(value: Any, margin: str) -> str:
-    """Indent as Kazoo's encoder does, which breaks the line in what is empty too."""
+    """Indent as Kazoo's encoder does, which breaks the line within empty containers too."""
     inner = margin + "  "
     if isinstance(value, Mapping):
         items = [f"{_scalar(name)} : {_pretty(each, inner)}" for name, each in value.items()]

@@ -2,10 +2,12 @@
 
 ``time=… severity=ok verbosity=info app=acdc version=5.1 account=a1 node=… id=… body.queue=q7``
 
-The body's members follow as ``body.<key>``, those of nested objects as ``body.<key>.<key>``; a
-list, and an empty object, is JSON text. A value that is no plain word stands in double quotes, as a
-JSON string. A key has no quotes in logfmt: what cannot stand in one (spaces, ``=``, quotes, control
-characters, and ``%``) is percent-encoded. So no event can add a line, or a pair outside ``body.``.
+The body's members follow as ``body.<key>``, those of nested objects as ``body.<key>.<key>``. A list
+and an empty object are JSON text. A value that is not one plain word is a JSON string in double
+quotes. Keys cannot be quoted in logfmt, so spaces, ``=``, quotes, control characters and ``%`` are
+percent-encoded in them. So an event cannot add a line, or a pair outside ``body.``.
+
+``traceparent`` follows the id, where there is one.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""edr's own JSON: all fields under their own names. What one edr writes, another reads.
+"""edr's own JSON: all fields under their own names.
 
-``decode(encode(event)) == event`` for every event. It is one line, so a file of them is JSON
-lines. A reader ignores fields it does not know, so that a writer can be newer.
+``decode(encode(event)) == event`` for every event. An encoded event is one line, so a file of them
+is JSON lines. Decoding ignores unknown fields, so that a writer can be newer than its readers.
 """
 
 from edr.records import Event
@@ -15,10 +15,10 @@ def encode(event: Event) -> bytes:
 
 
 def decode(data: str | bytes | bytearray) -> Event:
-    """Read an event.
+    """Return the event of ``data``.
 
     Raises:
-        InvalidEventError: it is no JSON object, or a field is missing or wrong; ``path`` says
-            which.
+        InvalidEventError: ``data`` is not a JSON object, or a field is missing or wrong; ``path``
+            names the field.
     """
     return Event.from_json(data)

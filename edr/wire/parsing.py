@@ -1,4 +1,4 @@
-"""What the readers of JSON forms share: the document, and faults told in the form's own names."""
+"""Shared by the decoders of JSON forms: parse the document, and name faults as the form does."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from edr.records import Event
 
 
 def json_object(data: str | bytes | bytearray, what: str) -> dict[str, Any]:
-    """Read a JSON object, with every integer as it was written.
+    """Return the JSON object in ``data``, with every integer as it was written.
 
-    Rejected: ``orjson.loads``, which makes a float of an integer beyond 64 bits without a word.
+    Rejected: ``orjson.loads``, which silently turns an integer beyond 64 bits into a float.
 
     Raises:
-        InvalidEventError: it is none.
+        InvalidEventError: ``data`` is not a JSON object.
     """
     try:
         document = from_json(data, allow_inf_nan=False)
     except ValueError as exc:
-        raise InvalidEventError(f"this is no JSON: {exc}") from None
+        raise InvalidEventError(f"{what} must be JSON, got a syntax error: {exc}") from None
     if type(document) is not dict:
-        raise InvalidEventError(f"{what} is a JSON object, not {kind_of(document)}")
+        raise InvalidEventError(f"{what} must be a JSON object, got {kind_of(document)}")
     return document
 
 
 def event_of(fields: Mapping[str, Any], names: Mapping[str, str]) -> Event:
-    """Make an event of ``fields``, which ``names`` maps to what the form calls them.
+    """Return the event of ``fields``. ``names`` maps each field to its name in the form.
 
     Raises:
-        InvalidEventError: one is wrong; ``path`` has the form's name for it.
+        InvalidEventError: a field is wrong; ``path`` has the form's name of it.
     """
     try:
         return Event.model_validate(fields)

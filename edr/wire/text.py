@@ -1,11 +1,11 @@
-r"""One line for people: when, how bad, who, and what.
+r"""One line for people.
 
 ``2026-01-31T12:00:00.250000Z ok info acdc 5.1 account=a1 node=apps1:77 id=01… {"queue":"q7"}``
 
-Time, severity, verbosity, app and version stand first and always; then the account, if there is
-one, the node and the id; last the body as JSON. A name that could be mistaken for something else
-(it is empty, or has a space, a quote, an equals sign, a backslash or a brace) is written as a JSON
-string. So a line splits into what it was made of; no event can add a line, or a part to its own.
+Time, severity, verbosity, app and version come first. The account follows, if there is one, then
+the node and the id. The body is last, as JSON. ``traceparent`` is not written. A name that is empty
+or has a space, a quote, an equals sign, a backslash or a brace is written as a JSON string. So a
+line can be split into its parts, and an event cannot add a line or a part.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def encode(event: Event) -> bytes:
 
 
 def name_text(name: str) -> str:
-    """Return ``name`` as it is if it is one plain word, else as a JSON string."""
+    """Return ``name`` unchanged if it is one plain word, else as a JSON string."""
     return name if _bare.fullmatch(name) else json_text(name)
 
 

@@ -42,14 +42,6 @@ def test_without_metadata_it_is_the_body_untouched(normalize):
     assert orjson.loads(data) == event.body
 
 
-def test_switches_leave_the_body_alone_or_its_nulls():
-    untouched = orjson.loads(kazoo_json.encode(event, normalize_body=False))
-    with_nulls = orjson.loads(kazoo_json.encode(event, drop_nulls=False))
-
-    assert untouched["body"] == event.body
-    assert with_nulls["body"]["nothing"] is None
-
-
 def test_keys_change_in_ascii_only_and_the_last_of_two_that_meet_wins(make_event):
     data = kazoo_json.encode(make_event(body={"Ä-B c": 1, "X-Y": 2, "x_y": 3}))
 
