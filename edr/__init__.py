@@ -1,7 +1,7 @@
 """edr: event data records. An asyncio pub/sub framework for structured events.
 
 Read the packages in this order; each imports only what is shown by those before it:
-errors, records, bus, wire, journal, links, typed, adapters, testing.
+errors, _util, records, bus, wire, journal, links, typed, adapters, testing.
 
 ``records`` is what an event and a binding are, and who matches; it is pure. ``bus`` is how events
 travel within a process, on asyncio. What stands around them is imported by its own name; only

@@ -1,13 +1,14 @@
 """The asyncio part of edr: how events travel within a process.
 
 Read the modules in this order; each imports only from those before it:
-loop_end, loop_bound, options, overflow, statistics, template, context, queue, subscription,
-backpressure, accounts, log, losses, runner, callbacks, interest, routes, recording, registry,
+loop_end, loop_bound, options, overflow, statistics, template, context, bounded_queue, subscription,
+backpressure, accounts, drop_log, runner, callbacks, interest, routes, recording, registry,
 inbox, quiescence, shutdown, services, ending, emission, taps, bus, default, run, emitter.
 
 Promises: see the table in the README.
 """
 
+from edr._util.log import RateLimitedLog, log_safely
 from edr.bus.accounts import AccountResolver, AccountTree
 from edr.bus.bus import Bus
 from edr.bus.callbacks import AnyHandle, Handle, SubscribeOptions
@@ -33,7 +34,6 @@ from edr.bus.default import (
 )
 from edr.bus.emitter import Emitter
 from edr.bus.interest import InterestWatch
-from edr.bus.log import RateLimitedLog, log_safely
 from edr.bus.loop_end import LoopEnd
 from edr.bus.overflow import DropReason, Gap, Overflow
 from edr.bus.run import run

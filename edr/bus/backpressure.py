@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from edr.bus.bounded_queue import WOULD_BLOCK, Ticket
 from edr.bus.overflow import DropReason, Overflow
-from edr.bus.queue import WOULD_BLOCK, Ticket
 from edr.errors import DeadlockError
 
 CANCELLED = DropReason.CANCELLED.value

@@ -24,11 +24,11 @@ from typing import Any, cast
 
 from edr.bus.accounts import AccountCache, AccountResolver
 from edr.bus.backpressure import settle
+from edr.bus.bounded_queue import BoundedQueue, Ticket, current_task, put_all
 from edr.bus.context import contexts, in_context
 from edr.bus.ending import SEALED, Ending
 from edr.bus.inbox import ThreadInbox
 from edr.bus.loop_bound import is_loop_running
-from edr.bus.queue import BoundedQueue, Ticket, current_task, put_all
 from edr.bus.recording import JournalTap
 from edr.bus.runner import is_inside
 from edr.bus.subscription import Subscription, queue_of

@@ -25,12 +25,12 @@ from math import inf
 from types import TracebackType
 from typing import Any, Self
 
+from edr._util.log import RateLimitedLog
+from edr.bus.bounded_queue import BoundedQueue
 from edr.bus.callbacks import Handles
 from edr.bus.inbox import ThreadInbox
-from edr.bus.log import RateLimitedLog
 from edr.bus.loop_bound import LoopBound, is_loop_running
 from edr.bus.options import check_timeout
-from edr.bus.queue import BoundedQueue
 from edr.bus.quiescence import Calls, discard_all, left_in, left_in_slices, until_quiet
 from edr.bus.recording import EventJournal, JournalTap
 from edr.bus.registry import Registry

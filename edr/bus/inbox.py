@@ -28,9 +28,10 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import TypeAlias, TypeVar
 
+from edr._util.log import log_safely
+from edr._util.wakeup import wake
 from edr.bus.backpressure import settle
-from edr.bus.log import log_safely
-from edr.bus.queue import Ticket, wake
+from edr.bus.bounded_queue import Ticket
 from edr.bus.template import Draft
 from edr.errors import BusClosedError, WrongLoopError
 from edr.records import Event

@@ -10,8 +10,8 @@ import logging
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from edr.bus.log import log_safely
-from edr.bus.queue import BoundedQueue
+from edr._util.log import log_safely
+from edr.bus.bounded_queue import BoundedQueue
 from edr.records import Place, Spot
 
 Places: TypeAlias = tuple[Place, ...]

@@ -34,7 +34,7 @@ CALLED_WITHIN = 5.0
 READ_WITHIN = 1.0
 """Seconds for which it then tries to read a consistent copy by itself."""
 
-_WRITERS = ("edr.bus.queue", "edr.bus.registry")
+_WRITERS = ("edr.bus.bounded_queue", "edr.bus.registry")
 """The modules that change what statistics read. A thread that is interrupted in one of them has
 changed a part of it only."""
 

@@ -13,9 +13,10 @@ import asyncio
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator
 from contextlib import contextmanager
 
+from edr._util.wakeup import wake
+from edr.bus.bounded_queue import BoundedQueue
 from edr.bus.callbacks import Handles
 from edr.bus.inbox import ThreadInbox
-from edr.bus.queue import BoundedQueue, wake
 from edr.bus.registry import SLICE, Registry
 from edr.bus.runner import CallbackRunner
 

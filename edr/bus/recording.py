@@ -17,9 +17,9 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any, Protocol
 
-from edr.bus.log import RateLimitedLog
+from edr._util.log import RateLimitedLog
+from edr.bus.bounded_queue import Ticket
 from edr.bus.overflow import Gap, Overflow
-from edr.bus.queue import Ticket
 from edr.records import Binding, Event
 
 

@@ -14,11 +14,11 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import islice
 
+from edr._util.log import RateLimitedLog
+from edr.bus.bounded_queue import UNNAMED, BoundedQueue, Sums, add_up
+from edr.bus.drop_log import DropLog
 from edr.bus.interest import InterestWatch, OnInterest
-from edr.bus.log import RateLimitedLog
-from edr.bus.losses import LossLog
 from edr.bus.overflow import Overflow
-from edr.bus.queue import UNNAMED, BoundedQueue, Sums, add_up
 from edr.bus.routes import Routes
 from edr.bus.statistics import SubscriptionInfo, Totals, Verdict
 from edr.bus.subscription import Work, statistics_of
@@ -52,7 +52,7 @@ class Registry:
         self.totals: Totals = Totals()
         self.active: dict[BoundedQueue, None] = {}
         self._closing: dict[BoundedQueue, None] = {}
-        self.losses: LossLog = LossLog()
+        self.losses: DropLog = DropLog()
         self._log = RateLimitedLog()
         self._routes = routes
         self._wake = wake

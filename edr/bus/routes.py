@@ -23,8 +23,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from edr.bus.bounded_queue import BoundedQueue
 from edr.bus.interest import InterestWatch, OnInterest, Places
-from edr.bus.queue import BoundedQueue
 from edr.bus.template import Stamp, Template, TemplateKey
 from edr.records import (
     Binding,

@@ -22,11 +22,11 @@ from contextvars import Context, ContextVar
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
-from edr.bus.log import RateLimitedLog
+from edr._util.log import RateLimitedLog
+from edr.bus.bounded_queue import BoundedQueue
 from edr.bus.loop_bound import LoopBound
 from edr.bus.options import accepts, plain_function, seconds, whole_number
 from edr.bus.overflow import Gap
-from edr.bus.queue import BoundedQueue
 from edr.bus.statistics import SubscriptionStatistics
 from edr.bus.subscription import Subscription, queue_of, statistics_of
 from edr.errors import SubscriptionOverflowError

@@ -20,8 +20,8 @@ from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, Protocol
 
-from edr.bus.log import RateLimitedLog
-from edr.bus.queue import BoundedQueue
+from edr._util.log import RateLimitedLog
+from edr.bus.bounded_queue import BoundedQueue
 
 DRAIN_GRACE = 1.0
 """Seconds that services have to drain if the drain of their bus used up its timeout. A connected

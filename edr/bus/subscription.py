@@ -17,10 +17,10 @@ from typing import Any, Generic, Never, Protocol, Self
 
 from typing_extensions import TypeVar
 
+from edr.bus.bounded_queue import BoundedQueue, current_task
 from edr.bus.loop_bound import no_loop
 from edr.bus.options import seconds, whole_number
 from edr.bus.overflow import Gap
-from edr.bus.queue import BoundedQueue, current_task
 from edr.bus.statistics import SubscriptionStatistics
 from edr.errors import BusClosedError, WrongLoopError
 from edr.records import Binding, Event, checked_bindings

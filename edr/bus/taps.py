@@ -9,8 +9,8 @@ from __future__ import annotations
 import logging
 from typing import Protocol
 
-from edr.bus.log import RateLimitedLog
-from edr.bus.queue import Ticket
+from edr._util.log import RateLimitedLog
+from edr.bus.bounded_queue import Ticket
 from edr.records import Event
 
 

@@ -10,7 +10,7 @@ from support.pattern_strategies import bodies, patterns
 from support.strategies import accounts, few, levels
 
 from edr import Binding, Event, InvalidEventError, Overflow, Pattern
-from edr.bus.queue import BoundedQueue
+from edr.bus.bounded_queue import BoundedQueue
 from edr.bus.routes import Routes
 from edr.bus.statistics import Totals
 from edr.records import spots_of

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import edr
+import edr._util
 import edr.adapters
 import edr.journal
 import edr.records.pattern
@@ -21,6 +22,7 @@ ROOT = Path(edr.__file__).parents[1]
 # listed: its own docstring says what it needs.
 PACKAGES = [
     edr,
+    edr._util,
     edr.records,
     edr.records.pattern,
     edr.bus,
@@ -31,8 +33,8 @@ PACKAGES = [
     edr.testing,
 ]
 
-# What several modules do together: how a bus begins and ends.
-WITHOUT_A_MODULE = {"lifecycle"}
+# What several modules do together: how a bus begins and ends, and how faults are contained.
+WITHOUT_A_MODULE = {"lifecycle", "isolation"}
 
 
 def imports_of(path, *, also_nested=False):
@@ -88,7 +90,7 @@ def test_what_is_pure_knows_no_event_loop_and_no_thread(package):
 
 
 def test_the_tests_mirror_the_package():
-    for package in ("records", "bus", "wire", "typed", "adapters", "testing"):
+    for package in ("_util", "records", "bus", "wire", "typed", "adapters", "testing"):
         for path in (ROOT / "tests" / package).glob("test_*.py"):
             name = path.stem.removeprefix("test_")
             module = ROOT / "edr" / package / f"{name}.py"
@@ -99,4 +101,4 @@ def test_import_edr_loads_no_house():
     code = "import sys, edr; print([name for name in sys.modules if name.startswith('edr.')])"
     loaded = ast.literal_eval(subprocess.check_output([sys.executable, "-c", code], text=True))
 
-    assert {name.split(".")[1] for name in loaded} == {"errors", "records", "bus"}
+    assert {name.split(".")[1] for name in loaded} == {"_util", "errors", "records", "bus"}

@@ -1,6 +1,5 @@
 """What the package shows, and that it stays light and in one reading order."""
 
-import logging
 import subprocess
 import sys
 import typing
@@ -9,7 +8,6 @@ from pathlib import Path
 import pytest
 
 import edr
-from edr.bus.log import RateLimitedLog
 
 PACKAGE = Path(edr.__file__).parent
 OPTIONAL = {"rich", "anyio", "uvloop", "matplotlib", "hypothesis", "nats", "aiormq"} | {
@@ -110,31 +108,6 @@ def test_a_house_and_its_extras_are_loaded_only_when_asked_for(imported, absent)
     )
 
     assert done.stdout == "False\n"
-
-
-def test_the_log_limits_each_key_and_tells_what_it_left_out(caplog):
-    now = [0.0]
-    log = RateLimitedLog(lambda: now[0])
-    with caplog.at_level(logging.INFO, "edr"):
-        for _ in range(100):
-            log.log(logging.INFO, "a", "a happened")
-        log.log(logging.INFO, "b", "b happened")
-        now[0] = 1.5
-        log.log(logging.INFO, "a", "a happened to %s", "him")
-
-    assert caplog.messages == [
-        "a happened",
-        "b happened",
-        "a happened to him (and 99 more like it)",
-    ]
-
-
-def test_the_log_forgets_keys_beyond_its_bound():
-    log = RateLimitedLog(lambda: 0.0)
-    for n in range(3000):
-        log.log(logging.DEBUG, str(n), "x")
-
-    assert len(log._quiet_until) <= log.MAX_KEYS
 
 
 @pytest.mark.slow

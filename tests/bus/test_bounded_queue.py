@@ -9,7 +9,7 @@ from support.consuming import is_balanced, take_ready, ticks
 from support.shuffled_loop import run
 
 from edr import Bus
-from edr.bus.queue import MAX_YIELDS
+from edr.bus.bounded_queue import MAX_YIELDS
 
 
 async def has_yielded(emitting):

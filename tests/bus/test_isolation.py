@@ -8,7 +8,6 @@ from support.consuming import ticks
 from support.shuffled_loop import run
 
 from edr.bus import Bus
-from edr.bus.log import RateLimitedLog, log_safely
 from edr.errors import BusClosedError
 from edr.records import Binding
 
@@ -48,32 +47,6 @@ def failing_log(fault, monkeypatch):
 async def emit(bus, *numbers):
     for n in numbers:
         await bus.emit("app", "1", "ok", "info", {"n": n})
-
-
-def test_log_safely_contains_what_a_handler_raises(failing_log, capsys, monkeypatch, fault):
-    monkeypatch.setattr(logging, "raiseExceptions", True)
-    log_safely(logging.WARNING, "number %d", 1)
-    RateLimitedLog().log(logging.WARNING, "key", "number %d", 2)
-
-    assert failing_log == ["number 1", "number 2"]
-    assert type(fault).__name__ in capsys.readouterr().err
-
-
-def test_log_safely_lets_ctrl_c_through():
-    class Interrupts(logging.Handler):
-        def emit(self, record):
-            raise KeyboardInterrupt
-
-    handler = Interrupts()
-    logging.getLogger("edr").addHandler(handler)
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            log_safely(logging.WARNING, "line")
-    finally:
-        logging.getLogger("edr").removeHandler(handler)
-
-
-# What a log handler raises, wherever the bus logs
 
 
 def test_emits_are_released_when_the_line_of_a_stall_fails(failing_log):

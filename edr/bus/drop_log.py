@@ -1,4 +1,4 @@
-"""``LossLog``: every event that a subscription loses is said, not only counted.
+"""``DropLog``: every event that a subscription loses is said, not only counted.
 
 A loss is told once, with a name: the first of a subscription at once, those that follow in a
 summary each ``INTERVAL`` by reason, and the rest when the storm ends, or the subscription, or the
@@ -18,8 +18,8 @@ from heapq import nlargest
 from itertools import islice
 from typing import TypeVar
 
-from edr.bus.log import log_safely
-from edr.bus.queue import STALLED, BoundedQueue
+from edr._util.log import log_safely
+from edr.bus.bounded_queue import STALLED, BoundedQueue
 
 T = TypeVar("T", bound=Hashable)
 
@@ -38,7 +38,7 @@ MOST_RANKED = 100_000
 """Subscriptions among which those are sought: ranking a million would hold the loop."""
 
 
-class LossLog:
+class DropLog:
     """Says what the queues of one bus drop. Used on the loop's thread only."""
 
     def __init__(self) -> None:

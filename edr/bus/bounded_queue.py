@@ -40,6 +40,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from edr._util.wakeup import wake
 from edr.bus.overflow import DropReason, Gap, Overflow
 from edr.errors import SubscriptionOverflowError, WrongLoopError
 from edr.records import Binding, Event
@@ -806,14 +807,6 @@ def add_up(queues: Iterable[BoundedQueue]) -> Sums:
             dropped.update(queue.unfolded()[1])
             stalled += queue.stalled
     return Sums(offered, dropped, pending, stalled)
-
-
-def wake(waiter: asyncio.Future[None]) -> bool:
-    """Wake who waits, unless somebody has, or there is no loop to wake it in."""
-    if waiter.done() or waiter.get_loop().is_closed():
-        return False
-    waiter.set_result(None)
-    return True
 
 
 def _is_alive(ref: weakref.ref[asyncio.Task[Any]], *, but: asyncio.Task[Any] | None) -> bool:
