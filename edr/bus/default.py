@@ -293,7 +293,28 @@ def emit(
     account_id: str | None = None,
     durable: bool = False,  # noqa: FBT001, FBT002 - as the method
 ) -> Coroutine[Any, Any, int]:
-    """``Bus.emit`` on the default bus; to be awaited."""
+    """Emit an event to every subscription that wants it.
+
+    Acts on the default bus of the running loop.
+
+    Returns the number of subscriptions that took it into their queues. Queued is not
+    handled: the subscribers run later, in their own tasks, and may still fail on it.
+
+    Order: the emits of a task arrive in their order. Waiting: only for full queues, see
+    ``Overflow``; never for a subscriber's code. Cancellation: subscriptions with room have
+    the event; those still waited for have dropped it, counted as ``cancelled``.
+
+    ``durable=True`` waits until the bus's journal has stored the event, whatever the journal's
+    bindings; cancelled meanwhile, it may or may not be stored.
+
+    Raises:
+        InvalidEventError: a name, a level or the body is wrong; it reached nobody.
+        BodyTooLargeError: the body is larger than ``Bus(max_body=…)``; no subscriber got it.
+        BusClosedError, WrongLoopError: the bus cannot be used here; it reached nobody.
+        DeadlockError: it would wait for the task that it runs in.
+        ValueError: it shall be durable, and the bus has no journal; it reached nobody.
+        edr.journal.JournalError: it is not known to be stored; subscribers have it.
+    """
     bus = default_bus()
     if durable:
         return bus.emit(app_name, app_version, severity, verbosity, body, account_id, durable=True)
@@ -301,7 +322,17 @@ def emit(
 
 
 def publish(event: Event) -> Coroutine[Any, Any, int]:
-    """``Bus.publish`` on the default bus; to be awaited."""
+    """Emit an event that exists already, as it is: from a file, a broker, another bus.
+
+    Acts on the default bus of the running loop.
+
+    Args:
+        event: the event.
+        besides: a subscription that does not get it, because it came from there.
+        durable: wait until the bus's journal has stored the event, as ``emit`` does.
+
+    Returns, waits and raises as ``emit`` does.
+    """
     return default_bus().publish(event)
 
 
@@ -313,7 +344,13 @@ def emit_nowait(
     body: Mapping[str, Any],
     account_id: str | None = None,
 ) -> int:
-    """``Bus.emit_nowait`` on the default bus."""
+    """Emit without waiting, for plain functions on the loop's thread.
+
+    Acts on the default bus of the running loop.
+
+    As ``emit``, but a policy drops at once, and a full queue under BLOCK drops the event,
+    counted as ``would_block``. An account whose ancestors must be waited for has none.
+    """
     return default_bus().emit_nowait(app_name, app_version, severity, verbosity, body, account_id)
 
 
@@ -325,12 +362,20 @@ def emit_threadsafe(
     body: Mapping[str, Any],
     account_id: str | None = None,
 ) -> concurrent.futures.Future[int]:
-    """``Bus.emit_threadsafe`` on the default bus.
+    """Emit from any thread; the loop is woken at once.
 
-    A thread without a loop uses the one default bus whose loop runs.
+    Acts on the default bus; in a thread without a loop, on the only one whose loop is running.
+    ``WrongLoopError`` is raised if there are none or several.
+
+    The event is checked, copied and stamped here and now, so ``InvalidEventError`` is raised
+    here. The returned future gives what ``emit`` returns, once every queue has taken or
+    dropped it. The events of a thread keep their order. This waits only while 1,024 events of
+    other threads are on their way, and never on the loop's own thread.
 
     Raises:
-        WrongLoopError: there is none, or more than one; then call the method of the one meant.
+        InvalidEventError: as ``emit``.
+        BusClosedError: the bus was closed, or its loop was.
+        WrongLoopError: no loop has used the bus yet, or this is a fork of its process.
     """
     return _bus_for_thread().emit_threadsafe(
         app_name, app_version, severity, verbosity, body, account_id
@@ -367,24 +412,50 @@ def emit_anywhere(
     body: Mapping[str, Any],
     account_id: str | None = None,
 ) -> bool:
-    """``Bus.emit_anywhere`` on the default bus, found as by ``emit_threadsafe``."""
+    """Emit from any thread, the loop's too, and never wait: for log handlers and their like.
+
+    Acts on the default bus; in a thread without a loop, on the only one whose loop is running.
+    ``WrongLoopError`` is raised if there are none or several.
+
+    On the loop's thread this is ``emit_nowait``; elsewhere the event is checked, copied and
+    stamped here and handed over, unless 1,024 events of threads are on their way already, or
+    the bus is over. What is refused so is counted, in ``statistics().refused``, and logged.
+
+    Returns:
+        Whether the event is on its way; what becomes of it then is in the counts.
+
+    Raises:
+        InvalidEventError: as ``emit``.
+        WrongLoopError: no loop has used the bus yet, or this is a fork of its process.
+    """
     return _bus_for_thread().emit_anywhere(
         app_name, app_version, severity, verbosity, body, account_id
     )
 
 
 def publish_nowait(event: Event) -> int:
-    """``Bus.publish_nowait`` on the default bus."""
+    """Emit an event that exists already, without waiting, as ``emit_nowait`` does.
+
+    Acts on the default bus of the running loop.
+    """
     return default_bus().publish_nowait(event)
 
 
 def publish_threadsafe(event: Event) -> concurrent.futures.Future[int]:
-    """``Bus.publish_threadsafe`` on the default bus, found as by ``emit_threadsafe``."""
+    """Emit an event that exists already from any thread, as ``emit_threadsafe`` does.
+
+    Acts on the default bus; in a thread without a loop, on the only one whose loop is running.
+    ``WrongLoopError`` is raised if there are none or several.
+    """
     return _bus_for_thread().publish_threadsafe(event)
 
 
 def publish_anywhere(event: Event) -> bool:
-    """``Bus.publish_anywhere`` on the default bus, found as by ``emit_threadsafe``."""
+    """Emit an event that exists already from any thread, as ``emit_anywhere`` does.
+
+    Acts on the default bus; in a thread without a loop, on the only one whose loop is running.
+    ``WrongLoopError`` is raised if there are none or several.
+    """
     return _bus_for_thread().publish_anywhere(event)
 
 
@@ -404,7 +475,27 @@ def subscribe(
     gaps: bool = False,
     **wanted: Unpack[BindingFields],
 ) -> Subscription[Any]:
-    """``Bus.subscribe`` on the default bus."""
+    """Subscribe to what any of ``bindings`` matches; without one, to the default binding.
+
+    Acts on the default bus of the running loop.
+
+    The fields of one binding may be given as keywords: ``subscribe(severity="warning")``.
+
+    The subscription is registered when this returns: what is emitted after it is seen. An
+    event that several of its bindings match comes once.
+
+    Args:
+        bindings: what is wanted.
+        capacity: events that may be queued.
+        overflow: what happens to an event that finds ``capacity`` queued.
+        name: stands in warnings and statistics.
+        gaps: put a ``Gap`` into the stream where events were dropped.
+        wanted: the fields of one more binding.
+
+    Raises:
+        InvalidBindingError: something is no binding.
+        TypeError, ValueError: an option is wrong; the message says what it may be.
+    """
     return default_bus().subscribe(
         *bindings, capacity=capacity, overflow=overflow, name=name, gaps=gaps, **wanted
     )
@@ -416,7 +507,31 @@ def bind(
     payload: Any = NO_PAYLOAD,
     **options: Unpack[BindOptions],
 ) -> AnyHandle:
-    """``Bus.bind`` on the default bus; without a running loop, on that of each loop to come."""
+    """Call ``callback(event)``, or ``callback(event, payload)``, for what ``bindings`` match.
+
+    Acts on the default bus. If no loop is running, it acts on the default bus of each loop that
+    starts later.
+
+    The callback, async or plain, runs in a task of the bus, one event after the other. A
+    plain one holds up the loop while it runs. When it raises, exits, or cancels itself, that
+    is logged, counted and given to ``on_error``, and the next event is handled.
+
+    Binding the same callback, payload and bindings again returns the same handle, whose
+    options stay as they were.
+
+    Args:
+        bindings: what is wanted.
+        callback: called with each event.
+        payload: its second argument; without one it is called with the event alone.
+        name: stands in warnings and statistics; by default the callback's own.
+        capacity: events that may be queued.
+        overflow: what happens to an event that finds ``capacity`` queued.
+        concurrency: calls at a time; with more than 1, events may overtake each other.
+        timeout: seconds for each call of an async callback; ``None`` for no limit.
+        retries: further calls after one that failed.
+        backoff: seconds before the first retry, doubled for each further one.
+        on_error: ``on_error(exception, event)``, instead of the bus's.
+    """
     if is_loop_running():
         return default_bus().bind(bindings, callback, payload, **options)
     wanted = (bindings,) if isinstance(bindings, Binding) else tuple(bindings)
@@ -442,8 +557,11 @@ def on(*bindings: Binding, **options: Unpack[OnOptions]) -> Callable[[F], F]: ..
 def on(*bindings: Any, **options: Any) -> Any:
     """Decorate a callback: ``bind`` it, with the same options, and return it unchanged.
 
+    Acts on the default bus. If no loop is running, it acts on the default bus of each loop that
+    starts later.
+
     The fields of one binding may be given as keywords, beside the options:
-    ``@edr.on(app_name="billing", retries=2)``. Without a binding, with parentheses or without, it
-    serves the default one.
+    ``@bus.on(app_name="billing", retries=2)``. Without a binding, with parentheses or
+    without, it serves the default one.
     """
     return decorator(bind, bindings, options)

@@ -127,8 +127,15 @@ def anchors_of(path):
     return {re.sub(r"[^\w\- ]", "", each.lower()).replace(" ", "-") for each in headings}
 
 
-def test_the_readme_leads_to_every_page_and_stays_short():
-    assert {page for page in PAGES if page != "README.md"} <= set(targets_in(README))
+def test_the_index_leads_to_every_page():
+    linked = {f"docs/{target}" for target in targets_in(PAGES["docs/index.md"])}
+    linked |= {f"docs/api/{target}" for target in targets_in(PAGES["docs/api/index.md"])}
+
+    assert set(PAGES) - {"README.md", "docs/index.md"} <= linked
+    assert "docs/index.md" in targets_in(README)
+
+
+def test_the_readme_stays_short():
     assert len(README.splitlines()) <= 205
 
 
