@@ -1,14 +1,16 @@
 """edr: event data records. An asyncio pub/sub framework for structured events.
 
-Read the packages in this order; each imports only what is shown by those before it:
-errors, _util, records, bus, wire, journal, links, typed, adapters, testing.
+This module exports the names of the core: events and bindings (``edr.records``), body patterns and
+the bus (``edr.bus``). Import the other packages by their own names: ``edr.wire`` (events as
+bytes), ``edr.journal`` (durable record), ``edr.links`` (NATS, JetStream, RabbitMQ), ``edr.typed``
+(bodies as Pydantic models), ``edr.adapters`` (logging, metrics, tracing) and ``edr.testing``.
 
-``records`` is what an event and a binding are, and who matches; it is pure. ``bus`` is how events
-travel within a process, on asyncio. What stands around them is imported by its own name; only
-``connect`` is here too, and loads it when it is called.
+Read the packages in this order; each imports only from those before it:
+errors, records, bus, wire, journal, links, typed, adapters, testing.
 """
 
 import typing as _typing
+from collections.abc import Mapping as _Mapping
 from contextlib import AbstractAsyncContextManager as _AbstractAsyncContextManager
 from typing import Any as _Any
 
@@ -137,21 +139,35 @@ __all__ = [
 ]
 
 
-def connect(url: str, **options: _Any) -> _AbstractAsyncContextManager[tuple[Bus, _Link]]:
-    """Make a bus that is joined to a broker: ``async with edr.connect("nats://…") as (bus, link)``.
+def connect(
+    url: str, *, bus: _Mapping[str, _Any] | None = None, **options: _Any
+) -> _AbstractAsyncContextManager[tuple[Bus, _Link]]:
+    """Make a bus that is linked to a broker: ``async with edr.connect(url) as (bus, link)``.
 
-    What is emitted on it is seen on every other bus that is joined to that broker, and the other
-    way round. Arguments and errors are those of ``edr.links.connect``.
+    Every bus that is linked to the same broker receives the events of this one, and this one
+    receives theirs. The end of the block drains the bus first and then the link, so the link also
+    sends the events that callbacks emit during the drain.
+
+    Args:
+        url: the broker: ``nats://``, ``tls://``, ``ws://`` or ``wss://`` for NATS, ``amqp://`` or
+            ``amqps://`` for RabbitMQ.
+        bus: arguments of ``Bus``, such as ``{"node": "apps1"}``.
+        options: arguments of ``edr.links.NatsLink`` or ``edr.links.RabbitLink``.
+
+    Raises:
+        ValueError: there is no link for such a URL.
+        TypeError: the link has no such argument; the message names the bus's argument if it is one.
+        edr.links.LinkRefusedError: the broker refused the link, and a retry would not help.
     """
-    from edr.links import connect  # noqa: PLC0415 - `import edr` loads no house
+    from edr.links import connect  # noqa: PLC0415 - `import edr` does not load the links
 
-    return connect(url, **options)
+    return connect(url, bus=bus, **options)
 
 
-def _show_as_ours() -> None:
-    """Let tracebacks, reprs and pickles say ``edr.Event``, wherever its module may move."""
+def _set_public_module() -> None:
+    """Set ``__module__``, so that tracebacks, reprs and pickles name ``edr.Event``."""
     for name in __all__:
         globals()[name].__module__ = __name__
 
 
-_show_as_ours()
+_set_public_module()
