@@ -6,7 +6,7 @@ bytes), ``edr.journal`` (durable record), ``edr.links`` (NATS, JetStream, Rabbit
 (bodies as Pydantic models), ``edr.adapters`` (logging, metrics, tracing) and ``edr.testing``.
 
 Read the packages in this order; each imports only from those before it:
-errors, records, bus, wire, journal, links, typed, adapters, testing.
+errors, _util, records, bus, wire, journal, links, typed, adapters, testing.
 """
 
 import typing as _typing
