@@ -22,7 +22,8 @@ It uses the API package alone, so without an SDK that a program has set up, it d
 **Events** are LogRecords named by their app, with the body as body, the time of the event,
 severity numbers 1, 5, 9, 13, 17, 21 for trace, debug, info, warn, error and fatal, and as
 attributes ``edr.id``, ``edr.app.name``, ``edr.app.version``, ``edr.node``, ``edr.severity`` and,
-where there is one, ``edr.account.id`` and ``edr.account.tree``.
+where there is one, ``edr.account.id`` and ``edr.account.tree``. The trace id, the span id and the
+trace flags are those of the event's ``traceparent``.
 
 OTLP cannot hold all that an event can, and a record that cannot be encoded would take its whole
 batch with it. So integers above 2**63 - 1 are text, and so is, as JSON, what lies more than 24
@@ -44,7 +45,15 @@ from edr.records import Binding, Event, Verbosity
 
 try:
     from opentelemetry._logs import LoggerProvider, LogRecord, SeverityNumber, get_logger
+    from opentelemetry.context import Context
     from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation, get_meter
+    from opentelemetry.trace import (
+        INVALID_SPAN_CONTEXT,
+        NonRecordingSpan,
+        SpanContext,
+        TraceFlags,
+        set_span_in_context,
+    )
 except ImportError as _missing:
     raise ImportError(
         "edr.adapters.opentelemetry needs opentelemetry-api: "
@@ -172,12 +181,31 @@ def record_of(event: Event) -> LogRecord:
     if not has_time:
         attributes["edr.timestamp"] = event.timestamp.isoformat()
     return LogRecord(
+        context=_trace_of(event),
         timestamp=nanoseconds if has_time else None,
         severity_text=event.verbosity.value,
         severity_number=_SEVERITIES[event.verbosity],
         body=_value(event.body, MAX_LEVELS),
         attributes=attributes,
         event_name=event.app_name,
+    )
+
+
+def _trace_of(event: Event) -> Context:
+    """Return the trace context of ``event``, which is invalid if the event was not traced.
+
+    Not the current span: it is that of the callback that exports the event, if any.
+    """
+    return set_span_in_context(NonRecordingSpan(span_context_of(event)), Context())
+
+
+def span_context_of(event: Event) -> SpanContext:
+    """Return the span in which ``event`` was emitted; it is invalid if there was none."""
+    if event.traceparent is None:
+        return INVALID_SPAN_CONTEXT
+    _, trace_id, span_id, flags = event.traceparent.split("-")
+    return SpanContext(
+        int(trace_id, 16), int(span_id, 16), is_remote=True, trace_flags=TraceFlags(int(flags, 16))
     )
 
 

@@ -52,7 +52,7 @@ class _FixedSet(set[str]):
 
 
 _FIELDS = set.__new__(_FixedSet)
-set.update(_FIELDS, Event.model_fields)
+set.update(_FIELDS, Event.model_fields.keys() - {"traceparent"})
 # The slots of a pydantic instance, set directly: object.__setattr__ by name takes half as long
 # again, and the class's own __setattr__ refuses (frozen).
 _make = object.__new__
@@ -95,6 +95,7 @@ class Template:
             "severity": self.severity,
             "verbosity": self.verbosity,
             "timestamp": None,
+            "traceparent": None,
         }
 
     def stamp(

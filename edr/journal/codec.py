@@ -50,7 +50,9 @@ class Row(NamedTuple):
 
     key: Key
     data: bytes
-    """The JSON of id, timestamp and body: an array, without its opening bracket."""
+    """The JSON of id, timestamp and body: an array, without its opening bracket.
+
+    An object of optional fields by name follows, in the rows of events that have such fields."""
 
 
 Recorded: TypeAlias = tuple[Row, int]
@@ -134,7 +136,9 @@ def row_of(event: Event) -> Row:
         fields["severity"],
         fields["verbosity"],
     )
-    data = (fields["id"], fields["timestamp"], fields["body"])
+    data: tuple[Any, ...] = (fields["id"], fields["timestamp"], fields["body"])
+    if fields["traceparent"] is not None:
+        data += ({"traceparent": fields["traceparent"]},)
     return Row(key, orjson.dumps(data, option=orjson.OPT_UTC_Z)[1:])
 
 
@@ -194,8 +198,9 @@ def decode(block: Block, keys: Keys, wanted: Sequence[Wanted], after: int) -> li
     plain = _plain(block.rows, block.rows_crc, block.compressed)
     rows = orjson.loads(plain)
     # As many braces as bodies, and as many brackets as rows and one: no body has a container in
-    # it. A brace within a text only makes it look as if.
+    # it, and no row has optional fields. A brace within a text only makes it look as if.
     is_flat = plain.count(b"{") == len(rows) and plain.count(b"[") == len(rows) + 1
+    optional = {} if is_flat else _take_optional(rows)
     freeze: Callable[[dict[str, Any]], FrozenDict] = frozen_dict if is_flat else _frozen
     templates = [_fields_of(key) for key in keys.keys]
     times = _spread(keys.times)
@@ -213,8 +218,12 @@ def decode(block: Block, keys: Keys, wanted: Sequence[Wanted], after: int) -> li
                 fields["id"] = event_id
                 fields["timestamp"] = parse(timestamp)
                 event = make(Event)
+                fields_set = _FIELDS.copy()
+                if optional and (more := optional.get(position - block.first)):
+                    fields.update(more)
+                    fields_set.update(more)
                 _set_fields(event, fields)
-                _set_fields_set(event, _FIELDS.copy())
+                _set_fields_set(event, fields_set)
                 _set_extra(event, None)
                 _set_private(event, None)
                 entries.append(_new_entry(Entry, (position, time, event, 1)))
@@ -297,9 +306,12 @@ _LEVEL_BITS = {
 }
 _NO_BODY = frozen_dict({})
 _CONTAINERS = (dict, list)
+_ROW_SIZE = 4
+"""Key, id, timestamp and body."""
 
 # The slots of a pydantic instance, as the bus's template sets them.
-_FIELDS = set(Event.model_fields)
+_OPTIONAL = frozenset({"traceparent"})
+_FIELDS = set(Event.model_fields) - _OPTIONAL
 _make = object.__new__
 _new_entry = tuple.__new__
 _set_fields = BaseModel.__dict__["__dict__"].__set__
@@ -321,6 +333,16 @@ def _fields_of(key: Key) -> dict[str, Any]:
         "severity": _SEVERITIES[severity],
         "verbosity": _VERBOSITIES[verbosity],
         "timestamp": None,
+        "traceparent": None,
+    }
+
+
+def _take_optional(rows: list[list[Any]]) -> dict[int, dict[str, Any]]:
+    """Remove the optional fields from ``rows``, and return those that are known, by row number."""
+    return {
+        number: {name: value for name, value in row.pop().items() if name in _OPTIONAL}
+        for number, row in enumerate(rows)
+        if len(row) > _ROW_SIZE
     }
 
 

@@ -17,7 +17,7 @@ from edr.records.binding import (
     checked_bindings,
 )
 from edr.records.body import FrozenDict, check_size, frozen_dict, json_size, no_object, snapshot
-from edr.records.event import Event, default_node
+from edr.records.event import Event, default_node, is_traceparent
 from edr.records.index import BindingIndex, Found, Place, SpotIndex, found_among, places_of
 from edr.records.levels import AnySeverity, AnyVerbosity, Severity, Verbosity, why_no_level
 from edr.records.pattern import Limits, Mismatch, Pattern, PatternIndex, PatternWarning
@@ -55,6 +55,7 @@ __all__ = [
     "found_among",
     "frozen_dict",
     "is_encodable",
+    "is_traceparent",
     "json_size",
     "no_object",
     "places_of",

@@ -1,6 +1,7 @@
 """``Event``: what is emitted. A frozen model, of which pydantic checks every field."""
 
 import os
+import re
 import socket
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -17,7 +18,7 @@ from pydantic import (
 )
 from uuid_utils import uuid7
 
-from edr.errors import InvalidEventError
+from edr.errors import InvalidEventError, shown
 from edr.records.body import FrozenDict, no_object, snapshot
 from edr.records.levels import AnySeverity, AnyVerbosity, Severity, Verbosity
 from edr.records.model import FrozenModel
@@ -71,7 +72,34 @@ def _checked_body(value: object) -> FrozenDict:
     raise no_object(value)
 
 
+_traceparent = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+def is_traceparent(value: str) -> bool:
+    """Return whether ``value`` is a W3C trace context of version 00 with ids that are not zero."""
+    return _traceparent.fullmatch(value) is not None
+
+
+def _checked_traceparent(value: str) -> str:
+    if not is_traceparent(value):
+        raise ValueError(
+            "traceparent must be a W3C trace context of version 00, such as "
+            f"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01, got {shown(value)}"
+        )
+    return value
+
+
+def _is_none(value: object) -> bool:
+    return value is None
+
+
 Name = Annotated[str, Field(strict=True, min_length=1)]
+Traceparent = Annotated[
+    str,
+    Field(strict=True),
+    AfterValidator(_checked_traceparent),
+    WithJsonSchema({"type": "string", "pattern": f"^{_traceparent.pattern}$"}),
+]
 Timestamp = Annotated[datetime, BeforeValidator(_only_text_or_datetime), AfterValidator(_aware_utc)]
 Body = Annotated[
     Mapping[str, Any],
@@ -110,6 +138,11 @@ class Event(FrozenModel):
     severity: Severity
     verbosity: Verbosity
     timestamp: Timestamp = Field(default_factory=_now, description="when it was emitted, in UTC")
+    traceparent: Traceparent | None = Field(
+        None,
+        description="the W3C trace context of its emit, if it was traced",
+        exclude_if=_is_none,  # few events have one
+    )
 
     if TYPE_CHECKING:
         # What a type checker would make of the fields above refuses severity="ok".
@@ -126,6 +159,7 @@ class Event(FrozenModel):
             id: str = ...,
             node: str = ...,
             timestamp: datetime | str = ...,
+            traceparent: str | None = None,
             **fields: Any,  # those of a subclass
         ) -> None: ...
 
@@ -138,14 +172,18 @@ class Event(FrozenModel):
         return self
 
     def to_json(self) -> bytes:
-        """Return the JSON of all fields: UTF-8, what ``model_dump_json`` gives, at once.
+        """Return the JSON of all fields as UTF-8. ``traceparent`` is left out if it is ``None``.
 
-        It has none of that method's options, and takes a tenth of its time. A subclass may have
-        fields that only pydantic can write, so there it takes as long.
+        The result is that of ``model_dump_json``, in a tenth of its time, without its options. A
+        subclass may have fields that only pydantic can write, so there it takes as long.
         """
         if type(self) is not Event:
             return self.model_dump_json().encode()
-        return orjson.dumps(self.__dict__, option=orjson.OPT_UTC_Z)
+        fields = self.__dict__
+        if fields["traceparent"] is None:
+            fields = fields.copy()
+            del fields["traceparent"]
+        return orjson.dumps(fields, option=orjson.OPT_UTC_Z)
 
     @classmethod
     def from_json(cls, document: str | bytes | bytearray) -> Self:

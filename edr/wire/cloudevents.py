@@ -8,7 +8,8 @@
 ``time``          the time stamp, with its microseconds
 ``data``          the body
 extensions        ``severity``, ``verbosity``, ``appversion``, ``accountid``, and
-                  ``accounttree``: the accounts above as a path, ``root/reseller``
+                  ``accounttree``: the accounts above as a path, ``root/reseller``;
+                  ``traceparent``, as in the Distributed Tracing extension
 ================  ==============================================================
 
 ``decode(encode(event)) == event`` for every event. The attributes of a CloudEvent must not contain
@@ -17,7 +18,7 @@ control characters, so these are percent-encoded. ``%`` is percent-encoded too.
 **Events of other systems.** A CloudEvent that edr did not write becomes an event whose app is its
 ``source``. It is ``ok`` and ``info`` unless its extensions name other levels of edr. Its body is
 the whole CloudEvent, so nothing is lost. The specification makes ``time`` optional. Without it, the
-event gets the time at which it is read.
+event gets the time at which it is read. A ``traceparent`` that is not valid is ignored.
 
 An attribute that is ``null`` counts as absent, as the specification demands.
 """
@@ -31,7 +32,7 @@ from urllib.parse import quote, unquote
 import orjson
 
 from edr.errors import InvalidEventError, kind_of
-from edr.records import Event, Severity, Verbosity
+from edr.records import Event, Severity, Verbosity, is_traceparent
 from edr.wire.parsing import event_of, json_object
 
 L = TypeVar("L", Severity, Verbosity)
@@ -71,6 +72,8 @@ def encode(event: Event) -> bytes:
         document["subject"] = document["accountid"] = _text(event.account_id)
     if event.account_tree:
         document["accounttree"] = "/".join(quote(each, safe="") for each in event.account_tree)
+    if event.traceparent is not None:
+        document["traceparent"] = event.traceparent
     document["data"] = event.body
     return orjson.dumps(document)
 
@@ -116,6 +119,7 @@ def _ours(document: dict[str, Any], source: re.Match[str]) -> dict[str, Any]:
         "account_tree": _tree(document),
         "timestamp": _required(document, "time"),
         "body": _required(document, "data"),
+        "traceparent": document.get("traceparent"),
     }
 
 
@@ -129,11 +133,17 @@ def _others(document: dict[str, Any]) -> dict[str, Any]:
         "verbosity": _known(document.get("verbosity"), Verbosity.INFO),
         "account_id": document.get("accountid") or None,
         "account_tree": _tree(document),
+        "traceparent": _trace_of_others(document.get("traceparent")),
     } | ({"timestamp": document["time"]} if "time" in document else {})
 
 
 def _known(level: object, otherwise: L) -> L:
     return next((each for each in type(otherwise) if level == each), otherwise)
+
+
+def _trace_of_others(value: object) -> str | None:
+    # The W3C specification: a receiver ignores a traceparent that it cannot parse.
+    return value if isinstance(value, str) and is_traceparent(value) else None
 
 
 def _required(document: dict[str, Any], name: str) -> Any:

@@ -38,6 +38,8 @@ def encode(event: Event) -> bytes:
     if event.account_id is not None:
         pairs.append(f"account={name_text(event.account_id)}")
     pairs += [f"node={name_text(event.node)}", f"id={name_text(event.id)}"]
+    if event.traceparent is not None:
+        pairs.append(f"traceparent={event.traceparent}")
     pairs += _pairs_of("body", event.body)
     return " ".join(pairs).encode()
 

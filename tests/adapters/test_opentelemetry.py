@@ -18,6 +18,7 @@ from opentelemetry.sdk._logs.export import (
 )
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.trace import NonRecordingSpan, SpanContext, use_span
 
 from edr.adapters.opentelemetry import MAX_LEVELS, export_events, instrument, record_of
 
@@ -199,6 +200,16 @@ def test_record_of_any_event_can_be_encoded(event):
     provider.get_logger("edr").emit(record_of(event))
 
     encoder.encode_logs(exporter.get_finished_logs()).SerializeToString()
+
+
+def test_record_has_the_trace_of_the_event_and_not_the_current_one(make_event):
+    current = NonRecordingSpan(SpanContext(1, 2, is_remote=False))
+    with use_span(current):
+        traced = record_of(make_event(traceparent=f"00-{7:032x}-{8:016x}-01"))
+        untraced = record_of(make_event())
+
+    assert (traced.trace_id, traced.span_id, traced.trace_flags) == (7, 8, 1)
+    assert (untraced.trace_id, untraced.span_id, untraced.trace_flags) == (0, 0, 0)
 
 
 def test_integer_that_otlp_cannot_hold_is_text(make_event):

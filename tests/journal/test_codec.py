@@ -10,6 +10,7 @@ from edr.journal.codec import (
     COMPRESSED_FROM,
     HEADER,
     DamagedBlockError,
+    Row,
     check_header,
     decode,
     decode_keys,
@@ -120,3 +121,23 @@ def test_masks_fit_the_database():
 @given(st.datetimes(timezones=st.just(UTC)))
 def test_times_come_back(time):
     assert time_of(microseconds(time)) == time
+
+
+def test_optional_fields_are_stored_only_where_they_are_set(make_event):
+    traced = make_event(traceparent="00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
+    plain = make_event(body={"n": 1})
+
+    assert b"traceparent" in row_of(traced).data
+    assert b"traceparent" not in row_of(plain).data
+    entries = decoded(encode(1, [(row_of(each), 0) for each in (plain, traced, plain)]), 1)
+    assert [entry.event for entry in entries] == [traced, plain]
+
+
+def test_optional_field_that_is_not_known_is_ignored(make_event):
+    event = make_event()
+    key, data = row_of(event)
+    newer = data.removesuffix(b"]") + b',{"colour":"red"}]'
+
+    (entry,) = decoded(encode(1, [(Row(key, newer), 0)]))
+    assert entry.event == event
+    assert "colour" not in entry.event.__dict__

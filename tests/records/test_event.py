@@ -297,3 +297,35 @@ def test_a_long_path_is_cut_in_its_middle():
     assert len(caught.value.path) < 310
     assert caught.value.path.startswith("body.extension.extension")
     assert "…" in caught.value.path
+
+
+TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+def test_traceparent_is_in_the_json_where_there_is_one(make_event):
+    traced = make_event(traceparent=TRACEPARENT)
+
+    assert json.loads(traced.to_json())["traceparent"] == TRACEPARENT
+    assert Event.from_json(traced.to_json()) == traced
+    assert b"traceparent" not in make_event().to_json()
+    assert Event.from_json(make_event().to_json()).traceparent is None
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "",
+        7,
+        TRACEPARENT.upper(),
+        TRACEPARENT + "\n",
+        TRACEPARENT + "-00",
+        TRACEPARENT.replace("00-", "01-", 1),
+        f"00-{'0' * 32}-00f067aa0ba902b7-01",
+        f"00-4bf92f3577b34da6a3ce929d0e0e4736-{'0' * 16}-01",
+        "00-4bf92f3577b34da6a3ce929d0e0e473-00f067aa0ba902b7-01",
+    ],
+)
+def test_wrong_traceparent_is_an_error_that_names_the_field(make_event, wrong):
+    with pytest.raises(InvalidEventError) as caught:
+        make_event(traceparent=wrong)
+    assert caught.value.path == "traceparent"

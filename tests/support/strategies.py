@@ -22,6 +22,13 @@ names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=5
 few = st.sampled_from(["a", "b", "*", "a.b"])
 levels = {"severity": st.sampled_from(Severity), "verbosity": st.sampled_from(Verbosity)}
 
+traceparents = st.builds(
+    "00-{:032x}-{:016x}-{:02x}".format,
+    st.integers(1, 2**128 - 1),
+    st.integers(1, 2**64 - 1),
+    st.integers(0, 255),
+)
+
 events = st.builds(
     Event,
     app_name=names,
@@ -36,6 +43,7 @@ events = st.builds(
     timestamp=st.datetimes(
         datetime(2, 1, 1), datetime(9998, 1, 1), timezones=st.sampled_from([UTC])
     ),
+    traceparent=st.none() | traceparents,
 )
 
 

@@ -12,6 +12,7 @@ from edr import InvalidEventError
 from edr.wire import cloudevents, kazoo
 
 login = kazoo.decode(LOGIN)
+TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
 def read_by_sdk(data):
@@ -46,6 +47,22 @@ def test_attributes_hold_no_control_characters(event):
     del document["data"]
 
     assert all(text.isprintable() or not any(c < " " for c in text) for text in document.values())
+
+
+def test_traceparent_is_the_attribute_of_the_tracing_extension():
+    seen = read_by_sdk(cloudevents.encode(login.model_copy(update={"traceparent": TRACEPARENT})))
+
+    assert seen.get_extension("traceparent") == TRACEPARENT
+    assert b"traceparent" not in cloudevents.encode(login)
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"), [(TRACEPARENT, TRACEPARENT), ("01-what-ever", None), (7, None), (None, None)]
+)
+def test_traceparent_of_others_is_kept_where_it_is_valid(given, kept):
+    foreign = {"specversion": "1.0", "id": "1", "source": "s", "type": "t", "traceparent": given}
+
+    assert cloudevents.decode(orjson.dumps(foreign)).traceparent == kept
 
 
 def test_what_the_sdk_writes_is_read_whole():
@@ -109,6 +126,7 @@ def changed(**changes):
         (changed(data=[1]), "data"),
         (changed(accounttree=["a"]), "accounttree"),
         (changed(accountid=7), "accountid"),
+        (changed(traceparent="01-what-ever"), "traceparent"),
         (changed(accounttree="a//b"), "accounttree[1]"),
     ],
 )

@@ -45,8 +45,9 @@ def test_every_event_is_one_line_of_pairs_whose_own_stand_first(event):
 
     assert len(line.splitlines()) == 1
     assert not re.search(f"[{UNSAFE}]", line)
-    own = dict(found[: 7 + (event.account_id is not None)])
+    optional = (event.account_id, event.traceparent)
+    own = dict(found[: 7 + sum(each is not None for each in optional)])
     assert (own["app"], own["node"], own["id"]) == (event.app_name, event.node, event.id)
     assert (own["severity"], own["version"]) == (event.severity, event.app_version)
-    assert own.get("account") == event.account_id
+    assert (own.get("account"), own.get("traceparent")) == optional
     assert all(key.startswith("body.") for key, _ in found[len(own) :])
