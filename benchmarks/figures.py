@@ -53,31 +53,31 @@ _MIXED = "1,000 mixed patterns, {} each: "
 
 README = (
     Line(
-        "bring a ready event to 100 consumers, per delivery",
+        "publish an existing event to 100 subscriptions, per delivery",
         Key("fanout", "edr, publish"),
         Key("fanout", "asyncio.Queue, await put"),
         "a loop over 100 `asyncio.Queue`s",
     ),
     Line(
-        "the same, event built and checked first",
+        "the same, and create and validate the event",
         Key("fanout", "edr, emit"),
         Key("fanout", "asyncio.Queue, await put"),
         "the same loop",
     ),
     Line(
-        "the same, each consumer is woken for each event",
+        "the same, and wake each consumer for each event",
         Key("fanout", "edr, emit; one by one"),
         Key("fanout", "asyncio.Queue, await put; one by one"),
         "the same loop",
     ),
     Line(
-        "emit to one subscription, built and checked",
+        "emit to one subscription: create, validate, deliver",
         Key("emit", "edr, call body"),
         Key("emit", "Pydantic model and asyncio.Queue, call body"),
         "a Pydantic model and an `asyncio.Queue`",
     ),
     Line(
-        "bring a ready event to one consumer",
+        "publish an existing event to one subscription",
         Key("publish", "edr, publish"),
         Key("publish", "blinker, send_async to all"),
         "blinker's `send_async`",
@@ -89,24 +89,24 @@ README = (
         "`await` of an empty coroutine",
     ),
     Line(
-        "emit among 1,000,000 subscriptions",
+        "emit to one of 1,000,000 subscriptions",
         Key("growth", "edr, distinct apps, hot keys", "1,000,000"),
         Key("growth", "edr, distinct apps, hot keys", "10"),
-        "emit among 10",
+        "emit to one of 10",
     ),
     Line(
-        "one match among 100,000 body patterns",
+        "find one match among 100,000 body patterns",
         Key("patterns", "match, one exact field", "100,000"),
         Key("patterns", "match, one exact field", "10"),
-        "one match among 10",
+        "find one match among 10",
     ),
     Line(
-        "1,000 mixed patterns of three conditions: the index",
+        "match one event against 1,000 patterns of three conditions",
         Key("patterns", _MIXED.format("three conditions") + "the index"),
         Key("patterns", _MIXED.format("three conditions") + "one by one"),
-        "one by one",
+        "test them one by one",
     ),
-    Line("memory of an idle subscription, of 1,000,000", _IDLE),
+    Line("memory of an idle subscription (1,000,000 exist)", _IDLE),
 )
 
 COMPARISON = (
