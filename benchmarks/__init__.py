@@ -1,5 +1,6 @@
-"""Benchmarks: what edr costs, beside the hand-written floor and its peers, in one run.
+"""Benchmarks: what edr costs, measured in one run with the hand-written loop and other libraries.
 
-``python -m benchmarks`` asks every question; ``python -m benchmarks.bench_fanout`` asks one.
-Read ``harness`` (how it is measured), ``samples`` (what is sent), ``peers`` (who is measured).
+``python -m benchmarks`` answers every question; ``python -m benchmarks.questions.fanout`` one.
+Read ``harness`` (how it is measured, and with which events), ``peers`` (what it is compared with),
+then ``questions``.
 """

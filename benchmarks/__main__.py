@@ -16,10 +16,10 @@ import sys
 from pathlib import Path
 from time import perf_counter
 
-from benchmarks import figures
-from benchmarks.compare import slower_since
-from benchmarks.report import machine, plot, write_results
-from benchmarks.table import Row, Table
+from benchmarks.harness import figures
+from benchmarks.harness.compare import slower_since
+from benchmarks.harness.report import machine, plot, write_results
+from benchmarks.harness.table import Row, Table
 
 QUESTIONS = (
     "fanout",
@@ -41,11 +41,11 @@ QUESTIONS = (
     "hostile",
     "links",
     "rabbitmq",
-    "import",
+    "import_time",
     "journal",
     "journal_reads",
 )
-"""The modules ``bench_…``, in the order of the report. A new one is listed here, and only here."""
+"""The modules of ``questions``, in the order of the report. Add a new one here."""
 
 HERE = Path(__file__).parent
 
@@ -95,7 +95,7 @@ def main() -> int:
 
 
 def _ask(question: str, *, quick: bool) -> Table:
-    module = f"benchmarks.bench_{question}"
+    module = f"benchmarks.questions.{question}"
     command = [sys.executable, "-m", module, "--json", *(["--quick"] if quick else [])]
     answer = subprocess.run(command, stdout=subprocess.PIPE, check=False)  # noqa: S603
     if answer.returncode:  # it has told why; the other questions can still be answered

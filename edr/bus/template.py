@@ -4,7 +4,7 @@ An event has two ways into life with one meaning. From outside (``Event(...)``,
 ``Event.model_validate_json``) pydantic checks every field. From ``emit`` the fields were
 checked one by one on the way (the template's own once, the account and the body for each event),
 so ``Template.stamp`` only fills the instance. Validating there again, or ``model_construct``,
-would each cost more than all the rest of an emit; see ``benchmarks/bench_event.py``.
+would each cost more than all the rest of an emit; see ``benchmarks/questions/event.py``.
 """
 
 from __future__ import annotations

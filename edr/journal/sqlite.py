@@ -6,7 +6,7 @@ is accepted), ``BlockStore`` in the ``Worker``'s thread (what is stored), ``Sqli
 ``SqliteConsumer`` (who reads).
 
 Measured against a database row for each event, a log of segments, LMDB: see
-``benchmarks/bench_journal.py``. With the group commit that an event loop gives for nothing the
+``benchmarks/questions/journal.py``. With the group commit that an event loop gives for nothing the
 store is not what limits; that a commit changes all of the state at once is worth more.
 """
 

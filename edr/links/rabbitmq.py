@@ -27,7 +27,7 @@ knows it. Kazoo's wire has no place for hops, so through it an event that outliv
 go round: do not join the same two buses by a RabbitMQ and another broker, both ways.
 
 Cost: an emit pays for one more queue. Sending takes some 70 µs of CPU an event, of which 60 are
-the client library's, receiving as much, of which 45 are. (``benchmarks/bench_rabbitmq.py``)
+the client library's, receiving as much, of which 45 are. (``benchmarks/questions/rabbitmq.py``)
 """
 
 from __future__ import annotations

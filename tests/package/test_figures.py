@@ -3,7 +3,7 @@
 import pytest
 from package.test_readme import ROOT
 
-from benchmarks.figures import BEGIN, Key, pages, read_results
+from benchmarks.harness.figures import BEGIN, Key, pages, read_results
 
 RESULTS = ROOT / "benchmarks" / "RESULTS.md"
 
@@ -15,7 +15,7 @@ def results():
 
 def test_pages_show_the_figures_of_the_results(results):
     for path, text in pages(results):
-        assert path.read_text(encoding="utf-8") == text, "run python -m benchmarks.figures"
+        assert path.read_text(encoding="utf-8") == text, "run python -m benchmarks.harness.figures"
 
 
 def test_a_changed_result_changes_the_page(results):

@@ -76,7 +76,7 @@ def work(node: Fields) -> dict[Names, int]:
     """Return what a (merged) condition costs one value or object at each field.
 
     A unit is about what three exact look-ups take, so that two of them take at most 100 ms for the
-    worst body of 256 KiB. It was measured with ``benchmarks/bench_hostile.py``.
+    worst body of 256 KiB. It was measured with ``benchmarks/questions/hostile.py``.
     """
     asked: defaultdict[Names, list[Leaf | Fields]] = defaultdict(list)
     _collect(node, (), asked)

@@ -1,0 +1,1 @@
+"""The measuring (``harness``), its data (``samples``, ``population``) and its reports."""
