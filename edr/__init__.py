@@ -1,12 +1,13 @@
 """edr: event data records. An asyncio pub/sub framework for structured events.
 
-This module exports the names of the core: events and bindings (``edr.records``), body patterns and
-the bus (``edr.bus``). Import the other packages by their own names: ``edr.wire`` (events as
-bytes), ``edr.journal`` (durable record), ``edr.links`` (NATS, JetStream, RabbitMQ), ``edr.typed``
-(bodies as Pydantic models), ``edr.adapters`` (logging, metrics, tracing) and ``edr.testing``.
+This module exports the names of the core: body patterns (``edr.patterns``), events and bindings
+(``edr.records``) and the bus (``edr.bus``). Import the other packages by their own names:
+``edr.wire`` (events as bytes), ``edr.journal`` (durable record), ``edr.links`` (NATS, JetStream,
+RabbitMQ), ``edr.typed`` (bodies as Pydantic models), ``edr.adapters`` (logging, metrics, tracing)
+and ``edr.testing``.
 
 Read the packages in this order; each imports only from those before it:
-errors, _util, records, bus, wire, journal, links, typed, adapters, testing.
+errors, _util, patterns, records, bus, wire, journal, links, typed, adapters, testing.
 """
 
 import typing as _typing
@@ -60,14 +61,11 @@ from edr.errors import (
     SubscriptionOverflowError,
     WrongLoopError,
 )
+from edr.patterns import Limits, Mismatch, Pattern, PatternWarning
 from edr.records import (
     Binding,
     BindingIndex,
     Event,
-    Limits,
-    Mismatch,
-    Pattern,
-    PatternWarning,
     Severity,
     Verbosity,
     bindings_from_json,

@@ -28,8 +28,8 @@ import orjson
 from benchmarks.harness.harness import Settings, in_subprocess, main
 from benchmarks.harness.table import Row, Table
 from edr.errors import InvalidBindingError
+from edr.patterns import DEFAULT_LIMITS, Limits, Pattern, PatternIndex
 from edr.records import snapshot
-from edr.records.pattern import DEFAULT_LIMITS, Limits, Pattern, PatternIndex
 
 Document = dict[str, Any]
 KIB256, KB2 = 2**18, 2_015

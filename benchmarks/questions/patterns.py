@@ -13,7 +13,7 @@ import edr
 from benchmarks.harness.harness import Case, Settings, in_subprocess, main, measure
 from benchmarks.harness.samples import APP, SMALL_BODY, VERSION
 from benchmarks.harness.table import Row, Table, not_installed
-from edr.records.pattern import Pattern, PatternIndex
+from edr.patterns import Pattern, PatternIndex
 
 Document = dict[str, Any]
 

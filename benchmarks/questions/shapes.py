@@ -12,8 +12,8 @@ from typing import Any
 
 from benchmarks.harness.harness import Case, Settings, in_subprocess, main, measure_plain
 from benchmarks.harness.table import Row, Table
+from edr.patterns import Pattern, PatternIndex
 from edr.records import snapshot
-from edr.records.pattern import Pattern, PatternIndex
 
 Document = dict[str, Any]
 FLAT = 1.5

@@ -8,8 +8,8 @@ from enum import StrEnum
 from math import inf, isnan
 from typing import TypeVar
 
+from edr._util.text import is_encodable
 from edr.errors import did_you_mean
-from edr.records import is_encodable
 
 E = TypeVar("E", bound=StrEnum)
 

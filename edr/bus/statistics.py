@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from edr.bus.overflow import Overflow
-from edr.records import Binding, Mismatch
+from edr.patterns import Mismatch
+from edr.records import Binding
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 No event loop, no thread and no file is known here; everything is tested by plain calls.
 
 Read the modules in this order; each imports only from those before it:
-text, levels, body, model, event, pattern, binding, trie, index.
+levels, body, model, event, binding, trie, index.
 
 Promises: an event never changes, and neither does its body; ``Binding.matches`` says what a
 binding means, and every index agrees with it always.
@@ -20,8 +20,6 @@ from edr.records.body import FrozenDict, check_size, frozen_dict, json_size, no_
 from edr.records.event import Event, default_node, is_traceparent
 from edr.records.index import BindingIndex, Found, Place, SpotIndex, found_among, places_of
 from edr.records.levels import AnySeverity, AnyVerbosity, Severity, Verbosity, why_no_level
-from edr.records.pattern import Limits, Mismatch, Pattern, PatternIndex, PatternWarning
-from edr.records.text import is_encodable
 from edr.records.trie import Branch, Change, Spot, SubscriptionTrie, bindings_at, spots_of
 
 __all__ = [
@@ -35,11 +33,6 @@ __all__ = [
     "Event",
     "Found",
     "FrozenDict",
-    "Limits",
-    "Mismatch",
-    "Pattern",
-    "PatternIndex",
-    "PatternWarning",
     "Place",
     "Severity",
     "Spot",
@@ -54,7 +47,6 @@ __all__ = [
     "default_node",
     "found_among",
     "frozen_dict",
-    "is_encodable",
     "is_traceparent",
     "json_size",
     "no_object",

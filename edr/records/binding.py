@@ -21,11 +21,9 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema
 
+from edr._util.text import is_encodable
 from edr.errors import InvalidBindingError, join_path, kind_of, shown
-from edr.records.event import Event
-from edr.records.levels import AnySeverity, AnyVerbosity, Severity, Verbosity
-from edr.records.model import FrozenModel
-from edr.records.pattern import (
+from edr.patterns import (
     DEFAULT_LIMITS,
     Limits,
     Mismatch,
@@ -33,7 +31,9 @@ from edr.records.pattern import (
     pattern_json_schema,
     warn_of_mistakes,
 )
-from edr.records.text import is_encodable
+from edr.records.event import Event
+from edr.records.levels import AnySeverity, AnyVerbosity, Severity, Verbosity
+from edr.records.model import FrozenModel
 
 WILDCARD = "*"
 

@@ -21,8 +21,8 @@ from typing import Any, Never, TypeAlias
 
 import orjson
 
+from edr._util.text import is_encodable
 from edr.errors import BodyTooLargeError, InvalidEventError, join_path, kind_of
-from edr.records.text import is_encodable
 
 MAX_DEPTH = 128
 """Containers in containers, the body itself being the first. JSON readers commonly stop

@@ -18,10 +18,10 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Iterator
 from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
+from edr.patterns import Pattern, PatternIndex
 from edr.records.binding import Binding, checked_bindings
 from edr.records.event import Event
 from edr.records.levels import Severity, Verbosity
-from edr.records.pattern import Pattern, PatternIndex
 from edr.records.trie import Branch, Change, Spot, SubscriptionTrie, spots_of
 
 T = TypeVar("T", bound=Hashable)

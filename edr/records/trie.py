@@ -38,9 +38,9 @@ from enum import IntEnum
 from functools import lru_cache
 from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
+from edr.patterns import Pattern
 from edr.records.binding import WILDCARD, Binding
 from edr.records.levels import Severity, Verbosity
-from edr.records.pattern import Pattern
 
 T = TypeVar("T", bound=Hashable)
 L = TypeVar("L", Severity, Verbosity)

@@ -33,12 +33,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from edr.bus import Bus, default_bus
 from edr.errors import InvalidEventError
+from edr.patterns import Pattern
 from edr.records import (
     AnySeverity,
     AnyVerbosity,
     Binding,
     Event,
-    Pattern,
     Severity,
     Verbosity,
 )

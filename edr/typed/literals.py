@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, TypeGuard, Union, get_args, get_orig
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import to_json, to_jsonable_python
 
-from edr.records import Pattern
+from edr.patterns import Pattern
 
 
 def pattern_of(model: type[BaseModel]) -> dict[str, Any]:

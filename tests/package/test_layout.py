@@ -12,7 +12,7 @@ import edr
 import edr._util
 import edr.adapters
 import edr.journal
-import edr.records.pattern
+import edr.patterns
 import edr.testing
 import edr.typed
 import edr.wire
@@ -23,8 +23,8 @@ ROOT = Path(edr.__file__).parents[1]
 PACKAGES = [
     edr,
     edr._util,
+    edr.patterns,
     edr.records,
-    edr.records.pattern,
     edr.bus,
     edr.wire,
     edr.journal,
@@ -34,7 +34,7 @@ PACKAGES = [
 ]
 
 # What several modules do together: how a bus begins and ends, and how faults are contained.
-WITHOUT_A_MODULE = {"lifecycle", "isolation"}
+WITHOUT_A_MODULE = {"lifecycle", "isolation", "agreement", "natural", "excepted"}
 
 
 def imports_of(path, *, also_nested=False):
@@ -75,14 +75,13 @@ def test_packages_are_imported_through_what_they_show():
     for path in (ROOT / "edr").rglob("*.py"):
         package = ".".join(path.relative_to(ROOT).parent.parts)
         for imported in imports_of(path, also_nested=True):
-            if imported.startswith("edr.records.") and not package.startswith("edr.records"):
-                name = imported.removeprefix("edr.records.")
-                assert name in edr.records.__all__, (path, imported)
-            if imported.startswith("edr.bus.") and package != "edr.bus":
-                assert imported.removeprefix("edr.bus.") in edr.bus.__all__, (path, imported)
+            for shown in (edr.patterns, edr.records, edr.bus):
+                name = imported.removeprefix(f"{shown.__name__}.")
+                if name != imported and package != shown.__name__:
+                    assert name in shown.__all__, (path, imported)
 
 
-@pytest.mark.parametrize("package", ["records", "wire"])
+@pytest.mark.parametrize("package", ["patterns", "records", "wire"])
 def test_what_is_pure_knows_no_event_loop_and_no_thread(package):
     for path in (ROOT / "edr" / package).rglob("*.py"):
         for imported in imports_of(path, also_nested=True):
@@ -90,7 +89,7 @@ def test_what_is_pure_knows_no_event_loop_and_no_thread(package):
 
 
 def test_the_tests_mirror_the_package():
-    for package in ("_util", "records", "bus", "wire", "typed", "adapters", "testing"):
+    for package in ("_util", "patterns", "records", "bus", "wire", "typed", "adapters", "testing"):
         for path in (ROOT / "tests" / package).glob("test_*.py"):
             name = path.stem.removeprefix("test_")
             module = ROOT / "edr" / package / f"{name}.py"
@@ -101,4 +100,10 @@ def test_import_edr_loads_no_house():
     code = "import sys, edr; print([name for name in sys.modules if name.startswith('edr.')])"
     loaded = ast.literal_eval(subprocess.check_output([sys.executable, "-c", code], text=True))
 
-    assert {name.split(".")[1] for name in loaded} == {"_util", "errors", "records", "bus"}
+    assert {name.split(".")[1] for name in loaded} == {
+        "_util",
+        "errors",
+        "patterns",
+        "records",
+        "bus",
+    }

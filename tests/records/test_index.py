@@ -5,7 +5,8 @@ from support.pattern_strategies import bodies, patterns
 from support.strategies import few, some_bindings, some_events
 
 from edr import Binding, BindingIndex, InvalidBindingError, Pattern
-from edr.records import PatternIndex, SpotIndex, places_of
+from edr.patterns import PatternIndex
+from edr.records import SpotIndex, places_of
 
 LONG = Binding(body={"wait": [{"numeric": [">", 30]}]})
 PAUSED = Binding(app_name="agents", body={"status": ["paused"]})

@@ -3,7 +3,7 @@
 from hypothesis import strategies as st
 
 from edr.errors import InvalidBindingError
-from edr.records.pattern import DEFAULT_LIMITS, Limits, Pattern
+from edr.patterns import DEFAULT_LIMITS, Limits, Pattern
 
 # Leaves are mostly at the first two fields and objects at the third, in patterns and in bodies.
 FIELDS = ["a", "a.b", "b"]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import NamedTuple, TypeAlias
 
-from edr.records.pattern.leaf import Leaf
-from edr.records.pattern.nodes import FieldNode, Node
-from edr.records.pattern.postings import is_broad
-from edr.records.pattern.tree import Fields
+from edr.patterns.leaf import Leaf
+from edr.patterns.nodes import FieldNode, Node
+from edr.patterns.postings import is_broad
+from edr.patterns.tree import Fields
 
 
 class Cost(NamedTuple):

@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, NoReturn
 
 from edr.errors import kind_of, shown
-from edr.records.pattern.leaf import OR, Leaf
-from edr.records.pattern.limits import Limits
-from edr.records.pattern.meant import refuse_operator
-from edr.records.pattern.operands import (
+from edr.patterns.cost import Names, merged, work
+from edr.patterns.leaf import OR, Leaf
+from edr.patterns.limits import Limits
+from edr.patterns.operands import (
     Path,
     affix_of,
     block_of,
@@ -32,9 +32,9 @@ from edr.records.pattern.operands import (
     text_of,
     wildcard_of,
 )
-from edr.records.pattern.tree import Fields
-from edr.records.pattern.values import Values, fold
-from edr.records.pattern.work import Names, merged, work
+from edr.patterns.suggestions import refuse_operator
+from edr.patterns.tree import Fields
+from edr.patterns.values import Values, fold
 
 _MIN_ALTERNATIVES = 2
 # These take as long to read, and to add to an index, as so many other elements.

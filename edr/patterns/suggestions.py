@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, NoReturn
 
 from edr.errors import did_you_mean, shown
-from edr.records.pattern.leaf import OR
-from edr.records.pattern.operands import Path, refuse
+from edr.patterns.leaf import OR
+from edr.patterns.operands import Path, refuse
 
 _MEANT = {
     "contains": '{"wildcard": "*text*"}',

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import TypeAlias
 
-from edr.records.pattern.tables import (
+from edr.patterns.tables import (
     AffixTable,
     EntryT,
     Held,
@@ -17,7 +17,7 @@ from edr.records.pattern.tables import (
     compact,
     count_down,
 )
-from edr.records.pattern.values import Wildcard
+from edr.patterns.values import Wildcard
 
 
 class PieceTable(Table[str, EntryT]):

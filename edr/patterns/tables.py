@@ -19,7 +19,7 @@ from collections.abc import Callable, Collection, Iterable, Sized
 from itertools import islice
 from typing import Any, Generic, TypeAlias, TypeVar
 
-from edr.records.pattern.addresses import Block, address_of
+from edr.patterns.addresses import Block, address_of
 
 OperandT = TypeVar("OperandT")
 EntryT = TypeVar("EntryT", bound=Sized)

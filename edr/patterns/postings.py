@@ -16,9 +16,9 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from itertools import islice
 from typing import Any, Generic
 
-from edr.records.pattern.leaf import Leaf, Test
-from edr.records.pattern.ranges import RangeTable
-from edr.records.pattern.tables import (
+from edr.patterns.leaf import Leaf, Test
+from edr.patterns.ranges import RangeTable
+from edr.patterns.tables import (
     AffixTable,
     BlockTable,
     EntryT,
@@ -28,8 +28,8 @@ from edr.records.pattern.tables import (
     compact,
     weight_of,
 )
-from edr.records.pattern.values import Scalar, Values, fold
-from edr.records.pattern.wildcards import WildcardTable
+from edr.patterns.values import Scalar, Values, fold
+from edr.patterns.wildcards import WildcardTable
 
 _TABLES: dict[str, Callable[[], Table[Any, Any]]] = {
     "strings": Table,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from math import prod
 from operator import itemgetter
 
-from edr.records.pattern.leaf import OR, Leaf
+from edr.patterns.leaf import OR, Leaf
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.pattern_remains import assert_nothing_remains
 
-from edr.records.pattern.index import PatternIndex
-from edr.records.pattern.language import Pattern
-from edr.records.pattern.postings import PresentTable
+from edr.patterns.index import PatternIndex
+from edr.patterns.language import Pattern
+from edr.patterns.postings import PresentTable
 
 
 class Looked:

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from edr.errors import join_path
-from edr.records.pattern.leaf import OR
-from edr.records.pattern.operands import Path
-from edr.records.pattern.parser import OPERATORS
+from edr.patterns.leaf import OR
+from edr.patterns.operands import Path
+from edr.patterns.parser import OPERATORS
 
 
 class PatternWarning(UserWarning):

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from support import naive_pattern as naive
 from support.pattern_strategies import bodies, wide_patterns
 
-import edr.records.pattern.tables
+import edr.patterns.tables
+from edr.patterns import Pattern, PatternIndex
+from edr.patterns.arrays import has_object, has_scalar, objects_of
 from edr.records import snapshot
-from edr.records.pattern import Pattern, PatternIndex
-from edr.records.pattern.arrays import has_object, has_scalar, objects_of
 
 SETTINGS = settings(
     max_examples=3 * settings.default.max_examples, suppress_health_check=list(HealthCheck)
@@ -38,7 +38,7 @@ def test_a_large_pattern_means_what_its_description_says(pattern, body):
 @given(stored=st.lists(wide_patterns, min_size=1, max_size=8), body=bodies)
 def test_an_index_of_many_says_what_each_pattern_says(few, stored, body):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(edr.records.pattern.tables, "_FEW", few)
+        patch.setattr(edr.patterns.tables, "_FEW", few)
         found = index_of(*stored).match(body)
 
     assert sorted(found) == [n for n, pattern in enumerate(stored) if pattern.matches(body)]

@@ -6,7 +6,7 @@ from string import ascii_letters, digits
 import pytest
 
 from edr import InvalidBindingError
-from edr.records.pattern import Limits, Pattern
+from edr.patterns import Limits, Pattern
 
 INSTANCE_TYPES = ["*.medium", "*.large", "*.xlarge", "t2*micro", "m5*metal"]
 NATURAL = {

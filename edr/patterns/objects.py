@@ -10,9 +10,9 @@ bytes of a body, and a pattern may name a hundred.
 
 from __future__ import annotations
 
-from edr.records.pattern.arrays import has_object
-from edr.records.pattern.leaf import ABSENT, Leaf, Test
-from edr.records.pattern.tree import Fields, cost_rank
+from edr.patterns.arrays import has_object
+from edr.patterns.leaf import ABSENT, Leaf, Test
+from edr.patterns.tree import Fields, cost_rank
 
 
 def test_of_object(node: Fields) -> Test:

@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from support.pattern_elements import ELEMENTS
 from support.pattern_strategies import patterns
 
-import edr.records.pattern.language
+import edr.patterns.language
 from edr.errors import InvalidBindingError
-from edr.records.pattern.index import PatternIndex
-from edr.records.pattern.language import ABSENT, Mismatch, Pattern
-from edr.records.pattern.limits import DEFAULT_LIMITS, Limits
-from edr.records.pattern.schema import pattern_json_schema
+from edr.patterns.index import PatternIndex
+from edr.patterns.language import ABSENT, Mismatch, Pattern
+from edr.patterns.limits import DEFAULT_LIMITS, Limits
+from edr.patterns.schema import pattern_json_schema
 
 
 def matches(pattern, body):
@@ -553,9 +553,9 @@ def test_of_an_array_the_object_that_misses_least_is_explained():
 
 def test_to_explain_deep_objects_compiles_no_test_of_what_is_in_them(monkeypatch):
     compiled = []
-    test_below = edr.records.pattern.language.test_below
+    test_below = edr.patterns.language.test_below
     monkeypatch.setattr(
-        "edr.records.pattern.language.test_below",
+        "edr.patterns.language.test_below",
         lambda part: (compiled.append(part), test_below(part))[1],
     )
     for body in ({}, {"a": {"a": {"a": 1}}}):

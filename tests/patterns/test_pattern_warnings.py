@@ -9,7 +9,7 @@ from support.pattern_strategies import patterns
 
 import edr
 from edr import PatternWarning
-from edr.records.pattern import Pattern
+from edr.patterns import Pattern
 
 LIKELY_MISTAKE = {"status": {"prefix": ["pau"]}}
 

@@ -8,10 +8,10 @@ from typing import Any, NoReturn, TypeAlias
 
 import orjson
 
+from edr._util.text import is_encodable
 from edr.errors import InvalidBindingError, join_path, kind_of, shown
-from edr.records.pattern.addresses import Block, address_of
-from edr.records.pattern.values import Number, Range, Wildcard
-from edr.records.text import is_encodable
+from edr.patterns.addresses import Block, address_of
+from edr.patterns.values import Number, Range, Wildcard
 
 Path: TypeAlias = tuple[str | int, ...]
 

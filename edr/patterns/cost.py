@@ -15,9 +15,9 @@ from collections.abc import Iterable, Iterator
 from math import ceil
 from typing import TypeAlias
 
-from edr.records.pattern.leaf import Leaf
-from edr.records.pattern.tree import Fields
-from edr.records.pattern.values import Values
+from edr.patterns.leaf import Leaf
+from edr.patterns.tree import Fields
+from edr.patterns.values import Values
 
 Names: TypeAlias = tuple[str, ...]
 """The names of the fields on the way to a value."""

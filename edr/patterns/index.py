@@ -49,13 +49,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Generic
 
-from edr.records.pattern.arrays import objects_of
-from edr.records.pattern.language import Pattern
-from edr.records.pattern.leaf import ABSENT
-from edr.records.pattern.nodes import Access, Condition, Conjunction, Entry, FieldNode, Node, ValueT
-from edr.records.pattern.plan import AccessPlan, plan
-from edr.records.pattern.tables import compact
-from edr.records.pattern.tree import Fields
+from edr.patterns.arrays import objects_of
+from edr.patterns.language import Pattern
+from edr.patterns.leaf import ABSENT
+from edr.patterns.nodes import Access, Condition, Conjunction, Entry, FieldNode, Node, ValueT
+from edr.patterns.plan import AccessPlan, plan
+from edr.patterns.tables import compact
+from edr.patterns.tree import Fields
 
 
 class PatternIndex(Generic[ValueT]):

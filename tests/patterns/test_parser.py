@@ -9,10 +9,10 @@ from time import thread_time
 import pytest
 
 from edr.errors import InvalidBindingError
-from edr.records.pattern import Limits, Pattern
-from edr.records.pattern.operands import block_of
-from edr.records.pattern.parser import parse
-from edr.records.pattern.work import merged, work
+from edr.patterns import Limits, Pattern
+from edr.patterns.cost import merged, work
+from edr.patterns.operands import block_of
+from edr.patterns.parser import parse
 
 
 def refusal(document, **options):

@@ -33,7 +33,7 @@ from math import inf
 from operator import ge, gt, le, lt
 from typing import TypeAlias
 
-from edr.records.pattern.addresses import Block, test_of_blocks, united
+from edr.patterns.addresses import Block, test_of_blocks, united
 
 Number: TypeAlias = int | float
 Scalar: TypeAlias = str | int | float | bool | None

@@ -46,13 +46,13 @@ from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 from edr.errors import join_path
-from edr.records.pattern.leaf import ABSENT, Leaf, Test
-from edr.records.pattern.limits import DEFAULT_LIMITS, Limits
-from edr.records.pattern.objects import test_below, test_of_object
-from edr.records.pattern.operands import Path
-from edr.records.pattern.parser import parse
-from edr.records.pattern.tree import Fields, names_in
-from edr.records.pattern.warnings import PatternWarning, warnings_of
+from edr.patterns.leaf import ABSENT, Leaf, Test
+from edr.patterns.limits import DEFAULT_LIMITS, Limits
+from edr.patterns.objects import test_below, test_of_object
+from edr.patterns.operands import Path
+from edr.patterns.parser import parse
+from edr.patterns.pattern_warnings import PatternWarning, warnings_of
+from edr.patterns.tree import Fields, names_in
 
 _MAX_EXPLAINED = 100
 """Objects in arrays that an explanation looks at: a person will read about one of them."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Any, Generic, TypeVar
 
-from edr.records.pattern.leaf import Leaf, Test
-from edr.records.pattern.objects import test_of_object
-from edr.records.pattern.postings import LeafPostings
-from edr.records.pattern.tables import Probe, compact
-from edr.records.pattern.tree import Fields
+from edr.patterns.leaf import Leaf, Test
+from edr.patterns.objects import test_of_object
+from edr.patterns.postings import LeafPostings
+from edr.patterns.tables import Probe, compact
+from edr.patterns.tree import Fields
 
 ValueT = TypeVar("ValueT", bound="Hashable")
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, TypeAlias
 
-from edr.records.pattern.arrays import has_scalar
-from edr.records.pattern.values import Values
+from edr.patterns.arrays import has_scalar
+from edr.patterns.values import Values
 
 OR = "$or"
 """The reserved field: an array of objects, one of which must match. No body field of that name

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from edr.records.pattern.leaf import OR
-from edr.records.pattern.limits import DEFAULT_LIMITS
+from edr.patterns.leaf import OR
+from edr.patterns.limits import DEFAULT_LIMITS
 
 _PREFIX = "edr_pattern_"
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edr.records.pattern import Pattern, PatternIndex
+from edr.patterns import Pattern, PatternIndex
 
 NONE = [
     "", ".", "...", ":", "::::", "1.2.3", "1.2.3.4.5", "1.2.3.256", "01.2.3.4", "1.2.3.4 ",

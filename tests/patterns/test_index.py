@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 from support.pattern_elements import ELEMENTS
 from support.pattern_remains import assert_nothing_remains
 
-import edr.records.pattern.index
-import edr.records.pattern.nodes
-from edr.records.pattern.addresses import address_of
-from edr.records.pattern.index import PatternIndex
-from edr.records.pattern.language import Pattern
-from edr.records.pattern.values import Wildcard
+import edr.patterns.index
+import edr.patterns.nodes
+from edr.patterns.addresses import address_of
+from edr.patterns.index import PatternIndex
+from edr.patterns.language import Pattern
+from edr.patterns.values import Wildcard
 
 
 def index_of(*documents):
@@ -28,14 +28,14 @@ def index_of(*documents):
 def tested(monkeypatch):
     """Count the candidates' other conditions that are tested."""
     counts = []
-    of_condition = edr.records.pattern.nodes.Condition.__init__
+    of_condition = edr.patterns.nodes.Condition.__init__
 
     def counting(self, text, fields):
         of_condition(self, text, fields)
         test = self.test
         self.test = lambda body: (counts.append(text), test(body))[1]
 
-    monkeypatch.setattr(edr.records.pattern.nodes.Condition, "__init__", counting)
+    monkeypatch.setattr(edr.patterns.nodes.Condition, "__init__", counting)
     return counts
 
 
@@ -164,9 +164,9 @@ def test_the_way_to_what_is_absent_is_not_gone_for_each_object(monkeypatch):
         return {"a": nested(depth - 1, leaf)} if depth else leaf
 
     calls = []
-    visit = edr.records.pattern.index._visit
+    visit = edr.patterns.index._visit
     monkeypatch.setattr(
-        "edr.records.pattern.index._visit", lambda *given: (calls.append(1), visit(*given))
+        "edr.patterns.index._visit", lambda *given: (calls.append(1), visit(*given))
     )
     index = index_of({"x": nested(60, [{"exists": False}]), "y": [{"exists": False}]})
 
@@ -326,7 +326,7 @@ def test_the_empty_objects_of_an_array_are_looked_up_once(tested):
 def candidates(index, body):
     """How many patterns a body meets by their access predicates alone."""
     tried = []
-    of_try = edr.records.pattern.index._try
+    of_try = edr.patterns.index._try
 
     def counting(accesses, match):
         accesses = list(accesses)
@@ -334,7 +334,7 @@ def candidates(index, body):
         of_try(accesses, match)
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(edr.records.pattern.index, "_try", counting)
+        patched.setattr(edr.patterns.index, "_try", counting)
         index.match(body)
     return len(tried)
 
@@ -396,7 +396,7 @@ def test_what_an_anything_but_excepts_is_looked_up_and_not_tried(operator, monke
         operator
     ]
     index = index_of(*({"s": [{"anything-but": {operator: text.format(n)}}]} for n in range(1_000)))
-    monkeypatch.setattr("edr.records.pattern.leaf.Leaf.test", None)  # none is compiled
+    monkeypatch.setattr("edr.patterns.leaf.Leaf.test", None)  # none is compiled
 
     body = {"prefix": "7-x", "suffix": "x-7", "equals-ignore-case": "7", "wildcard": "xx7xx"}[
         operator

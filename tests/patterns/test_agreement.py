@@ -9,8 +9,8 @@ from support.pattern_remains import assert_nothing_remains
 from support.pattern_strategies import bodies, patterns
 
 from edr import InvalidBindingError
-from edr.records.pattern.index import PatternIndex
-from edr.records.pattern.language import Pattern
+from edr.patterns.index import PatternIndex
+from edr.patterns.language import Pattern
 
 SETTINGS = settings(suppress_health_check=list(HealthCheck))
 EXAMPLES = settings.default.max_examples
