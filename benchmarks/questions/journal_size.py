@@ -22,8 +22,8 @@ from benchmarks.harness.harness import Settings, main
 from benchmarks.harness.table import Row, Table
 from edr.journal import SqliteJournal
 from edr.journal.codec import encode, microseconds, row_of
-from edr.journal.salvage import INSERT_BLOCK, write_facts
-from edr.journal.schema import connect, facts_in
+from edr.journal.salvage import INSERT_BLOCK, write_metadata
+from edr.journal.schema import connect, metadata_in
 
 SMALL = 100 << 20
 MOST_NS = {"open": 50e6, "since": 5e6, "first entry": 20e6}
@@ -58,8 +58,8 @@ async def _build(path: Path, size: int) -> None:
             position += 256
             written += len(block.keys) + len(block.rows)
         connection.execute("COMMIT")
-    facts = facts_in(connection)
-    write_facts(connection, facts._replace(mark=position - 1, clean=True))
+    metadata = metadata_in(connection)
+    write_metadata(connection, metadata._replace(high_water_mark=position - 1, clean=True))
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     connection.close()
 
@@ -81,7 +81,7 @@ async def _measure(path: Path, rounds: int) -> dict[str, float]:
         if not number:
             samples["memory"] = [float(process.memory_info().rss - before)]
         oldest = await anext(journal.cursor(after=0))
-        middle = journal.tip // 2
+        middle = journal.assigned_up_to // 2
         at = (await anext(journal.cursor(after=middle))).recorded_at
         cost, _ = await _timed(journal.cursor(since=at).__anext__)
         samples.setdefault("since", []).append(cost)

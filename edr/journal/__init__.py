@@ -1,26 +1,25 @@
-"""The durable record of events: what the bus delivers is gone with the process, this stays.
+"""Journals: durable, ordered records of events that outlive the process.
 
-Promises, of every journal:
+Promises of every journal:
 
-* **Stored.** ``append``, ``flush`` and a durable emit return when the events are stored, and raise
-  when any of them was not.
-* **Order.** Positions rise in the order of the emits; a consumer sees them rising.
-* **A position is one event's for ever**, also after a crash.
-* **Seen is stored.** A consumer sees nothing that a crash could still forget.
-* **No hole, no double.** ``cursor(after=P)`` gives every wanted entry behind P once, on whatever
-  side of "now" it is.
-* **At least once.** What a named consumer did not acknowledge comes again.
-* **Loss is told.** What retention or damage takes shows as a ``Gap`` in its place, and is counted
-  for each consumer; reading goes on at the oldest entry left.
-* **Isolation.** A consumer that hangs holds up nobody.
-* **Nothing is thrown away by mistake**: no wrong argument, version or name destroys a backlog.
+* **Durability.** ``append``, ``flush`` and a durable emit return after the events are stored, and
+  raise if any of them was not stored.
+* **Order.** Positions rise in the order of the emits. Consumers receive rising positions.
+* **Unique positions.** A position is never given to two events, even after a crash.
+* **Committed reads.** A consumer receives only entries that a crash cannot take back.
+* **Completeness.** ``cursor(after=P)`` returns each matching entry after P once, stored or future.
+* **At least once.** A named consumer receives unacknowledged entries again.
+* **Reported loss.** A ``Gap`` stands in the place of entries lost to retention or damage, and each
+  consumer counts its losses. Reading continues at the oldest remaining entry.
+* **Isolation.** A consumer that hangs does not block others.
+* **No accidental deletion.** A wrong argument, version or name never deletes stored entries.
 
-Not promised: exactly once; order after ``nack``; one transaction with a database of yours;
-secrecy of what is stored.
+Not promised: exactly-once delivery; order after ``nack``; one transaction with another database;
+encryption of stored events.
 
 Read the modules in this order; each imports only from those before it:
 errors, journal, receipts, codec, selection, folder, schema, pages, salvage, copying, opening,
-trail, retention, fetching, clock, batch, store, appender, closing, worker, tail, following,
+compaction, retention, fetching, clock, batch, store, appender, closing, worker, recent, following,
 cursor, consumer, sqlite, __main__.
 """
 

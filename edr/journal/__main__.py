@@ -92,10 +92,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def _ls(options: argparse.Namespace) -> int:
     with _copied(options.path) as store:
-        entries = existed(store.holes, store.first, store.last) if store.first else 0
+        entries = existed(store.missing_ranges, store.first, store.last) if store.first else 0
         _say("id", store.id if store.salvaged is None else "unknown, as the journal is damaged")
         _say("entries", f"{entries:,}")
-        ends = store.ask(lambda disk: disk.ends())
+        ends = store.read(lambda disk: disk.ends())
         if ends is not None:
             oldest, newest = ends
             _say("positions", f"{oldest.first:,} to {newest.last:,}")
@@ -128,7 +128,7 @@ def _read(options: argparse.Namespace) -> int:
 
 def _verify(options: argparse.Namespace) -> int:
     with _copied(options.path) as store:
-        sound, damaged = store.ask(lambda disk: disk.verify())
+        sound, damaged = store.read(lambda disk: disk.verify())
         ranges = [(block.first, block.last, block.size) for block in damaged]
         if store.salvaged is not None:
             ranges += store.salvaged.missing
@@ -165,7 +165,7 @@ def _copy(options: argparse.Namespace) -> int:
 
 def _entries(store: BlockStore, selection: Selection, after: int) -> Iterator[Entry]:
     while True:
-        fetched = store.ask(lambda disk, at=after: disk.fetch(selection, at))  # type: ignore[misc]
+        fetched = store.read(lambda disk, at=after: disk.fetch(selection, at))  # type: ignore[misc]
         for item in fetched.items:
             if not isinstance(item, Lost):
                 yield item
@@ -190,7 +190,7 @@ def _copied(path: Path) -> Iterator[BlockStore]:
             Limits(),
             full_sync=False,
             now=lambda: time.time_ns() // 1000,
-            say=said.append,
+            report=said.append,
         )
         try:
             store.open()

@@ -30,11 +30,11 @@ from edr.journal.batch import RejectedError
 from edr.journal.errors import JournalError, JournalFullError, Refusal
 from edr.journal.receipts import Receipt, Receipts, copied
 from edr.journal.retention import NoRoomYetError
-from edr.journal.store import MOST_AT_ONCE, Appended
+from edr.journal.store import MAX_COMMIT_EVENTS, Appended
 
 logger: logging.Logger = logging.getLogger("edr.journal")
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.05, 5.0
+FIRST_PAUSE, MAX_PAUSE = 0.05, 5.0
 """Seconds between attempts to store what could not be; each pause is twice the one before."""
 
 NO_ROOM_PAUSE = 1.0
@@ -88,24 +88,24 @@ class Appender:
         self._batch: list[Event] = []
         self._is_busy = False
         self._handover: asyncio.Handle | None = None
-        self._is_hurried = False
+        self._is_commit_due = False
         self._is_closing = False
         self._is_stopped = False
         self._lacks_room = False
-        self._is_told_of_room = False
+        self._has_logged_no_room = False
         self._pause = FIRST_PAUSE
-        self._most = MOST_AT_ONCE
+        self._batch_limit = MAX_COMMIT_EVENTS
         """Events in the next batch; fewer while one that can never be stored is searched."""
 
         # Events are counted from 1 in the order in which they were accepted.
         self._accepted = 0
         self._settled = 0
         self._receipts = Receipts()
-        self._want_room = 0
+        self._room_waiters = 0
         """Calls that wait for room."""
         self._is_granted = False
         """Whether the running task waited for room, and may fill it now."""
-        self._turn = asyncio.Lock()
+        self._room_lock = asyncio.Lock()
         self._room: asyncio.Future[None] | None = None
         self._log = RefusalLog()
 
@@ -125,7 +125,7 @@ class Appender:
 
     def accept(self, event: Event) -> bool:
         """Take ``event``, unless there is no room, or calls wait for it already."""
-        if (self._want_room and not self._is_granted) or (
+        if (self._room_waiters and not self._is_granted) or (
             len(self._pending) + len(self._batch) >= self._max_pending
         ):
             return False
@@ -139,7 +139,7 @@ class Appender:
         """Take ``event``, unless there is no room, and return its receipt."""
         if not self.accept(event):
             return None
-        self._hurry()
+        self._commit_soon()
         return self._receipts.expect(self._accepted, self._accepted)
 
     async def append(self, events: Sequence[Event]) -> int:
@@ -152,7 +152,7 @@ class Appender:
         first = self._accepted + 1
         self._pending.extend(events)
         self._accepted += len(events)
-        self._hurry()
+        self._commit_soon()
         return await self._receipts.expect(first, self._accepted)
 
     async def flush(self) -> int:
@@ -160,7 +160,7 @@ class Appender:
         if self._settled == self._accepted:
             self._receipts.check()
             return self.last
-        self._hurry()
+        self._commit_soon()
         return await self._receipts.expect_all(self._accepted)
 
     async def room(self) -> None:
@@ -170,7 +170,7 @@ class Appender:
         that began to wait later.
         """
         await self._room_for(1)
-        if self._want_room and not self._is_granted:
+        if self._room_waiters and not self._is_granted:
             self._is_granted = True
             asyncio.get_running_loop().call_soon(self._end_grant)
 
@@ -178,18 +178,18 @@ class Appender:
         self._is_granted = False
 
     async def _room_for(self, count: int) -> None:
-        if not self._want_room and self._fits(count):
+        if not self._room_waiters and self._fits(count):
             return
-        self._want_room += 1
+        self._room_waiters += 1
         try:
-            async with self._turn:  # first come, first served
+            async with self._room_lock:  # first come, first served
                 while self.error is None and not self._fits(count):
                     self._room = asyncio.get_running_loop().create_future()
-                    self._hurry()
+                    self._commit_soon()
                     await self._room
         finally:
             # The caller fills the room before the next one, or anybody else, can run.
-            self._want_room -= 1
+            self._room_waiters -= 1
 
     def _fits(self, count: int) -> bool:
         waiting = len(self._pending) + len(self._batch)
@@ -206,13 +206,13 @@ class Appender:
         if self._batch and not self._is_busy:
             self._schedule(0.0)
 
-    def _hurry(self) -> None:
+    def _commit_soon(self) -> None:
         if self._is_busy:
             return
         if self.error is not None:
             self._schedule(FIRST_PAUSE)  # who asks wants to know, but may ask all the time
-        elif not self._is_hurried:
-            self._is_hurried = True
+        elif not self._is_commit_due:
+            self._is_commit_due = True
             self._schedule(0.0)
 
     def _schedule(self, delay: float) -> None:
@@ -231,12 +231,12 @@ class Appender:
 
     def _hand_over(self) -> None:
         self._handover = None
-        self._is_hurried = False
+        self._is_commit_due = False
         if self._is_busy:
             return
         if not self._batch:
             pending = self._pending
-            count = min(len(pending), self._most)
+            count = min(len(pending), self._batch_limit)
             self._batch = [pending.popleft() for _ in range(count)]
         if self._batch:
             self._is_busy = True
@@ -262,13 +262,13 @@ class Appender:
         batch = self._batch[: appended.stored]
         self._batch = self._batch[appended.stored :]
         self._lacks_room = False
-        if self._is_told_of_room:
-            self._is_told_of_room = False
+        if self._has_logged_no_room:
+            self._has_logged_no_room = False
             log_safely(logging.WARNING, "the journal has room again", logger=logger)
         self.appended += len(batch)
         self.last = appended.first + len(batch) - 1
         self._settled += len(batch)
-        self._most = min(2 * self._most, MOST_AT_ONCE)
+        self._batch_limit = min(2 * self._batch_limit, MAX_COMMIT_EVENTS)
         self._pause = FIRST_PAUSE
         if self.error is not None:
             log_safely(
@@ -289,8 +289,8 @@ class Appender:
         if (
             self._batch
             or self._receipts
-            or self._most < MOST_AT_ONCE
-            or len(self._pending) >= MOST_AT_ONCE
+            or self._batch_limit < MAX_COMMIT_EVENTS
+            or len(self._pending) >= MAX_COMMIT_EVENTS
         ):
             # After the turn of the calls that were just woken: what they emit next is in the batch.
             self._schedule(0.0)
@@ -302,7 +302,7 @@ class Appender:
         batch, self._batch = self._batch, []
         if len(batch) > 1:
             self._pending.extendleft(reversed(batch))
-            self._most = len(batch) // 2
+            self._batch_limit = len(batch) // 2
             self._schedule(0.0)
             return
         (event,), reason = batch, str(error)
@@ -323,7 +323,7 @@ class Appender:
             )
         self.error = error
         self._schedule(self._pause)
-        self._pause = min(2 * self._pause, LONGEST_PAUSE)
+        self._pause = min(2 * self._pause, MAX_PAUSE)
         self._fail_all(error)
 
     def _fail_all(self, error: JournalError) -> None:
@@ -338,8 +338,8 @@ class Appender:
         elif self._is_closing:
             self._fail_all(JournalFullError(str(error)))
         else:
-            if not self._is_told_of_room:
-                self._is_told_of_room = True
+            if not self._has_logged_no_room:
+                self._has_logged_no_room = True
                 log_safely(
                     logging.WARNING,
                     "%s; appends, and emits of its bus, wait for it",

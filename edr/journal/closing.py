@@ -16,7 +16,7 @@ from edr.journal.appender import RefusalLog
 from edr.journal.batch import RejectedError
 from edr.journal.errors import JournalFullError
 from edr.journal.retention import NoRoomYetError
-from edr.journal.store import MOST_AT_ONCE, BlockStore, ConsumerUpdate
+from edr.journal.store import MAX_COMMIT_EVENTS, BlockStore, ConsumerUpdate
 
 logger: logging.Logger = logging.getLogger("edr.journal")
 
@@ -76,12 +76,12 @@ class Remainder:
         with suppress(Exception):
             store.close()
         if fault is not None:
-            self._tell(fault)
+            self._log_fault(fault)
 
     def _store(self, store: BlockStore) -> Exception | None:
         batches = [
-            Commit(self._events[start : start + MOST_AT_ONCE])
-            for start in range(0, len(self._events), MOST_AT_ONCE)
+            Commit(self._events[start : start + MAX_COMMIT_EVENTS])
+            for start in range(0, len(self._events), MAX_COMMIT_EVENTS)
         ]
         if self._commit is not None and self._commit.rest is not None:
             batches.insert(0, self._commit.rest)
@@ -115,7 +115,7 @@ class Remainder:
             return first or second
         return None
 
-    def _tell(self, fault: Exception) -> None:
+    def _log_fault(self, fault: Exception) -> None:
         why = str(fault) or repr(fault)
         if self.lost:
             log_safely(

@@ -1,24 +1,23 @@
-"""``encode`` and ``decode``: entries as blocks of bytes, and back. Pure.
+"""``encode`` and ``decode``: convert entries to stored blocks, and back. Pure.
 
-A row of the database for each event spends most of its bytes, and of its time, on saying the same
-thing again: the fields that make events alike are few. So up to ``BLOCK`` entries are one block:
-their **keys** (the distinct combinations of all that a binding matches on but the body, once
-each), and their **rows** (key, id, timestamp, body), compressed. Matching asks each key once, and
-a block of which no key is wanted is never decompressed. 256 is the knee: larger ones save little
-more, and cost a consumer of few entries too much.
+The fields that events share would be repeated in each row of a table with one event per row. So up
+to ``MAX_BLOCK_ENTRIES`` entries form one block. It has **keys**, the distinct combinations of all
+fields that a binding matches except the body, and **rows** (key number, id, timestamp, body).
+Both are compressed. A reader matches each key once, and does not decompress a block without a
+matching key. Blocks above 256 entries save little more space and slow down selective readers.
 
-Three **masks** of 63 bits say which levels, apps and accounts are in a block, so that the database
-passes over blocks without looking into them, and no index has to be maintained. A bit may be set
-by another name that shares it, never unset for one that is there.
+Three **masks** of 63 bits tell which levels, apps and accounts a block contains. A reader skips
+blocks by their masks, so the database needs no index. Several names may share a bit, so a set bit
+means "may contain"; the bit of a name in the block is always set.
 
-Everything in a block is covered by a checksum: the **header** (all columns before the keys) by
-``header_crc``, keys and rows by one each, over the bytes as they are stored. A checksum is compared
-before anything that it covers is used. Bytes that pass were written by ``encode``, from events that
-were valid, so ``decode`` fills events directly, as the bus stamps them, for a third of what
-validating costs. Equality with the validated event is a property test.
+Checksums cover the whole block: ``header_crc`` all columns before the keys, and one each the stored
+bytes of keys and rows. Each checksum is compared before the data that it covers is used. Bytes that
+pass the check were written by ``encode`` from valid events. So ``decode`` fills events directly,
+as the bus does, for a third of the cost of validation. A property test checks that the result
+equals the validated event.
 
-Rejected: integers for times (text decodes faster); MessagePack (orjson is faster than any codec of
-it); a dictionary for the compressor (a fifth smaller, and a version to keep for ever).
+Rejected: integers for times (text decodes faster); MessagePack (orjson is faster than any codec for
+it); a compression dictionary (saves a fifth, but each version of it must be kept permanently).
 """
 
 from __future__ import annotations
@@ -35,11 +34,11 @@ from pydantic import BaseModel
 from edr.journal.journal import Entry
 from edr.records import Event, FrozenDict, Severity, Verbosity, frozen_dict, snapshot
 
-BLOCK = 256
-"""The most entries in a block."""
+MAX_BLOCK_ENTRIES = 256
+"""Entries in a block, at most. Larger blocks save little and slow down selective readers."""
 
 COMPRESSED_FROM = 16
-"""Entries from which a block is compressed; fewer have too little in common to be worth it."""
+"""Entries from which a block is compressed. Smaller blocks shrink too little to pay for it."""
 
 Key: TypeAlias = tuple[str | None, tuple[str, ...], str, str, str, str, str]
 """Account, tree, app, version, node, severity, verbosity."""
@@ -56,18 +55,18 @@ class Row(NamedTuple):
 
 
 Recorded: TypeAlias = tuple[Row, int]
-"""An event's row, and when it was recorded, in microseconds since 1970."""
+"""The row of an event, and when it was recorded, in microseconds since 1970."""
 
 
 class Block(NamedTuple):
-    """Up to ``BLOCK`` entries, as they are stored. ``keys`` and ``rows`` are the bytes."""
+    """Up to ``MAX_BLOCK_ENTRIES`` entries as stored. ``keys`` and ``rows`` are encoded."""
 
     first: int
     last: int
     since: int
-    """When the first was recorded, in microseconds since 1970."""
+    """When the first entry was recorded, in microseconds since 1970."""
     until: int
-    """When the last was."""
+    """When the last entry was recorded."""
     levels: int
     apps: int
     accounts: int
@@ -80,19 +79,19 @@ class Block(NamedTuple):
 
     @property
     def size(self) -> int:
-        """How many entries it holds; their positions are dense."""
+        """Number of entries. Their positions are consecutive."""
         return self.last - self.first + 1
 
     @property
     def bytes(self) -> int:
-        """How much of the disk it takes, but for its header."""
+        """Bytes of its keys and rows."""
         return len(self.keys) + len(self.rows)
 
     def check(self) -> None:
-        """Compare the whole block with its checksums.
+        """Verify all checksums of the block.
 
         Raises:
-            DamagedBlockError: the block is not as it was written.
+            DamagedBlockError: a checksum does not match.
         """
         check_header(self)
         _plain(self.keys, self.keys_crc, self.compressed)
@@ -100,20 +99,20 @@ class Block(NamedTuple):
 
 
 HEADER: tuple[str, ...] = Block._fields[:-2]
-"""The columns of a block except for its keys and rows."""
+"""The columns of a block except its keys and rows."""
 
 _pack_header = struct.Struct(f">{len(HEADER) - 1}q").pack
 
 
 class DamagedBlockError(Exception):
-    """A block is not as it was written."""
+    """A checksum of a block does not match."""
 
 
 def check_header(header: Sequence[Any]) -> None:
-    """Compare the columns of a header, as the database gave them, with their checksum.
+    """Verify the checksum of a header, given as the columns that the database returned.
 
     Raises:
-        DamagedBlockError: a column has another value, or another type, than was written.
+        DamagedBlockError: the value or type of a column differs from the written one.
     """
     size = len(HEADER) - 1
     try:
@@ -125,7 +124,7 @@ def check_header(header: Sequence[Any]) -> None:
 
 
 def row_of(event: Event) -> Row:
-    """Return the row of ``event``. It raises for what was made past pydantic's checks."""
+    """Return the row of ``event``. It may raise anything if the event was not validated."""
     fields = event.__dict__
     key = (
         fields["account_id"],
@@ -143,7 +142,7 @@ def row_of(event: Event) -> Row:
 
 
 def encode(first: int, recorded: Sequence[Recorded]) -> Block:
-    """Make a block of ``recorded``, the first of which is at position ``first``."""
+    """Return ``recorded`` as a block that begins at position ``first``."""
     numbers: dict[Key, int] = {}
     rows = []
     times: list[list[int]] = []
@@ -168,37 +167,43 @@ def encode(first: int, recorded: Sequence[Recorded]) -> Block:
 
 
 class Keys(NamedTuple):
-    """What a block says of its entries without its rows."""
+    """The decoded keys of a block."""
 
     keys: list[Key]
     times: list[tuple[int, int]]
-    """How many entries, one after the other, were recorded at which microsecond."""
+    """Pairs of a number of consecutive entries and the microsecond they were recorded at."""
 
 
 def decode_keys(block: Block) -> Keys:
-    """Read the keys of ``block``.
+    """Return the keys of ``block``.
 
     Raises:
-        DamagedBlockError: they are not those that were written.
+        DamagedBlockError: their checksum does not match.
     """
     keys, times = orjson.loads(_plain(block.keys, block.keys_crc, block.compressed))
     return Keys([(key[0], tuple(key[1]), *key[2:]) for key in keys], times)
 
 
-Wanted: TypeAlias = bool | Callable[[FrozenDict], bool]
-"""Whether entries of a key are wanted; a function, if that is for the body to say."""
+KeyMatch: TypeAlias = bool | Callable[[FrozenDict], bool]
+"""Whether entries with a key match. A function of the body, if the key does not decide."""
 
 
-def decode(block: Block, keys: Keys, wanted: Sequence[Wanted], after: int) -> list[Entry]:
-    """Return the entries of ``block`` behind position ``after`` whose key is wanted.
+def decode(block: Block, keys: Keys, matches: Sequence[KeyMatch], after: int) -> list[Entry]:
+    """Return the entries of ``block`` after position ``after`` that match.
+
+    Args:
+        block: with its keys and rows.
+        keys: its decoded keys.
+        matches: for each key, whether its entries match.
+        after: skip entries up to this position.
 
     Raises:
-        DamagedBlockError: the rows are not those that were written.
+        DamagedBlockError: the checksum of the rows does not match.
     """
     plain = _plain(block.rows, block.rows_crc, block.compressed)
     rows = orjson.loads(plain)
-    # As many braces as bodies, and as many brackets as rows and one: no body has a container in
-    # it, and no row has optional fields. A brace within a text only makes it look as if.
+    # With one brace per body and one bracket per row plus one, no body contains a container, and no
+    # row has optional fields. A brace within a string only leads to the slower, general path.
     is_flat = plain.count(b"{") == len(rows) and plain.count(b"[") == len(rows) + 1
     optional = {} if is_flat else _take_optional(rows)
     freeze: Callable[[dict[str, Any]], FrozenDict] = frozen_dict if is_flat else _frozen
@@ -209,10 +214,10 @@ def decode(block: Block, keys: Keys, wanted: Sequence[Wanted], after: int) -> li
     start = max(0, after + 1 - block.first)
     position = block.first + start
     for (number, event_id, timestamp, body), time in zip(rows[start:], times[start:], strict=True):
-        want = wanted[number]
-        if want:
+        match = matches[number]
+        if match:
             frozen = freeze(body)
-            if want is True or want(frozen):
+            if match is True or match(frozen):
                 fields = templates[number].copy()
                 fields["body"] = frozen
                 fields["id"] = event_id
@@ -232,7 +237,7 @@ def decode(block: Block, keys: Keys, wanted: Sequence[Wanted], after: int) -> li
 
 
 def key_event(key: Key) -> Event:
-    """Return an event of this key, with nothing in its body: for matching all but that."""
+    """Return an event with this key and an empty body, to match every field but the body."""
     fields = _fields_of(key)
     fields.update(body=_NO_BODY, id="-", timestamp=_EPOCH)
     event = _make(Event)
@@ -247,7 +252,7 @@ def key_event(key: Key) -> Event:
 
 
 def masks_of(keys: Iterable[Key]) -> tuple[int, int, int]:
-    """Return the bits of levels, of apps, and of accounts with those above, of all ``keys``."""
+    """Return the masks of levels, apps, and accounts with their ancestors of all ``keys``."""
     levels = apps = accounts = 0
     for account, tree, app, _, _, severity, verbosity in keys:
         levels |= level_bit(severity, verbosity)
@@ -260,12 +265,12 @@ def masks_of(keys: Iterable[Key]) -> tuple[int, int, int]:
 
 
 def level_bit(severity: str, verbosity: str) -> int:
-    """Return the bit of a pair of levels; each has its own."""
+    """Return the bit of a pair of levels. Each pair has a bit of its own."""
     return _LEVEL_BITS[severity, verbosity]
 
 
 def name_bit(name: str) -> int:
-    """Return the bit of an app or account; 63 share all names. The same in every process."""
+    """Return the bit of an app or account, one of 63. It is the same in every process."""
     return 1 << zlib.crc32(name.encode()) % 63
 
 
@@ -273,12 +278,12 @@ def name_bit(name: str) -> int:
 
 
 def microseconds(time: datetime) -> int:
-    """Return an aware time as microseconds since 1970, exactly."""
+    """Return an aware time as microseconds since 1970, exact."""
     return (time - _EPOCH) // _MICROSECOND
 
 
 def time_of(microseconds: int) -> datetime:
-    """Undo ``microseconds``."""
+    """Return the time of ``microseconds`` since 1970."""
     return _EPOCH + timedelta(microseconds=microseconds)
 
 
@@ -309,7 +314,7 @@ _CONTAINERS = (dict, list)
 _ROW_SIZE = 4
 """Key, id, timestamp and body."""
 
-# The slots of a pydantic instance, as the bus's template sets them.
+# The slots of a pydantic instance; the bus sets the same ones when it creates an event.
 _OPTIONAL = frozenset({"traceparent"})
 _FIELDS = set(Event.model_fields) - _OPTIONAL
 _make = object.__new__

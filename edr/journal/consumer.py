@@ -1,24 +1,24 @@
-"""``SqliteConsumer``: a reading with a name, whose acknowledgements the journal remembers.
+"""``SqliteConsumer``: a named reader whose acknowledgements the journal stores.
 
-What is remembered is a frontier and what is unacknowledged before it: at most ``max_unacked``
-positions, however far the acks ran ahead of one that never comes. So acks may come in any order,
-and what is stored stays small.
+The journal stores the position up to which entries were delivered, and the unacknowledged entries
+before it: at most ``max_unacked``, even if acks run far ahead of one that never comes. So acks may
+come in any order, and the stored state stays small.
 
-An ack changes memory only. It is stored with the next commit, or within ``ack_interval``, and
-without a sync of its own: to lose it costs a repetition, which can always come. How far the
-consumer has come without acks, over entries that it does not want, is stored in the same way, once
-it has moved by ``STORED_EVERY`` positions.
+An ack changes memory only. It is stored with the next commit or within ``ACK_INTERVAL``, without a
+sync of its own: a lost ack costs one repetition, and handlers must be idempotent anyway. The
+position of a consumer that passes over entries without acks is stored in the same way, once it has
+moved by ``STORE_EVERY``.
 
-An entry that ends the process must not be a first delivery each time. So a consumer stores a
-*lease*: the position up to which it may give entries. After a crash, all unacknowledged entries up
-to there count as given once. A repetition is stored before it is given, so it counts exactly, and
-the entries around one that crashes the process do not count up with it.
+The stored delivery count must rise even if an entry ends the process each time. So a consumer
+stores a *lease*: the position up to which it may deliver entries. After a crash, all unacknowledged
+entries up to the lease count as delivered once. A repetition is stored before it is delivered, so
+its count is exact, and its neighbours are not counted.
 
-Retention removes entries whether or not they are acknowledged. The commit that does it counts what
-the consumer loses, by the state that was stored with it or before. What the consumer was given,
-passed over or acknowledged since is taken off when the loop receives the result, and the next state
-that is stored corrects the count. Then the consumer goes on at the oldest entry left, after a
-``Gap`` if anything was lost.
+Retention removes entries even if they are unacknowledged. The commit that removes them counts the
+loss of the consumer by its last stored state. When the loop receives the result, it subtracts the
+entries that the consumer received, passed over or acknowledged since, and the next stored state
+corrects the count. The consumer continues at the oldest remaining entry, after a ``Gap``
+for its losses.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ from edr.journal.errors import JournalError
 from edr.journal.following import Follower, OneAtATime, Source, Waiting
 from edr.journal.journal import Entry
 from edr.journal.retention import Loss, counted
-from edr.journal.schema import ConsumerState, Hole
+from edr.journal.schema import ConsumerState, MissingRange
 from edr.journal.selection import Selection
 from edr.journal.store import ConsumerUpdate
 
-STORED_EVERY = 256
+STORE_EVERY = 256
 """Positions. The stored position of a caught-up consumer of few entries is at most this old. So
 it does not keep a block of entries from being removed, and a commit need not store all consumers
 that have moved."""
@@ -88,7 +88,7 @@ class SqliteConsumer:
         self._source = source
         self._name = state.name
         self._max_unacked = max_unacked
-        self._follower = Follower(source, selection, state.frontier)
+        self._follower = Follower(source, selection, state.delivered_up_to)
         deliveries = dict(state.unacked)
         self._unacked = {
             entry.position: entry._replace(delivery=deliveries[entry.position]) for entry in unacked
@@ -104,14 +104,14 @@ class SqliteConsumer:
         self._due = [(0.0, position) for position in self._unacked]
         self._is_due = set(self._unacked)
         self._last_ack = state.last_ack
-        self._untold = state.untold
+        self._unreported = state.unreported
         self._more_missed = sum(position not in self._unacked for position in deliveries)
-        self._untold += self._more_missed
-        self._told = -self._more_missed
-        self._told_early = 0
+        self._unreported += self._more_missed
+        self._reported = -self._more_missed
+        self._reported_early = 0
         self._is_closed = False
         self.is_changed: bool = False
-        self._stored_at = state.frontier
+        self._stored_at = state.delivered_up_to
         self._waiting = Waiting()
         self._one = OneAtATime("the next entry")
 
@@ -165,18 +165,18 @@ class SqliteConsumer:
         self._next = entry
         with suppress(JournalError):  # a full disk must not keep it from reading
             await self._source.store_consumer(self, synced=False)
-        if self._next is None or self._untold or self._is_over:
+        if self._next is None or self._unreported or self._is_over:
             return False
         self._next = None
         return True
 
     def _gap_now(self) -> Gap | None:
-        if not self._untold:
+        if not self._unreported:
             return None
-        untold, self._untold = self._untold, 0
-        self._told += untold
+        unreported, self._unreported = self._unreported, 0
+        self._reported += unreported
         self._changed()
-        return Gap(untold)
+        return Gap(unreported)
 
     def _due_now(self) -> Entry | None:
         now = asyncio.get_running_loop().time()
@@ -194,10 +194,10 @@ class SqliteConsumer:
             await self._follower.ready()
             if self._is_over:
                 break
-            if self._untold:  # a commit has removed entries before the next one
+            if self._unreported:  # a commit has removed entries before the next one
                 return self._gap_now()
             item = self._follower.take()
-            if self.has_moved(STORED_EVERY):
+            if self.has_moved(STORE_EVERY):
                 self._changed()
             if item is None:
                 break
@@ -206,20 +206,20 @@ class SqliteConsumer:
                     item = item._replace(delivery=2)
                 self._unacked[item.position] = item
                 return item
-            if item.is_damage:  # told is counted down, as what is untold then is counted up
+            if item.is_damage:  # told is counted down, as what is unreported then is counted up
                 self._more_missed += item.missed
-                self._told -= item.missed
-                self._untold += item.missed
+                self._reported -= item.missed
+                self._unreported += item.missed
                 return self._gap_now()
             # Retention is told from its commit; but a salvage may have found it before.
-            self._told += item.missed
-            self._told_early += item.missed
+            self._reported += item.missed
+            self._reported_early += item.missed
             self._changed()
             return Gap(item.missed)
         return None
 
     async def _wait(self) -> None:
-        if self._untold:
+        if self._unreported:
             return
         self._source.waiting.add(self._waiting)
         try:
@@ -264,7 +264,7 @@ class SqliteConsumer:
         return mine is not None
 
     def has_moved(self, positions: int) -> bool:
-        """Return whether it has moved by ``STORED_EVERY`` since it was stored."""
+        """Return whether it has moved by ``STORE_EVERY`` since it was stored."""
         return self._follower.position - self._stored_at >= positions
 
     def _changed(self) -> None:
@@ -285,18 +285,18 @@ class SqliteConsumer:
 
     # The journal's side
 
-    def lost(self, loss: Loss, oldest: int, holes: Sequence[Hole]) -> None:
+    def lost(self, loss: Loss, oldest: int, missing_ranges: Sequence[MissingRange]) -> None:
         """Called when a commit has removed entries of which it was not done with all.
 
         Args:
             loss: what the store has counted.
             oldest: position of the oldest entry now.
-            holes: where there never was an entry.
+            missing_ranges: where there never was an entry.
         """
-        received = self._received_since(loss, oldest, holes)
+        received = self._received_since(loss, oldest, missing_ranges)
         if received:
             self._more_missed -= received
-            self._told += received
+            self._reported += received
             self._changed()
         count = loss.missed - received
         self._follower.skip_to(oldest - 1)
@@ -305,20 +305,22 @@ class SqliteConsumer:
             self._is_not_due(position)
         if self._next is not None and self._next.position < oldest:
             self._next = None
-        early = min(count, self._told_early)
-        self._told_early -= early
-        self._untold += count - early
+        early = min(count, self._reported_early)
+        self._reported_early -= early
+        self._unreported += count - early
         self._waiting.wake()
 
-    def _received_since(self, loss: Loss, oldest: int, holes: Sequence[Hole]) -> int:
+    def _received_since(
+        self, loss: Loss, oldest: int, missing_ranges: Sequence[MissingRange]
+    ) -> int:
         """Return how many of the entries counted as lost were given or passed over since.
 
         Those that were given and are not acknowledged are lost.
         """
         reached = min(self._follower.position, oldest - 1)
-        passed = counted(holes, loss.frontier, reached)
-        passed -= sum(loss.frontier < position < oldest for position in self._unacked)
-        passed = max(0, passed - self._told_early)  # these it has passed over as lost
+        passed = counted(missing_ranges, loss.delivered_up_to, reached)
+        passed -= sum(loss.delivered_up_to < position < oldest for position in self._unacked)
+        passed = max(0, passed - self._reported_early)  # these it has passed over as lost
         return passed + sum(position not in self._unacked for position in loss.unacked)
 
     def take_update(self) -> ConsumerUpdate:
@@ -330,10 +332,10 @@ class SqliteConsumer:
             tuple([(position, entry.delivery) for position, entry in self._unacked.items()]),
             self._last_ack,
             missed=self._more_missed,
-            told=self._told,
+            reported=self._reported,
             leased=max(self._suspect, position if self._is_over else position + LEASE),
         )
-        self._more_missed = self._told = 0
+        self._more_missed = self._reported = 0
         self.is_changed = False
         self._stored_at = position
         return update
@@ -345,14 +347,14 @@ class SqliteConsumer:
     def give_back(self, update: ConsumerUpdate) -> None:
         """Hear that it could not be stored."""
         self._more_missed += update.missed
-        self._told += update.told
+        self._reported += update.reported
         self.is_changed = True
 
     def state(self) -> tuple[int, int, int]:
         """Return up to where it is done with all, how far it has come, and how many it holds."""
-        frontier = self._follower.position
-        done = next(iter(self._unacked)) - 1 if self._unacked else frontier
-        return done, frontier, len(self._unacked)
+        delivered_up_to = self._follower.position
+        done = next(iter(self._unacked)) - 1 if self._unacked else delivered_up_to
+        return done, delivered_up_to, len(self._unacked)
 
     async def aclose(self) -> None:
         """Store its acks, and close it. Idempotent."""

@@ -20,8 +20,8 @@ from pathlib import Path
 
 from edr.journal.errors import JournalError
 from edr.journal.folder import DATABASE, LOCK, LOG, SALVAGED
-from edr.journal.salvage import RESERVED, write_facts
-from edr.journal.schema import facts_in
+from edr.journal.salvage import RESERVED, write_metadata
+from edr.journal.schema import metadata_in
 
 ATTEMPTS = 20
 """How often a copy is tried: SQLite restarts the log after each 2 MB that the owner writes."""
@@ -76,9 +76,12 @@ def back_up(path: Path, to: Path) -> None:
 def _skip_positions(database: Path) -> None:
     # If it is damaged, it is copied as it is: a salvage skips positions as well.
     with suppress(sqlite3.DatabaseError), closing(sqlite3.connect(database)) as connection:
-        facts = facts_in(connection)
+        metadata = metadata_in(connection)
         with connection:
-            write_facts(connection, facts._replace(mark=facts.mark + RESERVED, clean=False))
+            write_metadata(
+                connection,
+                metadata._replace(high_water_mark=metadata.high_water_mark + RESERVED, clean=False),
+            )
 
 
 def _sync(path: Path) -> None:

@@ -31,7 +31,7 @@ class SqliteCursor:
         self._selection = selection
         self._start = start
         self._live = live
-        self._now = source.tip if source.tip_at_open >= 0 else None
+        self._now = source.assigned_up_to if source.assigned_at_open >= 0 else None
         self._end = 0
         self._follower: Follower | None = None
         self._is_closed = False
@@ -82,28 +82,28 @@ class SqliteCursor:
         source = self._source
         await source.open()
         position = await self._first_position()
-        self._end = source.tip
+        self._end = source.assigned_up_to
         self._follower = Follower(source, self._selection, position)
         return self._follower
 
     async def _first_position(self) -> int:
         source, (after, since, last) = self._source, self._start
         if after is not None:
-            if after > source.tip:
+            if after > source.assigned_up_to:
                 raise WrongJournalError(after, source.id)
             return after
         if since is not None:
             now = source.now()
-            return await source.ask(lambda disk: disk.before(since, now))
+            return await source.read(lambda disk: disk.before(since, now))
         if last is not None:
             return await self._position_before_last(last)
-        return source.tip_at_open if self._now is None else self._now
+        return source.assigned_at_open if self._now is None else self._now
 
     async def _position_before_last(self, count: int) -> int:
-        found = Counted(0, count, self._source.tip + 1)
+        found = Counted(0, count, self._source.assigned_up_to + 1)
         while found.missing:
-            found = await self._source.ask(partial(_count_back, self._selection, found))
-        return found.position if count else self._source.tip
+            found = await self._source.read(partial(_count_back, self._selection, found))
+        return found.position if count else self._source.assigned_up_to
 
     async def _wait(self) -> None:
         self._source.waiting.add(self._waiting)

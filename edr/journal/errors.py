@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
     from edr import Event
 
-MOST_REFUSALS = 32
+MAX_REFUSALS = 32
 """Refusals that an error keeps. Each holds its event; the count goes on."""
 
-MOST_NAMED = 3
+MAX_NAMED_REFUSALS = 3
 """Refusals that the text of an error names. A line of a log has to stay readable."""
 
 
@@ -63,13 +63,13 @@ class EventsRefusedError(JournalError):
     def __init__(self, refusals: Iterable[Refusal], count: int = 0) -> None:
         given = tuple(refusals)
         self.count: int = max(count, len(given))
-        self.refusals: tuple[Refusal, ...] = given[:MOST_REFUSALS]
+        self.refusals: tuple[Refusal, ...] = given[:MAX_REFUSALS]
         super().__init__(self.refusals, self.count)
 
     def __str__(self) -> str:
         named = [
             f"event {each.event.id} of {each.event.app_name}: {each.reason}"
-            for each in self.refusals[:MOST_NAMED]
+            for each in self.refusals[:MAX_NAMED_REFUSALS]
         ]
         if self.count > len(named):
             named.append(f"and {self.count - len(named)} more")

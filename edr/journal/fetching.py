@@ -22,7 +22,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from edr.journal.codec import (
-    BLOCK,
+    MAX_BLOCK_ENTRIES,
     Block,
     DamagedBlockError,
     Recorded,
@@ -31,25 +31,25 @@ from edr.journal.codec import (
     microseconds,
     row_of,
 )
+from edr.journal.compaction import MERGE_COUNT, Piece
 from edr.journal.journal import Entry
 from edr.journal.retention import existed
-from edr.journal.schema import COLUMNS, Hole, header_in
+from edr.journal.schema import COLUMNS, MissingRange, header_in
 from edr.journal.selection import Selection
-from edr.journal.trail import FAN, Piece
 
-BLOCKS_AT_ONCE = 8
+MAX_FETCH_BLOCKS = 8
 """Blocks that a fetch reads: some 10 ms of work."""
 
-ENTRIES_AT_ONCE = 512
+MAX_FETCH_ENTRIES = 512
 """Entries at which a fetch stops."""
 
-BYTES_AT_ONCE = 4 << 20
+MAX_FETCH_BYTES = 4 << 20
 """Stored bytes of blocks at which a fetch stops: large events would fill the memory else."""
 
-HEADERS_AT_ONCE = 2048
+MAX_FETCH_HEADERS = 2048
 """Headers at which a fetch stops: some 10 ms of work, when no block is wanted."""
 
-TRAIL_BYTES = 1 << 20
+MAX_SMALL_BYTES = 1 << 20
 """Stored bytes of small blocks that opening reads, to merge them later. What large events are in
 is not worth merging, and would fill the memory."""
 
@@ -89,8 +89,8 @@ class Fetcher:
         connection: to the database.
         first: position of the oldest entry.
         last: position of the newest.
-        tip: the newest position that was given, or might have been before a crash.
-        holes: positions that no entry has.
+        assigned_up_to: the newest position that was given, or might have been before a crash.
+        missing_ranges: positions that no entry has.
         steps: positions of entries that were recorded earlier than the one before.
     """
 
@@ -99,15 +99,15 @@ class Fetcher:
         connection: sqlite3.Connection,
         first: int = 0,
         last: int = 0,
-        tip: int = 0,
-        holes: Sequence[Hole] = (),
+        assigned_up_to: int = 0,
+        missing_ranges: Sequence[MissingRange] = (),
         steps: Sequence[int] = (),
     ) -> None:
         self._connection = connection
         self._first = first
         self._last = last
-        self._tip = tip
-        self._holes = holes
+        self._assigned_up_to = assigned_up_to
+        self._holes = missing_ranges
         self._steps = steps
         self._bytes = 0
         self.corrupt: dict[int, int] = {}
@@ -115,7 +115,7 @@ class Fetcher:
 
     def fetch(self, selection: Selection, after: int) -> Fetched:
         """Return some of the entries after position ``after``, and how far that is."""
-        if after >= self._tip:
+        if after >= self._assigned_up_to:
             return Fetched([], after)
         items: list[Entry | Lost] = []
         position = after
@@ -124,20 +124,20 @@ class Fetcher:
         with closing(self._headers(after)) as headers:
             for count, header in enumerate(headers, 1):
                 if header.first > position + 1:
-                    self._tell_missing(position, header.first - 1, items)
-                if selection.may_want(header):
+                    self._add_missing(position, header.first - 1, items)
+                if selection.may_match(header):
                     items += self._entries_of(header, selection, max(position, header.first - 1))
                     blocks += 1
                 position = header.last
                 if (
-                    blocks >= BLOCKS_AT_ONCE
-                    or len(items) >= ENTRIES_AT_ONCE
-                    or self._bytes >= BYTES_AT_ONCE
-                    or count >= HEADERS_AT_ONCE
+                    blocks >= MAX_FETCH_BLOCKS
+                    or len(items) >= MAX_FETCH_ENTRIES
+                    or self._bytes >= MAX_FETCH_BYTES
+                    or count >= MAX_FETCH_HEADERS
                 ):
                     return Fetched(items, position)
-        self._tell_missing(position, self._tip, items)
-        return Fetched(items, self._tip)
+        self._add_missing(position, self._assigned_up_to, items)
+        return Fetched(items, self._assigned_up_to)
 
     def at(self, positions: Sequence[int]) -> list[Entry]:
         """Return the entries at ``positions``, which rise; those that are gone are left out."""
@@ -200,7 +200,7 @@ class Fetcher:
         with closing(self._headers_back(before)) as headers:
             for looked, header in enumerate(headers, 1):
                 self._check_missing(header.last, position)
-                if selection.may_want(header):
+                if selection.may_match(header):
                     items = self._entries_of(header, selection, header.first - 1)
                     found = [item for item in items if isinstance(item, Entry)]
                     if len(found) >= count:
@@ -209,9 +209,9 @@ class Fetcher:
                     blocks += 1
                 position = header.first - 1
                 if (
-                    blocks >= BLOCKS_AT_ONCE
-                    or self._bytes >= BYTES_AT_ONCE
-                    or looked >= HEADERS_AT_ONCE
+                    blocks >= MAX_FETCH_BLOCKS
+                    or self._bytes >= MAX_FETCH_BYTES
+                    or looked >= MAX_FETCH_HEADERS
                 ):
                     return Counted(position, count, position + 1)
         return Counted(max(0, self._first - 1), 0, 0)
@@ -237,21 +237,25 @@ class Fetcher:
                     sound += header.size
                 except DamagedBlockError:
                     damaged.append(header)
-        self._check_missing(position, self._tip)
+        self._check_missing(position, self._assigned_up_to)
         return sound, damaged
 
-    def trail(self, last: int) -> list[Piece]:
+    def small_blocks(self, last: int) -> list[Piece]:
         """Return the small blocks at the end, if that is at position ``last``."""
         pieces: list[Piece] = []
         since = None
         self._bytes = 0
         with closing(self._headers_back(last + 1)) as headers:
             for header in headers:
-                if header.last != last or header.size >= BLOCK or len(pieces) == 3 * FAN:
+                if (
+                    header.last != last
+                    or header.size >= MAX_BLOCK_ENTRIES
+                    or len(pieces) == 3 * MERGE_COUNT
+                ):
                     break
                 if since is not None and header.until > since:
                     break  # the clock was set back; times never go back within a block
-                if self._bytes + self._size(header) > TRAIL_BYTES:
+                if self._bytes + self._size(header) > MAX_SMALL_BYTES:
                     break
                 try:
                     block = self._with("rows", self._with("keys", header))
@@ -298,7 +302,9 @@ class Fetcher:
         header = self._one(
             f"SELECT {COLUMNS} FROM blocks WHERE first <= ? ORDER BY first DESC LIMIT 1", position
         )
-        self._check_missing(header.last if header is not None else 0, min(position, self._tip))
+        self._check_missing(
+            header.last if header is not None else 0, min(position, self._assigned_up_to)
+        )
         return header
 
     def _one(self, statement: str, *values: int) -> Block | None:
@@ -330,7 +336,7 @@ class Fetcher:
         try:
             block = self._with("keys", header)
             keys = decode_keys(block)
-            wanted = selection.wanted(keys)
+            wanted = selection.match_keys(keys)
             if not any(wanted):
                 return ()
             return decode(self._with("rows", block), keys, wanted, after)
@@ -338,18 +344,18 @@ class Fetcher:
             self.corrupt[header.first] = header.size
             return [Lost(header.last, header.last - after, is_damage=True)]
 
-    def _tell_missing(self, after: int, end: int, items: list[Entry | Lost]) -> None:
-        """Add what was lost behind ``after``, up to ``end``: to retention, or in holes."""
+    def _add_missing(self, after: int, end: int, items: list[Entry | Lost]) -> None:
+        """Add what was lost behind ``after``, up to ``end``: to retention, or in missing_ranges."""
         if end <= after:
             return
         self._check_missing(after, end)
         retired_to = min(end, self._first - 1)
         retired = existed(self._holes, after + 1, retired_to)
         lost, last = 0, retired_to if retired else 0
-        for hole in self._holes:
-            if count := hole.missed(after, end):
+        for missing in self._holes:
+            if count := missing.missed(after, end):
                 lost += count
-                last = max(last, min(end, max(after, hole.low - 1) + count))
+                last = max(last, min(end, max(after, missing.low - 1) + count))
         if retired + lost:
             items.append(Lost(last, retired + lost, is_damage=lost > 0))
 

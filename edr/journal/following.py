@@ -20,8 +20,8 @@ from typing import Protocol, TypeVar
 from edr.journal.errors import JournalError
 from edr.journal.fetching import Fetched, Fetcher, Lost
 from edr.journal.journal import Entry
+from edr.journal.recent import RecentEntries
 from edr.journal.selection import Selection
-from edr.journal.tail import Tail
 
 T = TypeVar("T")
 
@@ -53,10 +53,10 @@ class Waiting:
 class Source(Protocol):
     """The journal, as those who read see it."""
 
-    tail: Tail
-    tip: int
+    recent: RecentEntries
+    assigned_up_to: int
     """The newest position that was given."""
-    tip_at_open: int
+    assigned_at_open: int
     """What it was when the journal was opened."""
     is_closed: bool
     """Whether nothing can be read any more."""
@@ -76,7 +76,7 @@ class Source(Protocol):
         """Return the time, in microseconds since 1970."""
         ...
 
-    def ask(self, question: Callable[[Fetcher], T]) -> asyncio.Future[T]:
+    def read(self, query: Callable[[Fetcher], T]) -> asyncio.Future[T]:
         """Ask the disk."""
         ...
 
@@ -102,7 +102,7 @@ class Follower:
     @property
     def is_behind(self) -> bool:
         """Whether there is something that he has not looked at."""
-        return bool(self._items) or self.position < self._source.tip
+        return bool(self._items) or self.position < self._source.assigned_up_to
 
     def skip_to(self, position: int) -> None:
         """Stand at ``position``, if not further already."""
@@ -127,7 +127,7 @@ class Follower:
         while not self._items:
             self.position = max(self.position, self._reached)
             source = self._source
-            if self.position >= source.tip or source.tail.covers(self.position):
+            if self.position >= source.assigned_up_to or source.recent.covers(self.position):
                 return
             await self._fetch()
 
@@ -137,15 +137,15 @@ class Follower:
             item = self._items.popleft()
             self.position = item.position
             return item
-        if self.position >= self._source.tip:
+        if self.position >= self._source.assigned_up_to:
             return None
-        entry, self.position = self._source.tail.find(self._selection, self.position)
+        entry, self.position = self._source.recent.find(self._selection, self.position)
         return entry
 
     async def _fetch(self) -> None:
         if self._fetching is None:
             selection, after = self._selection, self.position
-            self._fetching = self._source.ask(lambda disk: disk.fetch(selection, after))
+            self._fetching = self._source.read(lambda disk: disk.fetch(selection, after))
         fetching = self._fetching
         try:
             fetched = await asyncio.shield(fetching)

@@ -23,12 +23,12 @@ from edr.journal.schema import (
     APPLICATION,
     PAGE,
     VERSION,
-    Facts,
+    Metadata,
     connect,
     consumers_in,
-    facts_in,
     is_damage,
     is_full,
+    metadata_in,
 )
 
 WRITABLE = 2
@@ -40,7 +40,7 @@ def opened(
     *,
     full_sync: bool,
     is_damaged: bool,
-    known: Facts | None,
+    known: Metadata | None,
     on_salvage: Callable[[Salvage], object],
 ) -> sqlite3.Connection:
     """Connect to the journal in ``folder``, which is made, or salvaged, if need be.
@@ -49,7 +49,7 @@ def opened(
         folder: where it is; locked.
         full_sync: whether each commit is synced.
         is_damaged: whether it is known to be damaged.
-        known: the facts, if they are known better than the files say them.
+        known: the metadata, if they are known better than the files say them.
         on_salvage: called after a salvage.
 
     Raises:
@@ -114,14 +114,14 @@ def _checked(folder: JournalFolder, *, full_sync: bool) -> sqlite3.Connection:
     try:
         if _has_emptied_log(connection):
             _check_length(connection, folder)
-        facts = facts_in(connection)
+        metadata = metadata_in(connection)
         consumers_in(connection)
         for end in ("max", "min"):  # both in one statement would look at every block
             connection.execute(f"SELECT {end}(first) FROM blocks").fetchone()
     except BaseException:
         connection.close()
         raise
-    folder.name(facts.id)
+    folder.name(metadata.id)
     return connection
 
 

@@ -25,11 +25,11 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from edr.journal.codec import Block, DamagedBlockError, check_header
-from edr.journal.schema import PAGE, ConsumerState, Facts
+from edr.journal.schema import PAGE, ConsumerState, Metadata
 
 LEAF = 0x0D
 LOG_HEADER, FRAME_HEADER = 32, 24
-MOST_LOCAL, LEAST_LOCAL = PAGE - 35, (PAGE - 12) * 32 // 255 - 23
+MAX_LOCAL, MIN_LOCAL = PAGE - 35, (PAGE - 12) * 32 // 255 - 23
 """Bytes of a row on its leaf: up to the first, all; else at least the second."""
 
 LOCK_PAGE = (1 << 30) // PAGE + 1
@@ -57,7 +57,7 @@ class Pages:
             self._log = path.with_name(path.name + "-wal").open("rb")
             self._frames = _frames_in(self._log.read())
         self.count: int = max([self._size, *self._frames])
-        self.facts: Facts | None = None
+        self.metadata: Metadata | None = None
         self.consumers: dict[str, ConsumerState] = {}
         self.blocks: list[Found] = []
         """Those whose headers are sound, by position; none that another holds too."""
@@ -74,7 +74,7 @@ class Pages:
             self._log.close()
 
     def scan(self) -> None:
-        """Find all that there is: ``blocks``, ``facts`` and ``consumers``."""
+        """Find all that there is: ``blocks``, ``metadata`` and ``consumers``."""
         found: list[Found] = []
         may_be_blank = self._free() | {LOCK_PAGE}
         for number in range(1, self.count + 1):
@@ -113,14 +113,16 @@ class Pages:
             raise DamagedBlockError
         # A page that is no longer in use may hold an older state; the later one has done more.
         with suppress(ValueError, TypeError):
-            facts = Facts.from_bytes(data)
-            if rowid == 1 and (self.facts is None or self.facts.mark <= facts.mark):
-                self.facts = facts
+            metadata = Metadata.from_bytes(data)
+            if rowid == 1 and (
+                self.metadata is None or self.metadata.high_water_mark <= metadata.high_water_mark
+            ):
+                self.metadata = metadata
             return
         with suppress(ValueError, TypeError):
             consumer = ConsumerState.from_bytes(data)
             known = self.consumers.get(consumer.name)
-            if known is None or known.frontier <= consumer.frontier:
+            if known is None or known.delivered_up_to <= consumer.delivered_up_to:
                 self.consumers[consumer.name] = consumer
 
     def _row(self, number: int, cell: int) -> list[Any]:
@@ -136,10 +138,10 @@ class Pages:
         except (IndexError, struct.error):
             raise _NoRowError from None
         local = size
-        if size > MOST_LOCAL:
-            local = LEAST_LOCAL + (size - LEAST_LOCAL) % (PAGE - 4)
-            if local > MOST_LOCAL:
-                local = LEAST_LOCAL
+        if size > MAX_LOCAL:
+            local = MIN_LOCAL + (size - MIN_LOCAL) % (PAGE - 4)
+            if local > MAX_LOCAL:
+                local = MIN_LOCAL
         if at + local > PAGE or size > PAGE * self.count:
             raise _NoRowError
         parts = [page[at : at + local]]

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Generator, Sequence
 from typing import Any
 
-from edr.journal.errors import MOST_REFUSALS, EventsRefusedError, JournalError, Refusal
+from edr.journal.errors import MAX_REFUSALS, EventsRefusedError, JournalError, Refusal
 
 
 class _Refusals:
@@ -29,7 +29,7 @@ class _Refusals:
 
     def add(self, refusals: Sequence[Refusal], count: int) -> None:
         self.count += count
-        self.first.extend(refusals[: MOST_REFUSALS - len(self.first)])
+        self.first.extend(refusals[: MAX_REFUSALS - len(self.first)])
 
     def take(self) -> EventsRefusedError | None:
         """Return them as an error, and forget them."""
@@ -46,13 +46,13 @@ class Receipt:
     Cancellation: safe. The events stay accepted; the next flush reports a refusal.
     """
 
-    __slots__ = ("_future", "_untold", "first", "last", "refusals")
+    __slots__ = ("_future", "_unreported", "first", "last", "refusals")
 
-    def __init__(self, first: int, last: int, untold: _Refusals) -> None:
+    def __init__(self, first: int, last: int, unreported: _Refusals) -> None:
         self.first: int = first
         self.last: int = last
         self.refusals: _Refusals | None = None
-        self._untold = untold
+        self._unreported = unreported
         self._future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     def __await__(self) -> Generator[Any, None, int]:
@@ -68,7 +68,7 @@ class Receipt:
             # It was settled, and no caller got the result.
             error = self._future.exception()
             if isinstance(error, EventsRefusedError):
-                self._untold.add(error.refusals, error.count)
+                self._unreported.add(error.refusals, error.count)
 
     def refused(self, refusal: Refusal) -> bool:
         """Add a refusal; return whether a call still waits."""
@@ -84,7 +84,7 @@ class Receipt:
         error = None if self.refusals is None else self.refusals.take()
         if self._future.done():
             if error is not None:
-                self._untold.add(error.refusals, error.count)
+                self._unreported.add(error.refusals, error.count)
         elif error is None:
             self._future.set_result(position)
         else:
@@ -94,7 +94,7 @@ class Receipt:
         """Raise ``error`` in the call; the next flush reports its refusals."""
         refused = None if self.refusals is None else self.refusals.take()
         if refused is not None:
-            self._untold.add(refused.refusals, refused.count)
+            self._unreported.add(refused.refusals, refused.count)
         if not self._future.done():
             self._set_exception(error)
 
@@ -108,29 +108,29 @@ class Receipts:
 
     def __init__(self) -> None:
         self._waiting: deque[Receipt] = deque()
-        self._untold = _Refusals()
+        self._unreported = _Refusals()
 
     def __bool__(self) -> bool:
         return bool(self._waiting)
 
     def expect(self, first: int, last: int) -> Receipt:
         """Return the receipt of the events from ``first`` to ``last``, the newest ones."""
-        receipt = Receipt(first, last, self._untold)
+        receipt = Receipt(first, last, self._unreported)
         self._waiting.append(receipt)
         return receipt
 
     def expect_all(self, last: int) -> Receipt:
         """Return the receipt of a flush: of all events up to ``last``, the newest one."""
         receipt = self.expect(0, last)
-        if self._untold.count:
+        if self._unreported.count:
             receipt.refusals = _Refusals()
-            receipt.refusals.add(self._untold.first, self._untold.count)
-            self._untold.take()
+            receipt.refusals.add(self._unreported.first, self._unreported.count)
+            self._unreported.take()
         return receipt
 
     def check(self) -> None:
         """Raise the refusals that were not reported yet."""
-        error = self._untold.take()
+        error = self._unreported.take()
         if error is not None:
             raise error
 
@@ -141,7 +141,7 @@ class Receipts:
             if receipt.first <= number <= receipt.last:
                 is_told |= receipt.refused(refusal)
         if not is_told:
-            self._untold.add((refusal,), 1)
+            self._unreported.add((refusal,), 1)
 
     def settled(self, number: int, position: int) -> None:
         """Settle receipts of events up to ``number``, of which the last is at ``position``."""

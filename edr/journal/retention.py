@@ -1,9 +1,9 @@
-"""Retention: what goes when a journal holds too much, and what its consumers lose by that.
+"""Retention: removes the oldest entries beyond a limit, and counts the losses of consumers.
 
-Whole blocks go, the oldest first, within the commit that brings new ones. A commit removes
-``RETIRED`` blocks at most, or twice the bytes that it adds if that is more, so that no append pays
-for many others, and a journal never exceeds its limit by more than a commit. The newest block
-always stays.
+Whole blocks are removed, the oldest first, within the commit that adds new ones. A commit removes
+at most ``MAX_RETIRED_BLOCKS`` blocks, or twice the bytes that it adds if that is more. So no append
+pays for many others, and a journal exceeds its limit by at most one commit. The newest block always
+stays.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from contextlib import closing
 from datetime import timedelta
 from typing import NamedTuple
 
-from edr.journal.schema import COLUMNS, PAGE, ConsumerState, Hole, header_in
+from edr.journal.schema import COLUMNS, PAGE, ConsumerState, MissingRange, header_in
 
-RETIRED = 16
-"""Blocks that any commit may remove; a commit adds no more than that."""
+MAX_RETIRED_BLOCKS = 16
+"""Blocks that any commit may remove. A commit adds at most as many."""
 
-VACUUMED = 64
-"""Free pages that a commit gives back to the file system while the file is above its limit."""
+MAX_VACUUMED_PAGES = 64
+"""Free pages that a commit returns to the file system while the file exceeds its limit."""
 
-BESIDE = 512
-"""Bytes of a block in addition to keys and rows: its header, and the rest of its last page."""
+BLOCK_OVERHEAD = 512
+"""Bytes of a block in addition to keys and rows: its header, and unused bytes of its last page."""
 
 
 class Limits(NamedTuple):
-    """What is kept."""
+    """How much a journal keeps; see ``SqliteJournal``."""
 
     max_bytes: int = 1 << 30
     max_age: timedelta | None = None
@@ -36,20 +36,20 @@ class Limits(NamedTuple):
 
 
 class Loss(NamedTuple):
-    """How many entries a consumer lost by a commit, by the state that the store had."""
+    """The loss of a consumer by one commit, computed from its stored state."""
 
     missed: int
-    frontier: int
-    """The position up to which it had come, by that state."""
+    delivered_up_to: int
+    """Its position in that state."""
     unacked: tuple[int, ...]
-    """Those of the lost entries that it had been given before, and had not acknowledged."""
+    """Positions of the lost entries that it had received and not acknowledged."""
 
 
 class NoRoomYetError(Exception):
-    """A consumer holds what would have to go. It never leaves this package.
+    """A consumer has not acknowledged entries that must be removed. Internal to this package.
 
     Args:
-        holder: name of the consumer that stands furthest back.
+        holder: name of the consumer at the lowest position.
     """
 
     def __init__(self, holder: str) -> None:
@@ -65,41 +65,41 @@ class NoRoomYetError(Exception):
 def retire(
     connection: sqlite3.Connection,
     limits: Limits,
-    holes: Sequence[Hole],
+    missing_ranges: Sequence[MissingRange],
     consumers: Mapping[str, ConsumerState],
     oldest: int,
     newest: int,
     time: int,
     added: int,
 ) -> tuple[int, int]:
-    """Remove the oldest blocks that are beyond a limit, in the transaction that is open.
+    """Remove the oldest blocks beyond a limit, within the open transaction.
 
     Args:
         connection: to the database.
-        limits: what is kept.
-        holes: positions that no entry has.
+        limits: how much is kept.
+        missing_ranges: positions without an entry.
         consumers: whose unacknowledged entries ``keep_unread`` keeps.
         oldest: position of the oldest entry.
         newest: position of the newest entry.
-        time: what to judge ages by.
-        added: bytes that the transaction has added.
+        time: the time for computing ages.
+        added: bytes added by the transaction.
 
     Returns:
-        The oldest position that is left, and how many entries were removed.
+        The oldest remaining position, and the number of removed entries.
 
     Raises:
-        NoRoomYetError: ``keep_unread`` forbids it.
+        NoRoomYetError: ``keep_unread`` does not permit it.
     """
     excess = used(connection) - limits.max_bytes
     surplus = -1
     if limits.max_events is not None:
-        surplus = existed(holes, oldest, newest) - limits.max_events
+        surplus = existed(missing_ranges, oldest, newest) - limits.max_events
     lost = 0
     if excess > 0 or surplus > 0 or limits.max_age is not None:
         lost = _retire_blocks(connection, limits, consumers, newest, time, added, excess, surplus)
     if lost:
         (oldest,) = connection.execute("SELECT min(first) FROM blocks").fetchone()
-    _give_back(connection, limits, max(VACUUMED, 2 * added // PAGE))
+    _give_back(connection, limits, max(MAX_VACUUMED_PAGES, 2 * added // PAGE))
     return oldest, lost
 
 
@@ -130,7 +130,7 @@ def _retire_blocks(
             header = header_in(row)
             last, count = header.last, header.size
             goes = excess > 0 or header.until < too_old or surplus >= count
-            # A clock that was ahead: such entries are at least as old as the ones after them.
+            # The clock was ahead. The entry is at least as old as the entries after it.
             is_ahead = limits.max_age is not None and header.until > time
             if last >= newest or not (goes or is_ahead):
                 break
@@ -138,13 +138,13 @@ def _retire_blocks(
                 if excess > 0:
                     raise NoRoomYetError(holder)
                 break
-            if blocks >= RETIRED and removed >= 2 * added:
+            if blocks >= MAX_RETIRED_BLOCKS and removed >= 2 * added:
                 break
             passed += count
             if goes:
                 end, lost = last, passed
-            blocks, removed = blocks + 1, removed + size + BESIDE
-            excess -= size + BESIDE
+            blocks, removed = blocks + 1, removed + size + BLOCK_OVERHEAD
+            excess -= size + BLOCK_OVERHEAD
             surplus -= count
     if lost:
         connection.execute("DELETE FROM blocks WHERE first <= ?", (end,))
@@ -152,52 +152,66 @@ def _retire_blocks(
 
 
 def _give_back(connection: sqlite3.Connection, limits: Limits, most: int) -> None:
-    """Give up to ``most`` free pages back to the file system, if the file is above the limit."""
+    """Return up to ``most`` free pages to the file system, if the file exceeds its limit."""
     (pages,) = connection.execute("PRAGMA page_count").fetchone()
     for _ in range(min(pages - limits.max_bytes // PAGE, most)):
-        # The module takes one step of a statement that has no columns: one page each.
+        # The sqlite3 module makes one step of a statement without columns: one page.
         connection.execute("PRAGMA incremental_vacuum(1)")
 
 
 def charge(
-    consumers: dict[str, ConsumerState], holes: Sequence[Hole], first: int, oldest: int
+    consumers: dict[str, ConsumerState],
+    missing_ranges: Sequence[MissingRange],
+    first: int,
+    oldest: int,
 ) -> dict[str, Loss]:
-    """Count what each of ``consumers`` loses when the entries from ``first`` to ``oldest`` go."""
+    """Count the loss of each consumer when entries from ``first`` to before ``oldest`` go.
+
+    Args:
+        consumers: the stored states; updated in place.
+        missing_ranges: positions without an entry.
+        first: the oldest position before the removal.
+        oldest: the oldest position after it.
+    """
     losses = {}
     for name, consumer in consumers.items():
         unacked = tuple([each for each, _ in consumer.unacked if first <= each < oldest])
-        after = max(consumer.frontier, first - 1)
-        lost = len(unacked) + counted(holes, after, oldest - 1)
-        if consumer.frontier < oldest - 1 or lost:
+        after = max(consumer.delivered_up_to, first - 1)
+        lost = len(unacked) + counted(missing_ranges, after, oldest - 1)
+        if consumer.delivered_up_to < oldest - 1 or lost:
             consumers[name] = clamped(consumer, oldest)._replace(
-                missed=consumer.missed + lost, untold=consumer.untold + lost
+                missed=consumer.missed + lost, unreported=consumer.unreported + lost
             )
         if lost:
-            losses[name] = Loss(lost, consumer.frontier, unacked)
+            losses[name] = Loss(lost, consumer.delivered_up_to, unacked)
     return losses
 
 
 def clamped(consumer: ConsumerState, oldest: int) -> ConsumerState:
-    """Let a consumer stand no further back than the oldest entry."""
-    if consumer.frontier >= oldest - 1 and consumer.position >= oldest - 1:
+    """Return ``consumer``, moved forward to the oldest entry if it is before it."""
+    if consumer.delivered_up_to >= oldest - 1 and consumer.position >= oldest - 1:
         return consumer
     return consumer._replace(
-        frontier=max(consumer.frontier, oldest - 1),
+        delivered_up_to=max(consumer.delivered_up_to, oldest - 1),
         unacked=tuple(pair for pair in consumer.unacked if pair[0] >= oldest),
     )
 
 
-def existed(holes: Sequence[Hole], low: int, high: int) -> int:
-    """Return how many entries were ever between two positions, these included."""
+def existed(missing_ranges: Sequence[MissingRange], low: int, high: int) -> int:
+    """Return how many entries ever had the positions from ``low`` to ``high``."""
     if high < low:
         return 0
-    missing = sum(max(0, min(high, hole.high) - max(low, hole.low) + 1) for hole in holes)
+    missing = sum(
+        max(0, min(high, missing.high) - max(low, missing.low) + 1) for missing in missing_ranges
+    )
     return high - low + 1 - missing
 
 
-def counted(holes: Sequence[Hole], after: int, end: int) -> int:
-    """Return how many entries were between two positions, with those that a salvage has lost."""
-    return existed(holes, after + 1, end) + sum(hole.missed(after, end) for hole in holes)
+def counted(missing_ranges: Sequence[MissingRange], after: int, end: int) -> int:
+    """Return how many entries came after ``after``, up to ``end``, including salvage losses."""
+    return existed(missing_ranges, after + 1, end) + sum(
+        missing.missed(after, end) for missing in missing_ranges
+    )
 
 
 def used(connection: sqlite3.Connection) -> int:

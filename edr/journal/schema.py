@@ -26,7 +26,7 @@ import orjson
 from edr.journal.codec import HEADER, Block, DamagedBlockError, check_header
 from edr.journal.errors import JournalError, JournalFullError, JournalInUseError
 
-VERSION = 2
+VERSION = 3
 """Of the tables and blocks; no other version is read."""
 APPLICATION = b"edr"
 APPLICATION_ID = int.from_bytes(APPLICATION, "big") << 8 | VERSION
@@ -43,8 +43,8 @@ CREATE TABLE blocks (
     header_crc INTEGER NOT NULL,
     keys BLOB NOT NULL, rows BLOB NOT NULL
 );
-CREATE TABLE facts (number INTEGER PRIMARY KEY, crc INTEGER NOT NULL, fact BLOB NOT NULL);
-CREATE TABLE consumers (number INTEGER PRIMARY KEY, crc INTEGER NOT NULL, consumer BLOB NOT NULL);
+CREATE TABLE metadata (number INTEGER PRIMARY KEY, crc INTEGER NOT NULL, data BLOB NOT NULL);
+CREATE TABLE consumers (number INTEGER PRIMARY KEY, crc INTEGER NOT NULL, data BLOB NOT NULL);
 PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {VERSION};
 """
@@ -52,7 +52,7 @@ PRAGMA user_version = {VERSION};
 COLUMNS = ", ".join(HEADER)
 
 
-class Hole(NamedTuple):
+class MissingRange(NamedTuple):
     """Positions that no entry has: never given, or lost by damage."""
 
     low: int
@@ -71,15 +71,15 @@ class Hole(NamedTuple):
         return max(1, min(high, self.low + self.lost - 1) - low + 1)
 
 
-class Facts(NamedTuple):
+class Metadata(NamedTuple):
     """What a journal knows of itself."""
 
     id: str
-    mark: int
+    high_water_mark: int
     """Positions up to here may have been given."""
     clean: bool
     """Whether the last owner closed it, so that ``mark`` is the last position given."""
-    holes: tuple[Hole, ...] = ()
+    missing_ranges: tuple[MissingRange, ...] = ()
     steps: tuple[int, ...] = ()
     """Positions of entries that were recorded earlier than the entry before: the clock was set
     back. Each begins a block."""
@@ -90,15 +90,21 @@ class Facts(NamedTuple):
 
     def to_bytes(self) -> bytes:
         """Return what is stored."""
-        holes = [tuple(hole) for hole in self.holes]
-        return orjson.dumps((*self[:3], holes, *self[4:]))
+        missing_ranges = [tuple(missing) for missing in self.missing_ranges]
+        return orjson.dumps((*self[:3], missing_ranges, *self[4:]))
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> Facts:
+    def from_bytes(cls, data: bytes) -> Metadata:
         """Undo ``to_bytes``."""
-        name, mark, clean, holes, steps, first, consumers = orjson.loads(data)
+        name, high_water_mark, clean, missing_ranges, steps, first, consumers = orjson.loads(data)
         return cls(
-            name, mark, clean, tuple(Hole(*hole) for hole in holes), tuple(steps), first, consumers
+            name,
+            high_water_mark,
+            clean,
+            tuple(MissingRange(*missing) for missing in missing_ranges),
+            tuple(steps),
+            first,
+            consumers,
         )
 
 
@@ -108,12 +114,12 @@ class ConsumerState(NamedTuple):
     name: str
     bindings: str
     """Their JSON, in one fixed form."""
-    frontier: int
-    """It was given all that it wants up to here."""
+    delivered_up_to: int
+    """It has received all matching entries up to this position."""
     unacked: tuple[tuple[int, int], ...] = ()
-    """Positions up to the frontier that it did not acknowledge, and how often each was given."""
+    """Its unacknowledged positions up to there, and how often each was delivered."""
     missed: int = 0
-    untold: int = 0
+    unreported: int = 0
     """How many of the missed no ``Gap`` has told yet."""
     last_ack: int | None = None
     leased: int = 0
@@ -122,7 +128,7 @@ class ConsumerState(NamedTuple):
     @property
     def position(self) -> int:
         """It is done with everything up to here."""
-        return self.unacked[0][0] - 1 if self.unacked else self.frontier
+        return self.unacked[0][0] - 1 if self.unacked else self.delivered_up_to
 
     def to_bytes(self) -> bytes:
         """Return what is stored."""
@@ -131,9 +137,11 @@ class ConsumerState(NamedTuple):
     @classmethod
     def from_bytes(cls, data: bytes) -> ConsumerState:
         """Undo ``to_bytes``."""
-        name, bindings, frontier, unacked, missed, untold, last_ack, leased = orjson.loads(data)
+        name, bindings, delivered_up_to, unacked, missed, unreported, last_ack, leased = (
+            orjson.loads(data)
+        )
         pairs = tuple((position, delivery) for position, delivery in unacked)
-        return cls(name, bindings, frontier, pairs, missed, untold, last_ack, leased)
+        return cls(name, bindings, delivered_up_to, pairs, missed, unreported, last_ack, leased)
 
 
 _OF_A_NEW_ONE = (f"page_size = {PAGE}", "auto_vacuum = INCREMENTAL")
@@ -185,16 +193,16 @@ def header_in(row: Sequence[int]) -> Block:
     return Block._make((*row, b"", b""))
 
 
-def facts_in(connection: sqlite3.Connection) -> Facts:
+def metadata_in(connection: sqlite3.Connection) -> Metadata:
     """Read what a journal knows of itself.
 
     Raises:
         sqlite3.DatabaseError: it is damaged.
     """
-    row = connection.execute("SELECT crc, fact FROM facts WHERE number = 1").fetchone()
+    row = connection.execute("SELECT crc, data FROM metadata WHERE number = 1").fetchone()
     if row is None or not is_sound(*row):
-        raise sqlite3.DatabaseError("the facts are damaged")
-    return Facts.from_bytes(row[1])
+        raise sqlite3.DatabaseError("the metadata are damaged")
+    return Metadata.from_bytes(row[1])
 
 
 def consumers_in(connection: sqlite3.Connection) -> dict[int, ConsumerState]:
@@ -205,7 +213,7 @@ def consumers_in(connection: sqlite3.Connection) -> dict[int, ConsumerState]:
     """
     states = {}
     before = -1
-    for number, crc, data in connection.execute("SELECT number, crc, consumer FROM consumers"):
+    for number, crc, data in connection.execute("SELECT number, crc, data FROM consumers"):
         # The checksum does not cover the number: it need only be another one, and in order.
         if number <= before or not is_sound(crc, data):
             raise sqlite3.DatabaseError("the state of a consumer is damaged")

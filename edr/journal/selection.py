@@ -11,14 +11,14 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from edr import Binding, Event, Pattern
-from edr.journal.codec import Block, Key, Keys, Wanted, key_event, level_bit, name_bit
+from edr.journal.codec import Block, Key, KeyMatch, Keys, key_event, level_bit, name_bit
 from edr.records import FrozenDict
 
-MOST_CLAUSES = 8
+MAX_CLAUSES = 8
 """Bindings up to which the masks are compared with each; more are merged into one, which is wider.
 Hundreds of comparisons would cost more than they save."""
 
-MOST_VERDICTS = 10_000
+MAX_VERDICTS = 10_000
 """Keys of which a verdict is remembered: some 3 MB. There are more only with very many accounts."""
 
 EVERYTHING = -1
@@ -44,9 +44,9 @@ class Selection:
             (binding if binding.body is None else binding.model_copy(update={"body": None}))
             for binding in self.bindings
         ]
-        self._verdicts: dict[Key, Wanted] = {}
+        self._verdicts: dict[Key, KeyMatch] = {}
 
-    def may_want(self, header: Block) -> bool:
+    def may_match(self, header: Block) -> bool:
         """Return whether a block with these masks may hold a wanted entry."""
         for levels, apps, accounts in self.clauses:  # asked of each block that is passed over
             if (
@@ -57,7 +57,7 @@ class Selection:
                 return True
         return not self.clauses
 
-    def wants(self, event: Event) -> bool:
+    def matches(self, event: Event) -> bool:
         """Tell whether ``event`` is wanted."""
         if not self.bindings:
             return True
@@ -75,21 +75,21 @@ class Selection:
         )
         return wanted if isinstance(wanted, bool) else wanted(fields["body"])
 
-    def wanted(self, keys: Keys) -> list[Wanted]:
+    def match_keys(self, keys: Keys) -> list[KeyMatch]:
         """Tell for each of ``keys`` whether its entries are wanted."""
         if not self.bindings:
             return [True] * len(keys.keys)
         return [self._verdict(key) for key in keys.keys]
 
-    def _verdict(self, key: Key) -> Wanted:
+    def _verdict(self, key: Key) -> KeyMatch:
         verdict = self._verdicts.get(key)
         if verdict is None:
-            if len(self._verdicts) >= MOST_VERDICTS:
+            if len(self._verdicts) >= MAX_VERDICTS:
                 self._verdicts.clear()
-            verdict = self._verdicts[key] = self._asked(key)
+            verdict = self._verdicts[key] = self._match_key(key)
         return verdict
 
-    def _asked(self, key: Key) -> Wanted:
+    def _match_key(self, key: Key) -> KeyMatch:
         event = key_event(key)
         patterns: list[Pattern] = []
         for binding, bodiless in zip(self.bindings, self._bodiless, strict=True):
@@ -108,7 +108,7 @@ class Selection:
 
 def _clauses(bindings: Sequence[Binding]) -> tuple[Clause, ...]:
     clauses = tuple(dict.fromkeys(_clause(binding) for binding in bindings))
-    if len(clauses) > MOST_CLAUSES:
+    if len(clauses) > MAX_CLAUSES:
         levels = apps = accounts = 0
         for clause in clauses:
             levels |= clause.levels

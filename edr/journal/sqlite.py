@@ -40,18 +40,18 @@ from edr.journal.appender import Appender
 from edr.journal.clock import Clock
 from edr.journal.closing import Commit, Remainder
 from edr.journal.codec import microseconds, time_of
-from edr.journal.consumer import STORED_EVERY, SqliteConsumer
+from edr.journal.consumer import STORE_EVERY, SqliteConsumer
 from edr.journal.cursor import SqliteCursor, Start
 from edr.journal.errors import ConsumerInUseError, JournalError, WrongJournalError
 from edr.journal.fetching import Fetcher
 from edr.journal.following import Waiting
 from edr.journal.journal import ConsumerStatus, Entry, JournalStatistics
 from edr.journal.receipts import Receipt
+from edr.journal.recent import RecentEntries
 from edr.journal.retention import Limits
 from edr.journal.schema import ConsumerState
 from edr.journal.selection import Selection
 from edr.journal.store import Appended, BlockStore, ConsumerUpdate
-from edr.journal.tail import Tail
 from edr.journal.worker import Worker
 
 logger: logging.Logger = logging.getLogger("edr.journal")
@@ -61,10 +61,10 @@ T = TypeVar("T")
 ACK_INTERVAL = 0.1
 """Seconds within which an ack is stored."""
 
-LONGEST_NAME = 128
+MAX_NAME_LENGTH = 128
 """Characters of a consumer's name."""
 
-EXIT_PATIENCE = 10.0
+EXIT_TIMEOUT = 10.0
 """Seconds that the end of a program waits for a journal that nobody closed."""
 
 
@@ -110,10 +110,10 @@ class SqliteJournal:
     ) -> None:
         self.path: Path = Path(path).absolute()  # it is opened again after a fault
         self._bindings = _checked(bindings or (Binding(),))
-        _at_least("max_bytes", max_bytes, 1 << 16)
-        _at_least("max_pending", max_pending, 1)
+        _check_at_least("max_bytes", max_bytes, 1 << 16)
+        _check_at_least("max_pending", max_pending, 1)
         if max_events is not None:
-            _at_least("max_events", max_events, 1)
+            _check_at_least("max_events", max_events, 1)
         if max_age is not None and (not isinstance(max_age, timedelta) or max_age <= timedelta(0)):
             raise ValueError(f"max_age is a timedelta above 0, not {max_age!r}")
         if sync not in {"disk", "process"}:
@@ -126,7 +126,7 @@ class SqliteJournal:
             Limits(max_bytes, max_age, max_events, keep_unread),
             full_sync=sync == "disk",
             now=self._clock,
-            say=partial(log_safely, logging.ERROR, logger=logger),
+            report=partial(log_safely, logging.ERROR, logger=logger),
         )
         self._worker = Worker(f"edr journal {self.path.name}")
         self._appender = Appender(self, linger=linger, max_pending=max_pending)
@@ -144,9 +144,9 @@ class SqliteJournal:
         self._is_finished = False
         self._id = ""
 
-        self.tail: Tail = Tail()
-        self.tip: int = 0
-        self.tip_at_open: int = -1
+        self.recent: RecentEntries = RecentEntries()
+        self.assigned_up_to: int = 0
+        self.assigned_at_open: int = -1
         self.is_closed: bool = False
         self.waiting: set[Waiting] = set()
 
@@ -155,11 +155,11 @@ class SqliteJournal:
         self._ack_timer: asyncio.TimerHandle | None = None
         self._first = 0
         self._lost = 0
-        weakref.finalize(self, _let_go, self._worker, self._store).atexit = False
+        weakref.finalize(self, _close_store, self._worker, self._store).atexit = False
 
     def __repr__(self) -> str:
         state = "closed" if self._is_closing else "open" if self._id else "not open yet"
-        return f"<SqliteJournal {str(self.path)!r} {state}, up to {self.tip}>"
+        return f"<SqliteJournal {str(self.path)!r} {state}, up to {self.assigned_up_to}>"
 
     @property
     def id(self) -> str:
@@ -181,7 +181,7 @@ class SqliteJournal:
 
     async def open(self) -> None:
         """Open it, if it is not open yet; see ``Journal``."""
-        if self.tip_at_open >= 0 and not self._is_closing and self._pid == os.getpid():
+        if self.assigned_at_open >= 0 and not self._is_closing and self._pid == os.getpid():
             self._check_loop()
             return
         self._enter()
@@ -226,8 +226,8 @@ class SqliteJournal:
             opening.exception()
             return
         if not self._is_finished:  # else the loop ended first, and more is known by now
-            self._id, self._first, self.tip = future.result()
-            self.tip_at_open = self._appender.last = self.tip
+            self._id, self._first, self.assigned_up_to = future.result()
+            self.assigned_at_open = self._appender.last = self.assigned_up_to
         opening.set_result(None)
 
     async def aclose(self) -> None:
@@ -273,10 +273,10 @@ class SqliteJournal:
         self._remainder = Remainder(f"journal {str(self.path)!r}", commit, events, updates)
         if self._ack_timer is not None:
             self._ack_timer.cancel()
-        self._worker.end(partial(_end_store, self._remainder, self._store, self._tell_ended))
+        self._worker.end(partial(_end_store, self._remainder, self._store, self._notify_ended))
         self._wake_all()
 
-    def _tell_ended(self) -> None:
+    def _notify_ended(self) -> None:
         assert self._loop is not None
         with suppress(RuntimeError):  # the loop is closed, so no call waits
             self._loop.call_soon_threadsafe(self._finish)
@@ -287,8 +287,8 @@ class SqliteJournal:
         if remainder is None or self._is_finished:
             return
         self._is_finished = True
-        self.tip, self._first = self._store.next - 1, self._store.first
-        self._appender.finish(remainder.lost, self.tip)
+        self.assigned_up_to, self._first = self._store.next - 1, self._store.first
+        self._appender.finish(remainder.lost, self.assigned_up_to)
         if self._loop_end is not None:
             self._loop_end.cancel()
         if self._ended is not None and not self._ended.done():
@@ -300,14 +300,14 @@ class SqliteJournal:
         if self._opening is None or self._pid != os.getpid():
             return
         self._end()
-        if self._worker.join(EXIT_PATIENCE):
+        if self._worker.join(EXIT_TIMEOUT):
             self._finish()
         else:
             log_safely(
                 logging.ERROR,
                 "%r was not closed within %g s: events may not be stored",
                 self,
-                EXIT_PATIENCE,
+                EXIT_TIMEOUT,
                 logger=logger,
             )
 
@@ -358,14 +358,14 @@ class SqliteJournal:
     async def flush(self) -> int:
         """Return when all that was accepted is stored; see ``Journal``."""
         self._enter()
-        if self.tip_at_open < 0 and not self._appender.waiting:
+        if self.assigned_at_open < 0 and not self._appender.waiting:
             await self.open()
         return await self._appender.flush()
 
     def commit(self, events: Sequence[Event], *, lacks_room: bool) -> asyncio.Future[Appended]:
         """Have ``events`` stored, for the appender."""
         store = self._store
-        updates = self._take_updates(1 if lacks_room else STORED_EVERY)
+        updates = self._take_updates(1 if lacks_room else STORE_EVERY)
         commit = self._commit = Commit(events, updates)
 
         def job() -> Appended:
@@ -380,16 +380,16 @@ class SqliteJournal:
 
     def committed(self, events: Sequence[Event], appended: Appended) -> None:
         """Hear that ``events`` are stored, from the appender."""
-        self.tail.add(appended.first, appended.recorded_at, events, appended.bytes)
-        self.tip = appended.first + len(events) - 1
+        self.recent.add(appended.first, appended.recorded_at, events, appended.bytes)
+        self.assigned_up_to = appended.first + len(events) - 1
         self._first = appended.oldest
         if appended.lost:
             self._lost += appended.lost
-            self.tail.forget_before(appended.oldest)
+            self.recent.forget_before(appended.oldest)
         for name, loss in appended.losses.items():
             consumer = self._consumers.get(name)
             if consumer is not None:
-                consumer.lost(loss, appended.oldest, appended.holes)
+                consumer.lost(loss, appended.oldest, appended.missing_ranges)
         self._wake_all()
 
     def _wake_all(self) -> None:
@@ -398,13 +398,13 @@ class SqliteJournal:
 
     # Reading
 
-    def ask(self, question: Callable[[Fetcher], T]) -> asyncio.Future[T]:
+    def read(self, query: Callable[[Fetcher], T]) -> asyncio.Future[T]:
         """Ask the disk, for those who read."""
         self._check_open()
         store = self._store
 
         def job() -> T:
-            return store.ask(question)
+            return store.read(query)
 
         return self._worker.submit(job)
 
@@ -421,9 +421,9 @@ class SqliteJournal:
         if sum(each is not None for each in (after, since, last)) > 1:
             raise ValueError("after, since and last: at most one of them")
         if after is not None:
-            _at_least("after", after, 0)
+            _check_at_least("after", after, 0)
         if last is not None:
-            _at_least("last", last, 0)
+            _check_at_least("last", last, 0)
         start = Start(after, None if since is None else self._since(since), last)
         return SqliteCursor(self, Selection(_checked(bindings)), start, live=live)
 
@@ -452,9 +452,9 @@ class SqliteJournal:
     ) -> SqliteConsumer:
         """Open the consumer ``name``, where it was; see ``Journal``."""
         _check_name(name)
-        _at_least("max_unacked", max_unacked, 1)
+        _check_at_least("max_unacked", max_unacked, 1)
         if start not in ("oldest", "now"):
-            _at_least("start", start, 0)
+            _check_at_least("start", start, 0)
         selection = Selection(_checked(bindings))
         await self.open()
         self._reserve(name)
@@ -478,10 +478,10 @@ class SqliteJournal:
         def job() -> list[ConsumerStatus]:
             statuses = []
             for name, state in sorted(store.consumers.items()):
-                stored = (state.position, state.frontier, len(state.unacked))
-                position, frontier, unacked = live.get(name, stored)
+                stored = (state.position, state.delivered_up_to, len(state.unacked))
+                position, delivered_up_to, unacked = live.get(name, stored)
                 last_ack = None if state.last_ack is None else time_of(state.last_ack)
-                lag = store.lag(frontier) + unacked
+                lag = store.lag(delivered_up_to) + unacked
                 statuses.append(
                     ConsumerStatus(
                         name, position, lag, unacked, state.missed, last_ack, name in live
@@ -538,7 +538,7 @@ class SqliteJournal:
         future.add_done_callback(partial(self._updates_done, updates))
         return future
 
-    def _take_updates(self, moved: int = STORED_EVERY) -> tuple[ConsumerUpdate, ...]:
+    def _take_updates(self, moved: int = STORE_EVERY) -> tuple[ConsumerUpdate, ...]:
         """Return the state of each consumer that has changed, or moved by ``moved`` positions."""
         consumers = [each for each in self._consumers.values() if each is not None]
         return tuple(
@@ -570,7 +570,7 @@ class SqliteJournal:
         appender = self._appender
         return JournalStatistics(
             first=self._first,
-            last=self.tip if self._first else 0,
+            last=self.assigned_up_to if self._first else 0,
             bytes=self._store.bytes,
             appended=appender.appended,
             waiting=appender.waiting,
@@ -590,10 +590,10 @@ def _open_consumer(
         if isinstance(start, int):
             if start >= store.next:
                 raise WrongJournalError(start, store.id)
-            frontier = start
+            delivered_up_to = start
         else:
-            frontier = oldest - 1 if start == "oldest" else store.next - 1
-        state = store.make_consumer(ConsumerState(name, bindings, frontier))
+            delivered_up_to = oldest - 1 if start == "oldest" else store.next - 1
+        state = store.make_consumer(ConsumerState(name, bindings, delivered_up_to))
     elif state.bindings != bindings:
         if not rebind:
             raise JournalError(
@@ -603,7 +603,7 @@ def _open_consumer(
         state = store.make_consumer(state._replace(bindings=bindings))
     positions = [position for position, _ in state.unacked]
     state = state._replace(leased=min(state.leased, store.last))
-    return state, store.ask(lambda disk: disk.at(positions))
+    return state, store.read(lambda disk: disk.at(positions))
 
 
 def _text(bindings: Sequence[Binding]) -> str:
@@ -621,13 +621,13 @@ def _checked(bindings: Sequence[Binding]) -> tuple[Binding, ...]:
 
 
 def _check_name(name: object) -> None:
-    if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME or not name.isprintable():
+    if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME_LENGTH or not name.isprintable():
         raise ValueError(
-            f"a consumer's name is text of 1 to {LONGEST_NAME} printable characters, not {name!r}"
+            f"a consumer's name must be 1 to {MAX_NAME_LENGTH} printable characters, got {name!r}"
         )
 
 
-def _let_go(worker: Worker, store: BlockStore) -> None:
+def _close_store(worker: Worker, store: BlockStore) -> None:
     """Close the store of a journal that was collected: it holds nothing that is not stored."""
     worker.end(store.close)
 
@@ -637,6 +637,6 @@ def _end_store(remainder: Remainder, store: BlockStore, ended: Callable[[], obje
     ended()
 
 
-def _at_least(name: str, value: object, least: int) -> None:
+def _check_at_least(name: str, value: object, least: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise ValueError(f"{name} is a whole number from {least} on, not {value!r}")

@@ -38,6 +38,7 @@ from edr import Event
 from edr.journal.batch import RejectedError, rows_of
 from edr.journal.clock import AgeClock, microseconds_elapsed
 from edr.journal.codec import Block, Row, encode
+from edr.journal.compaction import Change, Piece, compacted
 from edr.journal.errors import (
     JournalError,
     JournalFullError,
@@ -48,7 +49,7 @@ from edr.journal.fetching import Fetcher
 from edr.journal.folder import JournalFolder
 from edr.journal.opening import opened
 from edr.journal.retention import (
-    RETIRED,
+    MAX_RETIRED_BLOCKS,
     Limits,
     Loss,
     NoRoomYetError,
@@ -58,22 +59,21 @@ from edr.journal.retention import (
     retire,
     used,
 )
-from edr.journal.salvage import INSERT_BLOCK, RESERVED, Salvage, write_consumer, write_facts
+from edr.journal.salvage import INSERT_BLOCK, RESERVED, Salvage, write_consumer, write_metadata
 from edr.journal.schema import (
     ConsumerState,
-    Facts,
-    Hole,
+    Metadata,
+    MissingRange,
     consumers_in,
-    facts_in,
     is_damage,
+    metadata_in,
     translated,
 )
-from edr.journal.trail import Change, Piece, grown
 
-MOST_AT_ONCE = RETIRED * 256
+MAX_COMMIT_EVENTS = MAX_RETIRED_BLOCKS * 256
 """Events in a commit."""
 
-MOST_HOLES = 1_000
+MAX_MISSING_RANGES = 1_000
 """Holes before the oldest entry that are remembered. The oldest are forgotten first, and would be
 told as lost to a reading that starts before them. Holes between entries are never forgotten."""
 
@@ -81,7 +81,7 @@ STEP_BACK = 60_000_000
 """Microseconds up to which recorded times stand still when the clock was set back. When it was set
 back further they go back with it, and the position is remembered as a step."""
 
-MOST_STEPS = 100
+MAX_STEPS = 100
 """Steps that are remembered. The oldest are forgotten first; ``since`` may then start too early or
 too late among entries that old."""
 
@@ -93,13 +93,13 @@ class ConsumerUpdate(NamedTuple):
     """What has become of a consumer since it was last stored."""
 
     name: str
-    frontier: int
+    delivered_up_to: int
     unacked: tuple[tuple[int, int], ...]
     last_ack: int | None
     missed: int = 0
     """How many more."""
-    told: int = 0
-    """How many of the untold."""
+    reported: int = 0
+    """How many of the unreported."""
     leased: int = 0
 
 
@@ -117,7 +117,7 @@ class Appended(NamedTuple):
     """Entries that retention removed."""
     losses: Mapping[str, Loss]
     """What consumers lost by that."""
-    holes: Sequence[Hole]
+    missing_ranges: Sequence[MissingRange]
     """Positions that were never an entry's, or are lost."""
     stored: int
     """How many of the events were stored: the first ones."""
@@ -134,7 +134,7 @@ class _Plan(NamedTuple):
     """The time by which entries are too old."""
     stepped_back: int
     """Microseconds by which times go back at ``first``; 0 if they do not."""
-    facts: Facts
+    metadata: Metadata
     change: Change
     blocks: list[Block]
 
@@ -164,7 +164,7 @@ class BlockStore:
         limits: what to keep.
         full_sync: whether commits survive the loss of power, or only the process's death.
         now: the time, in microseconds since 1970.
-        say: told, as a text, what people should know: damage, and what came of it.
+        report: told, as a text, what people should know: damage, and what came of it.
         elapsed: microseconds of a clock that is never set.
     """
 
@@ -175,7 +175,7 @@ class BlockStore:
         *,
         full_sync: bool,
         now: Callable[[], int],
-        say: Callable[[str], object],
+        report: Callable[[str], object],
         elapsed: Callable[[], int] = microseconds_elapsed,
     ) -> None:
         self.path = path
@@ -183,11 +183,11 @@ class BlockStore:
         self._full_sync = full_sync
         self._now = now
         self._age = None if limits.max_age is None else AgeClock(limits.max_age, elapsed)
-        self._say = say
+        self._report = report
         self._folder: JournalFolder | None = None
         self._connection: sqlite3.Connection | None = None
         self.is_damaged: bool = False
-        self._facts = Facts("", 0, clean=True)
+        self._metadata = Metadata("", 0, clean=True)
         self.first: int = 0
         """Position of the oldest entry; 0 if there is none."""
         self.last: int = 0
@@ -196,7 +196,7 @@ class BlockStore:
         """Position of the next entry."""
         self._until = 0
         """When the newest entry was recorded."""
-        self._trail: list[Piece] = []
+        self._small_blocks: list[Piece] = []
         self.consumers: dict[str, ConsumerState] = {}
         self._numbers: dict[str, int] = {}
         self.bytes: int = 0
@@ -218,12 +218,12 @@ class BlockStore:
     @property
     def id(self) -> str:
         """Names the journal."""
-        return self._facts.id
+        return self._metadata.id
 
     @property
-    def holes(self) -> tuple[Hole, ...]:
+    def missing_ranges(self) -> tuple[MissingRange, ...]:
         """Positions that no entry has."""
-        return self._facts.holes
+        return self._metadata.missing_ranges
 
     def open(self) -> None:
         """Open the journal if it is not open: made if it is missing, salvaged if it is damaged.
@@ -272,7 +272,7 @@ class BlockStore:
                     self._folder,
                     full_sync=self._full_sync,
                     is_damaged=was_damaged,
-                    known=self._final_facts() if self.id else None,
+                    known=self._final_metadata() if self.id else None,
                     on_salvage=self._salvaged,
                 )
                 self._folder.remember_files()
@@ -301,17 +301,20 @@ class BlockStore:
 
     def _write_end(self) -> None:
         with self._transaction(full_sync=True) as connection:
-            write_facts(connection, self._final_facts())
+            write_metadata(connection, self._final_metadata())
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
-    def _final_facts(self) -> Facts:
-        return self._facts._replace(
-            mark=self.next - 1, clean=True, first=self.first, consumers=len(self.consumers)
+    def _final_metadata(self) -> Metadata:
+        return self._metadata._replace(
+            high_water_mark=self.next - 1,
+            clean=True,
+            first=self.first,
+            consumers=len(self.consumers),
         )
 
     def _connected(self, connection: sqlite3.Connection) -> None:
-        facts = facts_in(connection)
-        is_known = facts.id == self._facts.id
+        metadata = metadata_in(connection)
+        is_known = metadata.id == self._metadata.id
         if not is_known:
             self._unreadable = set()  # a salvage leaves no damaged block
         states = consumers_in(connection)
@@ -321,25 +324,33 @@ class BlockStore:
         first, last, until = (ends[0].first, ends[1].last, ends[1].until) if ends else (0, 0, 0)
         consumers = {state.name: state for state in states.values()}
         next_ = self.next
-        if facts.clean and (first != facts.first or existed(facts.holes, last + 1, facts.mark)):
+        if metadata.clean and (
+            first != metadata.first
+            or existed(metadata.missing_ranges, last + 1, metadata.high_water_mark)
+        ):
             raise sqlite3.DatabaseError("the oldest or the newest block is missing")
-        if facts.clean and facts.consumers != len(states):
+        if metadata.clean and metadata.consumers != len(states):
             raise sqlite3.DatabaseError("the state of a consumer is missing")
         was_made = self._attempted is not None and last >= self._attempted.first
-        if facts.clean or not is_known or not (self._has_begun or was_made):
+        if metadata.clean or not is_known or not (self._has_begun or was_made):
             if self._age is not None:
                 now = self._now()
                 self._age.start(now, until or now)
-            old = sum(hole.high < first for hole in facts.holes)
-            holes = facts.holes[max(0, old - MOST_HOLES) :]
-            given = max([last, *[hole.high for hole in holes]])
-            if not facts.clean and given < facts.mark:
-                holes = (*holes, Hole(given + 1, facts.mark, 0))
-            next_ = max(facts.mark, last) + 1
-            facts = facts._replace(mark=next_ - 1 + RESERVED, clean=False, holes=holes)
-            self._facts, self._has_begun, self._attempted = facts, False, None
+            old = sum(missing.high < first for missing in metadata.missing_ranges)
+            missing_ranges = metadata.missing_ranges[max(0, old - MAX_MISSING_RANGES) :]
+            given = max([last, *[missing.high for missing in missing_ranges]])
+            if not metadata.clean and given < metadata.high_water_mark:
+                missing_ranges = (
+                    *missing_ranges,
+                    MissingRange(given + 1, metadata.high_water_mark, 0),
+                )
+            next_ = max(metadata.high_water_mark, last) + 1
+            metadata = metadata._replace(
+                high_water_mark=next_ - 1 + RESERVED, clean=False, missing_ranges=missing_ranges
+            )
+            self._metadata, self._has_begun, self._attempted = metadata, False, None
             # A salvage may have found nothing of what the first entries were.
-            losses = charge(consumers, facts.holes, 1, first or next_)
+            losses = charge(consumers, metadata.missing_ranges, 1, first or next_)
             if losses:
                 with self._transaction(full_sync=True):
                     for name in losses:
@@ -352,7 +363,9 @@ class BlockStore:
                 oldest=first,
                 losses={
                     # What it has been given since is not known here.
-                    name: Loss(state.missed - self.consumers[name].missed, state.frontier, ())
+                    name: Loss(
+                        state.missed - self.consumers[name].missed, state.delivered_up_to, ()
+                    )
                     for name, state in consumers.items()
                     if name in self.consumers and state.missed > self.consumers[name].missed
                 },
@@ -360,10 +373,10 @@ class BlockStore:
             next_ = last + 1
         else:
             self._attempted = None
-        self._facts, self.next = facts, next_
+        self._metadata, self.next = metadata, next_
         self.consumers = consumers
         self.first, self.last, self._until = first, last, until
-        self._trail = fetcher.trail(self.next - 1)
+        self._small_blocks = fetcher.small_blocks(self.next - 1)
         self._measure(connection)
 
     # Appending
@@ -380,7 +393,7 @@ class BlockStore:
             RejectedError: one of the events can never be stored.
             JournalError: the commit failed, and nothing is known to have changed; call it again.
         """
-        assert 0 < len(events) <= MOST_AT_ONCE
+        assert 0 < len(events) <= MAX_COMMIT_EVENTS
         self.reopen()
         if self._attempted is not None:
             done, self._attempted = self._attempted, None
@@ -393,15 +406,15 @@ class BlockStore:
         except RejectedError:
             if not plan.change.remove:
                 raise
-        self._trail = []  # a merge failed; the small blocks stay as they are
+        self._small_blocks = []  # a merge failed; the small blocks stay as they are
         return self._stored(self._planned(rows), updates)
 
     def _stored(self, plan: _Plan, updates: Sequence[ConsumerUpdate]) -> Appended:
-        first, last, facts, change = plan.first, plan.last, plan.facts, plan.change
-        full_sync = self._full_sync or facts is not self._facts
+        first, last, metadata, change = plan.first, plan.last, plan.metadata, plan.change
+        full_sync = self._full_sync or metadata is not self._metadata
         with self._transaction(full_sync=full_sync) as connection:
-            if facts is not self._facts:
-                write_facts(connection, facts)
+            if metadata is not self._metadata:
+                write_metadata(connection, metadata)
             if change.remove:
                 connection.executemany(
                     "DELETE FROM blocks WHERE first = ?", [(each,) for each in change.remove]
@@ -411,14 +424,14 @@ class BlockStore:
             oldest, lost = retire(
                 connection,
                 self.limits,
-                facts.holes,
+                metadata.missing_ranges,
                 consumers,
                 self.first or first,
                 last,
                 plan.age_time,
                 sum(block.bytes for block in plan.blocks),
             )
-            losses = charge(consumers, facts.holes, self.first, oldest) if lost else {}
+            losses = charge(consumers, metadata.missing_ranges, self.first, oldest) if lost else {}
             for name, loss in self._unreported.items():
                 known = losses.get(name, loss._replace(missed=0))
                 losses[name] = known._replace(missed=known.missed + loss.missed)
@@ -430,19 +443,19 @@ class BlockStore:
                 oldest,
                 lost,
                 losses,
-                facts.holes,
+                metadata.missing_ranges,
                 last - first + 1,
             )
             self._attempted = appended
         self._attempted = None
-        self._facts = facts
-        self._trail = [piece for piece in change.trail if piece.first >= oldest]
+        self._metadata = metadata
+        self._small_blocks = [piece for piece in change.small_blocks if piece.first >= oldest]
         self.consumers = consumers
         self._unreported = {}
         self.first, self.last, self.next, self._until = oldest, last, last + 1, plan.recorded_at
         self._measure(connection)
         if plan.stepped_back:
-            self._say(
+            self._report(
                 f"journal {self.path}: the clock is {timedelta(microseconds=plan.stepped_back)} "
                 f"earlier than the newest entry; entries from position {first} on have its time"
             )
@@ -456,24 +469,24 @@ class BlockStore:
         """
         now = self._now()
         first, last = self.next, self.next + len(rows) - 1
-        facts, trail, time = self._facts, self._trail, max(now, self._until)
-        if last > facts.mark:
-            facts = facts._replace(mark=last + RESERVED)
+        metadata, small_blocks, time = self._metadata, self._small_blocks, max(now, self._until)
+        if last > metadata.high_water_mark:
+            metadata = metadata._replace(high_water_mark=last + RESERVED)
         stepped_back = self._until - now
         if stepped_back > STEP_BACK:
-            steps = tuple([step for step in facts.steps if step > self.first])
-            facts = facts._replace(steps=(*steps, first)[-MOST_STEPS:])
-            trail, time = [], now  # within a block times never go back
+            steps = tuple([step for step in metadata.steps if step > self.first])
+            metadata = metadata._replace(steps=(*steps, first)[-MAX_STEPS:])
+            small_blocks, time = [], now  # within a block times never go back
         else:
             stepped_back = 0
-        change = grown(trail, first, [(row, time) for row in rows])
+        change = compacted(small_blocks, first, [(row, time) for row in rows])
         try:
             blocks = [encode(piece.first, piece.recorded) for piece in change.insert]
         except Exception as exc:  # what was made past pydantic's checks can be anything
             raise RejectedError(repr(exc)) from exc
         age_time = now if self._age is None else self._age.at(now)
         size = sum([len(row.data) for row in rows])
-        return _Plan(first, last, size, time, age_time, stepped_back, facts, change, blocks)
+        return _Plan(first, last, size, time, age_time, stepped_back, metadata, change, blocks)
 
     # Consumers
 
@@ -504,9 +517,9 @@ class BlockStore:
         self.reopen()
         consumers = {state.name: state}
         if self.first:
-            lost = existed(self._facts.holes, state.frontier + 1, self.first - 1)
+            lost = existed(self._metadata.missing_ranges, state.delivered_up_to + 1, self.first - 1)
             consumers[state.name] = clamped(state, self.first)._replace(
-                missed=state.missed + lost, untold=state.untold + lost
+                missed=state.missed + lost, unreported=state.unreported + lost
             )
         with self._transaction(full_sync=self._full_sync) as connection:
             self._write_changed(connection, consumers)
@@ -529,7 +542,7 @@ class BlockStore:
 
     def lag(self, position: int) -> int:
         """Return how many entries come after ``position``."""
-        return existed(self._facts.holes, max(position + 1, self.first), self.last)
+        return existed(self._metadata.missing_ranges, max(position + 1, self.first), self.last)
 
     def _updated(self, updates: Iterable[ConsumerUpdate]) -> dict[str, ConsumerState]:
         consumers = dict(self.consumers)
@@ -537,12 +550,12 @@ class BlockStore:
             known = consumers.get(update.name)
             if known is not None:
                 updated = known._replace(
-                    frontier=update.frontier,
+                    delivered_up_to=update.delivered_up_to,
                     unacked=update.unacked,
                     last_ack=update.last_ack,
                     leased=update.leased,
                     missed=known.missed + update.missed,
-                    untold=max(0, known.untold - update.told),
+                    unreported=max(0, known.unreported - update.reported),
                 )
                 # It may not have heard yet of what retention took.
                 consumers[update.name] = clamped(updated, self.first)
@@ -560,7 +573,7 @@ class BlockStore:
     # Reading
 
     @_salvages
-    def ask(self, question: Callable[[Fetcher], T]) -> T:
+    def read(self, query: Callable[[Fetcher], T]) -> T:
         """Return the result of ``question``; salvage the journal first if it finds damage.
 
         Raises:
@@ -568,12 +581,17 @@ class BlockStore:
         """
         self.reopen()
         assert self._connection is not None
-        facts = self._facts
+        metadata = self._metadata
         fetcher = Fetcher(
-            self._connection, self.first, self.last, self.next - 1, facts.holes, facts.steps
+            self._connection,
+            self.first,
+            self.last,
+            self.next - 1,
+            metadata.missing_ranges,
+            metadata.steps,
         )
         try:
-            return question(fetcher)
+            return query(fetcher)
         except sqlite3.Error as exc:
             raise self._failed(exc) from exc
         finally:
@@ -587,7 +605,7 @@ class BlockStore:
     def _salvaged(self, result: Salvage) -> None:
         self.salvaged = result
         self.corrupt += result.lost
-        self._say(
+        self._report(
             f"journal {self.path} was damaged: {result.saved} entries were saved into a new one, "
             f"{result.lost or 'no'} others and the state of "
             f"{result.lost_consumers or 'no'} consumers "
@@ -614,7 +632,7 @@ class BlockStore:
             connection.execute(f"PRAGMA synchronous = {sync}")
             connection.execute("BEGIN IMMEDIATE")
             if not self._has_begun:
-                write_facts(connection, self._facts)
+                write_metadata(connection, self._metadata)
             yield connection
             self._commit(connection)
             self._has_begun = True

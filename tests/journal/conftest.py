@@ -44,7 +44,7 @@ def make_store(tmp_path, clock, said):
             Limits(**limits),
             full_sync=full_sync,
             now=clock,
-            say=said.append,
+            report=said.append,
             elapsed=lambda: clock.elapsed,
         )
         made.append(store)
@@ -73,7 +73,7 @@ def entries_of(store, *bindings, after=0):
     """Return all that is after a position: entries, and what is missing as Lost."""
     items, position = [], after
     while True:
-        fetched = store.ask(lambda disk, at=position: disk.fetch(Selection(bindings), at))
+        fetched = store.read(lambda disk, at=position: disk.fetch(Selection(bindings), at))
         items += fetched.items
         if fetched.position == position:
             return items

@@ -14,7 +14,7 @@ from edr.journal.store import Appended
 
 
 def appended(first, count):
-    return Appended(first, 0, 0, oldest=1, lost=0, losses={}, holes=(), stored=count)
+    return Appended(first, 0, 0, oldest=1, lost=0, losses={}, missing_ranges=(), stored=count)
 
 
 class Store:

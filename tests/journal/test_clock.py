@@ -19,12 +19,12 @@ YEAR = 8766 * HOUR
 
 
 def times_in(store):
-    entries = store.ask(lambda disk: disk.at(range(1, store.last + 1)))
+    entries = store.read(lambda disk: disk.at(range(1, store.last + 1)))
     return [microseconds(entry.recorded_at) for entry in entries]
 
 
 def since(store, moment, now):
-    start = store.ask(lambda disk: disk.before(moment, now))
+    start = store.read(lambda disk: disk.before(moment, now))
     return everything(store, after=start)
 
 
@@ -239,7 +239,7 @@ def test_steps_of_entries_that_are_gone_are_forgotten(make_store, clock):
         clock.now -= 2 * 60 * SECOND
         store.append(events(*range(n, n + 256)))
 
-    assert len(store._facts.steps) <= 3  # no other way to see that what is stored stays small
+    assert len(store._metadata.steps) <= 3  # no other way to see that what is stored stays small
 
 
 async def test_a_clock_beyond_all_dates_keeps_a_journal_going(tmp_path):

@@ -38,7 +38,7 @@ from edr.journal.store import BlockStore
 schema.CHECKPOINT = 8
 path, sync = Path(sys.argv[1]), sys.argv[2]
 store = BlockStore(path, Limits(max_bytes=1 << 17), full_sync=sync == "disk",
-                   now=lambda: time.time_ns() // 1000, say=print)
+                   now=lambda: time.time_ns() // 1000, report=print)
 store.open()
 for n in range(0, 300, 10):
     appended = store.append(events(*range(n, n + 10), body={"pad": os.urandom(150).hex()}))
@@ -65,7 +65,7 @@ def check(store, acknowledged, *, lost=False):
     entries, last = {}, 0
     after = 0
     while True:
-        fetched = store.ask(lambda disk, at=after: disk.fetch(Selection(()), at))
+        fetched = store.read(lambda disk, at=after: disk.fetch(Selection(()), at))
         for each in fetched.items:
             if hasattr(each, "event"):
                 entries[each.position] = each.event.body["n"]
@@ -320,7 +320,7 @@ def padded(n):
 @pytest.mark.parametrize("free", [0, 1, 2, 3, 4, 5, 6, 8, 12, 20, 40])
 async def test_journal_on_a_full_disk_starts_and_recovers(small_disk, free, monkeypatch):
     """Wherever in a commit: what is acknowledged is read, and what is accepted stays."""
-    monkeypatch.setattr("edr.journal.appender.LONGEST_PAUSE", 0.1)
+    monkeypatch.setattr("edr.journal.appender.MAX_PAUSE", 0.1)
     disk, _ = small_disk
     async with SqliteJournal(disk / "journal", max_bytes=1 << 20) as journal:
         await journal.append(*events(*range(20)))

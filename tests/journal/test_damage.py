@@ -32,7 +32,7 @@ class Filled:
 
     def __init__(self, path):
         store = BlockStore(
-            path, Limits(), full_sync=False, now=lambda: 1_700_000_000_000_000, say=print
+            path, Limits(), full_sync=False, now=lambda: 1_700_000_000_000_000, report=print
         )
         store.open()
         for n in range(0, BLOCKS * SIZE, SIZE):
@@ -43,13 +43,13 @@ class Filled:
         for state in READERS:
             store.make_consumer(state)
         rows = store._connection.execute("SELECT keys, rows FROM blocks ORDER BY first").fetchall()
-        facts = store._final_facts().to_bytes()
+        metadata = store._final_metadata().to_bytes()
         self.entries = entries_of(store)
         store.close()
         self.path = path
         self.data = (path / "journal.sqlite3").read_bytes()
         self.blocks = [self._around(*row) for row in rows]
-        self.facts = self._around(b"", facts)
+        self.metadata = self._around(b"", metadata)
         self.consumers = [self._around(b"", state.to_bytes()) for state in READERS]
         self.page_headers = [
             range(start, start + 8 + 2 * int.from_bytes(self.data[start + 3 : start + 5], "big"))
@@ -99,7 +99,7 @@ def flips_in(*places, content=0):
 
 def check(filled, path, most_lost, *, is_exact=True):
     """Open what is at ``path``, and hold what it gives against what was stored."""
-    store = BlockStore(path, Limits(), full_sync=False, now=lambda: 1, say=lambda text: None)
+    store = BlockStore(path, Limits(), full_sync=False, now=lambda: 1, report=lambda text: None)
     store.open()
     try:
         # Who wants little passes over most blocks, and is told of damage in those, too.
@@ -161,7 +161,7 @@ def test_flipped_bit_in_a_block_at_the_end_is_told(filled, place, choose, which)
 
 
 def test_flipped_bit_in_the_facts_loses_nothing(filled, place, choose):
-    for byte, bit in choose(flips_in(filled.facts)):
+    for byte, bit in choose(flips_in(filled.metadata)):
         assert check(filled, flip(filled, place / "j", byte, bit), 0)[:2] == (0, 0)
 
 
@@ -184,14 +184,16 @@ def test_blank_page_is_salvaged_at_the_first_opening(filled, place):
             data[start : start + PAGE] = bytes(PAGE)
 
         path = filled.damaged(place / "j", change)
-        # With the facts it is lost how far the positions went: then one more may be told.
-        is_exact = filled.facts[0] // PAGE != start // PAGE
+        # With the metadata it is lost how far the positions went: then one more may be told.
+        is_exact = filled.metadata[0] // PAGE != start // PAGE
         check(filled, path, BLOCKS * SIZE, is_exact=is_exact)
 
 
 def test_retention_salvages_a_damaged_header(filled, place):
     path = filled.damaged(place / "j", lambda data: None)
-    store = BlockStore(path, Limits(max_events=30), full_sync=False, now=lambda: 1, say=lambda _: 0)
+    store = BlockStore(
+        path, Limits(max_events=30), full_sync=False, now=lambda: 1, report=lambda _: 0
+    )
     store.open()
     store._connection.execute("UPDATE blocks SET last = last + (1 << 40) WHERE first = 21")
     store.append(events(-1))
@@ -208,7 +210,7 @@ def test_salvage_tells_who_stands_in_the_lost_range(filled, place):
         data[filled.consumers[0].stop - 2] ^= 1  # damage that is salvaged at the opening
 
     store = BlockStore(
-        filled.damaged(place / "j", change), Limits(), full_sync=False, now=lambda: 1, say=print
+        filled.damaged(place / "j", change), Limits(), full_sync=False, now=lambda: 1, report=print
     )
     store.open()
     for after in (0, 80, 100, 159):
@@ -225,7 +227,7 @@ def test_corrupt_counts_a_block_once_however_often_it_is_read(filled, place):
         data[filled.blocks[4].stop - 5] ^= 1
 
     store = BlockStore(
-        filled.damaged(place / "j", change), Limits(), full_sync=False, now=lambda: 1, say=print
+        filled.damaged(place / "j", change), Limits(), full_sync=False, now=lambda: 1, report=print
     )
     store.open()
     for _ in range(3):
@@ -248,7 +250,7 @@ def test_salvage_says_how_many_readers_it_lost(filled, place, consumers):
 
     said = []
     store = BlockStore(
-        filled.damaged(place / "j", change), Limits(), full_sync=False, now=int, say=said.append
+        filled.damaged(place / "j", change), Limits(), full_sync=False, now=int, report=said.append
     )
     store.open()
 

@@ -167,7 +167,7 @@ from pathlib import Path
 from edr.journal.retention import Limits
 from edr.journal.store import BlockStore
 
-store = BlockStore(Path(sys.argv[1]), Limits(), full_sync=True, now=int, say=print)
+store = BlockStore(Path(sys.argv[1]), Limits(), full_sync=True, now=int, report=print)
 store.open()
 print("open", flush=True)
 sys.stdin.read()
@@ -251,7 +251,7 @@ def test_a_shell_that_has_the_database_open_is_named(make_store):
     store.close()
     with closing(sqlite3.connect(store.path / "journal.sqlite3")) as shell:
         shell.execute("BEGIN")
-        shell.execute("SELECT * FROM facts").fetchall()
+        shell.execute("SELECT * FROM metadata").fetchall()
         with pytest.raises(JournalInUseError, match="sqlite3 shell"):
             store.open()
     store.open()

@@ -132,7 +132,7 @@ from edr.journal.store import BlockStore, ConsumerUpdate
 from edr.journal.schema import ConsumerState
 
 store = BlockStore(Path(sys.argv[1]), Limits(max_bytes=1 << 20), full_sync=False,
-                   now=lambda: time.time_ns() // 1000, say=print)
+                   now=lambda: time.time_ns() // 1000, report=print)
 store.open()
 store.make_consumer(ConsumerState("r", "[]", 0))
 for n in itertools.count(0, 10):

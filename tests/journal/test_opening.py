@@ -19,7 +19,7 @@ from edr.journal.store import BlockStore
 def filled(tmp_path_factory):
     """A closed journal of 20,000 entries, and a consumer."""
     path = tmp_path_factory.mktemp("filled") / "journal"
-    store = BlockStore(path, Limits(), full_sync=False, now=lambda: 1, say=print)
+    store = BlockStore(path, Limits(), full_sync=False, now=lambda: 1, report=print)
     store.open()
     for n in range(0, 20_000, 1000):
         store.append(events(*range(n, n + 1000)))

@@ -32,7 +32,7 @@ def test_it_finds_all_that_sqlite_would(make_store, is_closed):
 
     assert found == list(range(3000))
     assert pages.consumers == store.consumers
-    assert pages.facts.id == store.id
+    assert pages.metadata.id == store.id
     assert pages.is_whole
 
 

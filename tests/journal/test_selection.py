@@ -4,7 +4,7 @@ from support.strategies import events, some_bindings, some_events
 
 import edr
 from edr.journal.codec import decode_keys, encode, row_of
-from edr.journal.selection import EVERYTHING, MOST_CLAUSES, Selection
+from edr.journal.selection import EVERYTHING, MAX_CLAUSES, Selection
 
 patterns = st.none() | st.sampled_from([{"n": [1, 2]}, {"n": [{"exists": False}]}])
 bindings = st.builds(
@@ -26,16 +26,16 @@ def may_hold(clauses, block):
     )
 
 
-@given(st.lists(bindings, min_size=1, max_size=MOST_CLAUSES + 4), st.lists(given_one, min_size=1))
+@given(st.lists(bindings, min_size=1, max_size=MAX_CLAUSES + 4), st.lists(given_one, min_size=1))
 def test_masks_keys_and_events_agree_with_the_bindings(wanted_by, given_events):
     selection = Selection(wanted_by)
     for event in given_events:
         expected = any(binding.matches(event) for binding in wanted_by)
         block = encode(1, [(row_of(event), 0)])
-        (verdict,) = selection.wanted(decode_keys(block))
+        (verdict,) = selection.match_keys(decode_keys(block))
         by_key = verdict if isinstance(verdict, bool) else verdict(event.body)
 
-        assert selection.wants(event) is expected
+        assert selection.matches(event) is expected
         assert by_key is expected
         assert may_hold(selection.clauses, block) or not expected
 
@@ -44,6 +44,6 @@ def test_masks_keys_and_events_agree_with_the_bindings(wanted_by, given_events):
 def test_without_a_binding_everything_is_wanted(event):
     selection = Selection(())
 
-    assert selection.wants(event)
-    assert selection.wanted(decode_keys(encode(1, [(row_of(event), 0)]))) == [True]
+    assert selection.matches(event)
+    assert selection.match_keys(decode_keys(encode(1, [(row_of(event), 0)]))) == [True]
     assert selection.clauses == ()

@@ -398,7 +398,7 @@ def test_a_program_that_ends_without_closing_stores_what_was_accepted(path):
 
     async def stored():
         async with SqliteJournal(path) as journal:
-            return numbers(await all_of(journal)), journal.tip
+            return numbers(await all_of(journal)), journal.assigned_up_to
 
     assert asyncio.run(stored()) == ([1, 2], 2)
 

@@ -61,7 +61,7 @@ def test_positions_below_the_mark_are_not_given_again_though_their_entries_are_l
 def test_the_mark_moves_before_what_is_behind_it_is_given(make_store, crash):
     store = make_store()
     put(store, 0)
-    store.next = store._facts.mark - 1
+    store.next = store._metadata.high_water_mark - 1
     put(store, 1, 2, 3)
     last = put(store, 4).first
     crashed = crash(store)
@@ -373,8 +373,8 @@ def test_a_readers_loss_is_counted_in_the_commit_that_causes_it(make_store, cras
         for each in (store, make_store(crash(store))):
             state = each.consumers["r"]
             lost = each.first - 1 - 100 + 2 if each.first > 1 else 0
-            assert (state.missed, state.untold) == (lost, lost)
-            assert state.frontier >= each.first - 1
+            assert (state.missed, state.unreported) == (lost, lost)
+            assert state.delivered_up_to >= each.first - 1
             assert state.unacked == () or each.first == 1
 
 
@@ -389,7 +389,7 @@ def test_an_update_that_has_not_heard_of_a_loss_does_not_undo_it(make_store):
     state = store.consumers["r"]
 
     assert missed == state.missed == store.first - 1
-    assert (state.frontier, state.unacked, state.last_ack) == (store.first - 1, (), 7)
+    assert (state.delivered_up_to, state.unacked, state.last_ack) == (store.first - 1, (), 7)
 
 
 def test_what_a_reader_has_not_acked_is_kept_if_told_to(make_store):
@@ -563,10 +563,10 @@ def test_since_is_found_between_any_two(make_store, clock):
         starts[n] = clock.now
     for n in (0, 1, 15, 16, 17, 255, 256, 400, 699):
         for early in (0, 5):
-            before = store.ask(lambda disk, at=starts[n] - early: disk.before(at, clock.now))
+            before = store.read(lambda disk, at=starts[n] - early: disk.before(at, clock.now))
             assert everything(store, after=before) == list(range(n, 700))
-    assert store.ask(lambda disk: disk.before(clock.now + 1, clock.now)) == store.last
-    assert store.ask(lambda disk: disk.before(0, clock.now)) == 0
+    assert store.read(lambda disk: disk.before(clock.now + 1, clock.now)) == store.last
+    assert store.read(lambda disk: disk.before(0, clock.now)) == 0
 
 
 # Memory
@@ -577,7 +577,7 @@ def test_open_reads_few_bytes_however_large_the_newest_events(make_store):
     for n in range(10):
         store.append(large(n, 2 << 20 if n == 5 else 100_000))
     # _bytes: what it read from the disk, which nothing else shows.
-    pieces, read = store.ask(lambda disk: (disk.trail(store.last), disk._bytes))
+    pieces, read = store.read(lambda disk: (disk.small_blocks(store.last), disk._bytes))
 
     assert [piece.first for piece in pieces] == [7, 8, 9, 10]
     assert read < 1 << 20
@@ -587,7 +587,7 @@ def test_fetch_stops_at_its_bytes_however_few_its_entries(make_store):
     store = make_store()
     for n in range(20):
         store.append(large(n, 1 << 19))
-    fetched = store.ask(lambda disk: disk.fetch(Selection(()), 0))
+    fetched = store.read(lambda disk: disk.fetch(Selection(()), 0))
 
     assert len(fetched.items) == fetched.position == 8  # of 4 MiB in all
     assert everything(store) == list(range(20))

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import edr
+from edr.journal.recent import MAX_RECENT_BYTES, RECENT_ENTRIES, RecentEntries
 from edr.journal.selection import Selection
-from edr.journal.tail import TAIL, TAIL_BYTES, Tail
 
 EVERYTHING = Selection(())
 
@@ -22,7 +22,7 @@ def positions(tail, after, selection=EVERYTHING):
 
 
 def filled(*counts, bytes=10):
-    tail, first = Tail(), 1
+    tail, first = RecentEntries(), 1
     for count in counts:
         tail.add(first, first, events(*range(first, first + count)), bytes)
         first += count
@@ -54,22 +54,25 @@ def test_entries_of_a_commit_have_its_time():
 
 
 def test_tail_is_empty_at_first():
-    assert not Tail().covers(0)
+    assert not RecentEntries().covers(0)
 
 
-@pytest.mark.parametrize("counts", [[1] * 3 * TAIL, [256] * 20, [TAIL - 1, 2, 5], [3 * TAIL]])
+@pytest.mark.parametrize(
+    "counts",
+    [[1] * 3 * RECENT_ENTRIES, [256] * 20, [RECENT_ENTRIES - 1, 2, 5], [3 * RECENT_ENTRIES]],
+)
 def test_tail_keeps_the_newest_entries(counts):
     tail, last = filled(*counts, bytes=0), sum(counts)
 
-    assert tail.covers(last - min(TAIL, last))
-    assert not tail.covers(last - TAIL - max(counts) - 1)
+    assert tail.covers(last - min(RECENT_ENTRIES, last))
+    assert not tail.covers(last - RECENT_ENTRIES - max(counts) - 1)
 
 
 def test_tail_keeps_no_more_than_so_many_bytes():
-    tail = filled(1, 1, 1, bytes=TAIL_BYTES // 2)
+    tail = filled(1, 1, 1, bytes=MAX_RECENT_BYTES // 2)
 
     assert [tail.covers(after) for after in range(4)] == [False, True, True, True]
-    tail.add(4, 4, events(4), TAIL_BYTES + 1)
+    tail.add(4, 4, events(4), MAX_RECENT_BYTES + 1)
     assert not any(tail.covers(after) for after in range(5))
     tail.add(5, 5, events(5), 1)
     assert positions(tail, 4) == [5]

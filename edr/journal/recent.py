@@ -1,4 +1,4 @@
-"""``Tail``: the newest entries, in memory, so that following live reads nothing from the disk."""
+"""``RecentEntries``: the newest entries, in memory, so that live readers do not read the disk."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from edr.journal.codec import time_of
 from edr.journal.journal import Entry
 from edr.journal.selection import Selection
 
-TAIL = 2048
-"""Entries that are kept at least. A follower that has more to read reads from the disk."""
+RECENT_ENTRIES = 2048
+"""Entries kept at least, if there are as many. Readers further back read from the disk."""
 
-TAIL_BYTES = 4 << 20
-"""Bytes of JSON that are kept at most, even if that is fewer than ``TAIL`` entries."""
+MAX_RECENT_BYTES = 4 << 20
+"""Bytes of JSON kept at most, even if these are fewer than ``RECENT_ENTRIES`` entries."""
 
 
 class _Chunk(NamedTuple):
-    """The events of one commit. Entries are made of them when they are read."""
+    """The events of one commit. An ``Entry`` is created only when it is read."""
 
     first: int
     recorded_at: datetime
@@ -28,8 +28,8 @@ class _Chunk(NamedTuple):
     bytes: int
 
 
-class Tail:
-    """The entries from some position up to the newest, all of them committed."""
+class RecentEntries:
+    """The newest committed entries, without gaps."""
 
     def __init__(self) -> None:
         self._chunks: list[_Chunk] = []
@@ -37,11 +37,11 @@ class Tail:
         self._next = 0
         """The position after the newest entry."""
         self._oldest = 0
-        """The position of the oldest entry that retention has left."""
+        """The position of the oldest entry that retention has not removed."""
         self._bytes = 0
 
     def add(self, first: int, recorded_at: int, events: Sequence[Event], bytes: int) -> None:
-        """Add what was committed at position ``first``, with its bytes of JSON."""
+        """Add the events committed at position ``first``, which have ``bytes`` of JSON."""
         if first != self._next:
             self._forget(len(self._chunks))
         self._chunks.append(_Chunk(first, time_of(recorded_at), events, bytes))
@@ -49,29 +49,34 @@ class Tail:
         self._next = first + len(events)
         self._bytes += bytes
         spare = 0
-        while len(self._firsts) > spare + 1 and self._next - self._firsts[spare + 1] >= TAIL:
+        while (
+            len(self._firsts) > spare + 1 and self._next - self._firsts[spare + 1] >= RECENT_ENTRIES
+        ):
             spare += 1
         self._forget(spare)
-        while self._bytes > TAIL_BYTES:
+        while self._bytes > MAX_RECENT_BYTES:
             self._forget(1)
 
     def forget_before(self, position: int) -> None:
-        """Drop the entries that retention has removed."""
+        """Drop the entries before ``position``, which retention has removed."""
         self._oldest = position
         self._forget(max(0, bisect_right(self._firsts, position) - 1))
 
     def covers(self, after: int) -> bool:
-        """Return whether all entries after ``after`` are here."""
+        """Return whether all entries after position ``after`` are here."""
         return bool(self._firsts) and max(self._firsts[0], self._oldest) <= after + 1
 
     def find(self, selection: Selection, after: int) -> tuple[Entry | None, int]:
-        """Return the next wanted entry after ``after``, which it covers, and how far that is."""
-        wants, chunks = selection.wants, self._chunks
+        """Return the next matching entry after ``after``, and the position searched up to.
+
+        The entries after ``after`` must be here; see ``covers``.
+        """
+        matches, chunks = selection.matches, self._chunks
         position = after + 1
         for number in range(bisect_right(self._firsts, position) - 1, len(chunks)):
             first, recorded_at, events, _ = chunks[number]
             for index in range(position - first, len(events)):
-                if wants(events[index]):
+                if matches(events[index]):
                     return Entry(first + index, recorded_at, events[index]), first + index
             position = first + len(events)
         return None, max(after, self._next - 1)
