@@ -111,7 +111,7 @@ class FrozenList(_Array):
         return list(self)
 
     def __reduce__(self) -> _Reduced:
-        return _frozen_list, (list(self),)
+        return frozen_list, (list(self),)
 
 
 def frozen_dict(source: Mapping[str, Any]) -> FrozenDict:
@@ -121,7 +121,7 @@ def frozen_dict(source: Mapping[str, Any]) -> FrozenDict:
     return copied  # type: ignore[no-any-return]  # a cast is a call, for each event of a journal
 
 
-def _frozen_list(source: Iterable[Any]) -> FrozenList:
+def frozen_list(source: Iterable[Any]) -> FrozenList:
     """Return a frozen copy of ``source``, which holds only frozen containers and scalars."""
     copied: Any = _Array(source)
     copied.__class__ = FrozenList
@@ -278,7 +278,7 @@ def _copy_array(source: Sequence[Any], depth: int) -> FrozenList:
         except _NotJsonError as fault:
             fault.steps.append(len(copied))
             raise
-    return _frozen_list(copied)
+    return frozen_list(copied)
 
 
 def _copy_value(value: Any, depth: int) -> Any:

@@ -1,7 +1,6 @@
 """``Event``: what is emitted. A frozen model, of which pydantic checks every field."""
 
 import os
-import re
 import socket
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 import orjson
 from pydantic import (
     AfterValidator,
+    BaseModel,
     BeforeValidator,
     Field,
     PlainValidator,
@@ -20,8 +20,10 @@ from uuid_utils import uuid7
 
 from edr.errors import InvalidEventError, shown
 from edr.records.body import FrozenDict, no_object, snapshot
+from edr.records.decoding import decoded
 from edr.records.levels import AnySeverity, AnyVerbosity, Severity, Verbosity
 from edr.records.model import FrozenModel
+from edr.records.traceparent import TRACEPARENT, is_traceparent
 
 GREGORIAN_TO_UNIX = 62_167_219_200
 """Seconds from the year 0 of Erlang's calendar to 1970."""
@@ -72,14 +74,6 @@ def _checked_body(value: object) -> FrozenDict:
     raise no_object(value)
 
 
-_traceparent = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
-
-
-def is_traceparent(value: str) -> bool:
-    """Return whether ``value`` is a W3C trace context of version 00 with ids that are not zero."""
-    return _traceparent.fullmatch(value) is not None
-
-
 def _checked_traceparent(value: str) -> str:
     if not is_traceparent(value):
         raise ValueError(
@@ -93,12 +87,19 @@ def _is_none(value: object) -> bool:
     return value is None
 
 
+# The slots of a pydantic instance; setting them is what its validator does.
+_make = object.__new__
+_set_fields = BaseModel.__dict__["__dict__"].__set__
+_set_fields_set = BaseModel.__dict__["__pydantic_fields_set__"].__set__
+_set_extra = BaseModel.__dict__["__pydantic_extra__"].__set__
+_set_private = BaseModel.__dict__["__pydantic_private__"].__set__
+
 Name = Annotated[str, Field(strict=True, min_length=1)]
 Traceparent = Annotated[
     str,
     Field(strict=True),
     AfterValidator(_checked_traceparent),
-    WithJsonSchema({"type": "string", "pattern": f"^{_traceparent.pattern}$"}),
+    WithJsonSchema({"type": "string", "pattern": f"^{TRACEPARENT.pattern}$"}),
 ]
 Timestamp = Annotated[datetime, BeforeValidator(_only_text_or_datetime), AfterValidator(_aware_utc)]
 Body = Annotated[
@@ -197,6 +198,13 @@ class Event(FrozenModel):
             InvalidEventError: the document is not a JSON object, or a field is missing or wrong;
                 ``path`` names the field.
         """
+        if cls is Event and (read := decoded(document)) is not None:
+            event = _make(cls)
+            _set_fields(event, read[0])
+            _set_fields_set(event, read[1])
+            _set_extra(event, None)
+            _set_private(event, None)
+            return event
         event = cls.model_validate_json(document, extra="ignore")
         given = event.__pydantic_fields_set__
         for field in _SET_BY_THE_BUS:
