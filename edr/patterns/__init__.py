@@ -1,16 +1,17 @@
 """Body patterns: bindings that look into the event.
 
 Read the modules in this order; each imports only from those before it:
-limits, addresses, values, arrays, leaf, tree, objects, cost, operands, suggestions, parser,
-pattern_warnings, language, schema, tables, wildcards, ranges, postings, nodes, plan, index.
+limits, addresses, scalar_set, arrays, field_matcher, object_pattern, objects, cost, operands,
+suggestions, parser, pattern_warnings, language, schema, tables, wildcards, ranges, postings, nodes,
+plan, index.
 
 ``Pattern`` (language) is one pattern, and the plain statement of what it means;
 ``PatternIndex`` (index) finds the patterns that a body matches, among any number of them.
 """
 
+from edr.patterns.field_matcher import ABSENT
 from edr.patterns.index import PatternIndex
 from edr.patterns.language import Mismatch, Pattern
-from edr.patterns.leaf import ABSENT
 from edr.patterns.limits import DEFAULT_LIMITS, Limits
 from edr.patterns.pattern_warnings import PatternWarning, warn_of_mistakes
 from edr.patterns.schema import pattern_json_schema

@@ -15,15 +15,15 @@ from collections.abc import Iterable, Iterator
 from math import ceil
 from typing import TypeAlias
 
-from edr.patterns.leaf import Leaf
-from edr.patterns.tree import Fields
-from edr.patterns.values import Values
+from edr.patterns.field_matcher import FieldMatcher
+from edr.patterns.object_pattern import ObjectPattern
+from edr.patterns.scalar_set import ScalarSet
 
 Names: TypeAlias = tuple[str, ...]
 """The names of the fields on the way to a value."""
 
 
-def merged(node: Fields) -> Fields:
+def merged(node: ObjectPattern) -> ObjectPattern:
     """Return a condition with the same verdicts that asks each value for less.
 
     ``{"$or": [{"id": ["a"]}, {"id": ["b"]}]}`` is ``{"id": ["a", "b"]}``: in an array of objects
@@ -31,40 +31,41 @@ def merged(node: Fields) -> Fields:
     fields than one stay as they are, as ``a and b, or c and d`` is no single look-up.
     """
     fields = tuple(
-        (name, child if isinstance(child, Leaf) else merged(child)) for name, child in node.fields
+        (name, child if isinstance(child, FieldMatcher) else merged(child))
+        for name, child in node.fields
     )
     alternatives = _merged_members(node.alternatives)
     if len(alternatives) == 1:
         (only,) = alternatives
-        return Fields(fields + only.fields, only.alternatives)
-    return Fields(fields, alternatives)
+        return ObjectPattern(fields + only.fields, only.alternatives)
+    return ObjectPattern(fields, alternatives)
 
 
-def _merged_members(members: Iterable[Fields]) -> tuple[Fields, ...]:
-    leaves: dict[str, Leaf] = {}
-    objects: dict[str, list[Fields]] = {}
-    others: list[Fields] = []
+def _merged_members(members: Iterable[ObjectPattern]) -> tuple[ObjectPattern, ...]:
+    leaves: dict[str, FieldMatcher] = {}
+    objects: dict[str, list[ObjectPattern]] = {}
+    others: list[ObjectPattern] = []
     for member in _flat(members):
         if len(member.fields) != 1 or member.alternatives:
             others.append(member)
             continue
         ((name, child),) = member.fields
-        if isinstance(child, Leaf):
+        if isinstance(child, FieldMatcher):
             leaves[name] = leaves[name] | child if name in leaves else child
         else:
             objects.setdefault(name, []).append(child)
     return (
-        *(Fields(((name, leaf),)) for name, leaf in leaves.items()),
-        *(Fields(((name, _one_of(each)),)) for name, each in objects.items()),
+        *(ObjectPattern(((name, leaf),)) for name, leaf in leaves.items()),
+        *(ObjectPattern(((name, _one_of(each)),)) for name, each in objects.items()),
         *others,
     )
 
 
-def _one_of(members: list[Fields]) -> Fields:
-    return members[0] if len(members) == 1 else merged(Fields((), tuple(members)))
+def _one_of(members: list[ObjectPattern]) -> ObjectPattern:
+    return members[0] if len(members) == 1 else merged(ObjectPattern((), tuple(members)))
 
 
-def _flat(members: Iterable[Fields]) -> Iterator[Fields]:
+def _flat(members: Iterable[ObjectPattern]) -> Iterator[ObjectPattern]:
     for member in map(merged, members):
         if member.fields:
             yield member
@@ -72,23 +73,25 @@ def _flat(members: Iterable[Fields]) -> Iterator[Fields]:
             yield from member.alternatives
 
 
-def work(node: Fields) -> dict[Names, int]:
+def work(node: ObjectPattern) -> dict[Names, int]:
     """Return what a (merged) condition costs one value or object at each field.
 
     A unit is about what three exact look-ups take, so that two of them take at most 100 ms for the
     worst body of 256 KiB. It was measured with ``benchmarks/questions/hostile.py``.
     """
-    asked: defaultdict[Names, list[Leaf | Fields]] = defaultdict(list)
+    asked: defaultdict[Names, list[FieldMatcher | ObjectPattern]] = defaultdict(list)
     _collect(node, (), asked)
     return {names: _cost(conditions) for names, conditions in asked.items()}
 
 
-def _collect(node: Fields, names: Names, asked: defaultdict[Names, list[Leaf | Fields]]) -> None:
+def _collect(
+    node: ObjectPattern, names: Names, asked: defaultdict[Names, list[FieldMatcher | ObjectPattern]]
+) -> None:
     """Add the conditions on each field of an object, and on the object by members of ``$or``."""
     for name, child in node.fields:
         here = (*names, name)
         asked[here].append(child)
-        if isinstance(child, Fields):
+        if isinstance(child, ObjectPattern):
             _collect(child, here, asked)
     for alternative in node.alternatives:
         # Members with a single field cost one look-up together. The body itself is one object.
@@ -97,10 +100,10 @@ def _collect(node: Fields, names: Names, asked: defaultdict[Names, list[Leaf | F
         _collect(alternative, names, asked)
 
 
-def _cost(conditions: list[Leaf | Fields]) -> int:
+def _cost(conditions: list[FieldMatcher | ObjectPattern]) -> int:
     affixes = wildcards = ranges = blocks = exceptions = 0
     for each in conditions:
-        if not isinstance(each, Leaf):
+        if not isinstance(each, FieldMatcher):
             continue
         # One anything-but is looked up; of several in one leaf each is tested.
         exceptions += max(0, len(each.exceptions) - 1)
@@ -114,12 +117,12 @@ def _cost(conditions: list[Leaf | Fields]) -> int:
     return groups + ceil(affixes / 8) + blocks + 2 * exceptions
 
 
-def _affix_lengths(values: Values) -> int:
+def _affix_lengths(values: ScalarSet) -> int:
     affixes = (values.prefixes, values.suffixes, values.folded_prefixes, values.folded_suffixes)
     return sum([len(set(map(len, each))) for each in affixes if each])
 
 
-def _block_lengths(values: Values) -> int:
+def _block_lengths(values: ScalarSet) -> int:
     lengths: defaultdict[int, set[int]] = defaultdict(set)  # an address is of one family
     for block in values.blocks:
         lengths[len(block.first)].add(block.length)

@@ -50,16 +50,16 @@ from collections.abc import Iterable
 from typing import Any, Generic
 
 from edr.patterns.arrays import objects_of
+from edr.patterns.field_matcher import ABSENT
 from edr.patterns.language import Pattern
-from edr.patterns.leaf import ABSENT
 from edr.patterns.nodes import Access, Condition, Conjunction, Entry, FieldNode, Node, ValueT
+from edr.patterns.object_pattern import ObjectPattern
 from edr.patterns.plan import AccessPlan, plan
 from edr.patterns.tables import compact
-from edr.patterns.tree import Fields
 
 
 class PatternIndex(Generic[ValueT]):
-    """Values by body pattern: those of all patterns that a body matches, at once.
+    """ScalarSet by body pattern: those of all patterns that a body matches, at once.
 
     Not safe for use by several threads at once.
     """
@@ -143,11 +143,11 @@ class PatternIndex(Generic[ValueT]):
         else:
             self._root.forget(conjunction.path, access)
 
-    def _population(self, fields: Fields) -> int:
+    def _population(self, fields: ObjectPattern) -> int:
         condition = self._conditions.get(fields.text())
         return 0 if condition is None else condition.uses
 
-    def _intern(self, fields: Fields) -> Condition:
+    def _intern(self, fields: ObjectPattern) -> Condition:
         text = fields.text()
         condition = self._conditions.get(text)
         if condition is None:

@@ -46,13 +46,13 @@ from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 from edr.errors import join_path
-from edr.patterns.leaf import ABSENT, Leaf, Test
+from edr.patterns.field_matcher import ABSENT, FieldMatcher, Test
 from edr.patterns.limits import DEFAULT_LIMITS, Limits
+from edr.patterns.object_pattern import ObjectPattern, names_in
 from edr.patterns.objects import test_below, test_of_object
 from edr.patterns.operands import Path
 from edr.patterns.parser import parse
 from edr.patterns.pattern_warnings import PatternWarning, warnings_of
-from edr.patterns.tree import Fields, names_in
 
 _MAX_EXPLAINED = 100
 """Objects in arrays that an explanation looks at: a person will read about one of them."""
@@ -91,9 +91,9 @@ class Pattern:
 
     __slots__ = ("_key", "_test", "_text", "limits", "merged", "root")
 
-    root: Fields
+    root: ObjectPattern
     """The pattern as parsed."""
-    merged: Fields
+    merged: ObjectPattern
     """The same, with what members of ``$or`` ask of one field alone as one; for ``index``."""
     limits: Limits
     """The limits that it was checked by."""
@@ -207,11 +207,13 @@ class _Explainer:
         self._tests: dict[int, Test] = {}  # by identity of the part
         self._objects_left = _MAX_EXPLAINED
 
-    def mismatches(self, node: Fields, body: dict[str, object], path: Path) -> Iterator[Mismatch]:
+    def mismatches(
+        self, node: ObjectPattern, body: dict[str, object], path: Path
+    ) -> Iterator[Mismatch]:
         """Yield what an object does not satisfy of an object pattern."""
         for name, child in node.fields:
             value = body.get(name, ABSENT)
-            if isinstance(child, Leaf):
+            if isinstance(child, FieldMatcher):
                 if not self._accepts(child, value):
                     yield Mismatch(join_path(*path, name), json.loads(child.text), value)
             # An object says itself what it misses: a test would be compiled for each within it.
@@ -219,12 +221,12 @@ class _Explainer:
                 yield from self._nearest(child, value, (*path, name))
         alternatives = node.alternatives
         if alternatives and not any(self._accepts(each, body) for each in alternatives):
-            wanted = json.loads(Fields((), alternatives).text())
+            wanted = json.loads(ObjectPattern((), alternatives).text())
             asked = {name for each in alternatives for name in names_in(each)}
             found = {name: value for name, value in body.items() if name in asked}
             yield Mismatch(join_path(*path), wanted, found)
 
-    def _nearest(self, node: Fields, value: object, path: Path) -> list[Mismatch]:
+    def _nearest(self, node: ObjectPattern, value: object, path: Path) -> list[Mismatch]:
         """Return the reasons of the object at a field that misses the fewest conditions."""
         nearest: list[Mismatch] | None = None
         for at, candidate in _objects(value, path):
@@ -237,7 +239,7 @@ class _Explainer:
                 nearest = mismatches
         return list(self.mismatches(node, {}, path)) if nearest is None else nearest
 
-    def _accepts(self, part: Leaf | Fields, value: object) -> bool:
+    def _accepts(self, part: FieldMatcher | ObjectPattern, value: object) -> bool:
         test = self._tests.get(id(part))
         if test is None:
             test = self._tests[id(part)] = test_below(part)

@@ -1,13 +1,13 @@
-"""The limits of a body pattern, so that no pattern can hold the event loop for long.
+"""Limits of a body pattern, checked when the pattern is parsed.
 
-Bindings are data. They come from files, brokers and browsers, and a match runs on the event loop.
-So a pattern is measured when it is read, and refused there when it exceeds a limit.
+Bindings are data from files, brokers and browsers, and matching runs on the event loop. The limits
+bound the time of a match. Two sizes matter:
 
-Two things can grow: the pattern and the body. The size of the pattern (fields, elements,
-characters) bounds its memory and the time to read it, to add it to an index, and to match a small
-body. What it costs one value (``Limits.work``) is multiplied by a large body, so it is counted for
-each field: the values of different fields are different parts of the body. ``Bus(max_body=…)``
-bounds the body.
+* The pattern. Its fields, elements and characters bound its memory and the time to parse it, to add
+  it to an index, and to match a small body.
+* The body. Each value of a body costs at most ``Limits.max_cost``. The cost is counted per field,
+  because the values of different fields are different parts of the body. ``Bus(max_body=…)`` bounds
+  the body.
 """
 
 from __future__ import annotations
@@ -18,59 +18,60 @@ from typing import Self
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """The limits of a pattern, and of a document of bindings.
+    """The limits of a body pattern, and of a document of bindings.
 
-    The defaults are for bindings that colleagues write. They accept each pattern of 2,048
-    characters that Amazon EventBridge accepts, and larger ones. ``untrusted`` is for all others.
+    The defaults are for trusted authors. They accept every pattern that Amazon EventBridge accepts
+    (up to 2,048 characters) and larger ones. Use ``untrusted`` for all other authors.
 
     Attributes:
-        depth: Objects within each other, members of ``$or`` included. A body has at most 128.
-        fields: Leaves of the whole pattern.
-        objects: Objects of the whole pattern, members of ``$or`` included.
-        elements: Elements of the whole pattern, those of lists in them included; a numeric range
-            counts as five, an address block as two. They are looked up in tables, so this bounds
-            memory and the time to read and to add a pattern, not that of a match.
-        characters: Length of all field names and operands together.
-        affix: Characters of one prefix, suffix or wildcard.
-        work: Cost of a match for any one value of the body. The conditions on one field count 1
-            for each three, all members of ``$or`` together; so do their wildcards, their numeric
-            ranges, and the lengths of their address blocks. Their prefixes and suffixes count 1
-            for each eight lengths, each ``anything-but`` beyond the first in one leaf 2.
-        combinations: Conjunctions that the ``$or`` of the pattern unfold to, at most 1,000 in
-            EventBridge too.
-        names: Of a whole binding: its app names times its account ids.
-        bindings: Bindings of one document.
+        max_depth: Nested objects, members of ``$or`` included. A body has at most 128.
+        max_fields: Leaves of the whole pattern.
+        max_objects: Objects of the whole pattern, members of ``$or`` included.
+        max_elements: Elements of the whole pattern, nested lists included. A numeric range counts
+            as five elements, an address block as two. Tables hold the elements, so this limit
+            bounds memory and the time to parse and add a pattern, not the time of a match.
+        max_characters: Total length of all field names and operands.
+        max_affix_length: Characters of one prefix, suffix or wildcard.
+        max_cost: Cost of a match for one value of the body, counted per field. Every three
+            conditions on the field cost 1, where all members of ``$or`` are counted together. Every
+            three wildcards, every three numeric ranges and every three mask lengths of address
+            blocks cost 1. Every eight lengths of prefixes and suffixes cost 1. Each
+            ``anything-but`` after the first one in a leaf costs 2.
+        max_combinations: Conjunctions after expanding every ``$or``. EventBridge allows 1,000.
+        max_names: App names times account ids of one binding.
+        max_bindings: Bindings of one document.
     """
 
-    depth: int = 128
-    fields: int = 256
-    objects: int = 1_000
-    elements: int = 10_000
-    characters: int = 256_000
-    affix: int = 2_048
-    work: int = 256
-    combinations: int = 1_000
-    names: int = 10_000
-    bindings: int = 10_000
+    max_depth: int = 128
+    max_fields: int = 256
+    max_objects: int = 1_000
+    max_elements: int = 10_000
+    max_characters: int = 256_000
+    max_affix_length: int = 2_048
+    max_cost: int = 256
+    max_combinations: int = 1_000
+    max_names: int = 10_000
+    max_bindings: int = 10_000
 
     @classmethod
     def untrusted(cls) -> Self:
-        """Return the limits for bindings of people you do not know.
+        """Return the limits for bindings from untrusted authors.
 
-        A match takes at most 5 ms for a body of 2 KB and 100 ms for one of 256 KiB, the default of
-        ``Bus(max_body=…)``. They hold for each binding; limit how many one person has.
+        A match takes at most 5 ms for a body of 2 KB and 100 ms for a body of 256 KiB, the default
+        of ``Bus(max_body=…)``. The limits apply to each binding: also limit the number of bindings
+        per author.
         """
         return cls(
-            depth=8,
-            fields=32,
-            objects=64,
-            elements=256,
-            characters=4_096,
-            affix=128,
-            work=2,
-            combinations=64,
-            names=64,
-            bindings=16,
+            max_depth=8,
+            max_fields=32,
+            max_objects=64,
+            max_elements=256,
+            max_characters=4_096,
+            max_affix_length=128,
+            max_cost=2,
+            max_combinations=64,
+            max_names=64,
+            max_bindings=16,
         )
 
 

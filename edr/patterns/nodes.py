@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Any, Generic, TypeVar
 
-from edr.patterns.leaf import Leaf, Test
+from edr.patterns.field_matcher import FieldMatcher, Test
+from edr.patterns.object_pattern import ObjectPattern
 from edr.patterns.objects import test_of_object
-from edr.patterns.postings import LeafPostings
+from edr.patterns.postings import FieldPostings
 from edr.patterns.tables import Probe, compact
-from edr.patterns.tree import Fields
 
 ValueT = TypeVar("ValueT", bound="Hashable")
 
@@ -35,7 +35,7 @@ class Condition:
 
     __slots__ = ("test", "text", "uses")
 
-    def __init__(self, text: str, fields: Fields) -> None:
+    def __init__(self, text: str, fields: ObjectPattern) -> None:
         self.text: str = text
         self.test: Test = test_of_object(fields)
         self.uses: int = 0
@@ -46,8 +46,8 @@ class Access:
 
     __slots__ = ("conjunctions", "leaf")
 
-    def __init__(self, leaf: Leaf) -> None:
-        self.leaf: Leaf = leaf
+    def __init__(self, leaf: FieldMatcher) -> None:
+        self.leaf: FieldMatcher = leaf
         self.conjunctions: dict[Conjunction, None] = {}
 
     def __len__(self) -> int:
@@ -92,7 +92,7 @@ class FieldNode:
 
     def __init__(self) -> None:
         self.accesses: dict[str, Access] = {}
-        self.postings: LeafPostings[Access] = LeafPostings()
+        self.postings: FieldPostings[Access] = FieldPostings()
         self.probes: dict[type, Probe[Access]] = self.postings.probes
         self.absent: dict[Access, None] = self.postings.absent
         self.below: Node = Node()
@@ -135,7 +135,7 @@ class Node:
             ]
         return self._asked_of_nothing
 
-    def access(self, path: tuple[str, ...], leaf: Leaf) -> Access:
+    def access(self, path: tuple[str, ...], leaf: FieldMatcher) -> Access:
         """Return the access of a leaf at a path below this node, made if it is not there."""
         self._asked_of_nothing = None
         name, *rest = path

@@ -4,18 +4,18 @@ A condition is data (``tree``). It is compiled to a closure, which runs several 
 walk over the tree.
 
 Invariant: an object costs a test no more than its own fields do, plus one missing required field.
-Fields that may be absent are tested only if they are there: an object of two fields takes ten
-bytes of a body, and a pattern may name a hundred.
+ObjectPattern that may be absent are tested only if they are there: an object of two fields takes
+ten bytes of a body, and a pattern may name a hundred.
 """
 
 from __future__ import annotations
 
 from edr.patterns.arrays import has_object
-from edr.patterns.leaf import ABSENT, Leaf, Test
-from edr.patterns.tree import Fields, cost_rank
+from edr.patterns.field_matcher import ABSENT, FieldMatcher, Test
+from edr.patterns.object_pattern import ObjectPattern, cost_rank
 
 
-def test_of_object(node: Fields) -> Test:
+def test_of_object(node: ObjectPattern) -> Test:
     """Return the test of an object."""
     # The verdict on an absent value is known in advance, and common enough to save the call.
     ordered = sorted(node.fields, key=cost_rank)
@@ -75,7 +75,7 @@ def _test_of_optional(tests: tuple[tuple[str, Test], ...]) -> Test:
     return accepts
 
 
-def _test_of_any_field(alone: dict[str, list[Leaf | Fields]]) -> Test:
+def _test_of_any_field(alone: dict[str, list[FieldMatcher | ObjectPattern]]) -> Test:
     """Return the test of an object for one of several fields."""
     by_name: dict[str, Test] = {}
     for name, children in alone.items():
@@ -105,9 +105,9 @@ def _both(test: Test, other: Test) -> Test:
     return lambda value: test(value) and other(value)
 
 
-def test_below(child: Leaf | Fields) -> Test:
+def test_below(child: FieldMatcher | ObjectPattern) -> Test:
     """Return the test of the value at a field: any JSON value, or ``ABSENT``."""
-    if isinstance(child, Leaf):
+    if isinstance(child, FieldMatcher):
         return child.test()
     test = test_of_object(child)
     without_object = child.accepts_absence()

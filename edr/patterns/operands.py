@@ -11,7 +11,7 @@ import orjson
 from edr._util.text import is_encodable
 from edr.errors import InvalidBindingError, join_path, kind_of, shown
 from edr.patterns.addresses import Block, address_of
-from edr.patterns.values import Number, Range, Wildcard
+from edr.patterns.scalar_set import Number, Range, Wildcard
 
 Path: TypeAlias = tuple[str | int, ...]
 
@@ -27,7 +27,9 @@ def affix_of(operand: object, path: Path, longest: int) -> str:
     """Return a prefix, a suffix or the text of a wildcard."""
     text = text_of(operand, path)
     if len(text) > longest:
-        refuse(path, f"has {len(text):,} characters, more than Limits.affix = {longest:,}")
+        refuse(
+            path, f"has {len(text):,} characters, more than Limits.max_affix_length = {longest:,}"
+        )
     return text
 
 
@@ -137,7 +139,7 @@ def check_length(array: list[object] | tuple[object, ...], path: Path, most: int
     if not array:
         refuse(path, "must have an element: an empty array matches nothing")
     if len(array) > most:
-        refuse(path, f"has {len(array):,} elements, more than Limits.elements = {most:,}")
+        refuse(path, f"has {len(array):,} elements, more than Limits.max_elements = {most:,}")
 
 
 def canonical(document: object) -> str:

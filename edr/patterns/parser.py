@@ -14,8 +14,9 @@ from typing import Any, ClassVar, NoReturn
 
 from edr.errors import kind_of, shown
 from edr.patterns.cost import Names, merged, work
-from edr.patterns.leaf import OR, Leaf
+from edr.patterns.field_matcher import OR, FieldMatcher
 from edr.patterns.limits import Limits
+from edr.patterns.object_pattern import ObjectPattern
 from edr.patterns.operands import (
     Path,
     affix_of,
@@ -32,9 +33,8 @@ from edr.patterns.operands import (
     text_of,
     wildcard_of,
 )
+from edr.patterns.scalar_set import ScalarSet, fold
 from edr.patterns.suggestions import refuse_operator
-from edr.patterns.tree import Fields
-from edr.patterns.values import Values, fold
 
 _MIN_ALTERNATIVES = 2
 # These take as long to read, and to add to an index, as so many other elements.
@@ -42,7 +42,7 @@ _RANGE = 5
 _BLOCK = 2
 
 
-def parse(document: object, limits: Limits) -> tuple[Fields, Fields]:
+def parse(document: object, limits: Limits) -> tuple[ObjectPattern, ObjectPattern]:
     """Return the tree of a pattern, as written and merged.
 
     Raises:
@@ -51,11 +51,11 @@ def parse(document: object, limits: Limits) -> tuple[Fields, Fields]:
     root = _Parser(limits).fields(document, ("body",))
     simple = merged(root)
     for names, count in work(simple).items():
-        if count > limits.work:
+        if count > limits.max_cost:
             refuse(
                 ("body", *names),
-                f"costs {count} for each value, more than Limits.work = {limits.work}; use fewer "
-                "wildcards, ranges or members of $or for this field, or several bindings",
+                f"costs {count} for each value, more than Limits.max_cost = {limits.max_cost}; "
+                "use fewer wildcards, ranges or members of $or for this field, or several bindings",
             )
     return root, simple
 
@@ -73,7 +73,7 @@ class _Parser:
         path: Path,
         depth: int = 1,
         outside: frozenset[Names] = frozenset(),
-    ) -> Fields:
+    ) -> ObjectPattern:
         """Return the object pattern that ``document`` is.
 
         Args:
@@ -83,7 +83,7 @@ class _Parser:
             outside: The leaves that are asked for outside of the ``$or`` that this is in.
         """
         members = self._members(document, path, depth)
-        fields: list[tuple[str, Leaf | Fields]] = []
+        fields: list[tuple[str, FieldMatcher | ObjectPattern]] = []
         for name, below in members.items():
             here = (*path, name)
             if name == OR:
@@ -92,14 +92,14 @@ class _Parser:
                 fields.append((name, self.fields(below, here, depth + 1, outside)))
             else:
                 fields.append((name, self._leaf(below, here, outside)))
-        alternatives: tuple[Fields, ...] = ()
+        alternatives: tuple[ObjectPattern, ...] = ()
         if OR in members:
-            taken = outside.union(_leaves_in(Fields(tuple(fields)), _names(path)))
+            taken = outside.union(_leaves_in(ObjectPattern(tuple(fields)), _names(path)))
             alternatives = self._alternatives(members[OR], (*path, OR), depth, taken)
-        node = Fields(tuple(fields), alternatives)
-        most = self._limits.combinations
+        node = ObjectPattern(tuple(fields), alternatives)
+        most = self._limits.max_combinations
         if node.combinations > most:
-            refuse(path, f"unfolds to more conjunctions than Limits.combinations = {most:,}")
+            refuse(path, f"unfolds to more conjunctions than Limits.max_combinations = {most:,}")
         return node
 
     def _members(self, document: object, path: Path, depth: int) -> dict[str, object]:
@@ -107,8 +107,10 @@ class _Parser:
             refuse(path, f"must be an object, not {kind_of(document)}")
         if not document:
             refuse(path, "must have a field: an empty object asks for nothing")
-        if depth > self._limits.depth:
-            refuse(path, f"is nested deeper than Limits.depth = {self._limits.depth} objects")
+        if depth > self._limits.max_depth:
+            refuse(
+                path, f"is nested deeper than Limits.max_depth = {self._limits.max_depth} objects"
+            )
         self._counts.add("objects", 1, path)
         self._counts.check("fields", len(document) - (OR in document), path)
         members = {}
@@ -120,7 +122,7 @@ class _Parser:
 
     def _alternatives(
         self, document: object, path: Path, depth: int, outside: frozenset[Names]
-    ) -> tuple[Fields, ...]:
+    ) -> tuple[ObjectPattern, ...]:
         if not isinstance(document, list | tuple):
             refuse(path, f"must be an array of objects, not {kind_of(document)}")
         if len(document) < _MIN_ALTERNATIVES:
@@ -131,10 +133,10 @@ class _Parser:
             for index, member in enumerate(document)
         )
 
-    def _leaf(self, document: object, path: Path, outside: frozenset[Names]) -> Leaf:
+    def _leaf(self, document: object, path: Path, outside: frozenset[Names]) -> FieldMatcher:
         if not isinstance(document, list | tuple):
             _refuse_leaf(document, path)
-        check_length(document, path, self._limits.elements)
+        check_length(document, path, self._limits.max_elements)
         if _names(path) in outside:
             # Either could be meant: both, or that the one inside wins.
             refuse(path, f"is also asked for outside of this {OR}: ask in one place")
@@ -151,10 +153,10 @@ class _Counts:
 
     def __init__(self, limits: Limits) -> None:
         self._left = {
-            "fields": limits.fields,
-            "objects": limits.objects,
-            "elements": limits.elements,
-            "characters": limits.characters,
+            "fields": limits.max_fields,
+            "objects": limits.max_objects,
+            "elements": limits.max_elements,
+            "characters": limits.max_characters,
         }
         self._limits = limits
 
@@ -172,8 +174,8 @@ class _Counts:
 
     def _refuse(self, what: str, path: Path) -> NoReturn:
         word = "leaves" if what == "fields" else what
-        most = getattr(self._limits, what)
-        refuse(path, f"makes more {word} in all than Limits.{what} = {most:,}")
+        most = getattr(self._limits, f"max_{what}")
+        refuse(path, f"makes more {word} in all than Limits.max_{what} = {most:,}")
 
 
 def _names(path: Path) -> Names:
@@ -181,9 +183,9 @@ def _names(path: Path) -> Names:
     return tuple(step for step in path[1:] if isinstance(step, str) and step != OR)
 
 
-def _leaves_in(node: Fields, names: Names) -> Iterator[Names]:
+def _leaves_in(node: ObjectPattern, names: Names) -> Iterator[Names]:
     for name, child in node.fields:
-        if isinstance(child, Leaf):
+        if isinstance(child, FieldMatcher):
             yield (*names, name)
         else:
             yield from _leaves_in(child, (*names, name))
@@ -207,14 +209,14 @@ class _Elements:
     def __init__(self, limits: Limits, counts: _Counts) -> None:
         self._limits = limits
         self._counts = counts
-        self._sets: defaultdict[str, set[Any]] = defaultdict(set)  # by attribute of Values
-        self._exceptions: list[Values] = []
+        self._sets: defaultdict[str, set[Any]] = defaultdict(set)  # by attribute of ScalarSet
+        self._exceptions: list[ScalarSet] = []
         self._present = False
         self._absent = False
 
-    def leaf(self, document: list[object] | tuple[object, ...]) -> Leaf:
+    def leaf(self, document: list[object] | tuple[object, ...]) -> FieldMatcher:
         """Return the leaf, given the document that it was read from."""
-        return Leaf(
+        return FieldMatcher(
             values=self._values(),
             exceptions=tuple(self._exceptions),
             present=self._present,
@@ -243,8 +245,8 @@ class _Elements:
                 f"operator, not {kind_of(element)}",
             )
 
-    def _values(self) -> Values:
-        return Values(**{kind: frozenset(members) for kind, members in self._sets.items()})
+    def _values(self) -> ScalarSet:
+        return ScalarSet(**{kind: frozenset(members) for kind, members in self._sets.items()})
 
     def _text(self, operand: object, path: Path) -> str:
         text = text_of(operand, path)
@@ -252,7 +254,7 @@ class _Elements:
         return text
 
     def _affix(self, operand: object, path: Path) -> str:
-        text = affix_of(operand, path, self._limits.affix)
+        text = affix_of(operand, path, self._limits.max_affix_length)
         self._counts.add("characters", len(text), path)
         return text
 
@@ -340,7 +342,7 @@ class _Elements:
         self._exceptions.append(excepted._values())
 
     def _members(self, operand: object, path: Path) -> list[tuple[object, Path]]:
-        members = members_of(operand, path, self._limits.elements)
+        members = members_of(operand, path, self._limits.max_elements)
         self._counts.add("elements", len(members) - 1, path)
         return members
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from edr.errors import join_path
-from edr.patterns.leaf import OR
+from edr.patterns.field_matcher import OR
 from edr.patterns.operands import Path
 from edr.patterns.parser import OPERATORS
 

@@ -5,24 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import NamedTuple, TypeAlias
 
-from edr.patterns.leaf import Leaf
+from edr.patterns.field_matcher import FieldMatcher
 from edr.patterns.nodes import FieldNode, Node
+from edr.patterns.object_pattern import ObjectPattern
 from edr.patterns.postings import is_broad
-from edr.patterns.tree import Fields
 
 
 class Cost(NamedTuple):
     """How bad an access predicate is; the least is the best.
 
     Attributes:
-        tier: 0 for a leaf that names values, 1 for one that nearly any value satisfies, 2 for one
-            that nothing satisfies. A longer list of a lower tier is better: the list of a
-            ``type`` is met by the events of that type, that of an ``anything-but`` by all.
+        selectivity: 0 for a leaf that names values, 1 for one that nearly any value satisfies, 2
+            for one that nothing satisfies. A longer list of a lower selectivity is better: the list
+            of a ``type`` is met by the events of that type, that of an ``anything-but`` by all.
         size: How many patterns are found by the posting lists already, roughly.
         breadth: Which kind satisfies fewer bodies, where the lists are of one length.
     """
 
-    tier: int
+    selectivity: int
     size: int
     breadth: int
 
@@ -31,8 +31,8 @@ class AccessPlan(NamedTuple):
     """An access predicate to be: where, what, and the conditions besides, by scope."""
 
     path: tuple[str, ...]
-    leaf: Leaf
-    others: tuple[tuple[int, Fields], ...]
+    leaf: FieldMatcher
+    others: tuple[tuple[int, ObjectPattern], ...]
 
 
 class Plan(NamedTuple):
@@ -45,11 +45,11 @@ class Plan(NamedTuple):
 _NOWHERE = Node()
 
 
-Population: TypeAlias = Callable[[Fields], int]
+Population: TypeAlias = Callable[[ObjectPattern], int]
 """How many patterns ask for a condition on the body beside their access predicate."""
 
 
-def plan(fields: Fields, node: Node, population: Population, depth: int = 0) -> Plan:
+def plan(fields: ObjectPattern, node: Node, population: Population, depth: int = 0) -> Plan:
     """Return the cheapest access predicates for an object pattern that is at ``node``.
 
     A list is taken for as long as it would be if all patterns that ask for its leaf were in it. By
@@ -57,7 +57,7 @@ def plan(fields: Fields, node: Node, population: Population, depth: int = 0) -> 
     their thresholds is no shorter, and half of them would be met by each event.
     """
     plans = [_plan_of_field(name, child, node, depth) for name, child in fields.fields]
-    conditions = [Fields((field,)) for field in fields.fields]
+    conditions = [ObjectPattern((field,)) for field in fields.fields]
     if not depth:
         plans = [
             each._replace(cost=each.cost._replace(size=each.cost.size + population(condition)))
@@ -65,7 +65,7 @@ def plan(fields: Fields, node: Node, population: Population, depth: int = 0) -> 
         ]
     if fields.alternatives:
         plans.append(_plan_of_alternatives(fields.alternatives, node, depth))
-        conditions.append(Fields((), fields.alternatives))
+        conditions.append(ObjectPattern((), fields.alternatives))
     best = min(range(len(plans)), key=lambda position: plans[position].cost)
     others = [each for at, each in enumerate(conditions) if at != best]
     if not others:
@@ -77,8 +77,8 @@ def plan(fields: Fields, node: Node, population: Population, depth: int = 0) -> 
 
 
 def _with(
-    below: tuple[tuple[int, Fields], ...], depth: int, others: list[Fields]
-) -> tuple[tuple[int, Fields], ...]:
+    below: tuple[tuple[int, ObjectPattern], ...], depth: int, others: list[ObjectPattern]
+) -> tuple[tuple[int, ObjectPattern], ...]:
     """Return the conditions of an access, those of a further object added, outermost first.
 
     What is asked of the body itself is tested once for an event, so each part is a condition, that
@@ -92,33 +92,33 @@ def _with(
     fields = tuple(field for each in others for field in each.fields)
     alternatives = [each.alternatives for each in others if each.alternatives]
     assert len(alternatives) <= 1, "where an access is in an $or, that is no condition besides"
-    return ((depth, Fields(fields, alternatives[0] if alternatives else ())), *below)
+    return ((depth, ObjectPattern(fields, alternatives[0] if alternatives else ())), *below)
 
 
-def _plan_of_field(name: str, child: Leaf | Fields, node: Node, depth: int) -> Plan:
+def _plan_of_field(name: str, child: FieldMatcher | ObjectPattern, node: Node, depth: int) -> Plan:
     field = node.children.get(name)
-    if isinstance(child, Leaf):
+    if isinstance(child, FieldMatcher):
         return Plan(_cost(child, field), [AccessPlan((name,), child, ())])
     below = plan(child, _NOWHERE if field is None else field.below, _unknown, depth + 1)
     return Plan(below.cost, [each._replace(path=(name, *each.path)) for each in below.accesses])
 
 
-def _plan_of_alternatives(alternatives: Iterable[Fields], node: Node, depth: int) -> Plan:
+def _plan_of_alternatives(alternatives: Iterable[ObjectPattern], node: Node, depth: int) -> Plan:
     plans = [plan(each, node, _unknown, depth) for each in alternatives]
     cost = Cost(
-        tier=max(each.cost.tier for each in plans),
+        selectivity=max(each.cost.selectivity for each in plans),
         size=sum(each.cost.size for each in plans),
         breadth=max(each.cost.breadth for each in plans),
     )
     return Plan(cost, [access for each in plans for access in each.accesses])
 
 
-def _unknown(_: Fields) -> int:
+def _unknown(_: ObjectPattern) -> int:
     return 0
 
 
-def _cost(leaf: Leaf, field: FieldNode | None) -> Cost:
-    tier = 2 if leaf.absent else 1 if is_broad(leaf) else 0
+def _cost(leaf: FieldMatcher, field: FieldNode | None) -> Cost:
+    selectivity = 2 if leaf.absent else 1 if is_broad(leaf) else 0
     size = 0 if field is None else field.postings.size(leaf)
     values = leaf.values
     breadth = 0
@@ -126,4 +126,4 @@ def _cost(leaf: Leaf, field: FieldNode | None) -> Cost:
         breadth = 2
     elif not (values.strings or values.numbers or values.folded):
         breadth = 1
-    return Cost(tier, size, breadth)
+    return Cost(selectivity, size, breadth)

@@ -1,6 +1,6 @@
 """Posting lists: of the leaves asked for at one field of a body, those that a value satisfies.
 
-``LeafPostings`` puts the tables of all kinds of elements together.
+``FieldPostings`` puts the tables of all kinds of elements together.
 
 Invariants:
 
@@ -16,8 +16,9 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from itertools import islice
 from typing import Any, Generic
 
-from edr.patterns.leaf import Leaf, Test
+from edr.patterns.field_matcher import FieldMatcher, Test
 from edr.patterns.ranges import RangeTable
+from edr.patterns.scalar_set import Scalar, ScalarSet, fold
 from edr.patterns.tables import (
     AffixTable,
     BlockTable,
@@ -28,7 +29,6 @@ from edr.patterns.tables import (
     compact,
     weight_of,
 )
-from edr.patterns.values import Scalar, Values, fold
 from edr.patterns.wildcards import WildcardTable
 
 _TABLES: dict[str, Callable[[], Table[Any, Any]]] = {
@@ -44,7 +44,7 @@ _TABLES: dict[str, Callable[[], Table[Any, Any]]] = {
     "ranges": RangeTable,
     "literals": Table,
 }
-"""The tables, by attribute of ``Values``. Those of the folded ones are given folded strings."""
+"""The tables, by attribute of ``ScalarSet``. Those of the folded ones are given folded strings."""
 
 _KINDS_OF_STRING = ("strings", "prefixes", "suffixes", "wildcards", "blocks")
 _KINDS_OF_FOLDED = ("folded", "folded_prefixes", "folded_suffixes")
@@ -63,7 +63,7 @@ _TYPES: dict[type, tuple[str, ...]] = {
 _COUNTED = 64
 
 
-class ValuePostings(Generic[EntryT]):
+class ScalarPostings(Generic[EntryT]):
     """Sets of values, by what is in them.
 
     Attributes:
@@ -83,7 +83,7 @@ class ValuePostings(Generic[EntryT]):
         """Return whether there is any set that is not empty."""
         return bool(self._tables)
 
-    def add(self, values: Values, entry: EntryT) -> None:
+    def add(self, values: ScalarSet, entry: EntryT) -> None:
         """Add an entry for a set."""
         for kind, operands in _operands(values):
             table = self._tables.get(kind)
@@ -93,7 +93,7 @@ class ValuePostings(Generic[EntryT]):
             for operand in operands:
                 table.add(operand, entry)
 
-    def discard(self, values: Values, entry: EntryT) -> None:
+    def discard(self, values: ScalarSet, entry: EntryT) -> None:
         """Take away the entry of a set, which is there."""
         for kind, operands in _operands(values):
             table = self._tables[kind]
@@ -103,7 +103,7 @@ class ValuePostings(Generic[EntryT]):
                 del self._tables[kind]
                 self.combine()
 
-    def size_of(self, values: Values) -> int:
+    def size_of(self, values: ScalarSet) -> int:
         """Return about how many patterns a value meets that is in a set."""
         total = 0
         for kind, operands in _operands(values):
@@ -139,14 +139,14 @@ class PresentTable(Generic[EntryT]):
 
     def __init__(self) -> None:
         self._excepting: dict[EntryT, None] = {}
-        self._refusing: ValuePostings[EntryT] = ValuePostings()
+        self._refusing: ScalarPostings[EntryT] = ScalarPostings()
         self._tests: dict[EntryT, Test] = {}
 
     def __len__(self) -> int:
         """Return the number of entries."""
         return len(self._excepting) + len(self._tests)
 
-    def add(self, leaf: Leaf, entry: EntryT) -> None:
+    def add(self, leaf: FieldMatcher, entry: EntryT) -> None:
         """Add the entry of a leaf."""
         excepted = _excepted_only(leaf)
         if excepted is None:
@@ -155,7 +155,7 @@ class PresentTable(Generic[EntryT]):
             self._excepting[entry] = None
             self._refusing.add(excepted, entry)
 
-    def discard(self, leaf: Leaf, entry: EntryT) -> None:
+    def discard(self, leaf: FieldMatcher, entry: EntryT) -> None:
         """Remove the entry of a leaf, which is there."""
         excepted = _excepted_only(leaf)
         if excepted is None:
@@ -184,15 +184,15 @@ class PresentTable(Generic[EntryT]):
         return [*found, *[entry for entry, test in self._tests.items() if test(value)]]
 
 
-def _excepted_only(leaf: Leaf) -> Values | None:
+def _excepted_only(leaf: FieldMatcher) -> ScalarSet | None:
     """Return the values that are all that a broad leaf does not accept, if so."""
     if leaf.present:
-        return Values()
+        return ScalarSet()
     only, *more = leaf.exceptions
-    return None if more or leaf.values != Values() else only
+    return None if more or leaf.values != ScalarSet() else only
 
 
-class LeafPostings(Generic[EntryT]):
+class FieldPostings(Generic[EntryT]):
     """All leaves that are asked for at one field of a body.
 
     Attributes:
@@ -203,7 +203,7 @@ class LeafPostings(Generic[EntryT]):
     __slots__ = ("_narrow", "_present", "absent", "probes")
 
     def __init__(self) -> None:
-        self._narrow: ValuePostings[EntryT] = ValuePostings()
+        self._narrow: ScalarPostings[EntryT] = ScalarPostings()
         self._present: PresentTable[EntryT] = PresentTable()
         self.absent: dict[EntryT, None] = {}
         self.probes: dict[type, Probe[EntryT]] = self._narrow.probes
@@ -212,7 +212,7 @@ class LeafPostings(Generic[EntryT]):
         """Return whether there is any leaf."""
         return bool(self._narrow or self._present or self.absent)
 
-    def add(self, leaf: Leaf, entry: EntryT) -> None:
+    def add(self, leaf: FieldMatcher, entry: EntryT) -> None:
         """Add an entry for a leaf."""
         if leaf.absent:
             self.absent[entry] = None
@@ -222,7 +222,7 @@ class LeafPostings(Generic[EntryT]):
         else:
             self._narrow.add(leaf.values, entry)
 
-    def discard(self, leaf: Leaf, entry: EntryT) -> None:
+    def discard(self, leaf: FieldMatcher, entry: EntryT) -> None:
         """Take away the entry of a leaf, which is there."""
         if leaf.absent:
             del self.absent[entry]
@@ -233,7 +233,7 @@ class LeafPostings(Generic[EntryT]):
         else:
             self._narrow.discard(leaf.values, entry)
 
-    def size(self, leaf: Leaf) -> int:
+    def size(self, leaf: FieldMatcher) -> int:
         """Return about how many patterns a value meets that a leaf accepts."""
         if is_broad(leaf):
             return self._present.size()
@@ -246,12 +246,12 @@ class LeafPostings(Generic[EntryT]):
             self._narrow.combine()
 
 
-def is_broad(leaf: Leaf) -> bool:
+def is_broad(leaf: FieldMatcher) -> bool:
     """Return whether a leaf accepts whatever is there, or nearly so."""
     return leaf.present or bool(leaf.exceptions)
 
 
-def _operands(values: Values) -> Iterator[tuple[str, frozenset[Any]]]:
+def _operands(values: ScalarSet) -> Iterator[tuple[str, frozenset[Any]]]:
     for kind in _TABLES:
         operands = getattr(values, kind)
         if operands:

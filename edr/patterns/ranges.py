@@ -8,8 +8,8 @@ from itertools import islice
 from math import inf
 from typing import Generic
 
+from edr.patterns.scalar_set import Number, Range
 from edr.patterns.tables import EntryT, Held, HeldTable, compact, weight_of
-from edr.patterns.values import Number, Range
 
 
 class RangeTable(HeldTable[Range, EntryT]):

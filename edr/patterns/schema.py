@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from edr.patterns.leaf import OR
+from edr.patterns.field_matcher import OR
 from edr.patterns.limits import DEFAULT_LIMITS
 
 _PREFIX = "edr_pattern_"
@@ -28,14 +28,14 @@ def pattern_json_schema(definitions: str = "#/$defs/") -> dict[str, Any]:
         return {"$ref": definitions + _PREFIX + name}
 
     strings: dict[str, Any] = {"type": "string"}
-    affix = {"type": "string", "maxLength": DEFAULT_LIMITS.affix}
+    affix = {"type": "string", "maxLength": DEFAULT_LIMITS.max_affix_length}
     affix_any_case = {"anyOf": [affix, _operator("equals-ignore-case", affix)]}
     # Characters other than * and \, an escaped one of them, or a * that no other follows.
     literal = r"(?:[^*\\]|\\[*\\])"
     wildcard = {
         "type": "string",
         "pattern": rf"^{literal}*(?:\*{literal}+)*\*?$",
-        "maxLength": DEFAULT_LIMITS.affix,
+        "maxLength": DEFAULT_LIMITS.max_affix_length,
     }
     number = {"type": "number"}
     operators = {
@@ -92,7 +92,7 @@ def _operator(name: str, operand: dict[str, Any]) -> dict[str, Any]:
 
 
 def _array(items: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "array", "items": items, "minItems": 1, "maxItems": DEFAULT_LIMITS.elements}
+    return {"type": "array", "items": items, "minItems": 1, "maxItems": DEFAULT_LIMITS.max_elements}
 
 
 def _one_or_several(items: dict[str, Any]) -> dict[str, Any]:

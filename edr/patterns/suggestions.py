@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NoReturn
 
 from edr.errors import did_you_mean, shown
-from edr.patterns.leaf import OR
+from edr.patterns.field_matcher import OR
 from edr.patterns.operands import Path, refuse
 
 _MEANT = {

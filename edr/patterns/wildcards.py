@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import TypeAlias
 
+from edr.patterns.scalar_set import Wildcard
 from edr.patterns.tables import (
     AffixTable,
     EntryT,
@@ -17,7 +18,6 @@ from edr.patterns.tables import (
     compact,
     count_down,
 )
-from edr.patterns.values import Wildcard
 
 
 class PieceTable(Table[str, EntryT]):

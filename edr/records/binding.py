@@ -330,10 +330,10 @@ def bindings_from_json(
         )
     if not document:
         raise InvalidBindingError("an empty array matches nothing; {} is the default binding")
-    if limits is not None and len(document) > limits.bindings:
+    if limits is not None and len(document) > limits.max_bindings:
         raise InvalidBindingError(
             f"the document has {len(document):,} bindings, "
-            f"more than Limits.bindings = {limits.bindings:,}"
+            f"more than Limits.max_bindings = {limits.max_bindings:,}"
         )
     bindings = []
     for index, item in enumerate(document):
@@ -355,10 +355,10 @@ def _binding(document: Mapping[str, Any], limits: Limits | None) -> Binding:
     for field in ("app_name", "account_id"):
         value = document.get(field)
         names *= len(value) if isinstance(value, (list, tuple)) else 1
-        if names > limits.names:
+        if names > limits.max_names:
             raise InvalidBindingError(
                 f"makes {names:,} pairs of an app and an account, more than "
-                f"Limits.names = {limits.names:,}",
+                f"Limits.max_names = {limits.max_names:,}",
                 field,
             )
     return Binding.model_validate(document, context={"limits": limits})

@@ -13,7 +13,7 @@ import edr.patterns.nodes
 from edr.patterns.addresses import address_of
 from edr.patterns.index import PatternIndex
 from edr.patterns.language import Pattern
-from edr.patterns.values import Wildcard
+from edr.patterns.scalar_set import Wildcard
 
 
 def index_of(*documents):
@@ -396,7 +396,7 @@ def test_what_an_anything_but_excepts_is_looked_up_and_not_tried(operator, monke
         operator
     ]
     index = index_of(*({"s": [{"anything-but": {operator: text.format(n)}}]} for n in range(1_000)))
-    monkeypatch.setattr("edr.patterns.leaf.Leaf.test", None)  # none is compiled
+    monkeypatch.setattr("edr.patterns.field_matcher.FieldMatcher.test", None)  # none is compiled
 
     body = {"prefix": "7-x", "suffix": "x-7", "equals-ignore-case": "7", "wildcard": "xx7xx"}[
         operator

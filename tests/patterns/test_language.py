@@ -69,7 +69,8 @@ def test_a_prefix_regardless_of_case_is_one_of_the_folding():
     assert not matches(prefix("straße"), {"f": "Stras"})
 
 
-# Fields ---------------------------------------------------------------------------------------
+# ObjectPattern
+# ---------------------------------------------------------------------------------------
 
 
 def test_fields_are_anded_and_elements_ored():
@@ -349,7 +350,8 @@ def either(first, second):
 
 
 TIGHT = Limits(
-    depth=3, fields=3, objects=4, elements=15, characters=20, affix=5, work=2, combinations=4
+    max_depth=3, max_fields=3, max_objects=4, max_elements=15, max_characters=20,
+    max_affix_length=5, max_cost=2, max_combinations=4,
 )  # fmt: skip
 
 LIMITS = [
@@ -365,11 +367,11 @@ LIMITS = [
     ({"$or": [{"a": [n]} for n in range(3)]}, {"$or": [{"a": [n]} for n in range(4)]}, "fields"),
     ({"a" * 10: ["b" * 10]}, {"a" * 10: ["b" * 11]}, "characters"),
     ({"a" * 20: [1]}, {"a" * 21: [1]}, "characters"),
-    ({"a": [{"prefix": "x" * 5}]}, {"a": [{"prefix": "x" * 6}]}, "affix"),
-    ({"a": [{"wildcard": "x*xxx"}]}, {"a": [{"wildcard": "x*xxxx"}]}, "affix"),
+    ({"a": [{"prefix": "x" * 5}]}, {"a": [{"prefix": "x" * 6}]}, "affix_length"),
+    ({"a": [{"wildcard": "x*xxx"}]}, {"a": [{"wildcard": "x*xxxx"}]}, "affix_length"),
     ({"a": [{"wildcard": "*0*"}, {"wildcard": "*1*"}]},
-     {"a": [{"wildcard": f"*{n}*"} for n in range(5)]}, "work"),
-    ({"a": [{"prefix": "x"}]}, {"a": [{"prefix": "x"}, {"wildcard": "*y*"}]}, "work"),
+     {"a": [{"wildcard": f"*{n}*"} for n in range(5)]}, "cost"),
+    ({"a": [{"prefix": "x"}]}, {"a": [{"prefix": "x"}, {"wildcard": "*y*"}]}, "cost"),
 ]  # fmt: skip
 
 
@@ -380,7 +382,7 @@ def test_a_limit_is_reached_and_its_error_names_it(within, beyond, name):
     assert Pattern(within, limits=TIGHT).document == within
     assert Pattern(beyond).document == beyond
 
-    with pytest.raises(InvalidBindingError, match=f"Limits.{name}"):
+    with pytest.raises(InvalidBindingError, match=f"Limits.max_{name}"):
         Pattern(beyond, limits=TIGHT)
 
 
@@ -388,9 +390,9 @@ def test_the_combinations_of_ors_are_limited_as_by_event_bridge():
     within = {f"f{n}": either("a", "b") for n in range(9)}
     beyond = {f"f{n}": {"$or": [{"a": [1], "c": [1]}, {"b": [1], "c": [1]}]} for n in range(10)}
 
-    assert DEFAULT_LIMITS.combinations == 1_000
+    assert DEFAULT_LIMITS.max_combinations == 1_000
     assert Pattern(within)
-    with pytest.raises(InvalidBindingError, match=r"Limits.combinations"):
+    with pytest.raises(InvalidBindingError, match=r"Limits.max_combinations"):
         Pattern(beyond)
 
 
@@ -401,7 +403,7 @@ def test_endless_documents_are_refused():
     endless_or["$or"] = [endless_or, endless_or]
 
     for document in (endless, endless_or):
-        with pytest.raises(InvalidBindingError, match="Limits.depth"):
+        with pytest.raises(InvalidBindingError, match="Limits.max_depth"):
             Pattern(document)
 
 

@@ -102,7 +102,7 @@ def test_a_natural_pattern_is_accepted_untrusted_unless_expensive(name):
     if name not in EXPENSIVE:
         assert Pattern(NATURAL[name], limits=Limits.untrusted())
         return
-    with pytest.raises(InvalidBindingError, match=r"Limits\.work"):
+    with pytest.raises(InvalidBindingError, match=r"Limits\.max_cost"):
         Pattern(NATURAL[name], limits=Limits.untrusted())
 
 

@@ -98,7 +98,7 @@ def test_what_is_too_large_is_refused_before_it_is_read():
 
 
 def test_a_wildcard_is_read_in_linear_time():
-    limits = Limits(affix=10**7, characters=10**7)
+    limits = Limits(max_affix_length=10**7, max_characters=10**7)
 
     def seconds(size):
         start = thread_time()
@@ -126,7 +126,7 @@ def test_blocks_of_addresses_that_are_one_hash_as_integers_have_hashes_of_their_
 
 def test_a_pattern_as_deep_as_allowed_matches_in_a_stack_that_is_half_full():
     document, body = ["x"], "x"
-    for _ in range(Limits().depth):
+    for _ in range(Limits().max_depth):
         document, body = {"a": document}, {"a": body}
 
     def deep(frames):
@@ -139,7 +139,7 @@ def test_a_pattern_as_deep_as_allowed_matches_in_a_stack_that_is_half_full():
 
 
 def test_members_of_an_or_with_one_field_cost_one_look_up():
-    limits = Limits(work=2)
+    limits = Limits(max_cost=2)
     for element in (
         {"equals-ignore-case": "x{}"},
         {"cidr": "{}.0.0.0/8"},
@@ -203,9 +203,9 @@ def test_conditions_of_all_members_of_an_or_count_for_a_field():
 def test_a_cost_above_the_limit_is_refused_with_its_field():
     document = {"a": {"b": [{"wildcard": f"*{n}*"} for n in range(9)]}}
 
-    assert Pattern(document, limits=Limits(work=4))
+    assert Pattern(document, limits=Limits(max_cost=4))
     with pytest.raises(InvalidBindingError, match=r"body\.a\.b: costs 4 .* Limits\.work = 3"):
-        Pattern(document, limits=Limits(work=3))
+        Pattern(document, limits=Limits(max_cost=3))
 
 
 def test_the_limits_for_the_unknown_are_stricter_in_all():

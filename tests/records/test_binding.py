@@ -282,7 +282,7 @@ def test_json_schema_refers_to_itself_alone(mode):
 
 
 def test_binding_of_raised_limits_is_read_back_with_them():
-    limits = Limits(fields=1_000)
+    limits = Limits(max_fields=1_000)
     document = {f"field {n}": ["x"] for n in range(500)}
     binding = Binding(body=Pattern(document, limits=limits))
     text = binding.model_dump_json()
@@ -391,11 +391,11 @@ def test_bindings_of_strangers_are_read_with_stricter_limits():
     many = {"body": {"x": [f"{n}" for n in range(1_000)]}}
 
     assert edr.bindings_from_json(many)
-    with pytest.raises(InvalidBindingError, match=r"^body.x: .* Limits.elements = 256"):
+    with pytest.raises(InvalidBindingError, match=r"^body.x: .* Limits.max_elements = 256"):
         edr.bindings_from_json(many, limits=strict)
     with pytest.raises(InvalidBindingError, match=r"^\[1\].body.x: "):
         edr.bindings_from_json([{}, many], limits=strict)
-    with pytest.raises(InvalidBindingError, match=r"Limits.elements"):
+    with pytest.raises(InvalidBindingError, match=r"Limits.max_elements"):
         Binding.model_validate(many, context={"limits": strict})
 
 
@@ -403,9 +403,9 @@ def test_the_number_of_bindings_and_of_their_names_is_limited_for_strangers():
     strict = edr.Limits.untrusted()
     names = [f"n{n}" for n in range(9)]
 
-    with pytest.raises(InvalidBindingError, match=r"^the document has .*Limits.bindings = 16"):
+    with pytest.raises(InvalidBindingError, match=r"^the document has .*Limits.max_bindings = 16"):
         edr.bindings_from_json([{}] * 17, limits=strict)
-    with pytest.raises(InvalidBindingError, match=r"account_id: .*81 pairs.*Limits.names = 64"):
+    with pytest.raises(InvalidBindingError, match=r"account_id: .*81 pairs.*Limits.max_names = 64"):
         edr.bindings_from_json({"app_name": names, "account_id": names}, limits=strict)
     assert edr.bindings_from_json({"app_name": names[:8], "account_id": names[:8]}, limits=strict)
 
@@ -413,9 +413,9 @@ def test_the_number_of_bindings_and_of_their_names_is_limited_for_strangers():
 def test_a_pattern_with_limits_of_its_own_can_be_bound_and_pickled():
     wide = {"x": [{"wildcard": f"*{n}*x*"} for n in range(1_000)]}
 
-    with pytest.raises(InvalidBindingError, match=r"Limits.work"):
+    with pytest.raises(InvalidBindingError, match=r"Limits.max_cost"):
         Binding(body=wide)
-    binding = Binding(body=edr.Pattern(wide, limits=edr.Limits(work=400)))
+    binding = Binding(body=edr.Pattern(wide, limits=edr.Limits(max_cost=400)))
 
     assert pickle.loads(pickle.dumps(binding)) == binding
 

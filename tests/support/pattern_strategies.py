@@ -148,12 +148,12 @@ def is_pattern(document, limits=DEFAULT_LIMITS):
     try:
         Pattern(document, limits=limits)
     except InvalidBindingError as refused:
-        assert "Limits.work" in refused.reason or "outside" in refused.reason  # noqa: PT017
+        assert "Limits.max_cost" in refused.reason or "outside" in refused.reason  # noqa: PT017
         return False
     return True
 
 
-WIDE = Limits(work=10**6)
+WIDE = Limits(max_cost=10**6)
 
 patterns = _patterns().filter(is_pattern)
 wide_patterns = (

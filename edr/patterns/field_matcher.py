@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Any, Final, TypeAlias
 
 from edr.patterns.arrays import has_scalar
-from edr.patterns.values import Values
+from edr.patterns.scalar_set import ScalarSet
 
 OR = "$or"
 """The reserved field: an array of objects, one of which must match. No body field of that name
@@ -31,7 +31,7 @@ ABSENT: Final = Absent.ABSENT  # final, so that ``is ABSENT`` narrows a type
 
 
 @dataclass(frozen=True, slots=True)
-class Leaf:
+class FieldMatcher:
     """The condition on the value of one field: any of its elements.
 
     Attributes:
@@ -43,15 +43,15 @@ class Leaf:
         text: The elements as JSON; equal for equal ones, whatever the spelling of their numbers.
     """
 
-    values: Values
-    exceptions: tuple[Values, ...]
+    values: ScalarSet
+    exceptions: tuple[ScalarSet, ...]
     present: bool
     absent: bool
     text: str
 
-    def __or__(self, other: Leaf) -> Leaf:
+    def __or__(self, other: FieldMatcher) -> FieldMatcher:
         """Return the leaf with the elements of both."""
-        return Leaf(
+        return FieldMatcher(
             values=self.values | other.values,
             exceptions=self.exceptions + other.exceptions,
             present=self.present or other.present,
@@ -95,20 +95,20 @@ class Leaf:
     def only_names(self) -> bool:
         """Return whether it names each value that it accepts."""
         values = self.values
-        only_named = values == Values(
+        only_named = values == ScalarSet(
             strings=values.strings, numbers=values.numbers, literals=values.literals
         )
         return only_named and not (self.present or self.absent or self.exceptions)
 
     def tests_by_type(self) -> dict[type, Callable[[Any], bool]]:
         """Return the tests of scalars, by their type."""
-        strings = self._test(Values.test_of_strings)
-        numbers = self._test(Values.test_of_numbers)
+        strings = self._test(ScalarSet.test_of_strings)
+        numbers = self._test(ScalarSet.test_of_numbers)
         literals = self._test(lambda values: values.literals.__contains__)
         return {str: strings, int: numbers, float: numbers, bool: literals, type(None): literals}
 
     def _test(
-        self, of_one_type: Callable[[Values], Callable[[Any], bool]]
+        self, of_one_type: Callable[[ScalarSet], Callable[[Any], bool]]
     ) -> Callable[[Any], bool]:
         """Return the test of the values of one type, for which ``of_one_type`` tests a set."""
         if self.present:
@@ -117,7 +117,7 @@ class Leaf:
         if not self.exceptions:
             return accepted
         excepted = _all_of([of_one_type(values) for values in self.exceptions])
-        if self.values == Values():
+        if self.values == ScalarSet():
             return lambda value: not excepted(value)
         return lambda value: accepted(value) or not excepted(value)
 

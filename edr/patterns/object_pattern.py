@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from math import prod
 from operator import itemgetter
 
-from edr.patterns.leaf import OR, Leaf
+from edr.patterns.field_matcher import OR, FieldMatcher
 
 
 @dataclass(frozen=True, slots=True)
-class Fields:
+class ObjectPattern:
     """The condition on one object: all of its fields, and one of its alternatives if it has any.
 
     Attributes:
@@ -21,14 +21,16 @@ class Fields:
         combinations: How many plain conjunctions it is, unfolded.
     """
 
-    fields: tuple[tuple[str, Leaf | Fields], ...]
-    alternatives: tuple[Fields, ...] = ()
+    fields: tuple[tuple[str, FieldMatcher | ObjectPattern], ...]
+    alternatives: tuple[ObjectPattern, ...] = ()
     combinations: int = field(init=False, compare=False, repr=False)
     _accepts_absence: bool = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         # Asked of each object that this is in: to go down to the leaves each time is quadratic.
-        below = prod(child.combinations for _, child in self.fields if isinstance(child, Fields))
+        below = prod(
+            child.combinations for _, child in self.fields if isinstance(child, ObjectPattern)
+        )
         members = sum(each.combinations for each in self.alternatives)
         object.__setattr__(self, "combinations", below * (members or 1))
         accepts_absence = all(child.accepts_absence() for _, child in self.fields) and (
@@ -44,13 +46,15 @@ class Fields:
         """Return whether it asks for one field, which must be there, and nothing else."""
         return len(self.fields) == 1 and not self.alternatives and not self.accepts_absence()
 
-    def alternatives_by_field(self) -> tuple[dict[str, list[Leaf | Fields]], list[Fields]]:
+    def alternatives_by_field(
+        self,
+    ) -> tuple[dict[str, list[FieldMatcher | ObjectPattern]], list[ObjectPattern]]:
         """Return what members of ``$or`` ask one field alone for, by its name, and the others.
 
         The first are as good as one: an object is tested for those of its fields that are among
         them.
         """
-        alone: dict[str, list[Leaf | Fields]] = {}
+        alone: dict[str, list[FieldMatcher | ObjectPattern]] = {}
         others = []
         for member in self.alternatives:
             if member.asks_one_field():
@@ -70,11 +74,11 @@ class Fields:
         return "{" + ",".join(members) + "}"
 
 
-def _text(child: Leaf | Fields) -> str:
-    return child.text if isinstance(child, Leaf) else child.text()
+def _text(child: FieldMatcher | ObjectPattern) -> str:
+    return child.text if isinstance(child, FieldMatcher) else child.text()
 
 
-def names_in(node: Fields) -> Iterator[str]:
+def names_in(node: ObjectPattern) -> Iterator[str]:
     """Yield the fields that a condition names of its object itself, in ``$or`` too."""
     for name, _ in node.fields:
         yield name
@@ -82,7 +86,7 @@ def names_in(node: Fields) -> Iterator[str]:
         yield from names_in(alternative)
 
 
-def cost_rank(named: tuple[str, Leaf | Fields]) -> int:
+def cost_rank(named: tuple[str, FieldMatcher | ObjectPattern]) -> int:
     """Return the rank of a field by how long its test takes: 0 is tested first."""
     _, child = named
-    return 2 if not isinstance(child, Leaf) else int(not child.only_names())
+    return 2 if not isinstance(child, FieldMatcher) else int(not child.only_names())

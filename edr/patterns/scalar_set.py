@@ -4,7 +4,7 @@ A leaf is a list of elements, any of which may match. Read one by one they would
 10,000 elements cost 10,000 tests for each value of a body, so a leaf is kept as *sets by kind*:
 all its exact strings, all its prefixes, all its numbers. A value is looked up in the sets of its
 own type, each of which takes one look-up, whatever it holds. Wildcards fit no table and are tried
-one by one; their number is limited for that reason (``Limits.work``).
+one by one; their number is limited for that reason (``Limits.max_cost``).
 
 The same sets serve twice: ``tree`` compiles them to tests, ``postings`` to tables.
 
@@ -130,7 +130,7 @@ class Range:
 
 
 @dataclass(frozen=True, slots=True)
-class Values:
+class ScalarSet:
     """A set of scalars, as the elements of a leaf describe it. Each attribute adds to the set.
 
     The ``folded`` attributes hold foldings: they are compared with the folding of a value.
@@ -148,9 +148,9 @@ class Values:
     ranges: frozenset[Range] = frozenset()
     literals: frozenset[bool | None] = frozenset()
 
-    def __or__(self, other: Values) -> Values:
+    def __or__(self, other: ScalarSet) -> ScalarSet:
         """Return the union of two sets."""
-        return Values(*(getattr(self, each.name) | getattr(other, each.name) for each in _KINDS))
+        return ScalarSet(*(getattr(self, each.name) | getattr(other, each.name) for each in _KINDS))
 
     def test_of_strings(self) -> Callable[[str], bool]:
         """Return the test of whether a string is in the set."""
@@ -188,7 +188,7 @@ class Values:
         return tests
 
 
-_KINDS = fields(Values)
+_KINDS = fields(ScalarSet)
 
 
 def _never(*_: object) -> bool:
