@@ -204,7 +204,7 @@ def test_a_cost_above_the_limit_is_refused_with_its_field():
     document = {"a": {"b": [{"wildcard": f"*{n}*"} for n in range(9)]}}
 
     assert Pattern(document, limits=Limits(max_cost=4))
-    with pytest.raises(InvalidBindingError, match=r"body\.a\.b: costs 4 .* Limits\.work = 3"):
+    with pytest.raises(InvalidBindingError, match=r"body\.a\.b: costs 4 .* Limits\.max_cost = 3"):
         Pattern(document, limits=Limits(max_cost=3))
 
 

@@ -289,7 +289,7 @@ def test_binding_of_raised_limits_is_read_back_with_them():
 
     assert Binding.model_validate_json(text, context={"limits": limits}) == binding
     assert bindings_from_json(text, limits=limits) == binding
-    with pytest.raises(InvalidBindingError, match=r"Limits\.fields"):
+    with pytest.raises(InvalidBindingError, match=r"Limits\.max_fields"):
         Binding.model_validate_json(text)
 
 
