@@ -2,12 +2,12 @@
 
 This module exports the names of the core: body patterns (``edr.patterns``), events and bindings
 (``edr.records``) and the bus (``edr.bus``). Import the other packages by their own names:
-``edr.wire`` (events as bytes), ``edr.journal`` (durable record), ``edr.links`` (NATS, JetStream,
-RabbitMQ), ``edr.typed`` (bodies as Pydantic models), ``edr.adapters`` (logging, metrics, tracing)
-and ``edr.testing``.
+``edr.wire`` (events as bytes), ``edr.journal`` (durable record), ``edr.delivery`` (the parts of
+components that send), ``edr.links`` (NATS, JetStream, RabbitMQ), ``edr.typed`` (bodies as Pydantic
+models), ``edr.adapters`` (logging, metrics, tracing) and ``edr.testing``.
 
 Read the packages in this order; each imports only from those before it:
-errors, _util, patterns, records, bus, wire, journal, links, typed, adapters, testing.
+errors, _util, patterns, records, bus, wire, journal, delivery, links, typed, adapters, testing.
 """
 
 import typing as _typing

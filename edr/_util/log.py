@@ -35,9 +35,14 @@ def log_safely(
 
 
 class RateLimitedLog:
-    """Logs at most one message per key and ``INTERVAL``, with the number of suppressed ones.
+    """Logs at most one message per key and interval, with the number of suppressed ones.
 
     Use it for faults that statistics count too, so that no fault is lost.
+
+    Args:
+        clock: returns the time in seconds.
+        logger: receives the messages.
+        interval: seconds between two messages of one key; by default ``INTERVAL``.
     """
 
     INTERVAL = 1.0
@@ -46,9 +51,13 @@ class RateLimitedLog:
     """Bounds the memory: keys are names of subscriptions and callbacks, perhaps a million."""
 
     def __init__(
-        self, clock: Callable[[], float] = monotonic, logger: logging.Logger = logger
+        self,
+        clock: Callable[[], float] = monotonic,
+        logger: logging.Logger = logger,
+        interval: float = INTERVAL,
     ) -> None:
         self._clock = clock
+        self._interval = interval
         self._logger = logger
         self._suppressed: dict[str, tuple[float, int]] = {}
         """Key -> the time until which it is suppressed, and the number of suppressed messages."""
@@ -56,7 +65,7 @@ class RateLimitedLog:
     def log(
         self, level: int, key: str, message: str, *args: object, exc: BaseException | None = None
     ) -> None:
-        """Log ``message % args``, unless ``key`` was logged within the last ``INTERVAL``."""
+        """Log ``message % args``, unless ``key`` was logged within the last interval."""
         now = self._clock()
         until, count = self._suppressed.get(key, (0.0, 0))
         if now < until:
@@ -64,7 +73,7 @@ class RateLimitedLog:
             return
         if len(self._suppressed) >= self.MAX_KEYS:
             self._suppressed.clear()
-        self._suppressed[key] = (now + self.INTERVAL, 0)
+        self._suppressed[key] = (now + self._interval, 0)
         if count:
             message += " (and %d more like it)"
             args = (*args, count)

@@ -29,14 +29,25 @@ link needs milliseconds to send its last events."""
 
 
 class Service(Protocol):
-    """A component that is attached to a bus and ends after it: a link, a sink, a gateway."""
+    """A component that a bus ends after it has drained: a link, a sink, a gateway.
+
+    An application starts and ends all of its components by these four methods.
+    """
+
+    async def start(self) -> None:
+        """Start. Idempotent."""
+        ...
 
     async def drain(self, timeout: float | None = None) -> int:
-        """Process what it holds, close, and return the number of events it did not process."""
+        """Process the pending events, close, and return the number that was not processed."""
         ...
 
     async def aclose(self) -> None:
         """Close now. Idempotent."""
+        ...
+
+    def statistics(self) -> object:
+        """Return the counts of this moment, as a frozen snapshot."""
         ...
 
 

@@ -11,6 +11,7 @@ import pytest
 import edr
 import edr._util
 import edr.adapters
+import edr.delivery
 import edr.journal
 import edr.patterns
 import edr.testing
@@ -28,6 +29,7 @@ PACKAGES = [
     edr.bus,
     edr.wire,
     edr.journal,
+    edr.delivery,
     edr.typed,
     edr.adapters,
     edr.testing,

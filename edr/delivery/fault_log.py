@@ -1,0 +1,34 @@
+"""``FaultLog``: logs the faults of one component under its name, and keeps the last one."""
+
+from __future__ import annotations
+
+import logging
+
+from edr._util.log import RateLimitedLog, log_safely
+
+LOG_INTERVAL = 30.0
+"""Seconds between two log lines of the same fault: an outage of an hour writes 120 lines."""
+
+
+class FaultLog:
+    """The log of one component.
+
+    Args:
+        name: begins each line, such as ``link 'a'``.
+        logger: receives the lines. An exception of its handlers does not reach the component.
+    """
+
+    def __init__(self, name: str, logger: logging.Logger) -> None:
+        self.name: str = name
+        self.last_error: str | None = None
+        """The last fault, for statistics."""
+        self._logger = logger
+        self._limited = RateLimitedLog(logger=logger, interval=LOG_INTERVAL)
+
+    def log(self, level: int, message: str, *args: object) -> None:
+        """Log ``message % args`` after the name."""
+        log_safely(level, f"%s {message}", self.name, *args, logger=self._logger)
+
+    def fault(self, level: int, key: str, message: str, *args: object) -> None:
+        """Log a fault, unless the same ``key`` was logged within ``LOG_INTERVAL``."""
+        self._limited.log(level, key, f"%s {message}", self.name, *args)

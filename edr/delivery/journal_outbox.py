@@ -1,0 +1,223 @@
+"""``JournalOutbox``: an outbox on a consumer of a journal.
+
+The component is a named consumer of the journal and acknowledges the events that the receiver
+confirmed. So an event that was emitted while the receiver was away, or before this process died,
+is sent later. Events in flight when a connection is lost are sent again, in their order, and the
+receiver may get them twice.
+
+A link that also receives must not send back received events, which the journal contains too. So it
+sends the events of its own node only, and the bus needs a node that is the same after a restart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from edr._util.backoff import Backoff
+from edr.bus import Gap
+from edr.delivery.outbox import OutboxStatistics
+from edr.journal.errors import JournalError
+from edr.records import Binding, Event
+
+if TYPE_CHECKING:
+    from edr.journal import Consumer, Entry, Journal
+
+FIRST_DELAY = 0.05
+"""Seconds before a journal that could not be read is read again."""
+
+MAX_DELAY = 2.0
+"""Most seconds between two attempts to read the journal."""
+
+POLL_INTERVAL = 0.01
+"""Seconds between two checks in ``drain``: a consumer does not announce that it is at the end."""
+
+
+class JournalOutbox:
+    """The events to send, from a consumer of a journal.
+
+    Args:
+        journal: contains the events.
+        consumer: reads them; the outbox closes it.
+        node: sends the events of this node only; ``None`` for the events of every node.
+        on_error: called with the error each time the journal could not be read.
+    """
+
+    is_durable: bool = True
+    subscription: None = None
+
+    def __init__(
+        self,
+        journal: Journal,
+        consumer: Consumer,
+        node: str | None,
+        on_error: Callable[[JournalError], None],
+    ) -> None:
+        self._journal = journal
+        self._consumer = consumer
+        self._node = node
+        self._on_error = on_error
+        self._head: Entry | None = None
+        self._in_flight: dict[int, Entry] = {}
+        """Entries in flight by position, oldest first."""
+        self._again: deque[Entry] = deque()
+        """Entries that were in flight when a connection was lost; they are sent first."""
+        self._end: int | None = None
+        """The position of the last entry to send, once ``drain`` has determined it."""
+        self._offered = 0
+        self._sent = 0
+        self._skipped = 0
+        self._missed = 0
+        """Entries of any node that retention removed before they were sent."""
+        self._dropped: Counter[str] = Counter()
+
+    @classmethod
+    async def open(
+        cls,
+        journal: Journal,
+        name: str,
+        bindings: Sequence[Binding],
+        *,
+        node: str | None,
+        on_error: Callable[[JournalError], None],
+    ) -> JournalOutbox:
+        """Open the consumer ``name`` of ``journal``. A new one begins with the next event.
+
+        Raises:
+            ConsumerInUseError: another component uses this name.
+        """
+        # The program sets the bindings at each start, so others than the last time are intended.
+        consumer = await journal.consumer(name, *bindings, start="now", rebind=True)
+        return cls(journal, consumer, node, on_error)
+
+    @property
+    def in_flight(self) -> int:
+        """Number of events that were taken and are not settled."""
+        return len(self._in_flight)
+
+    @property
+    def pending(self) -> int:
+        """Number of events that were read and are not settled."""
+        return len(self._in_flight) + len(self._again) + (self._head is not None)
+
+    async def peek(self) -> Event | None:
+        """Wait for the first event and return it; ``None`` after the last one.
+
+        A journal that cannot be read is read again after a growing delay, for any length of time.
+        """
+        backoff = Backoff(FIRST_DELAY, MAX_DELAY)
+        while self._head is None:
+            if self._again:
+                self._head = self._again.popleft()
+            elif self._is_at_end:
+                return None
+            else:
+                try:
+                    await self._read()
+                except JournalError as exc:
+                    self._on_error(exc)
+                    await asyncio.sleep(backoff.next())
+        return self._head.event
+
+    async def _read(self) -> None:
+        item = await anext(self._consumer)
+        if isinstance(item, Gap):
+            self._missed += item.missed
+        elif self._node is None or item.event.node == self._node:
+            self._offered += 1
+            self._head = item
+        else:
+            self._skipped += 1
+            self._consumer.ack(item)
+
+    def take(self) -> int:
+        """Move the event of ``peek`` to those in flight, and return its position as its tag."""
+        assert self._head is not None
+        entry, self._head = self._head, None
+        self._in_flight[entry.position] = entry
+        return entry.position
+
+    def drop(self, reason: str) -> None:
+        """Acknowledge the event of ``peek`` without sending it."""
+        assert self._head is not None
+        entry, self._head = self._head, None
+        self._dropped[reason] += 1
+        self._consumer.ack(entry)
+
+    def confirm(self, tag: int) -> None:
+        """Acknowledge an event in flight as sent."""
+        self._sent += 1
+        self._consumer.ack(self._in_flight.pop(tag))
+
+    def confirm_oldest(self, count: int) -> None:
+        """Acknowledge the oldest ``count`` events in flight as sent."""
+        for tag in list(islice(self._in_flight, count)):
+            self.confirm(tag)
+
+    def give_up(self, tag: int, reason: str) -> None:
+        """Acknowledge an event in flight as dropped."""
+        self._dropped[reason] += 1
+        self._consumer.ack(self._in_flight.pop(tag))
+
+    def give_up_oldest(self, count: int, reason: str) -> None:
+        """Acknowledge the oldest ``count`` events in flight as dropped."""
+        for tag in list(islice(self._in_flight, count)):
+            self.give_up(tag, reason)
+
+    def on_connection_lost(self) -> None:
+        """Send the events in flight again, before the event of ``peek``."""
+        if self._head is not None:
+            self._again.appendleft(self._head)
+            self._head = None
+        self._again.extendleft(reversed(self._in_flight.values()))
+        self._in_flight.clear()
+
+    @property
+    def _is_at_end(self) -> bool:
+        if self._end is None:
+            return False
+        return self._consumer.caught_up or self._consumer.position >= self._end
+
+    @property
+    def _is_drained(self) -> bool:
+        return self._is_at_end and not self.pending
+
+    async def drain(self) -> None:
+        """Wait until each event is settled that the journal contains now or is about to store."""
+        while not self._is_drained:
+            statistics = self._journal.statistics()
+            if self._end is None and not statistics.waiting:
+                self._end = statistics.last
+            await asyncio.sleep(POLL_INTERVAL)
+
+    async def remaining(self) -> int:
+        """Return how many events the journal keeps for the next start, of any node."""
+        if self._is_drained:
+            return 0
+        try:
+            statuses = await self._journal.consumers()
+        except JournalError:  # the journal cannot be read now; the events read so far are known
+            return self.pending
+        lags = [status.lag for status in statuses if status.name == self._consumer.name]
+        return max([self.pending, *lags])
+
+    async def aclose(self) -> None:
+        """Store the acks and close the consumer. The journal keeps unconfirmed events."""
+        await self._consumer.aclose()
+
+    def statistics(self) -> OutboxStatistics:
+        """Return the counts of this moment."""
+        dropped = dict(self._dropped)
+        if self._missed:
+            dropped["retention"] = self._missed
+        return OutboxStatistics(
+            offered=self._offered + self._missed,
+            sent=self._sent,
+            uncertain=0,
+            dropped=dropped,
+            pending=self.pending,
+            skipped=self._skipped,
+        )
