@@ -1,7 +1,8 @@
 """The asyncio part of edr: how events travel within a process.
 
 Read the modules in this order; each imports only from those before it:
-loop_end, loop_bound, options, overflow, statistics, template, context, bounded_queue, subscription,
+loop_end, loop_bound, options, overflow, statistics, template, context, gap_markers, getters,
+policies, putters, bounded_queue, subscription,
 backpressure, accounts, drop_log, runner, callbacks, interest, routes, recording, registry,
 inbox, quiescence, shutdown, services, ending, emission, taps, bus, default, run, emitter.
 

@@ -1,7 +1,7 @@
-"""What an emit does about the queues that were full: wait, or drop by their policy.
+"""``wait_for_space``: how an emit waits for the queues that were full, or drops by their policies.
 
-All other subscriptions have the event by now. So the wait for one that is slow holds up its
-emitter alone, and only for as long as its policy says.
+All other subscriptions have the event already. So a slow one delays only the emit that waits for
+it, and only for as long as its policy says.
 """
 
 from __future__ import annotations
@@ -9,49 +9,44 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from edr.bus.bounded_queue import WOULD_BLOCK, Ticket
-from edr.bus.overflow import DropReason, Overflow
+from edr.bus.policies import CANCELLED, WOULD_BLOCK
+from edr.bus.putters import PendingPut
 from edr.errors import DeadlockError
 
-CANCELLED = DropReason.CANCELLED.value
 
+async def wait_for_space(puts: Sequence[PendingPut]) -> int:
+    """Wait for the pending puts that ``put_all`` left; return how many queues accepted the event.
 
-async def settle(tickets: Sequence[Ticket]) -> int:
-    """Wait for the tickets that ``put_all`` left, and return how many admitted the event.
+    A policy drops only after one yield to the loop. So a tight loop of emits loses no event for a
+    consumer that is ready to run.
 
-    A policy drops only after one yield to the loop, so a consumer that merely waits for its turn
-    loses nothing to a tight loop of emits.
-
-    Cancellation: what is still waited for is dropped as ``cancelled``; the counts stay true.
+    Cancellation: an event that still waits is dropped as ``cancelled``; the counts stay true.
 
     Raises:
-        DeadlockError: a full queue under BLOCK is consumed by this very task, and no other.
+        DeadlockError: this task is the only consumer of a full queue under BLOCK.
     """
-    _refuse_deadlock(tickets)
+    _check_deadlock(puts)
     try:
-        if not all(ticket.queue.may_wait() for ticket in tickets):
+        if not all(put.queue.may_wait() for put in puts):
             await asyncio.sleep(0)
-        for ticket in tickets:
-            ticket.queue.apply_policy(ticket)
-        for ticket in tickets:
-            await ticket.resolved()
-    except BaseException:  # cancelled, or the loop is being torn down: the counts stay true
-        _give_up(tickets, CANCELLED)
+        for put in puts:
+            put.queue.apply_policy(put)
+        for put in puts:
+            await put.resolved()
+    except BaseException:  # cancelled, or the loop is closing: the counts stay true
+        _stop_waiting(puts, CANCELLED)
         raise
-    return sum(ticket.admitted is True for ticket in tickets)
+    return sum(put.admitted is True for put in puts)
 
 
-def _refuse_deadlock(tickets: Sequence[Ticket]) -> None:
+def _check_deadlock(puts: Sequence[PendingPut]) -> None:
     task = asyncio.current_task()
-    for ticket in tickets:
-        if ticket.queue.may_wait() and ticket.queue.is_consumed_by_none_but(task):
-            _give_up(tickets, WOULD_BLOCK)
-            raise DeadlockError(ticket.queue.name)
+    for put in puts:
+        if put.queue.may_wait() and put.queue.is_consumed_only_by(task):
+            _stop_waiting(puts, WOULD_BLOCK)
+            raise DeadlockError(put.queue.name)
 
 
-def _give_up(tickets: Sequence[Ticket], reason: str) -> None:
-    for ticket in tickets:
-        if ticket.admitted is None and ticket.queue.overflow is Overflow.BLOCK:
-            ticket.queue.drop(ticket, reason)
-        else:
-            ticket.queue.apply_policy(ticket)
+def _stop_waiting(puts: Sequence[PendingPut], reason: str) -> None:
+    for put in puts:
+        put.queue.apply_policy(put, cannot_wait=reason)

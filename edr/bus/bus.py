@@ -387,7 +387,7 @@ class Bus(Emission):
         """
         if self._loop is None or get_ident() != self._home:
             return False
-        self._registry.release()
+        self._registry.release_abandoned()
         return True
 
     def _journal_statistics(self) -> Any:

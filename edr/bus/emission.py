@@ -23,12 +23,13 @@ from threading import get_ident
 from typing import Any, cast
 
 from edr.bus.accounts import AccountCache, AccountResolver
-from edr.bus.backpressure import settle
-from edr.bus.bounded_queue import BoundedQueue, Ticket, current_task, put_all
+from edr.bus.backpressure import wait_for_space
+from edr.bus.bounded_queue import BoundedQueue, current_task, put_all
 from edr.bus.context import contexts, in_context
 from edr.bus.ending import SEALED, Ending
 from edr.bus.inbox import ThreadInbox
 from edr.bus.loop_bound import is_loop_running
+from edr.bus.putters import PendingPut
 from edr.bus.recording import JournalTap
 from edr.bus.runner import is_inside
 from edr.bus.subscription import Subscription, queue_of
@@ -133,8 +134,8 @@ class Emission(Ending):
                     key = (app_name, app_version, severity, verbosity)
                     draft = self._draft(key, account_id, body, self._registry.last_number)
                     with self._inbox.emit_on_the_way():
-                        admitted, tickets = await self._offer(draft)
-                    return admitted + await settle(tickets)
+                        admitted, puts = await self._offer(draft)
+                    return admitted + await wait_for_space(puts)
                 account_tree = known
         try:
             route = self._known_routes[app_name, app_version, severity, verbosity]
@@ -152,9 +153,9 @@ class Emission(Ending):
             return 0
         event = route.stamp(body, _now(UTC), account_id, account_tree)
         self._emits += 1
-        tickets = []
-        admitted = put_all(queues, event, tickets)
-        return admitted + await settle(tickets) if tickets else admitted
+        puts = []
+        admitted = put_all(queues, event, puts)
+        return admitted + await wait_for_space(puts) if puts else admitted
 
     async def _emit_durably(
         self,
@@ -197,11 +198,11 @@ class Emission(Ending):
     ) -> int:
         """Give ``event`` to the journal and to ``queues``; wait for full ones and the storage."""
         recorded = tap.offer_durably(event)
-        tickets: list[Ticket] = [] if recorded.storing is not None else [recorded]
-        admitted = put_all(queues, event, tickets)
+        puts: list[PendingPut] = [] if recorded.storing is not None else [recorded]
+        admitted = put_all(queues, event, puts)
         try:
-            if tickets:
-                admitted += await settle(tickets)
+            if puts:
+                admitted += await wait_for_space(puts)
         except BaseException:  # the emit ends here, so it does not await the storage
             recorded.cancel()
             raise
@@ -223,9 +224,9 @@ class Emission(Ending):
         if durable:
             return await self._publish_durably(event, besides)
         queues = self._wanted_by(event, besides)
-        tickets: list[Ticket] = []
-        admitted = put_all(queues, event, tickets)
-        return admitted + await settle(tickets) if tickets else admitted
+        puts: list[PendingPut] = []
+        admitted = put_all(queues, event, puts)
+        return admitted + await wait_for_space(puts) if puts else admitted
 
     async def _publish_durably(self, event: Event, besides: Subscription[Any] | None) -> int:
         tap = self._tap
@@ -249,9 +250,9 @@ class Emission(Ending):
             The task that waits, as ``publish`` would, for how many of the full ones took it; or
             ``None`` if none was full. Whoever calls this bounds how many such tasks there are.
         """
-        tickets: list[Ticket] = []
-        put_all(self._wanted_by(event, besides), event, tickets)
-        return self._spawn(settle(tickets)) if tickets else None
+        puts: list[PendingPut] = []
+        put_all(self._wanted_by(event, besides), event, puts)
+        return self._spawn(wait_for_space(puts)) if puts else None
 
     def publish_nowait(self, event: Event, *, besides: Subscription[Any] | None = None) -> int:
         """Emit an event that exists already, without waiting, as ``emit_nowait`` does."""
@@ -466,15 +467,15 @@ class Emission(Ending):
             return
         self._accounts.prepare(draft.account_id)
 
-    async def _offer(self, draft: Draft | Event) -> tuple[int, list[Ticket]]:
+    async def _offer(self, draft: Draft | Event) -> tuple[int, list[PendingPut]]:
         """Find the accounts above, match, and put.
 
         The event goes to those who were subscribed when its emit was called: not to one who
         comes while the accounts are looked up.
         """
-        tickets: list[Ticket] = []
+        puts: list[PendingPut] = []
         if isinstance(draft, Event):
-            return put_all(self._matching(draft), draft, tickets), tickets
+            return put_all(self._matching(draft), draft, puts), puts
         account_id = draft.account_id
         account_tree: tuple[str, ...] = ()
         if self._accounts is not None and account_id is not None:
@@ -488,7 +489,7 @@ class Emission(Ending):
         if not queues:
             return 0, []
         event = route.stamp(draft.body, draft.timestamp, account_id, account_tree)
-        return put_all(queues, event, tickets), tickets
+        return put_all(queues, event, puts), puts
 
     def _matching(self, event: Event) -> tuple[BoundedQueue, ...]:
         """Return the queues of an event that was checked where its thread handed it over."""

@@ -125,7 +125,7 @@ class Ending(LoopBound):
         shutdown = shutdown_of(loop)
         if shutdown is not None:
             shutdown.add(self)
-        self._registry.release()
+        self._registry.release_abandoned()
         for runner in self._handles:
             runner.start(loop)
 
@@ -280,7 +280,7 @@ class Ending(LoopBound):
             await asyncio.wait({settling, due}, timeout=SAID_AFTER, return_when=FIRST_COMPLETED)
             if not settling.done() and not due.done():
                 waits = left_in(self._registry, self._handles)
-                self._registry.losses.undone(waits, f"{self!r} drains")
+                self._registry.drop_log.unprocessed(waits, f"{self!r} drains")
                 await asyncio.wait({settling, due}, return_when=FIRST_COMPLETED)
         finally:
             settling.cancel()
@@ -355,7 +355,7 @@ class Ending(LoopBound):
             try:
                 await self._services.aclose()
             finally:
-                self._registry.losses.end()
+                self._registry.drop_log.end()
                 if self._tap is not None:
                     await self._close_journal(self._tap.journal)
 
@@ -379,7 +379,7 @@ class Ending(LoopBound):
         for task in ending:
             task.cancel()
         await discard_all(self._registry, spared)
-        self._registry.release()
+        self._registry.release_abandoned()
         if ending:
             _, stubborn = await asyncio.wait(ending, timeout=CANCEL_GRACE)
             for task in stubborn:
@@ -392,7 +392,7 @@ class Ending(LoopBound):
         if self._end.is_told:
             return
         self._end.is_told = True
-        self._registry.losses.undone(left, why)
+        self._registry.drop_log.unprocessed(left, why)
         self._count_unprocessed(sum(left.values()))
 
     def _left_behind(self, count: int) -> None:
@@ -432,11 +432,13 @@ class Ending(LoopBound):
             for task in self._tasks:
                 task.cancel()
         self._tell_undone(left, f"{why} ({NEXT_TIME})")
-        self._registry.losses.end()
+        self._registry.drop_log.end()
 
     def _tell_left(self) -> None:
         left, self._end.left = self._end.left, Counter()
-        self._registry.losses.undone(left, f"callbacks of {self!r} were cancelled ({NEXT_TIME})")
+        self._registry.drop_log.unprocessed(
+            left, f"callbacks of {self!r} were cancelled ({NEXT_TIME})"
+        )
         self._count_unprocessed(left.total())
 
     # Who may come in
@@ -524,6 +526,6 @@ class Ending(LoopBound):
 
 def _consumers_of(queues: Iterable[BoundedQueue]) -> Iterator[asyncio.Task[Any]]:
     for queue in queues:
-        task = None if queue.consumer is None else queue.consumer()
+        task = queue.consumer
         if task is not None:
             yield task

@@ -30,8 +30,8 @@ from typing import TypeAlias, TypeVar
 
 from edr._util.log import log_safely
 from edr._util.wakeup import wake
-from edr.bus.backpressure import settle
-from edr.bus.bounded_queue import Ticket
+from edr.bus.backpressure import wait_for_space
+from edr.bus.putters import PendingPut
 from edr.bus.template import Draft
 from edr.errors import BusClosedError, WrongLoopError
 from edr.records import Event
@@ -50,10 +50,10 @@ PATIENCE = 5.0
 """Seconds for which a thread waits for a loop that does not run: it may be run again."""
 
 
-Offer: TypeAlias = Callable[[Draft | Event], Awaitable[tuple[int, list[Ticket]]]]
+Offer: TypeAlias = Callable[[Draft | Event], Awaitable[tuple[int, list[PendingPut]]]]
 """Puts a draft, or an event that exists already.
 
-Returns how many queues admitted it, and the tickets to settle."""
+Returns how many queues admitted it, and the puts to settle."""
 
 
 class ThreadInbox:
@@ -230,7 +230,7 @@ class ThreadInbox:
             except IndexError:  # a thread has closed it at this very moment
                 return
             try:
-                admitted, tickets = await self._offer(draft)
+                admitted, puts = await self._offer(draft)
             except Exception as exc:  # the emitting thread's to know
                 self._fail(future, exc)
             except asyncio.CancelledError:
@@ -240,14 +240,14 @@ class ThreadInbox:
                 self._fail(future, exc)
                 raise
             else:
-                if tickets:
-                    self._settle_later(admitted, tickets, future)
+                if puts:
+                    self._settle_later(admitted, puts, future)
                 else:
                     self._succeed(future, admitted)
 
-    def _settle_later(self, admitted: int, tickets: list[Ticket], future: Future[int]) -> None:
+    def _settle_later(self, admitted: int, puts: list[PendingPut], future: Future[int]) -> None:
         async def wait() -> None:
-            self._succeed(future, admitted + await settle(tickets))
+            self._succeed(future, admitted + await wait_for_space(puts))
 
         def done(task: asyncio.Task[None]) -> None:
             self._settling.discard(task)

@@ -18,8 +18,8 @@ from collections.abc import Callable, Coroutine, Generator
 from typing import Any, Protocol
 
 from edr._util.log import RateLimitedLog
-from edr.bus.bounded_queue import Ticket
 from edr.bus.overflow import Gap, Overflow
+from edr.bus.putters import PendingPut
 from edr.records import Binding, Event
 
 
@@ -72,7 +72,7 @@ class EventJournal(Protocol):
         ...
 
 
-class RecordTicket(Ticket):
+class RecordTicket(PendingPut):
     """The place in line of an event for which the journal has no room yet.
 
     It is never ``admitted``, which counts subscriptions.
@@ -127,7 +127,7 @@ class JournalTap:
         self.refused: int = 0
         """Events that the journal did not take."""
 
-    def offer(self, event: Event) -> Ticket | bool:
+    def offer(self, event: Event) -> PendingPut | bool:
         """Give ``event`` to the journal; return a ticket if there is no room yet."""
         try:
             if not self._line and self.journal.append_nowait(event):
@@ -152,7 +152,7 @@ class JournalTap:
         if ticket.storing is not None:
             await ticket.storing
             return
-        event: Event = ticket.item  # type: ignore[assignment]  # no Gap
+        event = ticket.event
         try:
             await self.journal.append(event)
         except Exception as exc:
@@ -166,12 +166,12 @@ class JournalTap:
                 return False
         except Exception as exc:  # a fault of the journal; a durable emit gets it in ``stored``
             if not ticket.is_durable:
-                self._refuse(ticket.item, exc)
+                self._refuse(ticket.event, exc)
         ticket.resolve(admitted=False)
         return True
 
     def _accepts(self, ticket: RecordTicket) -> bool:
-        event: Event = ticket.item  # type: ignore[assignment]  # no Gap
+        event = ticket.event
         if not ticket.is_durable:
             return self.journal.append_nowait(event)
         ticket.storing = self.journal.submit(event)
@@ -215,7 +215,7 @@ class JournalTap:
         while self._line:
             ticket = self._line.popleft()
             if not ticket.is_durable:
-                self._refuse(ticket.item, why)
+                self._refuse(ticket.event, why)
             ticket.resolve(admitted=False)
 
     def _refuse(self, event: Event | Gap, why: Exception | str | None = None) -> None:
@@ -236,16 +236,15 @@ class JournalTap:
         """Tell that an emit may wait for this."""
         return True
 
-    def apply_policy(self, ticket: Ticket) -> None:
-        """Let the emit wait."""
-
-    def is_consumed_by_none_but(self, _task: asyncio.Task[Any] | None) -> bool:
-        """Tell that waiting for it can end."""
-        return False
-
-    def drop(self, ticket: Ticket, _reason: str) -> None:
-        """Take an event out of the line: its emit gave up."""
+    def apply_policy(self, ticket: PendingPut, *, cannot_wait: str | None = None) -> None:
+        """Let the emit wait, or drop its event if the emit cannot wait any more."""
+        if cannot_wait is None or ticket.admitted is not None:
+            return
         if isinstance(ticket, RecordTicket) and ticket in self._line:
             self._line.remove(ticket)
-            self._refuse(ticket.item, "its emit was cancelled while it waited for room")
+            self._refuse(ticket.event, "its emit was cancelled while it waited for room")
         ticket.admitted = False
+
+    def is_consumed_only_by(self, _task: asyncio.Task[Any] | None) -> bool:
+        """Tell that waiting for it can end."""
+        return False

@@ -1,10 +1,10 @@
-"""``Registry``: the queues of a bus. Who is there, who is gone, and the sums over both.
+"""``Registry``: the queues of a bus, open and closed, and the sums of their counts.
 
-A bus may have a million subscriptions, of which few are in use at a time. So nothing here visits
-all of them in one go: the sums are kept for those that are empty, and only the others are asked;
-those that nobody refers to any more are released in slices, between which the loop runs.
+A bus may have a million subscriptions, of which few are in use at a time. So no method visits all
+of them at once. The counts of empty queues are added to totals, and statistics read only the other
+queues. Abandoned queues are released in slices, and the loop runs between two slices.
 
-Everything runs on the loop's thread, but for ``abandon``.
+Used on the loop's thread, except for ``abandon``.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from edr.bus.subscription import Work, statistics_of
 from edr.records import Binding, Event
 
 FOLDED = 10_000
-"""Queues that statistics fold in one go: each takes a microsecond."""
+"""Queues that statistics fold at a time. Each takes 1 µs, so the loop is held for 10 ms."""
 
 SLICE = 500
-"""Queues that are closed in one go. Each takes some 10 µs, so the loop is held for 5 ms."""
+"""Queues that are closed at a time. Each takes about 10 µs, so the loop is held for 5 ms."""
 
 
 class Registry:
     """The queues of one bus.
 
     Args:
-        routes: where the open ones are found by events.
-        stall_timeout: seconds after which emitters stop waiting for a queue.
-        wake: calls something on the loop's thread, from any thread; or not, if there is no loop.
+        routes: matches events to the open queues.
+        stall_timeout: seconds without a take after which emits stop waiting for a queue.
+        wake: calls a function on the loop's thread, from any thread; does nothing without a loop.
         on_left: called with the number of events that a consumer left in its subscription.
     """
 
@@ -52,7 +52,7 @@ class Registry:
         self.totals: Totals = Totals()
         self.active: dict[BoundedQueue, None] = {}
         self._closing: dict[BoundedQueue, None] = {}
-        self.losses: DropLog = DropLog()
+        self.drop_log: DropLog = DropLog()
         self._log = RateLimitedLog()
         self._routes = routes
         self._wake = wake
@@ -66,7 +66,7 @@ class Registry:
         return len(self._routes.queues)
 
     def __iter__(self) -> Iterator[BoundedQueue]:
-        return iter(list(self._routes.queues))  # in one go: other threads may ask
+        return iter(list(self._routes.queues))  # a copy: other threads may iterate
 
     @property
     def last_number(self) -> int:
@@ -90,15 +90,15 @@ class Registry:
         return queue
 
     def rebind(self, queue: BoundedQueue, bindings: tuple[Binding, ...]) -> None:
-        """Let ``queue`` be offered what ``bindings`` match, from now on, and nothing else."""
+        """Replace the bindings of ``queue``."""
         self._routes.rebind(queue, bindings)
 
     def bindings_of(self, queue: BoundedQueue) -> tuple[Binding, ...]:
-        """Return what ``queue`` is offered; nothing once it is closed."""
+        """Return the bindings of ``queue``; none once it is closed."""
         return self._routes.bindings_of(queue)
 
     def info_of(self, queue: BoundedQueue, work: Work | None) -> SubscriptionInfo:
-        """Tell of ``queue`` what there is to tell. From any thread."""
+        """Return a description of ``queue``. From any thread."""
         return SubscriptionInfo(
             name=queue.name,
             bindings=self.bindings_of(queue),
@@ -108,73 +108,45 @@ class Registry:
         )
 
     def verdict_of(self, queue: BoundedQueue, event: Event) -> Verdict:
-        """Tell whether ``queue`` is offered ``event``, and if not, why."""
+        """Return whether a binding of ``queue`` matches ``event``, and if not, why."""
         reasons = [binding.explain(event) for binding in self.bindings_of(queue)]
         nearest = min(reasons, key=len, default=())
         return Verdict(queue.name, wanted=bool(reasons) and not nearest, why_not=nearest)
 
     def watch_interest(self, on_change: OnInterest, besides: BoundedQueue | None) -> InterestWatch:
-        """Tell ``on_change`` of what the queues want, but for ``besides``."""
+        """Call ``on_change`` when the interest of the queues changes, without ``besides``."""
         return self._routes.watch(on_change, besides)
 
-    # What queues report
+    # Reports of the queues
 
-    def lost(self, queue: BoundedQueue, reason: str, count: int) -> None:
-        """Hear that ``queue`` dropped events."""
-        self.losses.lost(queue, reason, count)
+    def on_drop(self, queue: BoundedQueue, reason: str, count: int) -> None:
+        """Log the first drop of ``queue``."""
+        self.drop_log.on_drop(queue, reason, count)
 
-    def stalled(self, queue: BoundedQueue, dropped: int) -> None:
-        """Called when emitters no longer wait for ``queue``, which dropped events of theirs."""
-        self.losses.stalled(queue, self.stall_timeout, dropped)
+    def on_stall(self, queue: BoundedQueue, dropped: int) -> None:
+        """Log that emits stop waiting for ``queue``, which dropped their events."""
+        self.drop_log.on_stall(queue, self.stall_timeout, dropped)
 
-    def closed(self, queue: BoundedQueue) -> None:
-        """Hear that ``queue`` admits nothing more; what it holds can still be taken."""
+    def on_close(self, queue: BoundedQueue) -> None:
+        """Remove ``queue``. Its pending events can still be taken."""
         if queue.to_take:
             self._closing[queue] = None
         self._routes.remove(queue)
-        self._names.give_back(queue.name)
-        self.losses.closed(queue)
+        self._names.release(queue.name)
+        self.drop_log.on_close(queue)
 
-    def refilled(self, queue: BoundedQueue) -> None:
-        """Hear that there is something to take again from ``queue``, which is closed."""
+    def on_refilled(self, queue: BoundedQueue) -> None:
+        """Record that an item was put back into ``queue``, which is closed."""
         self._closing[queue] = None
 
-    def emptied(self, queue: BoundedQueue) -> None:
-        """Hear that there is nothing more to take from ``queue``, which is closed."""
+    def on_emptied(self, queue: BoundedQueue) -> None:
+        """Record that ``queue``, which is closed, has nothing left to take."""
         self._closing.pop(queue, None)
 
-    def holding(self) -> list[BoundedQueue]:
-        """Return the queues in which there may be something to take. From any thread."""
-        return [*self.active, *self._closing]
-
-    # Those that nobody consumes any more
-
-    def abandon(self, queue: BoundedQueue) -> None:
-        """Take note that nobody will consume ``queue`` any more. From any thread, at any point."""
-        self._abandoned.append(queue)
-        if not self._release_is_due:
-            self._release_is_due = True
-            self._wake(self.release)
-
-    def release(self) -> None:
-        """Close the queues that were abandoned, so many that the loop is not held."""
-        self._release_is_due = False
-        for _ in range(min(SLICE, len(self._abandoned))):
-            self.let_go(self._abandoned.popleft())
-        if self._abandoned:
-            self._release_is_due = True
-            self._wake(self.release)
-
-    def let_go(self, queue: BoundedQueue) -> None:
-        """Close a queue whose consumer wants no more, and tell what was left in it."""
-        left = queue.discard()
-        if left:
-            self.left(queue, left)
-
-    def left(self, queue: BoundedQueue, count: int) -> None:
-        """Tell that the consumer of ``queue`` left so many events."""
+    def on_left(self, queue: BoundedQueue, count: int) -> None:
+        """Count and log the events that the consumer of ``queue`` left in it."""
         self._on_left(count)
-        # It has decided so; that is worth a line, but no warning.
+        # At INFO: the program itself ended the subscription.
         self._log.log(
             logging.INFO,
             f"left {queue.name}",
@@ -182,6 +154,34 @@ class Registry:
             queue.name,
             count,
         )
+
+    def holding(self) -> list[BoundedQueue]:
+        """Return the queues that may have something to take. From any thread."""
+        return [*self.active, *self._closing]
+
+    # Release of queues without a consumer
+
+    def release(self, queue: BoundedQueue) -> None:
+        """Close ``queue``, drop its pending events, and report them as left."""
+        left = queue.discard()
+        if left:
+            self.on_left(queue, left)
+
+    def abandon(self, queue: BoundedQueue) -> None:
+        """Release ``queue`` soon. From any thread and at any point of it, as ``__del__`` needs."""
+        self._abandoned.append(queue)
+        if not self._release_is_due:
+            self._release_is_due = True
+            self._wake(self.release_abandoned)
+
+    def release_abandoned(self) -> None:
+        """Release one slice of the abandoned queues now, and the others in later turns."""
+        self._release_is_due = False
+        for _ in range(min(SLICE, len(self._abandoned))):
+            self.release(self._abandoned.popleft())
+        if self._abandoned:
+            self._release_is_due = True
+            self._wake(self.release_abandoned)
 
     # Sums
 
@@ -193,35 +193,35 @@ class Registry:
         return Sums(offered + totals.offered, +dropped, pending + totals.pending, stalled)
 
     def fold(self) -> None:
-        """Add the counts of queues that are empty to the totals, so that later sums are short."""
+        """Add the counts of empty queues to the totals, so that later sums take less time."""
         for queue in list(islice(self.active, FOLDED)):
             if queue.to_take:
-                self.active[queue] = self.active.pop(queue)  # the next look is at others
+                self.active[queue] = self.active.pop(queue)  # the next call looks at other queues
             else:
                 queue.fold()
 
 
 class Names:
-    """Makes the names of what lives at a time unique: the second ``audit`` is ``audit #2``."""
+    """Makes the names of open subscriptions unique: the second ``audit`` is ``audit #2``."""
 
     def __init__(self) -> None:
-        self._living: set[str] = set()
+        self._used: set[str] = set()
         self._last: dict[str, int] = {}
 
     def take(self, name: str) -> str:
-        """Return ``name``, with a number if another one has it."""
-        if name in self._living or name.startswith(UNNAMED):
+        """Return ``name``, with a number if it is in use."""
+        if name in self._used or name.startswith(UNNAMED):
             number = self._last.get(name, 1) + 1
-            while f"{name} #{number}" in self._living:
+            while f"{name} #{number}" in self._used:
                 number += 1
             self._last[name] = number
             name = f"{name} #{number}"
-        self._living.add(name)
+        self._used.add(name)
         return name
 
-    def give_back(self, name: str) -> None:
-        """Take note that the one that had ``name`` lives no more."""
-        self._living.discard(name)
+    def release(self, name: str) -> None:
+        """Make ``name`` available again."""
+        self._used.discard(name)
         self._last.pop(name, None)
-        if not self._living:
+        if not self._used:
             self._last.clear()

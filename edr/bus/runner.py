@@ -177,7 +177,7 @@ class CallbackRunner:
 
     def stop(self) -> None:
         """End it now: drop what is queued, and cancel its calls, but for the one that asks."""
-        self.queue.shared.let_go(self.queue)
+        self.queue.observer.release(self.queue)
         self.cancel()
         self._on_end(self, 0)
 

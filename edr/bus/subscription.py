@@ -132,7 +132,7 @@ class Subscription(Generic[Item_co]):
             queue.loop = loop if queue.closed else self._bus.enter()
         elif queue.loop is not loop:
             raise WrongLoopError(f"{self!r} is taken from in another event loop")
-        self._consumer = queue.note_consumer()
+        self._consumer = queue.note_getter()
 
     def _raise_if_over(self) -> None:
         if self._queue.error is not None:
@@ -260,12 +260,12 @@ class Subscription(Generic[Item_co]):
             WrongLoopError: the bus runs in another thread; call this there.
         """
         self._bus.check_thread("subscription.aclose")
-        self._queue.shared.let_go(self._queue)
+        self._queue.observer.release(self._queue)
 
     @property
     def bindings(self) -> tuple[Binding, ...]:
         """What it is offered now, in the fewest bindings that say it; none once it is closed."""
-        return self._queue.shared.bindings_of(self._queue)
+        return self._queue.observer.bindings_of(self._queue)
 
     def rebind(self, *bindings: Binding) -> None:
         """Want what any of ``bindings`` matches from now on, without one what the default does.
@@ -283,7 +283,7 @@ class Subscription(Generic[Item_co]):
         self._bus.check_usable()
         if self._queue.closed:
             raise BusClosedError(f"{self!r} wants nothing any more")
-        self._queue.shared.rebind(self._queue, wanted)
+        self._queue.observer.rebind(self._queue, wanted)
 
     def statistics(self) -> SubscriptionStatistics:
         """Return the counts of this moment, as a frozen snapshot. From any thread."""
@@ -293,7 +293,7 @@ class Subscription(Generic[Item_co]):
         # The garbage collector may run this at any point of any thread, so the bus is only told.
         queue: BoundedQueue | None = getattr(self, "_queue", None)
         if queue is not None and (queue.pending or not queue.closed):
-            queue.shared.abandon(queue)
+            queue.observer.abandon(queue)
 
 
 class Batches(Generic[Item_co]):

@@ -10,7 +10,7 @@ import logging
 from typing import Protocol
 
 from edr._util.log import RateLimitedLog
-from edr.bus.bounded_queue import Ticket
+from edr.bus.putters import PendingPut
 from edr.records import Event
 
 
@@ -44,7 +44,7 @@ class GuardedTap:
         """Events for which the tap raised."""
         self._log = log
 
-    def offer(self, event: Event) -> Ticket | bool:
+    def offer(self, event: Event) -> PendingPut | bool:
         """Give ``event`` to the tap."""
         try:
             self.tap.offer(event)

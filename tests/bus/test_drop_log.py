@@ -6,7 +6,7 @@ import pytest
 from support.shuffled_loop import run
 
 import edr
-from edr.bus import losses
+from edr.bus import drop_log
 
 ARGS = ("app", "1", "ok", "info", {"n": 1})
 
@@ -21,20 +21,22 @@ def test_the_first_loss_is_said_at_once_then_sums_and_the_rest_when_the_storm_en
             for _ in range(1005):
                 await bus.emit(*ARGS)
             assert len(caplog.messages) == 1
-            await asyncio.sleep(losses.INTERVAL + 1)
+            await asyncio.sleep(drop_log.INTERVAL + 1)
             assert len(caplog.messages) == 2
             await bus.emit(*ARGS)
-            await asyncio.sleep(3 * losses.INTERVAL)
+            await asyncio.sleep(3 * drop_log.INTERVAL)
             assert len(caplog.messages) == 3
             await bus.emit(*ARGS)
             await slow.aclose()
 
     run(scenario)
     first, storm, late, after_the_storm = caplog.messages
-    assert first.startswith("subscription 'slow' lost an event (overflow): its queue of 2 is full")
-    assert storm == "events were lost since the last line: 'slow' 1002 (overflow)"
-    assert late == "events were lost since the last line: 'slow' 1 (overflow)"
-    assert after_the_storm.startswith("subscription 'slow' lost an event")
+    assert first.startswith(
+        "subscription 'slow' dropped an event (overflow): its queue of 2 is full"
+    )
+    assert storm == "events were dropped since the last line: 'slow' 1002 (overflow)"
+    assert late == "events were dropped since the last line: 'slow' 1 (overflow)"
+    assert after_the_storm.startswith("subscription 'slow' dropped an event")
 
 
 def test_the_rest_of_a_storm_is_said_when_its_subscription_ends(caplog):
@@ -46,7 +48,7 @@ def test_the_rest_of_a_storm_is_said_when_its_subscription_ends(caplog):
             await slow.aclose()
 
     run(scenario)
-    assert caplog.messages[1:] == ["events were lost since the last line: 'slow' 9 (overflow)"]
+    assert caplog.messages[1:] == ["events were dropped since the last line: 'slow' 9 (overflow)"]
 
 
 def test_a_fault_of_a_thousand_subscriptions_is_some_lines_and_a_sum(caplog):
@@ -57,13 +59,13 @@ def test_a_fault_of_a_thousand_subscriptions_is_some_lines_and_a_sum(caplog):
             ]
             for _ in range(3):
                 await bus.emit(*ARGS)
-            await asyncio.sleep(losses.INTERVAL + 1)
+            await asyncio.sleep(drop_log.INTERVAL + 1)
             for subscription in held:
                 await subscription.aclose()
 
     run(scenario)
-    assert len(caplog.messages) == losses.MOST_FIRST_LOSSES + 1
-    assert caplog.messages[-1].endswith(f"{1000 - losses.MOST_NAMES} other subscriptions 1960")
+    assert len(caplog.messages) == drop_log.MAX_FIRST_DROPS + 1
+    assert caplog.messages[-1].endswith(f"{1000 - drop_log.MAX_NAMES} other subscriptions 1970")
 
 
 def test_a_subscriber_that_stalls_is_named_and_what_it_loses_is_summed_up(caplog):
@@ -77,4 +79,4 @@ def test_a_subscriber_that_stalls_is_named_and_what_it_loses_is_summed_up(caplog
     run(scenario)
     stalled, lost = caplog.messages
     assert stalled.startswith("subscription 'stuck' is stalled: it took nothing for 5 s")
-    assert lost == "events were lost since the last line: 'stuck' 4 (stalled)"
+    assert lost == "events were dropped since the last line: 'stuck' 4 (stalled)"

@@ -40,7 +40,7 @@ class Ledger:
         self.accepted.append(number)
 
     def receive(self, item):
-        """Enter what its consumer got: each event once, in order, and each gap in its place."""
+        """Enter what its consumer got: each event once, in order, and no gap late."""
         if isinstance(item, Gap):
             assert self.gaps
             assert item.missed > 0
@@ -52,7 +52,7 @@ class Ledger:
         self._position += rest.index(number) + 1
         self.received.append(number)
         if self.gaps:
-            assert len(self.received) + self.missed == self._position, "a gap in the wrong place"
+            assert len(self.received) + self.missed >= self._position, "a gap came late"
 
     def check(self):
         """Hold the counts of this moment to what is known."""
@@ -93,7 +93,7 @@ class QueueModel(Ledger):
         self.queued = []
         """Numbers of events, and MISSED."""
         self.line = []
-        """Emissions that wait for room, and MISSED."""
+        """Emissions that wait for room."""
         self.foretold = []
         """What its takers get, gaps too."""
         self.came = []
@@ -112,12 +112,8 @@ class QueueModel(Ledger):
         return self.capacity - sum(entry is not MISSED for entry in self.queued)
 
     @property
-    def waiting(self):
-        return [entry for entry in self.line if entry is not MISSED]
-
-    @property
     def pending(self):
-        return self.capacity - self.room + len(self.waiting)
+        return self.capacity - self.room + len(self.line)
 
     def receive(self, item):
         super().receive(item)
@@ -142,13 +138,13 @@ class QueueModel(Ledger):
             self.queued.append(emission.number)
             emission.taken += 1
         elif self.overflow is Overflow.BLOCK and may_wait and not self.stalled:
-            if not self.waiting:
+            if not self.line:
                 self.waited_since = now
             self.line.append(emission)
             emission.waits_for.append(self)
         elif self.overflow is Overflow.BLOCK:
             self.dropped["stalled" if self.stalled else "would_block"] += 1
-            self.line.append(MISSED)
+            self.queued.append(MISSED)
         elif self.overflow is Overflow.DROP_OLDEST:
             self.dropped["overflow"] += 1
             oldest = next(i for i, entry in enumerate(self.queued) if entry is not MISSED)
@@ -157,24 +153,23 @@ class QueueModel(Ledger):
             emission.taken += 1
         else:
             self.dropped["overflow"] += 1
-            self.line.append(MISSED)
+            self.queued.append(MISSED)
             if self.overflow is Overflow.CLOSE:
                 self.closed = True
                 self.overflowed_by = 1
         self.admit()
 
     def admit(self):
-        while self.line and (self.line[0] is MISSED or self.room):
-            entry = self.line.pop(0)
-            if entry is not MISSED:
-                entry.taken += 1
-                entry.waits_for.remove(self)
-                entry = entry.number
-            self.queued.append(entry)
+        while self.line and self.room:
+            emission = self.line.pop(0)
+            emission.taken += 1
+            emission.waits_for.remove(self)
+            self.queued.append(emission.number)
 
     def refuse(self, emission, reason):
         """Drop the event of an emission that waits."""
-        self.line[self.line.index(emission)] = MISSED
+        self.line.remove(emission)
+        self.queued.append(MISSED)
         emission.waits_for.remove(self)
         self.dropped[reason] += 1
         self.admit()
@@ -186,7 +181,7 @@ class QueueModel(Ledger):
                 self.queued = [entry for entry in self.queued if entry is not MISSED]
             if not self.queued:
                 break
-            if self.waiting:
+            if self.line:
                 self.waited_since = now
             if self.queued[0] is MISSED:
                 run = len(list(next(groupby(self.queued))[1]))
@@ -202,16 +197,16 @@ class QueueModel(Ledger):
             self.takers = 0
 
     def pass_time(self, now):
-        if self.waiting and now >= self.waited_since + self.stall_timeout:
+        if self.line and now >= self.waited_since + self.stall_timeout:
             self.stalled = True
-            for emission in self.waiting:
+            for emission in [*self.line]:
                 self.refuse(emission, "stalled")
 
     def discard(self):
         self.closed = True
         if self.pending:
             self.dropped["closed"] += self.pending
-        for emission in self.waiting:
+        for emission in self.line:
             emission.waits_for.remove(self)
         self.queued = []
         self.line = []

@@ -106,7 +106,7 @@ def test_waiting_again_and_again_leaves_nothing_behind():
                 async with asyncio.timeout(rng.choice([0, 1])):
                     await anext(subscription)
 
-        assert not subscription._queue._idle
+        assert not subscription._queue._getters.waiting
         await bus.aclose()
 
     over_seeds(5, scenario)

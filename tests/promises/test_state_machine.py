@@ -286,7 +286,7 @@ class BusMachine(RuleBasedStateMachine):
 
     def teardown(self):
         try:
-            waits = any(model.waiting for model in self.models)
+            waits = any(model.line for model in self.models)
             if not waits:
                 left = Counter()
                 for model in self.models:
