@@ -28,7 +28,7 @@ from edr.adapters.consumer_counts import ConsumerCounts
 from edr.adapters.named_counts import NamedCounts
 from edr.bus import Bus, BusStatistics, DropReason
 from edr.journal import JournalStatistics
-from edr.links import DROP_REASONS, REFUSE_REASONS, LinkState, LinkStatistics
+from edr.links import DROP_REASONS, REFUSE_REASONS, ConnectionState, LinkStatistics
 
 Values: TypeAlias = Mapping[tuple[str, ...], float]
 Kind: TypeAlias = Literal["counter", "gauge"]
@@ -207,7 +207,11 @@ def _of_link(statistics: LinkStatistics) -> Reading:
     link = statistics.name
     for name in _OF_LINK:
         yield f"link_{name}", (link,), getattr(statistics, name)
-    yield "link_up", (link,), float(statistics.state in (LinkState.UP, LinkState.BLOCKED))
+    yield (
+        "link_up",
+        (link,),
+        float(statistics.state in (ConnectionState.UP, ConnectionState.BLOCKED)),
+    )
     for reason in dict.fromkeys([*DROP_REASONS, *statistics.dropped]):
         yield "link_dropped", (link, str(reason)), statistics.dropped.get(reason, 0)
     for reason in dict.fromkeys([*REFUSE_REASONS, *statistics.refused]):

@@ -1,9 +1,9 @@
 """A bus joined to a broker: what is emitted here is seen there, and the other way round.
 
 Read the modules in this order; each imports only from those before it:
-report, seen, spool, link, subject, nats_client, nats, stream_api, stream_appending, stream_cursor,
-stream_consumer, stream_session, jetstream, rabbitmq_keys, rabbitmq_acks, rabbitmq_confirms,
-rabbitmq_client, rabbitmq, connect.
+errors, statistics, log, dedup, spool, link, subject, nats_client, nats, stream_api,
+stream_appending, stream_cursor, stream_consumer, stream_session, jetstream, rabbitmq_keys,
+rabbitmq_acks, rabbitmq_confirms, rabbitmq_client, rabbitmq, connect.
 
 Promises: an emit never waits, hangs or raises for a broker; nothing is lost uncounted; who gets an
 event that came from afar is exactly who would get it if it had been emitted here. What each link
@@ -16,16 +16,11 @@ first asked for.
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from edr.delivery import ConnectionState
 from edr.links.connect import connect
+from edr.links.errors import LinkError, LinkRefusedError
 from edr.links.link import Link
-from edr.links.report import (
-    DROP_REASONS,
-    REFUSE_REASONS,
-    LinkError,
-    LinkRefusedError,
-    LinkState,
-    LinkStatistics,
-)
+from edr.links.statistics import DROP_REASONS, REFUSE_REASONS, LinkStatistics
 from edr.links.subject import patterns_of, permissions_of, subject_of
 
 if TYPE_CHECKING:
@@ -36,11 +31,11 @@ if TYPE_CHECKING:
 __all__ = [
     "DROP_REASONS",
     "REFUSE_REASONS",
+    "ConnectionState",
     "JetStreamJournal",
     "Link",
     "LinkError",
     "LinkRefusedError",
-    "LinkState",
     "LinkStatistics",
     "NatsLink",
     "RabbitLink",

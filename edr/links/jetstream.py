@@ -35,8 +35,8 @@ from edr.journal import (
     JournalUnusableError,
 )
 from edr.journal.receipts import Receipt
+from edr.links.errors import LinkError
 from edr.links.nats_client import address_of, checked_options, denied_by
-from edr.links.report import LinkError
 from edr.links.stream_api import NO_SUCH_CONSUMER, StreamApi, StreamError
 from edr.links.stream_appending import Appending
 from edr.links.stream_consumer import StreamConsumer, consumer_of, consumer_status

@@ -16,7 +16,7 @@ policy decides what is dropped when the broker is away for longer than ``capacit
 leaves it only when a connection takes it.
 
 **In.** An event that came in is published ``besides`` the outbox, so that it does not go back, and
-in no way waits: see ``Bus.publish_soon``. A ``Seen`` window for each bus drops what comes twice.
+in no way waits: see ``Bus.publish_soon``. A ``DedupWindow`` for each bus drops repeated events.
 
 Invariants, at every moment: of what the bus gave the link,
 ``offered = sent + uncertain + dropped + pending``; of what the broker sent,
@@ -43,21 +43,23 @@ from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from edr._util.tasks import is_cancelled, raise_if_cancelled
 from edr.bus import Bus, Overflow, Subscription, log_safely
+from edr.delivery import ConnectionState
 from edr.errors import BodyTooLargeError, BusClosedError, EdrError
 from edr.journal.errors import ConsumerInUseError, EventsRefusedError, JournalError
-from edr.links.report import LinkError, LinkRefusedError, LinkState, LinkStatistics
-from edr.links.seen import seen_of
+from edr.links.dedup import window_of
+from edr.links.errors import LinkError, LinkRefusedError
+from edr.links.log import logger
 from edr.links.spool import Spool
+from edr.links.statistics import LinkStatistics
 from edr.links.storing import Storing
 from edr.records import Binding, Event
 
 if TYPE_CHECKING:
     from edr.journal import Entry, Journal
 
-__all__ = ["Link", "LinkError", "LinkRefusedError", "LinkState", "LinkStatistics"]
-
-logger: logging.Logger = logging.getLogger("edr.links")
+__all__ = ["Link"]
 
 FIRST_PAUSE = 0.05
 """Seconds before the second attempt to connect: a broker that restarts is back that soon."""
@@ -142,9 +144,9 @@ class Link(ABC):
         self._overflow = Overflow(overflow)
         self._timeout = timeout
         self._pid = os.getpid()
-        self._seen = seen_of(bus)
+        self._seen = window_of(bus)
 
-        self._state = LinkState.CLOSED
+        self._state = ConnectionState.CLOSED
         self._is_up = asyncio.Event()
         self._journal = journal
         self._spool: Spool | None = None
@@ -236,7 +238,7 @@ class Link(ABC):
                 )
             self._bus.add_service(self, f"link {self.name}", self._outbox)
             self._begin()
-            self._state = LinkState.CONNECTING
+            self._state = ConnectionState.CONNECTING
             self._first_attempt = loop.create_future()
             self._task = loop.create_task(self._run(), name=f"edr link {self.name}")
         assert self._first_attempt is not None
@@ -303,7 +305,7 @@ class Link(ABC):
         """
         if self._task is not None:
             await self._is_up.wait()
-        if self._state is LinkState.CLOSED:
+        if self._state is ConnectionState.CLOSED:
             raise LinkError(f"{self!r} is not ready, and will not be")
 
     async def drain(self, timeout: float | None = None) -> int:
@@ -323,14 +325,14 @@ class Link(ABC):
         seconds = self._timeout if timeout is None else timeout
         works: list[Coroutine[Any, Any, object]] = [self._finished.wait()]
         if self._spool is not None and self._journal is not None:
-            if self._state is not LinkState.UP:
+            if self._state is not ConnectionState.UP:
                 seconds = 0
             works += [self._drain_spool(self._spool, self._journal)]
         elif self._outbox is None:
             self._finished.set()
         else:
             self._outbox.shutdown()
-            if self._state is not LinkState.UP and self._pending:
+            if self._state is not ConnectionState.UP and self._pending:
                 self._log(
                     logging.WARNING,
                     "link %r is not connected and waits at most %g s to send %d events: %s",
@@ -382,7 +384,7 @@ class Link(ABC):
         if task is not None:
             task.cancel()
             await asyncio.wait({task})
-        elif self._state is not LinkState.CLOSED:
+        elif self._state is not ConnectionState.CLOSED:
             return  # somebody else is closing it
         self._close()
         if self._outbox is not None:
@@ -397,7 +399,7 @@ class Link(ABC):
     def _close(self) -> None:
         self._end()
         self._bus.remove_service(self)
-        self._set_state(LinkState.CLOSED)
+        self._set_state(ConnectionState.CLOSED)
         self._finished.set()
         self._is_up.set()  # whoever waits for it shall see that it is closed
         if self._head is not None:
@@ -415,7 +417,7 @@ class Link(ABC):
             while True:
                 self._up_since = inf
                 await self._attempt()
-                heed_cancellation()
+                raise_if_cancelled()
                 if loop.time() - self._up_since > min(pause, LASTED):
                     pause = FIRST_PAUSE
                 drawn = pause * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
@@ -439,12 +441,12 @@ class Link(ABC):
         try:
             async with asyncio.timeout(self._timeout):
                 await self._connect()
-            heed_cancellation()
+            raise_if_cancelled()
             self._connections += 1
             self._up_since = asyncio.get_running_loop().time()
             self._outage = 0.0 if self._down_since is None else self._up_since - self._down_since
             self._down_since = None
-            self._set_state(LinkState.UP)
+            self._set_state(ConnectionState.UP)
             self._is_up.set()
             if not self._first_attempt.done():
                 self._first_attempt.set_result(None)
@@ -455,14 +457,14 @@ class Link(ABC):
                 self._first_attempt.set_exception(exc)
             self._failed(str(exc), logging.ERROR)
         except (Exception, asyncio.CancelledError) as exc:  # what client libraries raise: anything
-            heed_cancellation()
+            raise_if_cancelled()
             self._failed(str(exc) or type(exc).__name__)
             if not self._first_attempt.done():
                 self._first_attempt.set_result(None)
         finally:
             self._is_up.clear()
-            if not _is_cancelled():
-                self._set_state(LinkState.CONNECTING)
+            if not is_cancelled():
+                self._set_state(ConnectionState.CONNECTING)
             try:
                 with suppress(Exception):  # it is let go of, so what is wrong with it is no matter
                     async with asyncio.timeout(LET_GO):
@@ -487,7 +489,7 @@ class Link(ABC):
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _set_state(self, state: LinkState) -> None:
+    def _set_state(self, state: ConnectionState) -> None:
         if state is not self._state:
             self._state = state
             self._log(logging.INFO, "link %r is %s", self.name, state)
@@ -720,20 +722,3 @@ def backlog_name(name: str) -> str:
     if len(full) <= LONGEST_NAME and full.isprintable():
         return full
     return BACKLOG + hashlib.blake2b(name.encode("utf-8", "replace"), digest_size=16).hexdigest()
-
-
-def _is_cancelled() -> bool:
-    """Tell whether somebody cancelled the current task; a client library may raise it unasked."""
-    task = asyncio.current_task()
-    return task is None or task.cancelling() > 0
-
-
-def heed_cancellation() -> None:
-    """Raise the cancellation of the current task, if somebody cancelled it and it was swallowed.
-
-    To be called after what a client library does. ``asyncio.wait_for`` of Python 3.11 swallows a
-    cancellation that comes together with the answer, and a task that then goes on to its next
-    attempt is one whose end is waited for in vain.
-    """
-    if _is_cancelled():
-        raise asyncio.CancelledError

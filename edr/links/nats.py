@@ -19,8 +19,8 @@ anew from the event and must be the one under which it came: a server's permissi
 subject only, so who may publish under one could otherwise claim to be any account.
 
 **No loops.** An event is not sent back where it came from: not by the server to this connection
-(``no_echo``), not by the bus to this link (``besides``), not through a third party (``Seen``); and
-an event that outlives the window ends at ``max_hops``.
+(``no_echo``), not by the bus to this link (``besides``), not through a third party
+(``DedupWindow``); and an event that outlives the window ends at ``max_hops``.
 
 Cost: an emit pays for one more queue. Sending takes some 8 µs an event, receiving 25, of which 20
 are its validation.

@@ -29,7 +29,7 @@ from uuid_utils import uuid7
 
 from edr.errors import did_you_mean
 from edr.links import address
-from edr.links.report import LinkRefusedError
+from edr.links.errors import LinkRefusedError
 
 try:
     from nats.aio.client import Client

@@ -22,8 +22,8 @@ be none. An event that the broker refuses stops no other: see ``rabbitmq_confirm
 events the journal has. A message that is not an event of Kazoo's is rejected, which drops it or
 gives it to the queue's dead letter exchange, and counted.
 
-**No loops.** A broker returns what it was sent to a queue that wants it: the bus's ``Seen`` window
-knows it. Kazoo's wire has no place for hops, so through it an event that outlives the window would
+**No loops.** A broker returns what it was sent to a queue that wants it: the bus's
+``DedupWindow`` finds it. Kazoo's wire has no place for hops, so through it an event that outlives the window would
 go round: do not join the same two buses by a RabbitMQ and another broker, both ways.
 
 Cost: an emit pays for one more queue. Sending takes some 70 µs of CPU an event, of which 60 are
@@ -49,8 +49,10 @@ except ModuleNotFoundError as _missing:
     ) from _missing
 
 from edr.bus import Bus, InterestWatch, Overflow
+from edr.delivery import ConnectionState
 from edr.errors import EdrError, InvalidEventError
 from edr.journal.errors import JournalError
+from edr.links.errors import LinkError
 from edr.links.link import FIRST_PAUSE, Link
 from edr.links.rabbitmq_acks import ACK_WITHIN, Acks
 from edr.links.rabbitmq_client import (
@@ -64,7 +66,6 @@ from edr.links.rabbitmq_client import (
 from edr.links.rabbitmq_confirms import Confirms, Outgoing
 from edr.links.rabbitmq_keys import BoundQueue, keys_of
 from edr.links.rabbitmq_refusals import DeniedKeys, Refusal, refusal_of
-from edr.links.report import LinkError, LinkState
 from edr.links.storing import Storing
 from edr.records import Binding, BindingIndex, Event, Spot, spots_of
 from edr.wire import kazoo
@@ -466,14 +467,14 @@ class RabbitLink(Link):
     async def _look_after(self, connection: BrokerConnection, confirms: Confirms) -> None:
         """Notice that the broker is blocked, or takes nothing and does not say why."""
         while True:
-            if self._state is not LinkState.BLOCKED:
+            if self._state is not ConnectionState.BLOCKED:
                 await confirms.busy()
             await asyncio.sleep(LOOK_EACH)
             if connection.is_blocked:
-                self._set_state(LinkState.BLOCKED)
+                self._set_state(ConnectionState.BLOCKED)
                 confirms.be_patient()
             else:
-                self._set_state(LinkState.UP)
+                self._set_state(ConnectionState.UP)
                 if confirms.silent_for > self._timeout:
                     raise LinkError(f"the broker confirmed nothing for {self._timeout} seconds")
 

@@ -40,8 +40,8 @@ from pamqp.commands import Basic
 from yarl import URL
 
 from edr.links import address
+from edr.links.errors import LinkError, LinkRefusedError
 from edr.links.rabbitmq_frames import MOST_FRAME_MAX, FrameReader
-from edr.links.report import LinkError, LinkRefusedError
 from edr.wire import kazoo
 
 __all__ = [

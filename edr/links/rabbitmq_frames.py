@@ -21,7 +21,7 @@ from __future__ import annotations
 import asyncio
 from struct import Struct
 
-from edr.links.report import LinkError
+from edr.links.errors import LinkError
 
 FIRST_FRAME_MAX = 131_072
 """Bytes of a frame until the broker has said what its frames have at most: RabbitMQ's default."""

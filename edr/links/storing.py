@@ -23,7 +23,7 @@ from edr.journal.errors import (
     JournalUnusableError,
     WrongJournalError,
 )
-from edr.links.seen import Seen
+from edr.links.dedup import DedupWindow
 from edr.records import Event
 
 FIRST_RETRY = 0.1
@@ -42,7 +42,9 @@ class Storing:
         on_delay: called with an event and an error when the journal cannot store it for now.
     """
 
-    def __init__(self, bus: Bus, seen: Seen, on_delay: Callable[[Event, EdrError], None]) -> None:
+    def __init__(
+        self, bus: Bus, seen: DedupWindow, on_delay: Callable[[Event, EdrError], None]
+    ) -> None:
         self._bus = bus
         self._seen = seen
         self._on_delay = on_delay

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from edr.links.errors import LinkError
 from edr.links.nats_client import Connection
-from edr.links.report import LinkError
 
 NO_SUCH_STREAM = 10059
 NO_SUCH_CONSUMER = 10014

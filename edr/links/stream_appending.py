@@ -41,7 +41,7 @@ from edr.bus import RateLimitedLog
 from edr.errors import InvalidEventError
 from edr.journal import JournalError, JournalFullError, Refusal
 from edr.journal.receipts import Receipt, Receipts, copied
-from edr.links.link import logger
+from edr.links.log import logger
 from edr.links.nats_client import denied_by, status_of
 from edr.links.stream_api import StreamApi, StreamError
 from edr.links.subject import subject_of

@@ -36,8 +36,8 @@ import orjson
 
 from edr.bus import Gap
 from edr.journal import ConsumerStatus, Entry, JournalError, WrongJournalError
-from edr.links.link import logger
-from edr.links.report import LinkError
+from edr.links.errors import LinkError
+from edr.links.log import logger
 from edr.links.stream_api import Meta, StreamApi, meta_of
 from edr.links.stream_cursor import BATCH, LOOK_EACH, Start, StreamCursor, StreamJournal
 from edr.links.stream_horizon import LONG_AGO

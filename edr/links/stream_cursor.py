@@ -34,16 +34,17 @@ from typing import Any, NamedTuple, Protocol, Self
 from uuid_utils import uuid7
 
 from edr.bus import Gap
+from edr.delivery import MAX_DELAY
 from edr.errors import InvalidEventError
 from edr.journal import Entry, JournalError, WrongJournalError
-from edr.links.link import LONGEST_PAUSE, logger
+from edr.links.errors import LinkError
+from edr.links.log import logger
 from edr.links.nats_client import (
     A_TURN,
     NO_RESPONDERS,
     Connection,
     status_of,
 )
-from edr.links.report import LinkError
 from edr.links.stream_api import Meta, StreamApi, StreamError, meta_of
 from edr.links.stream_horizon import LONG_AGO, Horizon
 from edr.links.subject import filters_of, stem_of
@@ -308,7 +309,7 @@ class StreamCursor:
             # Such as: a leader is being elected. As after a lost connection, it is tried again.
             logger.info("%r: %s; trying again", self._journal, exc)
             await asyncio.sleep(self._pause)
-            self._pause = min(2 * self._pause, LONGEST_PAUSE)
+            self._pause = min(2 * self._pause, MAX_DELAY)
         except (ConnectionError, TimeoutError):
             self._api = None  # and again, when there is a new connection
         except JournalError:

@@ -16,16 +16,12 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+from edr._util.tasks import raise_if_cancelled
+from edr.delivery import DISCONNECT_TIMEOUT, FIRST_DELAY, MAX_DELAY
 from edr.journal import JournalError, JournalUnusableError
 from edr.journal.receipts import copied
-from edr.links.link import (
-    FIRST_PAUSE,
-    LET_GO,
-    LONGEST_PAUSE,
-    LinkRefusedError,
-    heed_cancellation,
-    logger,
-)
+from edr.links.errors import LinkRefusedError
+from edr.links.log import logger
 from edr.links.nats_client import Connection
 from edr.links.stream_api import NO_SUCH_STREAM, StreamApi, StreamError
 
@@ -222,7 +218,7 @@ class StreamSession:
                         error = exc
                         if isinstance(exc, StreamError) and not exc.may_pass:
                             break
-                    await asyncio.sleep(FIRST_PAUSE)  # there will be another connection, or leader
+                    await asyncio.sleep(FIRST_DELAY)  # there will be another connection, or leader
         except TimeoutError:
             pass
         raise JournalError(
@@ -247,7 +243,7 @@ class StreamSession:
             await asyncio.wait({task})
 
     async def _run(self, opened: asyncio.Future[None]) -> None:
-        pause = FIRST_PAUSE
+        pause = FIRST_DELAY
         while self._ended is None:
             connection = Connection()
             connection.on_violation = self._violated
@@ -255,8 +251,8 @@ class StreamSession:
                 async with asyncio.timeout(self._timeout):
                     api, info = await self._connect(connection)
                     await self._on_up(api, info)
-                heed_cancellation()
-                self.api, self.error, pause = api, None, FIRST_PAUSE
+                raise_if_cancelled()
+                self.api, self.error, pause = api, None, FIRST_DELAY
                 self._is_up.set()
                 if not opened.done():
                     opened.set_result(None)
@@ -268,12 +264,12 @@ class StreamSession:
                 self.api = None
                 self._on_down(self.error or "the connection was lost")
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(LET_GO):
+                    async with asyncio.timeout(DISCONNECT_TIMEOUT):
                         await connection.abort()
-            heed_cancellation()
+            raise_if_cancelled()
             if self._ended is None:
                 await asyncio.sleep(pause)
-                pause = min(2 * pause, LONGEST_PAUSE)
+                pause = min(2 * pause, MAX_DELAY)
 
     async def _connect(self, connection: Connection) -> tuple[StreamApi, Mapping[str, Any]]:
         await connection.open(

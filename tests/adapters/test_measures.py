@@ -11,7 +11,7 @@ import edr
 import edr.links
 from edr.adapters.measures import Measures
 from edr.journal import SqliteJournal
-from edr.links import DROP_REASONS, REFUSE_REASONS, LinkState, LinkStatistics
+from edr.links import DROP_REASONS, REFUSE_REASONS, ConnectionState, LinkStatistics
 
 
 def table(measures):
@@ -212,7 +212,7 @@ class FakeLink:
         names = [field.name for field in dataclasses.fields(LinkStatistics)]
         values = dict.fromkeys(names, 0) | {
             "name": "nats",
-            "state": LinkState.UP,
+            "state": ConnectionState.UP,
             "dropped": {},
             "refused": {},
         }
@@ -226,7 +226,7 @@ class FakeLink:
 
 
 async def test_links_that_are_attached_are_measured(bus):
-    link = FakeLink(sent=4, dropped={"too_large": 2}, state=LinkState.CONNECTING)
+    link = FakeLink(sent=4, dropped={"too_large": 2}, state=ConnectionState.CONNECTING)
     bus.add_service(link, "link nats")
     bus.add_service(NotALink(), "other")
     found = table(Measures(bus))

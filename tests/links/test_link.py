@@ -14,7 +14,7 @@ from support.shuffled_loop import run
 
 import edr
 from edr.journal import Entry, JournalError, SqliteJournal
-from edr.links import LinkError, LinkRefusedError, LinkState
+from edr.links import ConnectionState, LinkError, LinkRefusedError
 from edr.links.link import backlog_name
 
 
@@ -45,7 +45,7 @@ def test_what_is_emitted_is_sent_in_order():
 
         assert broker.taken == [1, 2, 3]
         assert link.statistics().sent == 3
-        assert link.statistics().state is LinkState.CLOSED
+        assert link.statistics().state is ConnectionState.CLOSED
 
     with_link(check)
 
@@ -59,7 +59,7 @@ def test_a_link_ends_though_its_client_swallows_the_cancellation(is_away):
         await asyncio.wait_for(link.aclose(), 60)
 
         assert len(broker.attempts) == 1
-        assert link.statistics().state is LinkState.CLOSED
+        assert link.statistics().state is ConnectionState.CLOSED
         await asyncio.wait({starting})
 
     with_link(check, timeout=1e7)
@@ -75,10 +75,10 @@ def test_a_broker_that_is_away_at_the_start_is_tried_again():
         await link.ready()
         await ticks()
 
-        assert (before.state, before.pending) == (LinkState.CONNECTING, 1)
+        assert (before.state, before.pending) == (ConnectionState.CONNECTING, 1)
         assert before.last_error == "nobody is there"
         assert broker.taken == [1]
-        assert link.statistics().state is LinkState.UP
+        assert link.statistics().state is ConnectionState.UP
 
     with_link(check)
 
@@ -103,7 +103,7 @@ def test_a_connection_that_hangs_is_given_up_after_the_timeout():
         await link.start()
 
         assert asyncio.get_running_loop().time() == 3.0
-        assert link.statistics().state is LinkState.CONNECTING
+        assert link.statistics().state is ConnectionState.CONNECTING
 
     with_link(check, timeout=3.0)
 
@@ -114,7 +114,7 @@ def test_a_refusal_at_the_start_is_raised_and_closes_the_link():
         with pytest.raises(LinkRefusedError, match="the password is wrong"):
             await link.start()
 
-        assert link.statistics().state is LinkState.CLOSED
+        assert link.statistics().state is ConnectionState.CLOSED
         assert bus.statistics().subscriptions == 0
 
     with_link(check)
@@ -131,7 +131,7 @@ def test_a_refusal_later_is_a_state_with_an_error_and_ends_when_the_broker_relen
         await asyncio.sleep(10)
 
         assert (refused.state, refused.last_error) == ("connecting", "the password is wrong")
-        assert link.statistics().state is LinkState.UP
+        assert link.statistics().state is ConnectionState.UP
         assert link.statistics().reconnects == 1
 
     with_link(check)
@@ -225,7 +225,7 @@ def test_cancelling_who_waits_for_the_link_ends_nothing():
         await link.ready()
 
         assert waiting.cancelled()
-        assert link.statistics().state is LinkState.UP
+        assert link.statistics().state is ConnectionState.UP
 
     with_link(check)
 
@@ -328,7 +328,7 @@ def test_link_is_closed_when_its_bus_is_closed():
         await link.start()
         await bus.aclose()
 
-        assert link.statistics().state is LinkState.CLOSED
+        assert link.statistics().state is ConnectionState.CLOSED
 
     run(main)
 
@@ -381,7 +381,7 @@ def test_link_of_a_bus_that_nobody_drains_waits_for_callbacks():
         async with MemoryLink(bus, broker) as link:
             answering(bus)
             call(bus, 1)
-        assert link.statistics().state is LinkState.CLOSED
+        assert link.statistics().state is ConnectionState.CLOSED
 
     run(main)
     assert broker.taken == [1, 10]
@@ -467,7 +467,7 @@ def test_a_cancellation_that_nobody_asked_for_is_a_lost_connection():
         link._serve = serve
         await asyncio.sleep(5)
 
-        assert link.statistics().state is LinkState.UP
+        assert link.statistics().state is ConnectionState.UP
         assert link.statistics().reconnects >= 1
 
     with_link(check)
@@ -558,7 +558,7 @@ def event_of(n, node="here"):
 async def lose(broker, link):
     broker.is_away = True
     broker.lose()
-    await until(lambda: link.statistics().state is LinkState.CONNECTING)
+    await until(lambda: link.statistics().state is ConnectionState.CONNECTING)
 
 
 async def with_journal(path, check, broker=None, **options):

@@ -9,7 +9,7 @@ from support.consuming import ready, take, take_ready, ticks, until
 from support.forking import fork
 
 import edr
-from edr.links import LinkRefusedError, LinkState
+from edr.links import ConnectionState, LinkRefusedError
 
 nats = pytest.importorskip("nats", reason="needs nats: pip install 'edr[nats]'")
 
@@ -225,7 +225,7 @@ async def test_two_prefixes_are_two_worlds(machine):
     await emit(same, 2)
 
     assert await take(events, 1) == [2]
-    assert other.statistics().state is LinkState.UP
+    assert other.statistics().state is ConnectionState.UP
 
 
 # What is not for this bus
@@ -418,7 +418,7 @@ async def test_a_wrong_password_is_raised_at_the_start_and_nowhere_shown(bus, ow
     with pytest.raises(LinkRefusedError, match="does not let this link in"):
         await link.start()
 
-    assert link.statistics().state is LinkState.CLOSED
+    assert link.statistics().state is ConnectionState.CLOSED
     assert "wr0ng" not in caplog.text + repr(link) + str(link.statistics())
 
 

@@ -7,7 +7,7 @@ from support.consuming import take, take_ready, until
 from support.fault_proxy import FaultProxy
 
 import edr
-from edr.links import LinkState
+from edr.links import ConnectionState
 
 pytestmark = pytest.mark.slow  # they talk to servers, or start their own
 
@@ -32,7 +32,7 @@ async def test_a_broker_that_is_down_at_the_start_is_joined_when_it_comes(machin
     there, other = await machine("there", server.url)
     events = there.subscribe()
     await emit(here, 1, 2)
-    assert link.statistics().state is LinkState.CONNECTING
+    assert link.statistics().state is ConnectionState.CONNECTING
     await server.restart()
     await other.ready()
 
@@ -55,7 +55,7 @@ async def test_what_was_emitted_in_an_outage_reaches_those_who_lost_the_server_t
     await other.ready()
     server.kill()
     for joined in (link, other):
-        await until(lambda joined=joined: joined.statistics().state is LinkState.CONNECTING)
+        await until(lambda joined=joined: joined.statistics().state is ConnectionState.CONNECTING)
     await emit(here, *range(100))
     await asyncio.sleep(0.2)  # in which the two get out of step
     await server.restart()
@@ -68,7 +68,7 @@ async def test_a_broker_that_is_down_at_drain_costs_the_timeout_and_is_counted(m
     server = own_server()
     here, link = await machine("here", server.url)
     server.kill()
-    await until(lambda: link.statistics().state is LinkState.CONNECTING)
+    await until(lambda: link.statistics().state is ConnectionState.CONNECTING)
     await emit(here, 1, 2, 3)
 
     assert await link.drain(0.1) == 3
@@ -86,7 +86,7 @@ async def test_a_server_that_hangs_is_noticed_and_emits_do_not_wait(
     events = there.subscribe(capacity=10_000)
     await other.ready()
     server.pause()
-    await until(lambda: link.statistics().state is LinkState.CONNECTING)
+    await until(lambda: link.statistics().state is ConnectionState.CONNECTING)
     loop = asyncio.get_running_loop()
     began = loop.time()
     await emit(here, *range(1000))
@@ -203,7 +203,7 @@ async def test_cancelling_a_link_while_it_sends_leaves_the_counts_true(machine, 
     await asyncio.sleep(0)
     closing.cancel()
     await asyncio.wait({closing})
-    await until(lambda: link.statistics().state is LinkState.CLOSED)
+    await until(lambda: link.statistics().state is ConnectionState.CLOSED)
     await link.aclose()
 
     assert is_balanced(link.statistics())
@@ -260,7 +260,7 @@ async def test_twenty_kills_under_load_lose_only_what_is_counted_and_double_noth
     for _ in range(20):
         await asyncio.sleep(0.1)
         server.kill()
-        await until(lambda: link.statistics().state is LinkState.CONNECTING)
+        await until(lambda: link.statistics().state is ConnectionState.CONNECTING)
         await server.restart()
         began = loop.time()
         await link.ready()

@@ -16,7 +16,7 @@ from support.rabbitmq_server import actl, is_balanced, take_events
 
 import edr
 from edr.journal import EventsRefusedError, JournalStatistics, Refusal, SqliteJournal
-from edr.links import LinkRefusedError, LinkState, RabbitLink
+from edr.links import ConnectionState, LinkRefusedError, RabbitLink
 from edr.wire import kazoo
 
 pytestmark = pytest.mark.slow  # servers take their time to die, and clients to notice
@@ -50,7 +50,7 @@ async def test_a_broker_that_is_down_at_the_start_is_joined_when_it_comes(rabbit
     bus, link = await rabbit(rabbitmq.at_port(port))
     events = bus.subscribe()
     await emit(bus, 1, 2)
-    assert link.statistics().state is LinkState.CONNECTING
+    assert link.statistics().state is ConnectionState.CONNECTING
     assert link.statistics().pending == 2
     assert link.statistics().last_error
     async with FaultProxy(rabbitmq.PORT, listen=port):
@@ -156,7 +156,7 @@ async def test_a_queue_that_is_deleted_is_made_again(rabbit, raw):
     events = there.subscribe()
     await raw.channel.queue_delete("edr-test-lost")
     await until(lambda: link.statistics().reconnects == 1)
-    await until(lambda: link.statistics().state is LinkState.UP)
+    await until(lambda: link.statistics().state is ConnectionState.UP)
     await raw.publish(LOGIN_KEY, LOGIN)
 
     assert len(await take_events(events, 1)) == 1
@@ -173,7 +173,7 @@ async def test_a_broker_short_of_memory_blocks_sending_and_no_emit_and_no_receiv
     try:
         await actl("set_vm_memory_high_watermark", "absolute", "1MB")
         await emit(here, *range(10))
-        await until(lambda: link.statistics().state is LinkState.BLOCKED)
+        await until(lambda: link.statistics().state is ConnectionState.BLOCKED)
         before = time.perf_counter()
         await emit(here, *range(10, 1500))
         took = time.perf_counter() - before
@@ -186,7 +186,7 @@ async def test_a_broker_short_of_memory_blocks_sending_and_no_emit_and_no_receiv
 
     assert took < 2.0
     assert blocked.pending == 1500 - blocked.sent
-    assert link.statistics().state is LinkState.UP
+    assert link.statistics().state is ConnectionState.UP
     assert link.statistics().reconnects == 0
     assert events.statistics().offered == 1500
     assert there.statistics().offered == 0
@@ -197,13 +197,13 @@ async def test_draining_into_a_blocked_broker_ends_after_the_timeout(rabbit, vho
     try:
         await actl("set_vm_memory_high_watermark", "absolute", "1MB")
         await emit(here, *range(300))
-        await until(lambda: link.statistics().state is LinkState.BLOCKED)
+        await until(lambda: link.statistics().state is ConnectionState.BLOCKED)
         left = await link.drain(0.2)
     finally:
         await actl("set_vm_memory_high_watermark", "0.4")
 
     assert left > 0
-    assert link.statistics().state is LinkState.CLOSED
+    assert link.statistics().state is ConnectionState.CLOSED
     assert is_balanced(link.statistics())
 
 
@@ -214,7 +214,7 @@ async def test_a_broker_that_hangs_is_noticed_and_emits_do_not_wait(rabbit, rabb
     await other.ready()
     rabbit_proxy.mute()
     await emit(here, *range(500))
-    await until(lambda: link.statistics().state is LinkState.CONNECTING)
+    await until(lambda: link.statistics().state is ConnectionState.CONNECTING)
     assert "confirmed nothing" in link.statistics().last_error
     await until(lambda: link.statistics().uncertain == 256)
     rabbit_proxy.unmute()
@@ -236,7 +236,7 @@ async def test_a_receiver_that_hears_nothing_asks_and_connects_again(
     events = bus.subscribe()
     await link.ready()
     rabbit_proxy.mute()
-    await until(lambda: link.statistics().state is LinkState.CONNECTING)
+    await until(lambda: link.statistics().state is ConnectionState.CONNECTING)
     rabbit_proxy.unmute()
     await rabbit_proxy.cut()
     await until(lambda: link.statistics().reconnects >= 1)
@@ -301,7 +301,7 @@ async def test_cancelling_at_every_step_of_the_start_leaves_nothing_behind(rabbi
         await asyncio.wait({starting})
         await link.aclose()
 
-        assert link.statistics().state is LinkState.CLOSED
+        assert link.statistics().state is ConnectionState.CLOSED
         assert bus.statistics().subscriptions == 0
 
 
@@ -322,7 +322,7 @@ async def test_link_is_closed_when_its_bus_is_closed(rabbit):
     await link.ready()
     await bus.aclose()
 
-    assert link.statistics().state is LinkState.CLOSED
+    assert link.statistics().state is ConnectionState.CLOSED
 
 
 async def test_a_slow_subscriber_holds_up_nobody_else(rabbit, raw):

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from pamqp.commands import Basic, Channel, Connection
 from pamqp.header import ContentHeader
 
+from edr.links.errors import LinkError
 from edr.links.rabbitmq_client import BrokerConnection
 from edr.links.rabbitmq_frames import FIRST_FRAME_MAX, FrameReader
-from edr.links.report import LinkError
 
 
 def frame(kind, payload):

@@ -11,7 +11,7 @@ from support.rabbitmq_server import actl, is_balanced
 
 import edr
 from edr.journal import SqliteJournal
-from edr.links import LinkState
+from edr.links import ConnectionState
 from edr.links.rabbitmq_refusals import DeniedKeys, Refusal, refusal_of
 
 slow = pytest.mark.slow
@@ -208,7 +208,7 @@ async def test_an_event_that_no_queue_wants_counts_as_sent(rabbit):
     await emit(bus, 1)
     await until(lambda: link.statistics().sent == 1)
 
-    assert link.statistics().state is LinkState.UP
+    assert link.statistics().state is ConnectionState.UP
     assert is_balanced(link.statistics())
 
 

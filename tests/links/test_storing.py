@@ -9,7 +9,7 @@ from support.shuffled_loop import run
 import edr
 from edr.errors import BodyTooLargeError
 from edr.journal import EventsRefusedError, JournalFullError, Refusal
-from edr.links.seen import Seen
+from edr.links.dedup import DedupWindow
 from edr.links.storing import Storing
 
 
@@ -54,7 +54,7 @@ def with_storing(check, **options):
     async def main():
         journal, delays = Journal(), []
         async with edr.Bus(journal=journal, **options) as bus:
-            seen = Seen()
+            seen = DedupWindow()
             storing = Storing(bus, seen, lambda event, exc: delays.append((event.id, str(exc))))
             await check(bus, journal, storing, seen, delays)
             await storing.aclose()

@@ -1,20 +1,20 @@
-"""``Seen``: the events that a bus has lately sent or received, so that none goes round in a ring.
+"""``DedupWindow``: the events that a bus recently sent or received; it stops events in a ring.
 
-The problem: where two buses share two brokers, or three form a ring, an event that is passed on
-comes back. Each bus has **one** window of the events that went out and came in, whatever number of
-links it has: one window for each link would let an event in once by every one of them.
+The problem: where two buses share two brokers, or three form a ring, a forwarded event comes back.
+Each bus has **one** window of sent and received events, for all of its links. With one window per
+link, each link would let the event in once.
 
-An event's identity is its node and its id: an id that was given by hand, such as that of a
-CloudEvent, is unique within its source only. Two events with one identity are one event here,
+An event is identified by its node and its id: an id that was given by hand, such as that of a
+CloudEvent, is unique within its source only. Two events with the same identity are one event here,
 whatever their bodies, and the second is counted as a duplicate.
 
 Each identity is stored with its hops, the number of links that the event crossed on its way here.
-They bound what outlives the window: an event is passed on only so often.
+A limit of hops stops events that return after the window has forgotten them.
 
-Rejected: a Bloom filter (it would drop events that were never here); asking the sender's name (a
-bus that passes on what it received is the sender of it).
+Rejected: a Bloom filter (it would drop new events); a comparison of the sender's name (a bus that
+forwards an event is its sender).
 
-Cost: some 0.7 µs and 220 bytes an event; 14 MB for a window that is full.
+Cost: about 0.7 µs and 220 bytes per event; 14 MB for a full window.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ from edr.bus import Bus
 from edr.records import Event
 
 WINDOW = 65_536
-"""Events that are remembered: half a minute at 2,000 events a second, which is more than a broker
-takes to send back what it ever will."""
+"""Number of events: half a minute at 2,000 events a second, longer than a broker takes to send an
+event back."""
 
-_LONGEST = 128
-"""Characters of an identity: the default ones have some 60. A longer one is kept as a digest."""
+_MAX_LENGTH = 128
+"""Most characters of an identity: the default ones have about 60. A longer one is stored as a digest."""
 
 
-class Seen:
-    """The last events that a bus has sent or received, each with its hops."""
+class DedupWindow:
+    """The last events that a bus sent or received, each with its hops."""
 
     __slots__ = ("_hops", "_order", "_window")
 
     def __init__(self, window: int = WINDOW) -> None:
         self._window = window
         self._hops: dict[str, int] = {}
-        # A dict alone would do; but to find its oldest key takes the longer, the more were removed.
+        # A dict alone is ordered too, but finding its oldest key takes longer after each removal.
         self._order: deque[str] = deque()
 
     def __len__(self) -> int:
@@ -76,23 +76,23 @@ class Seen:
         self._order.append(key)
 
 
-def seen_of(bus: Bus) -> Seen:
-    """Return the one window of ``bus``, which lives as long as the bus does."""
-    seen = _windows.get(bus)
-    if seen is None:
-        seen = _windows[bus] = Seen()
-    return seen
+def window_of(bus: Bus) -> DedupWindow:
+    """Return the window of ``bus``; all links of the bus share it."""
+    window = _windows.get(bus)
+    if window is None:
+        window = _windows[bus] = DedupWindow()
+    return window
 
 
-_windows: WeakKeyDictionary[Bus, Seen] = WeakKeyDictionary()
+_windows: WeakKeyDictionary[Bus, DedupWindow] = WeakKeyDictionary()
 
 
 def _identity(event: Event) -> str:
-    fields = event.__dict__  # not the attributes: pydantic's look-up costs as much as the rest
+    fields = event.__dict__  # pydantic's look-up of attributes costs as much as all the rest
     node = fields["node"]
-    # The length first, so that no other node and id give the same text.
+    # The length comes first, so that no other node and id give the same key.
     key = f"{len(node)}:{node}{fields['id']}"
-    if len(key) <= _LONGEST:
+    if len(key) <= _MAX_LENGTH:
         return key
-    # No short identity begins like this.
+    # Short identities begin with a digit, so a digest cannot equal one.
     return "~" + hashlib.blake2b(key.encode(), digest_size=32).hexdigest()

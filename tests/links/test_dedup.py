@@ -3,7 +3,7 @@ import gc
 import pytest
 
 import edr
-from edr.links.seen import WINDOW, Seen, seen_of
+from edr.links.dedup import WINDOW, DedupWindow, window_of
 
 
 def event(id, node="a"):
@@ -13,7 +13,7 @@ def event(id, node="a"):
 
 
 def test_an_event_is_new_once():
-    seen = Seen()
+    seen = DedupWindow()
 
     assert seen.is_new(event("1"), 1)
     assert not seen.is_new(event("1"), 1)
@@ -21,7 +21,7 @@ def test_an_event_is_new_once():
 
 
 def test_one_id_from_two_nodes_is_two_events():
-    seen = Seen()
+    seen = DedupWindow()
 
     assert seen.is_new(event("1", node="a"), 1)
     assert seen.is_new(event("1", node="b"), 1)
@@ -33,21 +33,21 @@ def test_one_id_from_two_nodes_is_two_events():
     [(("bc", "a"), ("c", "ab")), (("b\0c", "a"), ("c", "a\0b")), (("1:a", "1"), ("a", "11:1"))],
 )
 def test_node_and_id_are_told_apart(one, other):
-    seen = Seen()
+    seen = DedupWindow()
 
     assert seen.is_new(event(*one), 1)
     assert seen.is_new(event(*other), 1)
 
 
 def test_what_went_out_is_not_new_when_it_comes_back():
-    seen = Seen()
+    seen = DedupWindow()
 
     assert seen.hops(event("1")) == 0
     assert not seen.is_new(event("1"), 2)
 
 
 def test_what_came_in_keeps_its_hops():
-    seen = Seen()
+    seen = DedupWindow()
     seen.is_new(event("1"), 3)
 
     assert seen.hops(event("1")) == 3
@@ -55,7 +55,7 @@ def test_what_came_in_keeps_its_hops():
 
 @pytest.mark.slow
 def test_the_window_holds_the_last_65536_events():
-    seen = Seen()
+    seen = DedupWindow()
     for n in range(WINDOW + 1):
         seen.is_new(event(str(n)), 1)
 
@@ -69,7 +69,7 @@ def test_a_long_identity_is_kept_as_a_digest(where):
     def long(end=""):
         return event(**{"id": "1", where: "x" * 1_000_000 + end})
 
-    seen = Seen()
+    seen = DedupWindow()
 
     assert seen.is_new(long(), 2)
     assert not seen.is_new(long(), 2)
@@ -79,16 +79,16 @@ def test_a_long_identity_is_kept_as_a_digest(where):
 
 async def test_all_links_of_a_bus_share_one_window_which_goes_with_it(bus):
     other = edr.Bus()
-    window = seen_of(other)
+    window = window_of(other)
 
-    assert seen_of(bus) is seen_of(bus) is not window
+    assert window_of(bus) is window_of(bus) is not window
     del other
     gc.collect()
-    assert seen_of(edr.Bus()) is not window
+    assert window_of(edr.Bus()) is not window
 
 
 def test_a_forgotten_event_is_new_again_and_keeps_the_window_whole():
-    seen = Seen(window=2)
+    seen = DedupWindow(window=2)
     assert seen.is_new(event("a"), 1)
     seen.forget(event("a"))
     seen.forget(event("b"))
