@@ -19,8 +19,8 @@ encryption of stored events.
 
 Read the modules in this order; each imports only from those before it:
 errors, journal, receipts, codec, selection, folder, schema, pages, salvage, copying, opening,
-compaction, retention, fetching, clock, batch, store, appender, closing, worker, recent, following,
-cursor, consumer, sqlite, __main__.
+compaction, retention, fetching, clock, batch, store, appender, closing, worker, recent, state,
+following, cursor, consumer, registry, committing, sqlite, __main__.
 """
 
 from edr.journal.errors import (

@@ -59,15 +59,15 @@ class RefusalLog:
         )
 
 
-class Committer(Protocol):
-    """The journal, as an appender sees it."""
+class EventCommitter(Protocol):
+    """Stores the batches of an appender."""
 
     def commit(self, events: Sequence[Event], *, lacks_room: bool) -> asyncio.Future[Appended]:
-        """Store ``events``; ``lacks_room`` if consumers prevented it the last time."""
+        """Store ``events``. ``lacks_room``: unacknowledged entries prevented the last attempt."""
         ...
 
     def committed(self, events: Sequence[Event], appended: Appended) -> None:
-        """Called when they are stored, before the calls that wait for it are woken."""
+        """Called when ``events`` are stored, before the calls that wait for them are woken."""
         ...
 
 
@@ -75,13 +75,13 @@ class Appender:
     """Accepts events, and says when they are stored.
 
     Args:
-        journal: has them stored.
+        committer: stores the batches.
         linger: seconds for which a batch nobody awaits may grow.
         max_pending: events that may be on their way.
     """
 
-    def __init__(self, journal: Committer, *, linger: float, max_pending: int) -> None:
-        self._journal = journal
+    def __init__(self, committer: EventCommitter, *, linger: float, max_pending: int) -> None:
+        self._committer = committer
         self._linger = linger
         self._max_pending = max_pending
         self._pending: deque[Event] = deque()
@@ -240,7 +240,7 @@ class Appender:
             self._batch = [pending.popleft() for _ in range(count)]
         if self._batch:
             self._is_busy = True
-            self._journal.commit(self._batch, lacks_room=self._lacks_room).add_done_callback(
+            self._committer.commit(self._batch, lacks_room=self._lacks_room).add_done_callback(
                 self._done
             )
 
@@ -279,7 +279,7 @@ class Appender:
             )
             self.error = None
         try:
-            self._journal.committed(batch, appended)
+            self._committer.committed(batch, appended)
         finally:  # they are stored, even if the journal raises
             self._receipts.settled(self._settled, self.last)
             self._go_on()

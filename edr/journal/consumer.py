@@ -25,82 +25,91 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import Protocol, Self
 
 from edr import Gap
 from edr.journal.errors import JournalError
-from edr.journal.following import Follower, OneAtATime, Source, Waiting
+from edr.journal.following import Follower, OneAtATime, Read
 from edr.journal.journal import Entry
 from edr.journal.retention import Loss, counted
 from edr.journal.schema import ConsumerState, MissingRange
 from edr.journal.selection import Selection
+from edr.journal.state import JournalState, Waiter
 from edr.journal.store import ConsumerUpdate
 
 STORE_EVERY = 256
-"""Positions. The stored position of a caught-up consumer of few entries is at most this old. So
-it does not keep a block of entries from being removed, and a commit need not store all consumers
-that have moved."""
+"""Positions after which the position of a consumer without acks is stored. It is about a block, so
+the consumer delays retention by one block at most, and commits rarely store unchanged acks."""
 
 
 LEASE = 1024
-"""Positions. A consumer waits for the store once in this many entries, and after a crash up to this
-many count as given although they were not. It costs 0.1 ms each time, without a sync."""
+"""Positions in a lease. A consumer waits for the store once per lease, 0.1 ms without a sync. After
+a crash, up to this many entries count as delivered although they may not have been."""
 
 
-class ConsumerSource(Source, Protocol):
-    """The journal, as a consumer sees it."""
+class ConsumerStore(Protocol):
+    """Stores the states of consumers."""
 
-    def consumer_changed(self) -> None:
-        """Hear that a consumer has something to be stored soon."""
+    def changed(self) -> None:
+        """Called when a state has changed and must be stored soon."""
         ...
 
-    async def store_consumer(self, consumer: SqliteConsumer, *, synced: bool) -> None:
-        """Store the state of ``consumer`` now; ``synced`` to survive the loss of power."""
+    async def store(self, consumer: SqliteConsumer, *, synced: bool) -> None:
+        """Store the state of ``consumer`` now, with a sync of the disk if ``synced``."""
         ...
 
-    def consumer_closed(self, consumer: SqliteConsumer) -> None:
-        """Hear that ``consumer`` is closed."""
+    def remove(self, consumer: SqliteConsumer) -> None:
+        """Called when ``consumer`` is closed."""
         ...
 
 
 class SqliteConsumer:
-    """Made by ``SqliteJournal.consumer``; see ``Consumer``.
+    """A consumer of a ``SqliteJournal``; see ``Consumer``.
 
     Args:
-        source: the journal.
-        selection: what is wanted.
-        state: what was remembered.
-        unacked: the entries that were given and not acknowledged, by position.
-        max_unacked: how many may be unacknowledged.
+        journal: the committed state of the journal.
+        store: stores the state of this consumer.
+        selection: matches entries.
+        state: the stored state.
+        unacked: the unacknowledged entries, by position.
+        max_unacked: how many entries may be unacknowledged.
+        read: reads from the disk.
+        now: returns the time in microseconds since 1970.
     """
 
     def __init__(
         self,
-        source: ConsumerSource,
+        journal: JournalState,
+        store: ConsumerStore,
         selection: Selection,
         state: ConsumerState,
         unacked: Iterable[Entry],
         max_unacked: int,
+        *,
+        read: Read,
+        now: Callable[[], int],
     ) -> None:
-        self._source = source
+        self._journal = journal
+        self._store = store
+        self._now = now
         self._name = state.name
         self._max_unacked = max_unacked
-        self._follower = Follower(source, selection, state.delivered_up_to)
+        self._follower = Follower(journal, read, selection, state.delivered_up_to)
         deliveries = dict(state.unacked)
         self._unacked = {
             entry.position: entry._replace(delivery=deliveries[entry.position]) for entry in unacked
         }
         self._suspect = state.leased
-        """Up to here entries may have been given before a crash."""
+        """Entries up to here may have been delivered before a crash."""
         self._leased = 0
-        """Up to here the store knows that they may be given."""
+        """Entries up to here may be delivered without storing the state first."""
         self._next: Entry | None = None
-        """An entry to return as soon as the store knows of it."""
-        # The entries that come again, and when. Those that were acknowledged since are in the heap
-        # only, and at most as many as the others.
+        """The entry to return once its delivery count is stored."""
+        # A heap of the entries to repeat, by time. It may also contain entries that were
+        # acknowledged since, at most as many as the others.
         self._due = [(0.0, position) for position in self._unacked]
         self._is_due = set(self._unacked)
         self._last_ack = state.last_ack
@@ -112,7 +121,7 @@ class SqliteConsumer:
         self._is_closed = False
         self.is_changed: bool = False
         self._stored_at = state.delivered_up_to
-        self._waiting = Waiting()
+        self._waiter = Waiter()
         self._one = OneAtATime("the next entry")
 
     @property
@@ -122,12 +131,12 @@ class SqliteConsumer:
 
     @property
     def position(self) -> int:
-        """How far it was given entries."""
+        """The position up to which it received entries; see ``Cursor``."""
         return self._follower.position
 
     @property
     def caught_up(self) -> bool:
-        """Whether it has been given all that was stored when it last looked."""
+        """Whether it has returned all entries that were stored at its last read."""
         return not self._is_due and not self._follower.is_behind
 
     def __repr__(self) -> str:
@@ -151,20 +160,20 @@ class SqliteConsumer:
 
     @property
     def _is_over(self) -> bool:
-        return self._is_closed or self._source.is_closed
+        return self._is_closed or self._journal.is_closed
 
     def _is_known(self, entry: Entry) -> bool:
-        """Return whether it is stored how often ``entry`` is given."""
+        """Return whether the delivery count of ``entry`` is stored."""
         return entry.delivery == 1 and entry.position <= self._leased
 
     async def _stored(self, entry: Entry) -> bool:
-        """Store how often ``entry`` is given. False if something else comes first now.
+        """Store the delivery count of ``entry``. Return False if another item comes first now.
 
-        Cancellation: it stays the next one.
+        Cancellation: ``entry`` stays the next one.
         """
         self._next = entry
-        with suppress(JournalError):  # a full disk must not keep it from reading
-            await self._source.store_consumer(self, synced=False)
+        with suppress(JournalError):  # a full disk does not stop reading
+            await self._store.store(self, synced=False)
         if self._next is None or self._unreported or self._is_over:
             return False
         self._next = None
@@ -194,7 +203,7 @@ class SqliteConsumer:
             await self._follower.ready()
             if self._is_over:
                 break
-            if self._unreported:  # a commit has removed entries before the next one
+            if self._unreported:  # a commit removed entries before the next one
                 return self._gap_now()
             item = self._follower.take()
             if self.has_moved(STORE_EVERY):
@@ -206,12 +215,12 @@ class SqliteConsumer:
                     item = item._replace(delivery=2)
                 self._unacked[item.position] = item
                 return item
-            if item.is_damage:  # told is counted down, as what is unreported then is counted up
+            if item.is_damage:  # reported falls as unreported rises, as both are stored
                 self._more_missed += item.missed
                 self._reported -= item.missed
                 self._unreported += item.missed
                 return self._gap_now()
-            # Retention is told from its commit; but a salvage may have found it before.
+            # A commit reports retention losses, but a read after a salvage may find them first.
             self._reported += item.missed
             self._reported_early += item.missed
             self._changed()
@@ -221,61 +230,61 @@ class SqliteConsumer:
     async def _wait(self) -> None:
         if self._unreported:
             return
-        self._source.waiting.add(self._waiting)
-        try:
-            await self._waiting.wait(self._due[0][0] if self._due else None)
-        finally:
-            self._source.waiting.discard(self._waiting)
+        await self._journal.wait(self._waiter, self._due[0][0] if self._due else None)
 
     # Acknowledging
 
     def ack(self, entry: Entry) -> None:
-        """Say that ``entry`` was handled; see ``Consumer``."""
+        """Acknowledge ``entry``; see ``Consumer``."""
         if self._check(entry):
             del self._unacked[entry.position]
             self._is_not_due(entry.position)
             if self._next is not None and self._next.position == entry.position:
-                self._next = None  # its repetition was about to be given
-            self._last_ack = self._source.now()
+                self._next = None  # it was about to be repeated
+            self._last_ack = self._now()
             self._changed()
-            self._waiting.wake()
+            self._waiter.wake()
 
     def nack(self, entry: Entry, delay: float = 0.0) -> None:
-        """Ask for ``entry`` again; see ``Consumer``."""
+        """Return ``entry`` again later; see ``Consumer``."""
         if not delay >= 0:
-            raise ValueError(f"a delay is a number of seconds from 0 on, not {delay!r}")
+            raise ValueError(f"delay must be a number of seconds of at least 0, got {delay!r}")
         if self._check(entry) and entry.position not in self._is_due:
             self._is_due.add(entry.position)
             when = asyncio.get_running_loop().time() + delay
             heapq.heappush(self._due, (when, entry.position))
-            self._waiting.wake()
+            self._waiter.wake()
 
     def _check(self, entry: Entry) -> bool:
-        """Tell whether ``entry`` is unacknowledged."""
+        """Return whether ``entry`` is unacknowledged."""
         if self._is_over:
-            raise JournalError(f"consumer {self._name!r} is closed; the entry will come again")
+            raise JournalError(
+                f"consumer {self._name!r} is closed; the entry is returned again when it is opened"
+            )
         if not isinstance(entry, Entry):
             raise TypeError(f"must be the Entry that the consumer returned, got {entry!r}")
         mine = self._unacked.get(entry.position)
         if entry.position > self._follower.position or (
             mine is not None and mine.event.id != entry.event.id
         ):
-            raise JournalError(f"consumer {self._name!r} has never given this entry: {entry!r}")
+            raise JournalError(
+                f"consumer {self._name!r} must have returned the entry, got {entry!r}"
+            )
         return mine is not None
 
     def has_moved(self, positions: int) -> bool:
-        """Return whether it has moved by ``STORE_EVERY`` since it was stored."""
+        """Return whether it has moved by at least ``positions`` since it was stored."""
         return self._follower.position - self._stored_at >= positions
 
     def _changed(self) -> None:
         self.is_changed = True
-        self._source.consumer_changed()
+        self._store.changed()
 
     async def flush(self) -> None:
         """Return when all acks so far are stored; see ``Consumer``."""
         if self._is_over:
             raise JournalError(f"consumer {self._name!r} is closed")
-        await self._source.store_consumer(self, synced=True)
+        await self._store.store(self, synced=True)
 
     def _is_not_due(self, position: int) -> None:
         self._is_due.discard(position)
@@ -283,15 +292,15 @@ class SqliteConsumer:
             self._due = [each for each in self._due if each[1] in self._is_due]
             heapq.heapify(self._due)
 
-    # The journal's side
+    # Called by the journal
 
     def lost(self, loss: Loss, oldest: int, missing_ranges: Sequence[MissingRange]) -> None:
-        """Called when a commit has removed entries of which it was not done with all.
+        """Called when a commit has removed entries that it had not acknowledged.
 
         Args:
-            loss: what the store has counted.
-            oldest: position of the oldest entry now.
-            missing_ranges: where there never was an entry.
+            loss: the loss that the store has counted.
+            oldest: position of the oldest remaining entry.
+            missing_ranges: positions without an entry.
         """
         received = self._received_since(loss, oldest, missing_ranges)
         if received:
@@ -308,23 +317,23 @@ class SqliteConsumer:
         early = min(count, self._reported_early)
         self._reported_early -= early
         self._unreported += count - early
-        self._waiting.wake()
+        self._waiter.wake()
 
     def _received_since(
         self, loss: Loss, oldest: int, missing_ranges: Sequence[MissingRange]
     ) -> int:
-        """Return how many of the entries counted as lost were given or passed over since.
+        """Return how many of the entries counted as lost were delivered or passed over since.
 
-        Those that were given and are not acknowledged are lost.
+        Unacknowledged entries among them are lost.
         """
         reached = min(self._follower.position, oldest - 1)
         passed = counted(missing_ranges, loss.delivered_up_to, reached)
         passed -= sum(loss.delivered_up_to < position < oldest for position in self._unacked)
-        passed = max(0, passed - self._reported_early)  # these it has passed over as lost
+        passed = max(0, passed - self._reported_early)  # reported as lost already
         return passed + sum(position not in self._unacked for position in loss.unacked)
 
     def take_update(self) -> ConsumerUpdate:
-        """Return what has changed, to be stored."""
+        """Return the state to store, and the changes of its counts."""
         position = self._follower.position
         update = ConsumerUpdate(
             self._name,
@@ -345,30 +354,30 @@ class SqliteConsumer:
         self._leased = max(self._leased, update.leased)
 
     def give_back(self, update: ConsumerUpdate) -> None:
-        """Hear that it could not be stored."""
+        """Called when ``update`` could not be stored."""
         self._more_missed += update.missed
         self._reported += update.reported
         self.is_changed = True
 
     def state(self) -> tuple[int, int, int]:
-        """Return up to where it is done with all, how far it has come, and how many it holds."""
+        """Return the acknowledged and the delivered position, and the number of unacked entries."""
         delivered_up_to = self._follower.position
         done = next(iter(self._unacked)) - 1 if self._unacked else delivered_up_to
         return done, delivered_up_to, len(self._unacked)
 
     async def aclose(self) -> None:
-        """Store its acks, and close it. Idempotent."""
+        """Store its acks and close it. Idempotent."""
         if self._is_closed:
             return
         self._is_closed = True
-        self._waiting.wake()
+        self._waiter.wake()
         try:
-            while not self._source.is_closed:
-                await self._source.store_consumer(self, synced=True)
-                if not self.is_changed:  # by a commit that was under way
+            while not self._journal.is_closed:
+                await self._store.store(self, synced=True)
+                if not self.is_changed:  # a failed commit gives its update back
                     break
         finally:
-            self._source.consumer_closed(self)
+            self._store.remove(self)
 
     async def __aenter__(self) -> Self:
         return self

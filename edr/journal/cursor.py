@@ -1,7 +1,8 @@
-"""``SqliteCursor``: a look into a journal, from somewhere on. It remembers nothing."""
+"""``SqliteCursor``: reads a journal from a position. The journal stores nothing about it."""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from functools import partial
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -9,50 +10,89 @@ from typing import NamedTuple, Self
 from edr import Gap
 from edr.journal.errors import WrongJournalError
 from edr.journal.fetching import Counted, Fetcher, Lost
-from edr.journal.following import Follower, OneAtATime, Source, Waiting
+from edr.journal.following import Follower, OneAtATime, Read
 from edr.journal.journal import Entry
 from edr.journal.selection import Selection
+from edr.journal.state import JournalState, Waiter
 
 
 class Start(NamedTuple):
-    """Where a reading begins: at most one is not None; without one at the moment it was made."""
+    """Where a cursor begins. Only one field is set; if none is, it begins with the next entry."""
 
     after: int | None
     since: int | None
     """In microseconds since 1970."""
     last: int | None
 
+    async def position(
+        self, state: JournalState, read: Read, selection: Selection, now: int
+    ) -> int | None:
+        """Return the position to begin after; None to begin with the next entry."""
+        if self.since is not None:
+            since = self.since
+            return await read(lambda disk: disk.before(since, now))
+        if self.last is None:
+            return self.after
+        found = Counted(0, self.last, state.committed.assigned_up_to + 1)
+        while found.missing:
+            found = await read(partial(_count_back, selection, found))
+        return found.position if self.last else state.committed.assigned_up_to
+
 
 class SqliteCursor:
-    """Made by ``SqliteJournal.cursor``; see ``Cursor``."""
+    """A cursor of a ``SqliteJournal``; see ``Cursor``.
 
-    def __init__(self, source: Source, selection: Selection, start: Start, *, live: bool) -> None:
-        self._source = source
+    Args:
+        state: the committed state of the journal.
+        selection: matches entries.
+        start: where to begin.
+        read: reads from the disk.
+        open: opens the journal, and returns its id.
+        now: returns the time in microseconds since 1970.
+        live: whether to continue with new entries.
+    """
+
+    def __init__(
+        self,
+        state: JournalState,
+        selection: Selection,
+        start: Start,
+        *,
+        read: Read,
+        open: Callable[[], Awaitable[str]],
+        now: Callable[[], int],
+        live: bool,
+    ) -> None:
+        self._state = state
+        self._read = read
+        self._open = open
+        self._clock = now
         self._selection = selection
         self._start = start
         self._live = live
-        self._now = source.assigned_up_to if source.assigned_at_open >= 0 else None
+        is_open = state.assigned_at_open >= 0
+        self._created_at = state.committed.assigned_up_to if is_open else None
         self._end = 0
         self._follower: Follower | None = None
         self._is_closed = False
-        self._waiting = Waiting()
+        self._waiter = Waiter()
         self._one = OneAtATime("the next entry")
 
     @property
     def position(self) -> int:
-        """Where it stands; before it was asked for an entry, 0."""
+        """Its position; 0 before its first entry was requested. See ``Cursor``."""
         return self._follower.position if self._follower is not None else 0
 
     @property
     def caught_up(self) -> bool:
-        """Whether it has given all that was stored when it last looked."""
+        """Whether it has returned all entries that were stored at its last read."""
         return self._follower is not None and not self._follower.is_behind
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Entry | Gap:
-        """Return the next entry that is wanted; see ``Cursor``."""
+        """Return the next matching entry; see ``Cursor``."""
         with self._one:
             follower = self._follower
             if follower is None and not self._is_over:
@@ -64,7 +104,7 @@ class SqliteCursor:
                 item = await follower.next()
                 if item is None:
                     if self._live and not self._is_over:
-                        await self._wait()
+                        await self._state.wait(self._waiter)
                 elif not self._live and item.position > self._end:
                     break
                 elif isinstance(item, Lost):
@@ -76,46 +116,27 @@ class SqliteCursor:
 
     @property
     def _is_over(self) -> bool:
-        return self._is_closed or self._source.is_closed
+        return self._is_closed or self._state.is_closed
 
     async def _begin(self) -> Follower:
-        source = self._source
-        await source.open()
-        position = await self._first_position()
-        self._end = source.assigned_up_to
-        self._follower = Follower(source, self._selection, position)
+        journal_id = await self._open()
+        state = self._state
+        after = self._start.after
+        if after is not None and after > state.committed.assigned_up_to:
+            raise WrongJournalError(after, journal_id)
+        position = await self._start.position(state, self._read, self._selection, self._clock())
+        if position is None:
+            position = self._created_at
+        if position is None:  # created before the journal was opened
+            position = state.assigned_at_open
+        self._end = state.committed.assigned_up_to
+        self._follower = Follower(state, self._read, self._selection, position)
         return self._follower
 
-    async def _first_position(self) -> int:
-        source, (after, since, last) = self._source, self._start
-        if after is not None:
-            if after > source.assigned_up_to:
-                raise WrongJournalError(after, source.id)
-            return after
-        if since is not None:
-            now = source.now()
-            return await source.read(lambda disk: disk.before(since, now))
-        if last is not None:
-            return await self._position_before_last(last)
-        return source.assigned_at_open if self._now is None else self._now
-
-    async def _position_before_last(self, count: int) -> int:
-        found = Counted(0, count, self._source.assigned_up_to + 1)
-        while found.missing:
-            found = await self._source.read(partial(_count_back, self._selection, found))
-        return found.position if count else self._source.assigned_up_to
-
-    async def _wait(self) -> None:
-        self._source.waiting.add(self._waiting)
-        try:
-            await self._waiting.wait()
-        finally:
-            self._source.waiting.discard(self._waiting)
-
     async def aclose(self) -> None:
-        """End it. Idempotent."""
+        """Close it. Idempotent."""
         self._is_closed = True
-        self._waiting.wake()
+        self._waiter.wake()
 
     async def __aenter__(self) -> Self:
         return self

@@ -23,9 +23,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar
-
-import orjson
+from typing import Literal, Self, TypeVar
 
 from edr import (
     Binding,
@@ -33,33 +31,29 @@ from edr import (
     InvalidBindingError,
     InvalidEventError,
     WrongLoopError,
-    bindings_to_json,
 )
 from edr.bus import LoopEnd, log_safely
 from edr.journal.appender import Appender
 from edr.journal.clock import Clock
-from edr.journal.closing import Commit, Remainder
-from edr.journal.codec import microseconds, time_of
-from edr.journal.consumer import STORE_EVERY, SqliteConsumer
+from edr.journal.closing import Remainder
+from edr.journal.codec import microseconds
+from edr.journal.committing import Committer
+from edr.journal.consumer import SqliteConsumer
 from edr.journal.cursor import SqliteCursor, Start
-from edr.journal.errors import ConsumerInUseError, JournalError, WrongJournalError
+from edr.journal.errors import JournalError
 from edr.journal.fetching import Fetcher
-from edr.journal.following import Waiting
-from edr.journal.journal import ConsumerStatus, Entry, JournalStatistics
+from edr.journal.journal import ConsumerStatus, JournalStatistics
 from edr.journal.receipts import Receipt
-from edr.journal.recent import RecentEntries
+from edr.journal.registry import ConsumerRegistry
 from edr.journal.retention import Limits
-from edr.journal.schema import ConsumerState
 from edr.journal.selection import Selection
-from edr.journal.store import Appended, BlockStore, ConsumerUpdate
+from edr.journal.state import JournalState
+from edr.journal.store import BlockStore
 from edr.journal.worker import Worker
 
 logger: logging.Logger = logging.getLogger("edr.journal")
 
 T = TypeVar("T")
-
-ACK_INTERVAL = 0.1
-"""Seconds within which an ack is stored."""
 
 MAX_NAME_LENGTH = 128
 """Characters of a consumer's name."""
@@ -129,7 +123,17 @@ class SqliteJournal:
             report=partial(log_safely, logging.ERROR, logger=logger),
         )
         self._worker = Worker(f"edr journal {self.path.name}")
-        self._appender = Appender(self, linger=linger, max_pending=max_pending)
+        self._state = JournalState()
+        self._consumers = ConsumerRegistry(
+            self._store,
+            self._worker,
+            self._state,
+            read=self._read,
+            now=self._clock,
+            on_stored=self._retry,
+        )
+        self._committer = Committer(self._store, self._worker, self._state, self._consumers)
+        self._appender = Appender(self._committer, linger=linger, max_pending=max_pending)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pid = os.getpid()
         self._opening: asyncio.Future[None] | None = None
@@ -138,28 +142,15 @@ class SqliteJournal:
         self._ended: asyncio.Future[None] | None = None
         """Done when the store is closed."""
         self._loop_end: LoopEnd | None = None
-        self._commit: Commit | None = None
-        """The batch that was handed over last."""
         self._remainder: Remainder | None = None
         self._is_finished = False
         self._id = ""
-
-        self.recent: RecentEntries = RecentEntries()
-        self.assigned_up_to: int = 0
-        self.assigned_at_open: int = -1
-        self.is_closed: bool = False
-        self.waiting: set[Waiting] = set()
-
-        self._consumers: dict[str, SqliteConsumer | None] = {}
-        """Those that are open; None while one is being opened or forgotten."""
-        self._ack_timer: asyncio.TimerHandle | None = None
-        self._first = 0
-        self._lost = 0
         weakref.finalize(self, _close_store, self._worker, self._store).atexit = False
 
     def __repr__(self) -> str:
         state = "closed" if self._is_closing else "open" if self._id else "not open yet"
-        return f"<SqliteJournal {str(self.path)!r} {state}, up to {self.assigned_up_to}>"
+        newest = self._state.committed.assigned_up_to
+        return f"<SqliteJournal {str(self.path)!r} {state}, up to {newest}>"
 
     @property
     def id(self) -> str:
@@ -173,15 +164,11 @@ class SqliteJournal:
         """What a bus gives it."""
         return self._bindings
 
-    def now(self) -> int:
-        """Return the time, in microseconds since 1970."""
-        return self._clock()
-
     # Opening and closing
 
     async def open(self) -> None:
         """Open it, if it is not open yet; see ``Journal``."""
-        if self.assigned_at_open >= 0 and not self._is_closing and self._pid == os.getpid():
+        if self._state.assigned_at_open >= 0 and not self._is_closing and self._pid == os.getpid():
             self._check_loop()
             return
         self._enter()
@@ -226,8 +213,8 @@ class SqliteJournal:
             opening.exception()
             return
         if not self._is_finished:  # else the loop ended first, and more is known by now
-            self._id, self._first, self.assigned_up_to = future.result()
-            self.assigned_at_open = self._appender.last = self.assigned_up_to
+            self._id, first, self._appender.last = future.result()
+            self._state.opened(first, self._appender.last)
         opening.set_result(None)
 
     async def aclose(self) -> None:
@@ -235,7 +222,7 @@ class SqliteJournal:
         if self._pid != os.getpid() or self._is_finished:
             return
         if self._opening is None:  # it was never used
-            self._is_closing = self.is_closed = True
+            self._is_closing = self._state.is_closed = True
             return
         self._check_loop()
         if self._ended is None:
@@ -266,15 +253,14 @@ class SqliteJournal:
         """
         if self._remainder is not None:
             return
-        self._is_closing = self.is_closed = True
-        updates = self._take_updates(0)
+        self._is_closing = self._state.is_closed = True
+        updates = self._consumers.take_updates(0)
         may_fail, events = self._appender.stop(self._closed_error())
-        commit = self._commit if may_fail else None
+        commit = self._committer.latest if may_fail else None
         self._remainder = Remainder(f"journal {str(self.path)!r}", commit, events, updates)
-        if self._ack_timer is not None:
-            self._ack_timer.cancel()
+        self._consumers.close()
         self._worker.end(partial(_end_store, self._remainder, self._store, self._notify_ended))
-        self._wake_all()
+        self._state.wake_all()
 
     def _notify_ended(self) -> None:
         assert self._loop is not None
@@ -287,8 +273,9 @@ class SqliteJournal:
         if remainder is None or self._is_finished:
             return
         self._is_finished = True
-        self.assigned_up_to, self._first = self._store.next - 1, self._store.first
-        self._appender.finish(remainder.lost, self.assigned_up_to)
+        newest = self._store.next - 1
+        self._state.closed(self._store.first, newest)
+        self._appender.finish(remainder.lost, newest)
         if self._loop_end is not None:
             self._loop_end.cancel()
         if self._ended is not None and not self._ended.done():
@@ -350,6 +337,9 @@ class SqliteJournal:
             await self.open()
         return await self._appender.append(events)
 
+    def _retry(self) -> None:
+        self._appender.retry()
+
     async def room(self) -> None:
         """Return when there is room, or waiting is no use; see ``Journal``."""
         self._enter()
@@ -358,55 +348,15 @@ class SqliteJournal:
     async def flush(self) -> int:
         """Return when all that was accepted is stored; see ``Journal``."""
         self._enter()
-        if self.assigned_at_open < 0 and not self._appender.waiting:
+        if self._state.assigned_at_open < 0 and not self._appender.waiting:
             await self.open()
         return await self._appender.flush()
 
-    def commit(self, events: Sequence[Event], *, lacks_room: bool) -> asyncio.Future[Appended]:
-        """Have ``events`` stored, for the appender."""
-        store = self._store
-        updates = self._take_updates(1 if lacks_room else STORE_EVERY)
-        commit = self._commit = Commit(events, updates)
-
-        def job() -> Appended:
-            store.open()
-            appended = store.append(events, updates)
-            commit.stored = appended.stored
-            return appended
-
-        future = self._worker.submit(job, urgent=True)
-        future.add_done_callback(partial(self._updates_done, updates))
-        return future
-
-    def committed(self, events: Sequence[Event], appended: Appended) -> None:
-        """Hear that ``events`` are stored, from the appender."""
-        self.recent.add(appended.first, appended.recorded_at, events, appended.bytes)
-        self.assigned_up_to = appended.first + len(events) - 1
-        self._first = appended.oldest
-        if appended.lost:
-            self._lost += appended.lost
-            self.recent.forget_before(appended.oldest)
-        for name, loss in appended.losses.items():
-            consumer = self._consumers.get(name)
-            if consumer is not None:
-                consumer.lost(loss, appended.oldest, appended.missing_ranges)
-        self._wake_all()
-
-    def _wake_all(self) -> None:
-        for waiting in self.waiting:
-            waiting.wake()
-
     # Reading
 
-    def read(self, query: Callable[[Fetcher], T]) -> asyncio.Future[T]:
-        """Ask the disk, for those who read."""
+    def _read(self, query: Callable[[Fetcher], T]) -> asyncio.Future[T]:
         self._check_open()
-        store = self._store
-
-        def job() -> T:
-            return store.read(query)
-
-        return self._worker.submit(job)
+        return self._worker.submit(partial(self._store.read, query))
 
     def cursor(
         self,
@@ -425,11 +375,23 @@ class SqliteJournal:
         if last is not None:
             _check_at_least("last", last, 0)
         start = Start(after, None if since is None else self._since(since), last)
-        return SqliteCursor(self, Selection(_checked(bindings)), start, live=live)
+        return SqliteCursor(
+            self._state,
+            Selection(_checked(bindings)),
+            start,
+            read=self._read,
+            open=self._open_for_reading,
+            now=self._clock,
+            live=live,
+        )
+
+    async def _open_for_reading(self) -> str:
+        await self.open()
+        return self.id
 
     def _since(self, since: datetime | timedelta) -> int:
         if isinstance(since, timedelta):
-            return self.now() - since // timedelta(microseconds=1)
+            return self._clock() - since // timedelta(microseconds=1)
         if not isinstance(since, datetime) or since.utcoffset() is None:
             raise ValueError(f"since is an aware datetime or a timedelta, not {since!r}")
         return microseconds(since)
@@ -455,162 +417,36 @@ class SqliteJournal:
         _check_at_least("max_unacked", max_unacked, 1)
         if start not in ("oldest", "now"):
             _check_at_least("start", start, 0)
-        selection = Selection(_checked(bindings))
+        checked = _checked(bindings)
         await self.open()
-        self._reserve(name)
-        try:
-            state, unacked = await self._in_thread(
-                partial(_open_consumer, self._store, name, _text(bindings), start, rebind=rebind)
-            )
-            consumer = SqliteConsumer(self, selection, state, unacked, max_unacked)
-        except BaseException:
-            del self._consumers[name]
-            raise
-        self._consumers[name] = consumer
-        return consumer
-
-    async def consumers(self) -> tuple[ConsumerStatus, ...]:
-        """Return the state of every consumer; see ``Journal``."""
-        await self.open()
-        live = {name: each.state() for name, each in self._consumers.items() if each is not None}
-        store = self._store
-
-        def job() -> list[ConsumerStatus]:
-            statuses = []
-            for name, state in sorted(store.consumers.items()):
-                stored = (state.position, state.delivered_up_to, len(state.unacked))
-                position, delivered_up_to, unacked = live.get(name, stored)
-                last_ack = None if state.last_ack is None else time_of(state.last_ack)
-                lag = store.lag(delivered_up_to) + unacked
-                statuses.append(
-                    ConsumerStatus(
-                        name, position, lag, unacked, state.missed, last_ack, name in live
-                    )
-                )
-            return statuses
-
-        return tuple(await self._in_thread(job))
-
-    async def forget(self, name: str) -> None:
-        """Delete what is remembered of the consumer ``name``; see ``Journal``."""
-        await self.open()
-        self._reserve(name)
-        try:
-            await self._in_thread(partial(self._store.forget, name))
-        finally:
-            del self._consumers[name]
-        self._appender.retry()
-
-    def _reserve(self, name: str) -> None:
-        if name in self._consumers:
-            raise ConsumerInUseError(name)
-        self._consumers[name] = None
-
-    def consumer_changed(self) -> None:
-        """Hear that a consumer has something to be stored soon."""
-        if self._ack_timer is None and not self.is_closed:
-            loop = asyncio.get_running_loop()
-            self._ack_timer = loop.call_later(ACK_INTERVAL, self._store_acks)
-
-    def consumer_closed(self, consumer: SqliteConsumer) -> None:
-        """Hear that ``consumer`` is closed."""
-        if self._consumers.get(consumer.name) is consumer:
-            del self._consumers[consumer.name]
-
-    async def store_consumer(self, consumer: SqliteConsumer, *, synced: bool) -> None:
-        """Store the state of ``consumer`` now; ``synced`` to survive the loss of power."""
-        if self.is_closed:
-            raise self._closed_error()
-        await asyncio.shield(self._store_updates((consumer.take_update(),), synced=synced))
-
-    def _store_acks(self) -> None:
-        self._ack_timer = None
-        if not self.is_closed:
-            updates = self._take_updates()
-            if updates:
-                self._store_updates(updates, synced=False)
-
-    def _store_updates(
-        self, updates: tuple[ConsumerUpdate, ...], *, synced: bool
-    ) -> asyncio.Future[None]:
-        job = partial(self._store.store_consumers, updates, synced=synced)
-        future = self._worker.submit(job, urgent=True)
-        future.add_done_callback(partial(self._updates_done, updates))
-        return future
-
-    def _take_updates(self, moved: int = STORE_EVERY) -> tuple[ConsumerUpdate, ...]:
-        """Return the state of each consumer that has changed, or moved by ``moved`` positions."""
-        consumers = [each for each in self._consumers.values() if each is not None]
-        return tuple(
-            [each.take_update() for each in consumers if each.is_changed or each.has_moved(moved)]
+        return await self._consumers.open_consumer(
+            name, checked, start, max_unacked=max_unacked, rebind=rebind
         )
 
-    def _updates_done(self, updates: Sequence[ConsumerUpdate], future: asyncio.Future[Any]) -> None:
-        if future.cancelled() or not updates:
-            return
-        is_stored = future.exception() is None
-        for update in updates:
-            consumer = self._consumers.get(update.name)
-            if consumer is None:
-                continue
-            if is_stored:
-                consumer.stored(update)
-            else:
-                consumer.give_back(update)
-                self.consumer_changed()
-        if is_stored:
-            self._appender.retry()  # what was acknowledged may make room
+    async def consumers(self) -> tuple[ConsumerStatus, ...]:
+        """Return the status of every consumer; see ``Journal``."""
+        await self.open()
+        return await self._consumers.statuses()
 
-    async def _in_thread(self, job: Callable[[], T], *, urgent: bool = False) -> T:
-        # Shielded: what a caller who is cancelled has begun is done to its end.
-        return await asyncio.shield(self._worker.submit(job, urgent=urgent))
+    async def forget(self, name: str) -> None:
+        """Delete the stored state of the consumer ``name``; see ``Journal``."""
+        await self.open()
+        await self._consumers.forget(name)
 
     def statistics(self) -> JournalStatistics:
         """Return the counts of this moment; see ``Journal``."""
-        appender = self._appender
+        appender, committed = self._appender, self._state.committed
         return JournalStatistics(
-            first=self._first,
-            last=self.assigned_up_to if self._first else 0,
+            first=committed.first,
+            last=committed.assigned_up_to if committed.first else 0,
             bytes=self._store.bytes,
             appended=appender.appended,
             waiting=appender.waiting,
-            lost=self._lost,
+            lost=committed.lost,
             corrupt=self._store.corrupt,
             failed=appender.failed,
             error=None if appender.error is None else str(appender.error),
         )
-
-
-def _open_consumer(
-    store: BlockStore, name: str, bindings: str, start: str | int, *, rebind: bool
-) -> tuple[ConsumerState, list[Entry]]:
-    state = store.consumers.get(name)
-    if state is None:
-        oldest = store.first or store.next
-        if isinstance(start, int):
-            if start >= store.next:
-                raise WrongJournalError(start, store.id)
-            delivered_up_to = start
-        else:
-            delivered_up_to = oldest - 1 if start == "oldest" else store.next - 1
-        state = store.make_consumer(ConsumerState(name, bindings, delivered_up_to))
-    elif state.bindings != bindings:
-        if not rebind:
-            raise JournalError(
-                f"consumer {name!r} has other bindings: {state.bindings}; with rebind=True it goes "
-                "on with those that you gave, and passes over what they do not match"
-            )
-        state = store.make_consumer(state._replace(bindings=bindings))
-    positions = [position for position, _ in state.unacked]
-    state = state._replace(leased=min(state.leased, store.last))
-    return state, store.read(lambda disk: disk.at(positions))
-
-
-def _text(bindings: Sequence[Binding]) -> str:
-    """Write bindings in one form: those that say the same in another order are the same."""
-    option = orjson.OPT_SORT_KEYS
-    texts = {orjson.dumps(bindings_to_json(each), option=option) for each in bindings}
-    return f"[{b','.join(sorted(texts)).decode()}]"
 
 
 def _checked(bindings: Sequence[Binding]) -> tuple[Binding, ...]:

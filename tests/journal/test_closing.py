@@ -31,8 +31,10 @@ def accept(journal, count=COUNT):
 
 async def stored_in(path):
     async with SqliteJournal(path) as journal:
-        assert journal.assigned_up_to == journal.statistics().last  # the end was clean
-        return numbers(await all_of(journal))
+        entries = await all_of(journal)
+        if entries:  # no position was skipped, so the journal was closed cleanly
+            assert journal.statistics().last == entries[-1].position
+        return numbers(entries)
 
 
 async def cancel_others():

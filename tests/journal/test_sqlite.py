@@ -22,7 +22,7 @@ from edr.journal import (
     SqliteJournal,
 )
 from edr.journal import opening as opening_module
-from edr.journal import sqlite as sqlite_module
+from edr.journal import registry as registry_module
 
 
 @pytest.fixture
@@ -339,7 +339,7 @@ async def test_a_cancelled_append_that_waits_for_room_lets_the_next_one_in(path)
 
 
 async def test_acks_are_stored_by_themselves_soon(path, monkeypatch):
-    monkeypatch.setattr(sqlite_module, "ACK_INTERVAL", 0.01)
+    monkeypatch.setattr(registry_module, "ACK_INTERVAL", 0.01)
     async with SqliteJournal(path) as journal, await journal.consumer("r") as consumer:
         await journal.append(event(1))
         consumer.ack(await anext(consumer))
@@ -398,7 +398,7 @@ def test_a_program_that_ends_without_closing_stores_what_was_accepted(path):
 
     async def stored():
         async with SqliteJournal(path) as journal:
-            return numbers(await all_of(journal)), journal.assigned_up_to
+            return numbers(await all_of(journal)), journal.statistics().last
 
     assert asyncio.run(stored()) == ([1, 2], 2)
 
