@@ -13,7 +13,7 @@ from typing import Any
 
 import edr
 from benchmarks.harness.harness import no_collection
-from edr.records import SubscriptionTrie, spots_of
+from edr.records import SubscriptionTrie, trie_keys
 
 HOT = 10
 """Keys in turn when they are hot; as many as the smallest population has."""
@@ -137,7 +137,7 @@ class Population:
     def _add(self, i: int, *, bare: bool) -> edr.Subscription:
         binding = self.shape.binding(i)
         if bare:
-            for spot in spots_of(binding):
+            for spot in trie_keys(binding):
                 self.trie.add(spot, i)
         return self.bus.subscribe(binding, capacity=CAPACITY)
 

@@ -42,9 +42,9 @@ from edr.bus.runner import current_event
 from edr.bus.services import Service
 from edr.bus.statistics import (
     BusStatistics,
+    MatchResult,
     SubscriptionInfo,
     SubscriptionStatistics,
-    Verdict,
 )
 from edr.bus.subscription import Batches, Subscription
 from edr.bus.taps import Tap
@@ -64,6 +64,7 @@ __all__ = [
     "ImportTimeHandle",
     "InterestWatch",
     "LoopEnd",
+    "MatchResult",
     "Overflow",
     "RateLimitedLog",
     "Service",
@@ -72,7 +73,6 @@ __all__ = [
     "SubscriptionInfo",
     "SubscriptionStatistics",
     "Tap",
-    "Verdict",
     "bind",
     "configure",
     "configured_options",

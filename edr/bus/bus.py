@@ -43,7 +43,7 @@ from edr.bus.runner import (
     CallbackRunner,
     OnError,
 )
-from edr.bus.statistics import BusStatistics, SubscriptionInfo, Verdict
+from edr.bus.statistics import BusStatistics, MatchResult, SubscriptionInfo
 from edr.bus.subscription import Subscription, queue_of
 from edr.bus.taps import GuardedTap, Tap
 from edr.records import (
@@ -334,7 +334,7 @@ class Bus(Emission):
         queues = [queue for queue in self._registry if queue.is_named or not named]
         return tuple([self._registry.info_of(queue, works.get(queue)) for queue in queues])
 
-    def explain(self, event: Event) -> tuple[Verdict, ...]:
+    def explain(self, event: Event) -> tuple[MatchResult, ...]:
         """Tell of each subscription whether it wants ``event``, and if not, why. From any thread.
 
         It asks ``Binding.explain``, not the index, so it takes microseconds for each.
@@ -342,9 +342,9 @@ class Bus(Emission):
         checked_event(event, sys.maxsize)
         return self.ask(lambda: self._explain(event))
 
-    def _explain(self, event: Event) -> tuple[Verdict, ...]:
+    def _explain(self, event: Event) -> tuple[MatchResult, ...]:
         self._release_here()
-        return tuple([self._registry.verdict_of(queue, event) for queue in self._registry])
+        return tuple([self._registry.match_result(queue, event) for queue in self._registry])
 
     def statistics(self) -> BusStatistics:
         """Return the counts of this moment, as a frozen snapshot.

@@ -1,7 +1,7 @@
 """``InterestWatch``: what is wanted on a bus, told as it changes.
 
 A link that joins a bus to a broker asks the broker for just what somebody here wants. It watches
-the spots of the trie, not the bindings: there are fewer, and each is what a broker can filter by.
+the keys of the trie, not the bindings: there are fewer, and each is what a broker can filter by.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from typing import Any, TypeAlias
 
 from edr._util.log import log_safely
 from edr.bus.bounded_queue import BoundedQueue
-from edr.records import Place, Spot
+from edr.records import IndexKey, TrieKey
 
-Places: TypeAlias = tuple[Place, ...]
+IndexKeys: TypeAlias = tuple[IndexKey, ...]
 """Where a queue stands in the trie, and the body patterns that it asks for there."""
 
-OnInterest: TypeAlias = Callable[[Spot, bool], object]
-"""``on_change(spot, wanted)``, called on the loop's thread; cheap, and never raising."""
+OnInterest: TypeAlias = Callable[[TrieKey, bool], object]
+"""``on_change(key, wanted)``, called on the loop's thread; cheap, and never raising."""
 
 
 class InterestWatch:
-    """Follows which spots of the trie somebody wants. Returned by ``Bus.watch_interest``.
+    """Follows which keys of the trie somebody wants. Returned by ``Bus.watch_interest``.
 
-    Two bindings that want the same app, account and levels are one spot, whatever their body
+    Two bindings that want the same app, account and levels are one key, whatever their body
     patterns; so what is told is at least as wide as what is wanted.
     """
 
@@ -37,37 +37,37 @@ class InterestWatch:
         self._on_change = on_change
         self._besides = besides
         self._watches = watches
-        self._wanted: dict[Spot, int] = {}
+        self._wanted: dict[TrieKey, int] = {}
         watches.append(self)
 
     @property
-    def spots(self) -> tuple[Spot, ...]:
+    def keys(self) -> tuple[TrieKey, ...]:
         """What is wanted now."""
         return tuple(self._wanted)
 
-    def came(self, queue: Any, places: Places) -> None:
-        """Called when a queue, or a tap, is registered at ``places``."""
+    def came(self, queue: Any, keys: IndexKeys) -> None:
+        """Called when a queue, or a tap, is registered at ``keys``."""
         if queue is self._besides:
             return
-        for spot in dict.fromkeys(spot for spot, _ in places):
-            count = self._wanted.get(spot, 0)
-            self._wanted[spot] = count + 1
+        for key in dict.fromkeys(key for key, _ in keys):
+            count = self._wanted.get(key, 0)
+            self._wanted[key] = count + 1
             if not count:
-                self._tell(spot, wanted=True)
+                self._tell(key, wanted=True)
 
-    def went(self, queue: Any, places: Places) -> None:
-        """Called when a queue, or a tap, is no longer registered at ``places``."""
+    def went(self, queue: Any, keys: IndexKeys) -> None:
+        """Called when a queue, or a tap, is no longer registered at ``keys``."""
         if queue is self._besides:
             return
-        for spot in dict.fromkeys(spot for spot, _ in places):
-            self._wanted[spot] -= 1
-            if not self._wanted[spot]:
-                del self._wanted[spot]
-                self._tell(spot, wanted=False)
+        for key in dict.fromkeys(key for key, _ in keys):
+            self._wanted[key] -= 1
+            if not self._wanted[key]:
+                del self._wanted[key]
+                self._tell(key, wanted=False)
 
-    def _tell(self, spot: Spot, *, wanted: bool) -> None:
+    def _tell(self, key: TrieKey, *, wanted: bool) -> None:
         try:
-            self._on_change(spot, wanted)
+            self._on_change(key, wanted)
         except KeyboardInterrupt:
             raise
         except BaseException as exc:  # it must not keep a queue from being registered or removed

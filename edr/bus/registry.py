@@ -20,7 +20,7 @@ from edr.bus.drop_log import DropLog
 from edr.bus.interest import InterestWatch, OnInterest
 from edr.bus.overflow import Overflow
 from edr.bus.routes import Routes
-from edr.bus.statistics import SubscriptionInfo, Totals, Verdict
+from edr.bus.statistics import MatchResult, SubscriptionInfo, Totals
 from edr.bus.subscription import Work, statistics_of
 from edr.records import Binding, Event
 
@@ -107,11 +107,11 @@ class Registry:
             statistics=statistics_of(queue, work),
         )
 
-    def verdict_of(self, queue: BoundedQueue, event: Event) -> Verdict:
-        """Return whether a binding of ``queue`` matches ``event``, and if not, why."""
+    def match_result(self, queue: BoundedQueue, event: Event) -> MatchResult:
+        """Return whether ``event`` matches a binding of ``queue``, and if not, why."""
         reasons = [binding.explain(event) for binding in self.bindings_of(queue)]
         nearest = min(reasons, key=len, default=())
-        return Verdict(queue.name, wanted=bool(reasons) and not nearest, why_not=nearest)
+        return MatchResult(queue.name, bool(reasons) and not nearest, nearest)
 
     def watch_interest(self, on_change: OnInterest, besides: BoundedQueue | None) -> InterestWatch:
         """Call ``on_change`` when the interest of the queues changes, without ``besides``."""

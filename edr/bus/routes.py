@@ -24,19 +24,19 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from edr.bus.bounded_queue import BoundedQueue
-from edr.bus.interest import InterestWatch, OnInterest, Places
+from edr.bus.interest import IndexKeys, InterestWatch, OnInterest
 from edr.bus.template import Stamp, Template, TemplateKey
 from edr.records import (
     Binding,
     Branch,
     Change,
     Found,
-    Place,
-    Spot,
-    SpotIndex,
-    bindings_at,
+    IndexKey,
+    KeyIndex,
+    TrieKey,
+    bindings_from_keys,
     found_among,
-    places_of,
+    index_keys,
     snapshot,
 )
 
@@ -48,8 +48,8 @@ MAX_ANSWERS = 32_768
 """Answers for accounts that are remembered, twice over: some 10 MB."""
 
 
-ALL_CELLS = -1
-"""Has the bit of every cell."""
+ALL_LEVELS = -1
+"""A mask with the bit of every pair of levels."""
 
 
 class Route:
@@ -62,7 +62,7 @@ class Route:
         "_everyone",
         "_older",
         "_routes",
-        "cell",
+        "level_bit",
         "queues",
         "stamp",
         "template",
@@ -79,8 +79,8 @@ class Route:
         self._older = self._answers
         self.forget()
 
-    cell: int
-    """The bit of the levels: a change at a spot bears upon this if its ``cells`` have it."""
+    level_bit: int
+    """The bit of the levels: a change at a key affects this route if its ``level_mask`` has it."""
     queues: tuple[BoundedQueue, ...]
     """Who wants them all, whatever their account and body. Empty where that matters, or where it
     is not known; emit tests this first, so it pays nothing for bindings that are elsewhere."""
@@ -160,47 +160,47 @@ class Routes:
         self.debug = debug
         self.max_body = max_body
         """Whether every body is looked at, also of events that nobody wants."""
-        self.queues: dict[BoundedQueue, Places] = {}
+        self.queues: dict[BoundedQueue, IndexKeys] = {}
         """The subscriptions' queues."""
         self.known: dict[TemplateKey, Route] = {}
         """The remembered routes. Emit reads it directly; it is always the same dict."""
         self._older: dict[TemplateKey, Route] = {}
-        self._taps: dict[Any, tuple[Places, bool]] = {}
+        self._taps: dict[Any, tuple[IndexKeys, bool]] = {}
         self._watches: list[InterestWatch] = []
         self._node = node
         self._answers = 0
         # The routes that are not stale, by what a change may bear upon.
         self._fresh_of_app: dict[str, dict[Route, None]] = {}
-        self._fresh_of_cell: dict[int, dict[Route, None]] = {}
-        self._spots: SpotIndex[Any] = SpotIndex()
+        self._fresh_of_level: dict[int, dict[Route, None]] = {}
+        self._index: KeyIndex[Any] = KeyIndex()
 
     # What is bound
 
     def add(self, queue: BoundedQueue, bindings: Iterable[Binding]) -> None:
         """Register ``queue``, once, for all of ``bindings``."""
-        places = places_of(*bindings)
-        self.queues[queue] = places
-        self._store(queue, places)
+        keys = index_keys(*bindings)
+        self.queues[queue] = keys
+        self._store(queue, keys)
         for watch in self._watches:
-            watch.came(queue, places)
+            watch.came(queue, keys)
 
     def remove(self, queue: BoundedQueue) -> None:
         """Forget ``queue``; one that is not there changes nothing."""
-        places = self.queues.pop(queue, None)
-        if places is None:
+        keys = self.queues.pop(queue, None)
+        if keys is None:
             return
-        self._take_out(queue, places)
+        self._take_out(queue, keys)
         for watch in self._watches:
-            watch.went(queue, places)
+            watch.went(queue, keys)
         if not self.queues:
             self.queues = {}  # as in the trie: gives back the table of its largest days
 
     def rebind(self, queue: BoundedQueue, bindings: Iterable[Binding]) -> None:
         """Let ``queue`` be wanted for ``bindings`` from now on, and for no others."""
-        before, after = self.queues[queue], places_of(*bindings)
+        before, after = self.queues[queue], index_keys(*bindings)
         self.queues[queue] = after
-        self._take_out(queue, [place for place in before if place not in after])
-        self._store(queue, [place for place in after if place not in before])
+        self._take_out(queue, [key for key in before if key not in after])
+        self._store(queue, [key for key in after if key not in before])
         for watch in self._watches:
             watch.came(queue, after)
             watch.went(queue, before)
@@ -213,23 +213,23 @@ class Routes:
             bindings: what is offered to it.
             wanted: whether they count as interest, as those of a subscription do.
         """
-        places, before = places_of(*bindings), self._taps.get(tap)
-        self._taps[tap] = (places, wanted)
+        keys, before = index_keys(*bindings), self._taps.get(tap)
+        self._taps[tap] = (keys, wanted)
         old, was_wanted = before or ((), False)
-        self._take_out(tap, [place for place in old if place not in places])
-        self._store(tap, [place for place in places if place not in old])
+        self._take_out(tap, [key for key in old if key not in keys])
+        self._store(tap, [key for key in keys if key not in old])
         for watch in self._watches:
             if wanted:
-                watch.came(tap, places)
+                watch.came(tap, keys)
             if was_wanted:
                 watch.went(tap, old)
 
     def remove_tap(self, tap: Any) -> None:
         """Forget a tap; one that is not there changes nothing."""
-        places, was_wanted = self._taps.pop(tap, ((), False))
-        self._take_out(tap, places)
+        keys, was_wanted = self._taps.pop(tap, ((), False))
+        self._take_out(tap, keys)
         for watch in self._watches if was_wanted else ():
-            watch.went(tap, places)
+            watch.went(tap, keys)
 
     def bindings_of(self, queue: BoundedQueue) -> tuple[Binding, ...]:
         """Return what ``queue`` is registered for, in the fewest bindings that say it.
@@ -237,15 +237,15 @@ class Routes:
         They are made from where it stands in the trie: what users gave is not kept, as a million
         bindings would take more memory than all the queues.
         """
-        return bindings_at(self.queues.get(queue, ()))
+        return bindings_from_keys(self.queues.get(queue, ()))
 
-    def _store(self, value: Any, places: Iterable[Place]) -> None:
-        for place in places:
-            self._changed(place[0], self._spots.add(place, value))
+    def _store(self, value: Any, keys: Iterable[IndexKey]) -> None:
+        for key in keys:
+            self._changed(key[0], self._index.add(key, value))
 
-    def _take_out(self, value: Any, places: Iterable[Place]) -> None:
-        for place in places:
-            self._changed(place[0], self._spots.remove(place, value))
+    def _take_out(self, value: Any, keys: Iterable[IndexKey]) -> None:
+        for key in keys:
+            self._changed(key[0], self._index.remove(key, value))
 
     # What an event finds
 
@@ -280,10 +280,10 @@ class Routes:
     def branch(self, route: Route) -> Branch[Any]:
         """Ask the trie about ``route``, which is fresh from now on."""
         app_name = route.template.app_name
-        branch = self._spots.branch(app_name, route.template.severity, route.template.verbosity)
-        route.cell = branch.cell
+        branch = self._index.branch(app_name, route.template.severity, route.template.verbosity)
+        route.level_bit = branch.level_bit
         self._fresh_of_app.setdefault(app_name, {})[route] = None
-        self._fresh_of_cell.setdefault(branch.cell, {})[route] = None
+        self._fresh_of_level.setdefault(branch.level_bit, {})[route] = None
         return branch
 
     def count_answer(self) -> None:
@@ -291,29 +291,37 @@ class Routes:
         self._answers += 1
         if self._answers >= MAX_ANSWERS:
             self._answers = 0
-            for routes in self._fresh_of_cell.values():
+            for routes in self._fresh_of_level.values():
                 for route in routes:
                     route.forget_older()
 
-    def _changed(self, spot: Spot, change: Change) -> None:
+    def _changed(self, key: TrieKey, change: Change) -> None:
         if change is Change.APP:
-            self._forget(spot.app_name, ALL_CELLS)
+            self._forget(key.app_name, ALL_LEVELS)
         elif change is Change.BRANCH:
-            self._forget(spot.app_name, spot.cells)
+            self._forget(key.app_name, key.level_mask)
         elif change is Change.FIRST_ACCOUNT:
             fresh = self._fresh_of_app
-            apps = fresh.values() if spot.app_name is None else [fresh.get(spot.app_name, {})]
+            apps = fresh.values() if key.app_name is None else [fresh.get(key.app_name, {})]
             for routes in apps:
                 for route in routes:
                     route.ask_for_account()
 
-    def _forget(self, app_name: str | None, cells: int) -> None:
-        """Make stale the routes of an app, or of any, whose levels are among ``cells``."""
+    def _forget(self, app_name: str | None, level_mask: int) -> None:
+        """Make stale the routes of an app, or of any, whose ``level_bit`` is in ``level_mask``."""
         if app_name is None:
-            of_cells = [routes for cell, routes in self._fresh_of_cell.items() if cell & cells]
-            stale = [route for routes in of_cells for route in routes]
+            of_levels = [
+                routes
+                for level_bit, routes in self._fresh_of_level.items()
+                if level_bit & level_mask
+            ]
+            stale = [route for routes in of_levels for route in routes]
         else:
-            stale = [route for route in self._fresh_of_app.get(app_name, ()) if route.cell & cells]
+            stale = [
+                route
+                for route in self._fresh_of_app.get(app_name, ())
+                if route.level_bit & level_mask
+            ]
         for route in stale:
             self._make_stale(route)
 
@@ -323,7 +331,7 @@ class Routes:
             return
         app_name = route.template.app_name
         of_app = self._fresh_of_app[app_name]
-        del of_app[route], self._fresh_of_cell[route.cell][route]
+        del of_app[route], self._fresh_of_level[route.level_bit][route]
         if not of_app:
             del self._fresh_of_app[app_name]
         route.forget()
@@ -331,11 +339,11 @@ class Routes:
     # Interest
 
     def watch(self, on_change: OnInterest, besides: BoundedQueue | None) -> InterestWatch:
-        """Tell ``on_change`` of every spot that comes to be wanted, or no longer is."""
+        """Tell ``on_change`` of every key that comes to be wanted, or no longer is."""
         watch = InterestWatch(on_change, besides, self._watches)
-        for queue, places in self.queues.items():
-            watch.came(queue, places)
-        for tap, (places, is_wanted) in self._taps.items():
+        for queue, keys in self.queues.items():
+            watch.came(queue, keys)
+        for tap, (keys, is_wanted) in self._taps.items():
             if is_wanted:
-                watch.came(tap, places)
+                watch.came(tap, keys)
         return watch

@@ -80,18 +80,18 @@ class SubscriptionInfo:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """Whether one subscription wants an event. As text it is one line for people."""
+class MatchResult:
+    """Whether an event matches a subscription. ``str()`` returns one readable line."""
 
     name: str
-    wanted: bool
-    why_not: tuple[Mismatch, ...]
-    """What disagrees, with the binding of it that comes nearest; empty if it is wanted."""
+    matches: bool
+    mismatches: tuple[Mismatch, ...]
+    """The mismatches of the subscription's nearest binding. Empty if the event matches."""
 
     def __str__(self) -> str:
-        if self.wanted:
+        if self.matches:
             return f"\N{CHECK MARK} {self.name}"
-        return f"\N{BALLOT X} {self.name}: {'; '.join(map(str, self.why_not))}"
+        return f"\N{BALLOT X} {self.name}: {'; '.join(map(str, self.mismatches))}"
 
 
 @dataclass(slots=True)

@@ -48,7 +48,7 @@ from edr.links.subject import (
     stem_of,
     subject_of,
 )
-from edr.records import Binding, Event, Spot, spots_of
+from edr.records import Binding, Event, TrieKey, trie_keys
 
 if TYPE_CHECKING:
     from edr.journal import Journal
@@ -220,7 +220,7 @@ class NatsLink(Link):
 
     # Interest
 
-    def _interest_is(self, _spot: Spot, _wanted: bool) -> None:  # noqa: FBT001 - as it is called
+    def _interest_is(self, _spot: TrieKey, _wanted: bool) -> None:  # noqa: FBT001 - as it is called
         self._interest_settled.clear()
         self._interest_changed.set()
 
@@ -239,7 +239,7 @@ class NatsLink(Link):
         """Tell the server what is wanted now, and wait until it has heard it."""
         self._interest_changed.clear()
         if self._watch is not None:
-            wanted = plan(self._watch.spots, self._max_patterns, self._prefix)
+            wanted = plan(self._watch.keys, self._max_patterns, self._prefix)
         else:
             wanted = self._fixed()
         now = asyncio.get_running_loop().time()
@@ -259,7 +259,7 @@ class NatsLink(Link):
             self._interest_settled.set()
 
     def _fixed(self) -> frozenset[str]:
-        spots = [spot for binding in self._receive for spot in spots_of(binding)]  # type: ignore[arg-type]  # no text here
+        spots = [spot for binding in self._receive for spot in trie_keys(binding)]  # type: ignore[arg-type]  # no text here
         return plan(spots, self._max_patterns, self._prefix)
 
     def _violated(self, words: str) -> None:

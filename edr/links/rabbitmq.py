@@ -67,7 +67,7 @@ from edr.links.rabbitmq_confirms import Confirms, Outgoing
 from edr.links.rabbitmq_keys import BoundQueue, keys_of
 from edr.links.rabbitmq_refusals import DeniedKeys, Refusal, refusal_of
 from edr.links.storing import Storing
-from edr.records import Binding, BindingIndex, Event, Spot, spots_of
+from edr.records import Binding, BindingIndex, Event, TrieKey, trie_keys
 from edr.wire import kazoo
 
 if TYPE_CHECKING:
@@ -323,7 +323,7 @@ class RabbitLink(Link):
             await self._interest_settled.wait()
             await super().ready()
 
-    def _interest_is(self, _spot: Spot, _wanted: bool) -> None:  # noqa: FBT001 - as it is called
+    def _interest_is(self, _spot: TrieKey, _wanted: bool) -> None:  # noqa: FBT001 - as it is called
         self._interest_settled.clear()
         self._interest_changed.set()
 
@@ -357,9 +357,9 @@ class RabbitLink(Link):
 
     def _wanted_keys(self) -> set[str]:
         if self._watch is not None:
-            return keys_of(self._watch.spots, self._max_keys)
+            return keys_of(self._watch.keys, self._max_keys)
         bindings = cast("Sequence[Binding]", self._receive)
-        return keys_of([spot for each in bindings for spot in spots_of(each)], self._max_keys)
+        return keys_of([spot for each in bindings for spot in trie_keys(each)], self._max_keys)
 
     def _cancelled(self, _frame: object) -> None:
         self._fail(LinkError("the queue was deleted"))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from aiormq.channel import Channel
 
-from edr.records import Spot, bindings_at
+from edr.records import TrieKey, bindings_from_keys
 from edr.wire import kazoo
 
 LINGER = 5.0
@@ -18,7 +18,7 @@ AT_A_TIME = 64
 milliseconds where the broker is busy, and who wants something new shall not wait for a thousand."""
 
 
-def keys_of(spots: Sequence[Spot], most: int) -> set[str]:
+def keys_of(spots: Sequence[TrieKey], most: int) -> set[str]:
     """Return the keys that cover ``spots``, and no more than ``most``.
 
     Where these are too many, an account becomes any account; if that is not enough, so does an app.
@@ -28,14 +28,16 @@ def keys_of(spots: Sequence[Spot], most: int) -> set[str]:
         keys = _keys(spots)
         if len(keys) <= most:
             return keys
-    keys = _keys({spot._replace(account_id=None, below=False) for spot in spots})
+    keys = _keys({spot._replace(account_id=None, include_descendants=False) for spot in spots})
     if len(keys) <= most:
         return keys
-    return _keys({Spot(None, spot.cells, None, below=False) for spot in spots})
+    return _keys(
+        {TrieKey(None, spot.level_mask, None, include_descendants=False) for spot in spots}
+    )
 
 
-def _keys(spots: Sequence[Spot] | set[Spot]) -> set[str]:
-    bindings = bindings_at((spot, None) for spot in spots)
+def _keys(spots: Sequence[TrieKey] | set[TrieKey]) -> set[str]:
+    bindings = bindings_from_keys((spot, None) for spot in spots)
     return {key for binding in bindings for key in kazoo.kazoo_keys(binding)}
 
 

@@ -41,7 +41,7 @@ from functools import lru_cache
 from typing import TypeVar
 from urllib.parse import quote
 
-from edr.records import Binding, Event, Severity, Spot, Verbosity, spots_of
+from edr.records import Binding, Event, Severity, TrieKey, Verbosity, trie_keys
 
 PREFIX = "edr"
 
@@ -121,11 +121,11 @@ def checked_prefix(prefix: str) -> str:
 
 def patterns_of(*bindings: Binding, prefix: str = PREFIX) -> tuple[str, ...]:
     """Return the patterns that match every event that one of ``bindings`` does, each once."""
-    spots = [spot for binding in bindings for spot in spots_of(binding)]
+    spots = [spot for binding in bindings for spot in trie_keys(binding)]
     return tuple(dict.fromkeys(patterns_at(spots, prefix)))
 
 
-def patterns_at(spots: Iterable[Spot], prefix: str = PREFIX) -> Iterator[str]:
+def patterns_at(spots: Iterable[TrieKey], prefix: str = PREFIX) -> Iterator[str]:
     """Return the patterns for what is wanted at ``spots``."""
     for app_name, cells, account_id, below in spots:
         app = "*" if app_name is None else token(app_name)
@@ -141,7 +141,7 @@ def patterns_at(spots: Iterable[Spot], prefix: str = PREFIX) -> Iterator[str]:
                 yield f"{prefix}.*.{app}.{levels}.{'*.' * LISTED}{DEEP}.>"
 
 
-def plan(spots: Iterable[Spot], limit: int, prefix: str = PREFIX) -> frozenset[str]:
+def plan(spots: Iterable[TrieKey], limit: int, prefix: str = PREFIX) -> frozenset[str]:
     """Return at most ``limit`` patterns for what is wanted at ``spots``, or more.
 
     What another spot covers is left out. If there are too many still, the accounts of an app and
@@ -185,9 +185,9 @@ def filters_of(*bindings: Binding, limit: int, prefix: str = PREFIX) -> tuple[st
     other at every depth, so any account is asked for instead; patterns that meet become one.
     """
     spots = [
-        _to_any_account(spot) if spot.below else spot
+        _to_any_account(spot) if spot.include_descendants else spot
         for binding in bindings
-        for spot in spots_of(binding)
+        for spot in trie_keys(binding)
     ]
     filters: list[list[str]] = []
     for pattern in sorted(plan(spots, limit, prefix)):
@@ -205,32 +205,38 @@ def _meet(one: Sequence[str], other: Sequence[str]) -> bool:
     return all(a == b or "*" in (a, b) for a, b in zip(one, other, strict=True))
 
 
-def uncovered(spots: Iterable[Spot]) -> tuple[Spot, ...]:
+def uncovered(spots: Iterable[TrieKey]) -> tuple[TrieKey, ...]:
     """Return ``spots`` without those of which another one wants all that they want."""
     cells: dict[tuple[str | None, str | None, bool], set[int]] = {}
     distinct = dict.fromkeys(spots)
     for spot in distinct:
-        cells.setdefault((spot.app_name, spot.account_id, spot.below), set()).add(spot.cells)
+        cells.setdefault((spot.app_name, spot.account_id, spot.include_descendants), set()).add(
+            spot.level_mask
+        )
     return tuple([spot for spot in distinct if not _is_covered(spot, cells)])
 
 
-def _is_covered(spot: Spot, cells: dict[tuple[str | None, str | None, bool], set[int]]) -> bool:
+def _is_covered(spot: TrieKey, cells: dict[tuple[str | None, str | None, bool], set[int]]) -> bool:
     accounts = dict.fromkeys(
-        [(None, False), (spot.account_id, True), (spot.account_id, spot.below)]
+        [(None, False), (spot.account_id, True), (spot.account_id, spot.include_descendants)]
     )
     for app in dict.fromkeys([None, spot.app_name]):
         for account, below in accounts:
-            here = app == spot.app_name and account == spot.account_id and below == spot.below
+            here = (
+                app == spot.app_name
+                and account == spot.account_id
+                and below == spot.include_descendants
+            )
             for wider in cells.get((app, account, below), ()):
-                if spot.cells & ~wider == 0 and not (here and wider == spot.cells):
+                if spot.level_mask & ~wider == 0 and not (here and wider == spot.level_mask):
                     return True
     return False
 
 
 def _widened(
-    spots: Sequence[Spot], size: int, limit: int, widen: Callable[[Spot], Spot]
-) -> Iterator[Spot]:
-    groups: dict[Spot, list[Spot]] = {}
+    spots: Sequence[TrieKey], size: int, limit: int, widen: Callable[[TrieKey], TrieKey]
+) -> Iterator[TrieKey]:
+    groups: dict[TrieKey, list[TrieKey]] = {}
     for spot in spots:
         groups.setdefault(widen(spot), []).append(spot)
     for wide, members in sorted(groups.items(), key=lambda group: -sum(map(_size, group[1]))):
@@ -241,20 +247,20 @@ def _widened(
             yield from members
 
 
-def _size(spot: Spot) -> int:
-    return len(_level_patterns(spot.cells)) * (LISTED + 2 if spot.below else 1)
+def _size(spot: TrieKey) -> int:
+    return len(_level_patterns(spot.level_mask)) * (LISTED + 2 if spot.include_descendants else 1)
 
 
-def _to_any_account(spot: Spot) -> Spot:
-    return Spot(spot.app_name, spot.cells, None, below=False)
+def _to_any_account(spot: TrieKey) -> TrieKey:
+    return TrieKey(spot.app_name, spot.level_mask, None, include_descendants=False)
 
 
-def _to_any_app(spot: Spot) -> Spot:
-    return Spot(None, spot.cells, None, below=False)
+def _to_any_app(spot: TrieKey) -> TrieKey:
+    return TrieKey(None, spot.level_mask, None, include_descendants=False)
 
 
-def _to_all(_: Spot) -> Spot:
-    return spots_of(Binding(verbosity=Verbosity.TRACE))[0]
+def _to_all(_: TrieKey) -> TrieKey:
+    return trie_keys(Binding(verbosity=Verbosity.TRACE))[0]
 
 
 # Levels
@@ -269,15 +275,15 @@ _LEVELS = {
     for severity in Severity
     for verbosity in Verbosity
 }
-_CELLS = {
-    levels: spots_of(
+_LEVEL_BIT = {
+    levels: trie_keys(
         Binding(
             severity=levels[0],
             exact_severity=True,
             verbosity=levels[1],
             exact_verbosity=True,
         )
-    )[0].cells
+    )[0].level_mask
     for levels in _LEVELS
 }
 
@@ -285,7 +291,7 @@ _CELLS = {
 @lru_cache(maxsize=512)  # as many as the trie remembers
 def _level_patterns(cells: int) -> tuple[str, ...]:
     """Return the patterns of a set of cells, which is a product of severities and verbosities."""
-    wanted = [levels for levels, cell in _CELLS.items() if cell & cells]
+    wanted = [levels for levels, cell in _LEVEL_BIT.items() if cell & cells]
     severities = _run_patterns(Severity, {severity for severity, _ in wanted})
     verbosities = _run_patterns(Verbosity, {verbosity for _, verbosity in wanted})
     return tuple(f"{severity}.{verbosity}" for severity in severities for verbosity in verbosities)

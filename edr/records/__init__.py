@@ -18,10 +18,17 @@ from edr.records.binding import (
 )
 from edr.records.body import FrozenDict, check_size, frozen_dict, json_size, no_object, snapshot
 from edr.records.event import Event, default_node
-from edr.records.index import BindingIndex, Found, Place, SpotIndex, found_among, places_of
+from edr.records.index import BindingIndex, Found, IndexKey, KeyIndex, found_among, index_keys
 from edr.records.levels import AnySeverity, AnyVerbosity, Severity, Verbosity, why_no_level
 from edr.records.traceparent import is_traceparent
-from edr.records.trie import Branch, Change, Spot, SubscriptionTrie, bindings_at, spots_of
+from edr.records.trie import (
+    Branch,
+    Change,
+    SubscriptionTrie,
+    TrieKey,
+    bindings_from_keys,
+    trie_keys,
+)
 
 __all__ = [
     "AnySeverity",
@@ -34,25 +41,25 @@ __all__ = [
     "Event",
     "Found",
     "FrozenDict",
-    "Place",
+    "IndexKey",
+    "KeyIndex",
     "Severity",
-    "Spot",
-    "SpotIndex",
     "SubscriptionTrie",
+    "TrieKey",
     "Verbosity",
-    "bindings_at",
     "bindings_from_json",
+    "bindings_from_keys",
     "bindings_to_json",
     "check_size",
     "checked_bindings",
     "default_node",
     "found_among",
     "frozen_dict",
+    "index_keys",
     "is_traceparent",
     "json_size",
     "no_object",
-    "places_of",
     "snapshot",
-    "spots_of",
+    "trie_keys",
     "why_no_level",
 ]

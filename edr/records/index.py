@@ -1,16 +1,17 @@
-"""``BindingIndex``: values under bindings, and all of those that an event matches, at once.
+"""``BindingIndex``: stores values under bindings, and finds all values that match an event.
 
-Two indexes share the work. The trie decides all fields but the body; it holds a value at each
-spot of its bindings. Values whose binding has a body pattern too do not stand there themselves:
-those that meet at one spot share a ``PatternIndex``, which stands there for them. So one look-up
-in the trie gives who matches whatever the body is, and the few pattern indexes that must see it.
+It combines two indexes. The trie decides every field except the body. It stores a value at each
+trie key of its bindings. Values whose binding has a body pattern are not stored in the trie
+directly: all those with the same trie key share one ``PatternIndex``, and the trie stores that
+index. So one look-up in the trie returns the values that match any body, and the few pattern
+indexes that must test the body.
 
-``SpotIndex`` is that combination, spot by spot, without a memory of who is where; what it finds for
-some fields holds for every event of these fields, so that it can be remembered.
-``BindingIndex`` adds that memory.
+``KeyIndex`` is that combination. It does not remember the keys of a value. Its result for some
+fields is valid for every event with these fields, so that a caller can cache it.
+``BindingIndex`` also remembers the keys of each value.
 
-Rejected: patterns as one more stage of the trie (a pattern is no key that an event has); one
-pattern index for all (an event would pay for the patterns of other apps).
+Rejected: patterns as a further stage of the trie (an event has no key for a pattern); one pattern
+index for all bindings (an event would pay for the patterns of other apps).
 """
 
 from __future__ import annotations
@@ -22,29 +23,29 @@ from edr.patterns import Pattern, PatternIndex
 from edr.records.binding import Binding, checked_bindings
 from edr.records.event import Event
 from edr.records.levels import Severity, Verbosity
-from edr.records.trie import Branch, Change, Spot, SubscriptionTrie, spots_of
+from edr.records.trie import Branch, Change, SubscriptionTrie, TrieKey, trie_keys
 
 T = TypeVar("T", bound=Hashable)
 
-Place: TypeAlias = tuple[Spot, Pattern | None]
-"""Where a value is stored: a spot of the trie, and the body pattern there, if any."""
+IndexKey: TypeAlias = tuple[TrieKey, Pattern | None]
+"""The key under which a value is stored: a trie key and the body pattern, if any."""
 
 
-def places_of(*bindings: Binding) -> tuple[Place, ...]:
-    """Return the places at which a value of ``bindings`` is stored, each once."""
-    return tuple(dict.fromkeys((spot, each.body) for each in bindings for spot in spots_of(each)))
+def index_keys(*bindings: Binding) -> tuple[IndexKey, ...]:
+    """Return the distinct keys of ``bindings``."""
+    return tuple(dict.fromkeys((key, each.body) for each in bindings for key in trie_keys(each)))
 
 
 class Found(NamedTuple, Generic[T]):
-    """Who wants events of some fields, as far as the fields can tell."""
+    """The values that match the fields of an event other than its body."""
 
     always: tuple[T, ...]
-    """Who wants them whatever the body, each once."""
+    """Distinct values that match any body."""
     by_body: tuple[PatternIndex[T], ...]
-    """What must see the body; each gives a value once, but two may give the same."""
+    """Pattern indexes to test the body with. Two of them may return the same value."""
 
     def wanting(self, body: dict[str, object]) -> list[T]:
-        """Return who wants an event of this body, each once, in no promised order."""
+        """Return the distinct values that match an event with this body, in any order."""
         if not self.by_body:
             return list(self.always)
         wanted = dict.fromkeys(self.always)
@@ -53,71 +54,69 @@ class Found(NamedTuple, Generic[T]):
         return list(wanted)
 
 
-class _PatternsHere(PatternIndex[T]):
-    """The pattern index of one spot; a class of its own, as any hashable may be a value."""
+class _KeyPatterns(PatternIndex[T]):
+    """The pattern index of one trie key. A class of its own: any hashable can be a value."""
 
     __slots__ = ()
 
 
-def found_among(stored: Iterable[T | _PatternsHere[T]]) -> Found[T]:
-    """Tell apart the values that a ``SpotIndex`` holds, and the patterns; each once."""
+def found_among(stored: Iterable[T | _KeyPatterns[T]]) -> Found[T]:
+    """Return the result of a trie look-up as distinct values and pattern indexes."""
     once = dict.fromkeys(stored)
-    patterns = tuple([each for each in once if isinstance(each, _PatternsHere)])
+    patterns = tuple([each for each in once if isinstance(each, _KeyPatterns)])
     if not patterns:
-        return Found(tuple(once), ())  # type: ignore[arg-type]  # none is a _PatternsHere
-    return Found(tuple([each for each in once if not isinstance(each, _PatternsHere)]), patterns)
+        return Found(tuple(once), ())  # type: ignore[arg-type]  # none is a _KeyPatterns
+    return Found(tuple([each for each in once if not isinstance(each, _KeyPatterns)]), patterns)
 
 
-class SpotIndex(Generic[T]):
-    """Values stored at places, and found by the fields of an event.
-
-    Not safe for use by several threads at once.
-    """
+class KeyIndex(Generic[T]):
+    """Values stored under index keys, found by the fields of an event. Not thread-safe."""
 
     __slots__ = ("_patterns", "_trie")
 
     def __init__(self) -> None:
-        self._trie: SubscriptionTrie[T | _PatternsHere[T]] = SubscriptionTrie()
-        self._patterns: dict[Spot, _PatternsHere[T]] = {}
+        self._trie: SubscriptionTrie[T | _KeyPatterns[T]] = SubscriptionTrie()
+        self._patterns: dict[TrieKey, _KeyPatterns[T]] = {}
 
     def __bool__(self) -> bool:
         return bool(self._trie)
 
-    def add(self, place: Place, value: T) -> Change:
-        """Store ``value`` at ``place``; storing it again changes nothing.
+    def add(self, key: IndexKey, value: T) -> Change:
+        """Store ``value`` under ``key``. Does nothing if it is stored there already.
 
         Returns:
-            What it bears upon; nothing for one more pattern where there are some, as their index
-            is the same.
+            The effect on branches returned before: ``NOTHING`` for a further pattern of a trie
+            key that has a pattern index already.
         """
-        spot, pattern = place
+        trie_key, pattern = key
         if pattern is None:
-            return self._trie.add(spot, value)
-        here = self._patterns.get(spot)
+            return self._trie.add(trie_key, value)
+        here = self._patterns.get(trie_key)
         if here is not None:
             here.add(pattern, value)
             return Change.NOTHING
-        here = _PatternsHere()
+        here = _KeyPatterns()
         here.add(pattern, value)
-        self._patterns[spot] = here
-        return self._trie.add(spot, here)
+        self._patterns[trie_key] = here
+        return self._trie.add(trie_key, here)
 
-    def remove(self, place: Place, value: T) -> Change:
-        """Undo ``add``, and prune what is empty then.
+    def remove(self, key: IndexKey, value: T) -> Change:
+        """Remove ``value`` from ``key``, and prune empty nodes.
 
         Raises:
-            KeyError: it has a body pattern and is not there; nothing has changed.
+            KeyError: ``key`` has a body pattern and ``value`` is not stored under it. Nothing was
+                changed.
         """
-        spot, pattern = place
+        trie_key, pattern = key
         if pattern is None:
-            return self._trie.remove(spot, value)
-        here = self._patterns[spot]
+            return self._trie.remove(trie_key, value)
+        here = self._patterns[trie_key]
         here.remove(pattern, value)
         if here:
             return Change.NOTHING
-        change = self._trie.remove(spot, self._patterns.pop(spot))
+        change = self._trie.remove(trie_key, self._patterns.pop(trie_key))
         if not self._patterns:
-            self._patterns = {}  # a new one gives back the table of its largest days
+            self._patterns = {}  # a new dict: an emptied one keeps its largest size
         return change
 
     def find(
@@ -128,83 +127,84 @@ class SpotIndex(Generic[T]):
         account_id: str | None,
         account_tree: tuple[str, ...],
     ) -> Found[T]:
-        """Return who wants events of these fields."""
+        """Return the values that match these fields."""
         return found_among(
             self._trie.match(app_name, severity, verbosity, account_id, account_tree)
         )
 
     def branch(
         self, app_name: str, severity: Severity, verbosity: Verbosity
-    ) -> Branch[T | _PatternsHere[T]]:
-        """Return what events of this app and these levels have in common; see ``found_among``."""
+    ) -> Branch[T | _KeyPatterns[T]]:
+        """Return the branch of the trie for events of this app and these levels."""
         return self._trie.branch(app_name, severity, verbosity)
 
 
 class BindingIndex(Generic[T]):
-    """Which values want an event: each is stored under bindings, all are matched at once.
+    """Values stored under bindings. ``match`` returns all values that match an event.
 
-    For whoever must route events without a queue for each taker: a gateway with its clients, a
-    dry run, a rule engine. Any hashable value will do; two that are equal are one, as in a dict.
+    Use it to route events without a queue per receiver: in a gateway with many clients, a dry run,
+    or a rule engine. Values must be hashable; equal values are one value, as in a dict.
 
-    ``match`` agrees with ``Binding.matches`` always: it gives a value just if one of its bindings
-    matches, and once, whatever number of them do.
+    ``match`` agrees with ``Binding.matches``: it returns a value once if at least one of its
+    bindings matches.
 
-    A match does not get slower by bindings that do not match: it takes a few microseconds among
-    ten as among a million. ``add`` and ``remove`` cost what the bindings of that value
-    cost (one entry for each of their app names times account ids), whatever else is stored; a
-    removal leaves nothing behind.
+    The time of a match does not depend on bindings that do not match: a few microseconds among
+    ten or a million. ``add`` and ``remove`` take time in proportion to the bindings of that value
+    (one entry for each pair of an app name and an account id). Removing a value frees all of its
+    memory.
 
-    Not safe for use by several threads at once; in asyncio no call gives way to another task.
+    Not thread-safe. No method yields to the event loop.
     """
 
-    __slots__ = ("_places", "_spots")
+    __slots__ = ("_index", "_keys")
 
     def __init__(self) -> None:
-        self._spots: SpotIndex[T] = SpotIndex()
-        self._places: dict[T, tuple[Place, ...]] = {}
+        self._index: KeyIndex[T] = KeyIndex()
+        self._keys: dict[T, tuple[IndexKey, ...]] = {}
 
     def __len__(self) -> int:
-        """Return how many values are stored."""
-        return len(self._places)
+        """Return the number of values."""
+        return len(self._keys)
 
     def __contains__(self, value: object) -> bool:
-        """Tell whether ``value`` is stored, under whatever bindings."""
-        return value in self._places
+        """Return whether ``value`` is stored under any binding."""
+        return value in self._keys
 
     def __iter__(self) -> Iterator[T]:
-        """Return the values, in the order in which they were first added."""
-        return iter(self._places)
+        """Return the values in the order of their first ``add``."""
+        return iter(self._keys)
 
     def add(self, value: T, *bindings: Binding) -> None:
-        """Store ``value`` under ``bindings``, beside those it has.
+        """Store ``value`` under ``bindings``, in addition to its earlier ones.
 
         Raises:
-            InvalidBindingError: there is none, or one is no binding; nothing has changed.
-            TypeError: the value is not hashable; nothing has changed.
+            InvalidBindingError: no binding was given, or an argument is not a ``Binding``. Nothing
+                was changed.
+            TypeError: the value is not hashable. Nothing was changed.
         """
-        wanted = places_of(*checked_bindings(bindings))
-        places = self._places.get(value, ())
-        for place in wanted:
-            self._spots.add(place, value)
-        self._places[value] = tuple(dict.fromkeys(places + wanted)) if places else wanted
+        wanted = index_keys(*checked_bindings(bindings))
+        keys = self._keys.get(value, ())
+        for key in wanted:
+            self._index.add(key, value)
+        self._keys[value] = tuple(dict.fromkeys(keys + wanted)) if keys else wanted
 
     def remove(self, value: T) -> None:
-        """Forget ``value`` and all its bindings.
+        """Remove ``value`` and all its bindings.
 
         Raises:
-            KeyError: it is not there.
+            KeyError: ``value`` is not stored.
         """
-        for place in self._places.pop(value):
-            self._spots.remove(place, value)
-        if not self._places:
-            self._places = {}  # as in SpotIndex
+        for key in self._keys.pop(value):
+            self._index.remove(key, value)
+        if not self._keys:
+            self._keys = {}  # as in KeyIndex
 
     def match(self, event: Event) -> list[T]:
-        """Return every value that wants ``event``, each once, in no promised order."""
-        return self._spots.find(
+        """Return the distinct values that match ``event``, in any order."""
+        return self._index.find(
             event.app_name,
             event.severity,
             event.verbosity,
             event.account_id,
             event.account_tree,
-        ).wanting(event.body)  # type: ignore[arg-type]  # a Mapping to users, a dict in truth
+        ).wanting(event.body)  # type: ignore[arg-type]  # declared a Mapping; always a dict

@@ -310,7 +310,7 @@ async def test_explain_says_of_each_subscription_why_not(bus, make_event):
     verdicts = bus.explain(make_event(severity="warning", body={"queue": {"id": "q7"}}))
 
     assert [verdict.name for verdict in verdicts] == [each.name for each in held]
-    assert [verdict.wanted for verdict in verdicts] == [False, True, False]
+    assert [verdict.matches for verdict in verdicts] == [False, True, False]
     assert list(map(str, verdicts)) == [
         '✗ a: severity: wanted ["critical"], found "warning"',
         "✓ everything",

@@ -1,7 +1,7 @@
 from support.consuming import take_ready
 
 import edr
-from edr.records import Spot
+from edr.records import TrieKey
 
 
 def wants(changes):
@@ -33,18 +33,18 @@ async def test_two_that_want_the_same_are_one_interest_whatever_their_body_patte
     plain.shutdown()
 
     assert wants(changes) == [("a", None, True)]
-    assert [type(spot) for spot in watch.spots] == [Spot]
+    assert [type(spot) for spot in watch.keys] == [TrieKey]
     paused.shutdown()
-    assert watch.spots == ()
+    assert watch.keys == ()
 
 
 async def test_the_wants_of_the_one_who_asks_do_not_count(bus):
     own = bus.subscribe(edr.Binding(app_name="a"))
     watch = bus.watch_interest(lambda *_: None, besides=own)
 
-    assert watch.spots == ()
+    assert watch.keys == ()
     own.rebind(edr.Binding(app_name="b"))
-    assert watch.spots == ()
+    assert watch.keys == ()
 
 
 async def test_rebinding_tells_what_is_new_before_what_is_gone(bus):

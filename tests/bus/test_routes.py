@@ -13,7 +13,7 @@ from edr import Binding, Event, InvalidEventError, Overflow, Pattern
 from edr.bus.bounded_queue import BoundedQueue
 from edr.bus.routes import Routes
 from edr.bus.statistics import Totals
-from edr.records import spots_of
+from edr.records import trie_keys
 
 LONG = Binding(body={"wait": [{"numeric": [">", 30]}]})
 PAUSED = Binding(app_name="agents", body={"status": ["paused"]})
@@ -157,8 +157,8 @@ def test_agrees_with_binding_matches_while_subscriptions_come_go_and_change(step
             wanted = [n for n, each in bound.items() if any(b.matches(event) for b in each)]
             found = [queue.number for queue in found_by(routes, event)]
             assert sorted(found) == sorted(wanted)
-        spots = {s for n, each in bound.items() if n for b in each for s in spots_of(b)}
-        assert {spot for spot, wanted in told.items() if wanted} == spots == set(watch.spots)
+        spots = {s for n, each in bound.items() if n for b in each for s in trie_keys(b)}
+        assert {spot for spot, wanted in told.items() if wanted} == spots == set(watch.keys)
     for n, each in bound.items():
         again = routes.bindings_of(queues[n])
         for event in events:
@@ -283,7 +283,7 @@ async def test_a_tap_stands_in_the_route_and_is_not_counted(bus, emit):
     assert bus.emit_nowait("app", "1", "critical", "info", {"n": 4}) == 1
     assert [event.body["n"] for event in tap.events] == [1, 2, 4]
     assert take_ready(subscription) == [1, 2, 3, 4]
-    assert len(watch.spots) == 1
+    assert len(watch.keys) == 1
     bus.remove_tap(tap)
     bus.remove_tap(tap)
     assert await emit(5, severity="warning") == 1

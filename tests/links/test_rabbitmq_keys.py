@@ -8,7 +8,7 @@ from support.topic import topic_matches
 
 from edr import Binding
 from edr.links.rabbitmq_keys import AT_A_TIME, LINGER, BoundQueue, keys_of
-from edr.records import spots_of
+from edr.records import trie_keys
 from edr.wire import kazoo
 
 
@@ -29,7 +29,7 @@ class Channel:
 
 
 def spots(*bindings):
-    return [spot for binding in bindings for spot in spots_of(binding)]
+    return [spot for binding in bindings for spot in trie_keys(binding)]
 
 
 @given(st.lists(some_bindings(), min_size=1, max_size=4), some_events(), st.integers(1, 60))

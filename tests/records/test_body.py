@@ -244,7 +244,7 @@ class Color(enum.Enum):
 
 
 @dataclass
-class Place:
+class IndexKey:
     name: str
 
 
@@ -261,7 +261,7 @@ class Place:
         ({1}, "a list of what is in it"),
         (range(3), "a list of what is in it"),
         (Color.RED, "its value"),
-        (Place("x"), "dataclasses.asdict of it"),
+        (IndexKey("x"), "dataclasses.asdict of it"),
         (Binding(), 'model_dump(mode="json")'),
         (SimpleNamespace(), "send text, a number, a list or an object"),
     ],

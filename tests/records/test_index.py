@@ -6,7 +6,7 @@ from support.strategies import few, some_bindings, some_events
 
 from edr import Binding, BindingIndex, InvalidBindingError, Pattern
 from edr.patterns import PatternIndex
-from edr.records import SpotIndex, places_of
+from edr.records import KeyIndex, index_keys
 
 LONG = Binding(body={"wait": [{"numeric": [">", 30]}]})
 PAUSED = Binding(app_name="agents", body={"status": ["paused"]})
@@ -93,8 +93,8 @@ def test_a_wrong_addition_changes_nothing(make_event):
 
 def test_what_was_found_for_some_fields_holds_for_all_their_events(make_event):
     """One more pattern at a spot that has some makes nothing stale that was found before."""
-    spots, event = SpotIndex(), make_event()
-    ((first,), (second,)) = places_of(LONG), places_of(Binding(body={"n": [1]}))
+    spots, event = KeyIndex(), make_event()
+    ((first,), (second,)) = index_keys(LONG), index_keys(Binding(body={"n": [1]}))
     assert spots.add(first, "long")
     found = spots.find(event.app_name, event.severity, event.verbosity, None, ())
 

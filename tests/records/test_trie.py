@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from support.strategies import some_bindings, some_events
 
 from edr import Binding
-from edr.records.trie import SubscriptionTrie, bindings_at, spots_of
+from edr.records.trie import SubscriptionTrie, bindings_from_keys, trie_keys
 
 
 def add(trie, spots, value):
@@ -32,7 +32,7 @@ def match(trie, event):
 def test_agrees_with_binding_matches_with_removal_interleaved(subscriptions, events):
     trie, stored = SubscriptionTrie(), {}
     for value, (bindings, removed) in enumerate(subscriptions):
-        spots = [spot for binding in bindings for spot in spots_of(binding)]
+        spots = [spot for binding in bindings for spot in trie_keys(binding)]
         add(trie, spots, value)
         stored[value] = (bindings, spots)
         if removed:
@@ -61,7 +61,7 @@ def test_random_bindings_match_often_enough_to_test_anything():
 @given(st.lists(some_bindings(), max_size=20), st.randoms())
 def test_removing_leaves_nothing_behind(bindings, random):
     trie = SubscriptionTrie()
-    stored = [(spots_of(binding), value) for value, binding in enumerate(bindings)]
+    stored = [(trie_keys(binding), value) for value, binding in enumerate(bindings)]
     for spots, value in stored:
         add(trie, spots, value)
     random.shuffle(stored)
@@ -75,7 +75,7 @@ def test_removing_leaves_nothing_behind(bindings, random):
 
 @pytest.mark.parametrize("count", [1, 8, 9, 100])
 def test_many_values_at_one_spot(make_event, count):
-    trie, spots = SubscriptionTrie(), spots_of(Binding())
+    trie, spots = SubscriptionTrie(), trie_keys(Binding())
     for value in range(count):
         add(trie, spots, value)
         add(trie, spots, value)
@@ -90,16 +90,16 @@ def test_many_values_at_one_spot(make_event, count):
 def test_a_binding_is_stored_once_per_app_and_account():
     binding = Binding(app_name=["a", "b"], account_id=["x", "y", "z"], severity="ok")
 
-    assert len(spots_of(binding)) == 6
-    assert len(spots_of(Binding(severity=["ok", "critical"], verbosity=["info", "fatal"]))) == 1
+    assert len(trie_keys(binding)) == 6
+    assert len(trie_keys(Binding(severity=["ok", "critical"], verbosity=["info", "fatal"]))) == 1
 
 
 def test_adding_and_removing_touch_only_the_bindings_own_spots():
     trie = SubscriptionTrie()
     for value in range(1000):
-        add(trie, spots_of(Binding(app_name=f"app{value}")), value)
+        add(trie, trie_keys(Binding(app_name=f"app{value}")), value)
     before = dict(trie._apps)
-    own = spots_of(Binding(app_name="app5", severity="critical"))
+    own = trie_keys(Binding(app_name="app5", severity="critical"))
     add(trie, own, "own")
     remove(trie, own, "own")
 
@@ -110,12 +110,12 @@ def test_a_match_visits_only_its_own_app_and_account(make_event):
     trie = SubscriptionTrie()
     for value in range(1000):
         binding = Binding(app_name=f"app{value % 10}", account_id=f"account{value}")
-        add(trie, spots_of(binding), value)
+        add(trie, trie_keys(binding), value)
     asked = []
     for app in trie._apps.values():
         for nodes in app.own.values():
-            nodes[0].cells = Watched(nodes[0].cells)
-            nodes[0].cells.asked = asked
+            nodes[0].level_mask = Watched(nodes[0].level_mask)
+            nodes[0].level_mask.asked = asked
 
     assert match(trie, make_event("app7", account_id="account7")) == [7]
     assert len(asked) == 1
@@ -132,7 +132,7 @@ class Watched(int):
     st.lists(some_events(), min_size=1, max_size=5),
 )
 def test_bindings_at_their_spots_mean_what_was_taken_apart(bindings, events):
-    again = bindings_at((spot, each.body) for each in bindings for spot in spots_of(each))
+    again = bindings_from_keys((spot, each.body) for each in bindings for spot in trie_keys(each))
 
     for event in events:
         assert any(b.matches(event) for b in again) == any(b.matches(event) for b in bindings)
