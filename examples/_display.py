@@ -1,4 +1,4 @@
-"""What the examples show: with rich on a terminal, as plain lines everywhere else."""
+"""Output of the examples: with rich on a terminal, else as plain lines."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ try:
     from rich.text import Text
 
     HAS_RICH = True
-except ImportError:  # it comes with the extra `examples`; without it everything is plain
+except ImportError:  # rich is part of the extra `examples`; without it the output is plain
     HAS_RICH = False
 
 Row = Sequence[str | int]
 
 
 def can_be_rich(stream: TextIO) -> bool:
-    """Tell whether rich is there, and ``stream`` a terminal that it can draw on."""
+    """Return whether rich is installed and ``stream`` is a terminal that it supports."""
     return HAS_RICH and stream.isatty() and not Console(file=stream).is_dumb_terminal
 
 
 def printable(text: str) -> str:
-    """Escape what would break a line or steer the terminal: names may hold any character."""
+    """Escape line breaks and control characters, since names may have any character."""
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 def print_text(text: str, *, rich: bool) -> None:
-    """Print ``text``; on a terminal its lines are broken between words."""
+    """Print ``text``. On a terminal, lines are wrapped between words."""
     if rich:
         Console().print(text, markup=False, highlight=False)
     else:
@@ -43,7 +43,7 @@ def print_text(text: str, *, rich: bool) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Row], *, rich: bool) -> None:
-    """Print ``rows`` under ``columns``; numbers stand to the right."""
+    """Print ``rows`` under ``columns``, with numbers aligned to the right."""
     if rich:
         Console().print(_rich_table(columns, rows))
         return
@@ -74,9 +74,9 @@ def _rich_table(columns: Sequence[str], rows: Sequence[Row]) -> RichTable:
 
 
 class Screen:
-    """A table that is kept current, and below it the lines that came last.
+    """A live table, and the latest lines below it.
 
-    Without rich the lines are printed as they come, and there is no table.
+    Without rich it prints each line, and no table.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Screen:
         self._columns = columns
         self._rows = rows
         self._lines: deque[str] = deque(maxlen=200)
-        # No thread of rich's own draws: the rows are the event loop's.
+        # No drawing thread of rich, because the rows belong to the event loop.
         self._live = Live(auto_refresh=False, transient=True) if rich else None
 
     def __enter__(self) -> Self:
@@ -110,12 +110,12 @@ class Screen:
             self._lines.append(printable(text))
 
     def refresh(self) -> None:
-        """Draw everything anew."""
+        """Draw the screen again."""
         if self._live is None:
             return
         rows = self._rows()
-        # What the table leaves of the screen: it has four lines of its own, and the last line
-        # of a terminal stays free for the cursor.
+        # The rest of the screen: the table has four lines in addition to its rows, and the last
+        # line of a terminal is for the cursor.
         room = max(0, self._live.console.height - len(rows) - 5)
         last = list(self._lines)[-room:] if room else []
         lines = [Text(line, no_wrap=True, overflow="ellipsis") for line in last]
@@ -129,7 +129,7 @@ def progress(title: str, total: int) -> Iterator[Callable[[int], object]]:
         yield lambda _step: None
         return
     columns = ("{task.description}", BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    # rich prints what meanwhile goes to stderr above its bar.
+    # rich prints output on stderr above its bar.
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(title, total=total or None)
         yield lambda step: bar.advance(task, step)
@@ -144,7 +144,7 @@ def quiet_end() -> Iterator[None]:
     except* KeyboardInterrupt:
         code = 130  # 128 + the number of the signal, as shells have it
     except* BrokenPipeError:
-        # Else the interpreter would complain once more, when it flushes stdout at its end.
+        # Otherwise the interpreter reports an error when it flushes stdout at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 141
     if code:

@@ -1,15 +1,15 @@
-"""A simulated call centre: services that emit events, and consumers that take them.
+"""A simulated call centre: services emit events, and consumers receive them.
 
     python examples/call_center.py --seconds 5
 
-Calls come in, a queue manager hands them to agents who are ready, callers lose patience. Each
-service tells what it does, and knows of nobody who listens. Each consumer says with bindings
-what it wants; one of them is too slow on purpose, and by its own policy loses events without
-holding up anybody. A second here is a minute in the call centre.
+Calls arrive, a queue manager connects them to agents, and some callers hang up. Each service emits
+events and does not depend on the consumers. Each consumer subscribes with bindings. One consumer is
+too slow on purpose. Its overflow policy drops events, so it does not delay the services. A second
+of the program is a minute in the call centre.
 
-It begins with what each consumer wants, as bindings, and what happens when its queue is full. It
-ends, after the given time or at Ctrl-C, with what each was offered, what became of that, and why
-one of them lost events. The exit code is 1 if it does not add up.
+The program first prints the bindings and the overflow policy of each consumer. After the given
+time, or at Ctrl-C, it prints how many events each consumer was offered, received and lost, and why
+one of them lost events. The exit code is 1 if the counts do not add up.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from _display import Row, Screen, can_be_rich, print_table, print_text, quiet_en
 import edr
 from edr import Binding, Bus, Emitter, Event, Handle, Overflow, Subscription
 
-# A reseller has customers, and they have branches, where the agents sit.
+# A reseller has customers, customers have branches, and agents work in branches.
 CUSTOMERS = {"acme": "northstar", "globex": "northstar"}
 BRANCHES = {"acme-berlin": "acme", "acme-lyon": "acme", "globex-oslo": "globex"}
 AGENTS = {"acme-berlin": "ana bo cem", "acme-lyon": "dora emil", "globex-oslo": "finn grete"}
@@ -78,7 +78,7 @@ class Branch:
 
 
 async def take_calls(branch: Branch) -> None:
-    """Call flow: take the calls that come in, some six a minute."""
+    """Call flow: accept incoming calls, about six a minute."""
     random = branch.random
     async with asyncio.TaskGroup() as calls:
         while True:
@@ -111,7 +111,7 @@ async def lead(branch: Branch, call: Call) -> None:
 
 
 async def manage_queue(branch: Branch) -> None:
-    """Queue manager: give the call that came first to the agent who is ready longest."""
+    """Queue manager: connect the oldest call to the agent who has been ready longest."""
     while True:
         call = await branch.waiting.get()
         agent_id, offer = await branch.ready.get()
@@ -122,7 +122,7 @@ async def manage_queue(branch: Branch) -> None:
 
 
 async def ring(branch: Branch, call: Call, agent_id: str) -> bool:
-    """Queue manager: ring an agent, and tell whether that ended in a conversation."""
+    """Queue manager: ring an agent, and return whether the agent answered."""
     emit = branch.queue_manager.emit
     await asyncio.sleep(0.05)
     if call.abandoned:
@@ -138,7 +138,7 @@ async def ring(branch: Branch, call: Call, agent_id: str) -> bool:
 
 
 async def work(branch: Branch, agent_id: str) -> None:
-    """Be an agent, from log-in to log-out."""
+    """Agent: work from log-in to log-out."""
     emit, emit_nowait, random = branch.agents.emit, branch.agents.emit_nowait, branch.random
     desk = {"agent_id": agent_id, "queue_id": branch.queue_id}
     await emit("ok", "info", branch.agent_is("logged_in", agent_id))
@@ -164,12 +164,12 @@ async def work(branch: Branch, agent_id: str) -> None:
                 body = branch.agent_is("paused", agent_id, pause_time=round(60 * pause))
                 await emit("ok", "info", body)
                 await asyncio.sleep(pause)
-    finally:  # the shift ends by a cancellation, in which one should not wait
+    finally:  # the task is cancelled here, so this must not wait
         emit_nowait("ok", "info", {"event": "logged_out_of_queue", **desk})
         emit_nowait("ok", "info", branch.agent_is("logged_out", agent_id))
 
 
-# The consumers. Each counts what it takes, so that the figures of the bus can be checked.
+# The consumers. Each counts its events, to check the counts of the bus.
 
 Seen: TypeAlias = Counter[str]
 Consumer: TypeAlias = Callable[..., Coroutine[Any, Any, None]]
@@ -201,7 +201,7 @@ async def archive(events: Subscription, seen: Seen) -> None:
 
 
 def page(event: Event, seen: Seen) -> None:
-    """Be a callback; ``seen`` is the payload that it was bound with."""
+    """Count an event. This is a callback; ``seen`` is the payload that it was bound with."""
     seen[str(event.account_id)] += 1
 
 
@@ -212,40 +212,40 @@ def start_consumers(bus: Bus, group: asyncio.TaskGroup, screen: Screen, ledger: 
         ledger.append((events, Counter()))
         group.create_task(consumer(*ledger[-1], *args))
 
-    # Everything from debug up. The newest matters on a screen, so the oldest may go.
+    # Everything from debug up. A screen shows the newest events, so the oldest may be dropped.
     everything, newest = Binding(verbosity="debug"), Overflow.DROP_OLDEST
     start(show, bus.subscribe(everything, name="screen", overflow=newest), screen)
-    # Two services, at one level alone and not those above it.
+    # Two services, at exactly one level.
     calls = Binding(app_name=["call_flow", "queue_manager"], verbosity="info", exact_verbosity=True)
     start(count, bus.subscribe(calls, name="wallboard"), "status")
     # A customer with all its branches.
     acme = Binding(account_id="acme", include_descendants=True, app_name="agents")
     start(count, bus.subscribe(acme, name="acme staff"), "status")
-    # A list of levels, and a second binding; what matches both comes once.
+    # A list of levels and a second binding. An event that matches both is received once.
     lost = Binding(app_name="call_flow", severity=["warning", "critical"])
     worst = Binding(severity="critical")
     start(count, bus.subscribe(lost, worst, name="lost calls"), "abandon_reason")
-    # What the event says: agents who end a long pause, or have waited long.
+    # By the body: agents who end a long pause, or callers who waited long.
     long = [{"numeric": [">", 30]}]
     idle = Binding(app_name="agents", body={"$or": [{"wait_time": long}, {"pause_time": long}]})
     start(count, bus.subscribe(idle, name="long idle"), "agent_id")
-    # The slow one, with little room.
+    # The slow consumer, with a small queue.
     start(archive, bus.subscribe(everything, name="archive", capacity=ROOM, overflow=newest))
-    # A callback, for whatever is a warning or worse.
+    # A callback for warnings and worse.
     pages: Seen = Counter()
     ledger.append((bus.bind(Binding(severity="warning"), page, pages, name="pager"), pages))
 
 
 def print_wants(bus: Bus, *, rich: bool) -> None:
     """Print what each consumer is subscribed to, and what happens when its queue is full."""
-    print_text("Who wants what, and what happens at how many queued events:", rich=rich)
+    print_text("The bindings of each consumer; its overflow policy and capacity:", rich=rich)
     for info in bus.subscriptions():
         wants = " or ".join(each.model_dump_json(exclude_defaults=True) for each in info.bindings)
         print_text(f"  {info.name:<10} {wants}; {info.overflow} at {info.capacity}", rich=rich)
 
 
 def print_losses(ledger: Ledger, *, rich: bool) -> None:
-    """Print why events were lost, where some were."""
+    """Print why events were lost."""
     for source, _ in ledger:
         now = source.statistics()
         if "overflow" in now.dropped:
@@ -261,7 +261,7 @@ COLUMNS = ("consumer", "offered", "delivered", "dropped", "pending", "sum")
 
 
 def is_right(source: Subscription | Handle, seen: Seen) -> bool:
-    """Tell whether all that was offered is accounted for, by the bus and by the consumer."""
+    """Return whether the counts of the bus and of the consumer account for each event."""
     now = source.statistics()
     accounted = now.delivered + sum(now.dropped.values()) + now.pending
     return now.offered == accounted and now.delivered == seen.total()
@@ -292,13 +292,13 @@ async def keep_open(bus: Bus, seconds: float, seed: int, screen: Screen) -> None
                 screen.refresh()
                 await asyncio.sleep(0.1)
     except (TimeoutError, asyncio.CancelledError):
-        # Ctrl-C has asyncio.run cancel the main task; but it has the consumers to see off yet.
+        # At Ctrl-C asyncio.run cancels the main task, which must still wait for the consumers.
         if task := asyncio.current_task():
             task.uncancel()
 
 
 async def main(seconds: float, seed: int, *, rich: bool) -> bool:
-    """Run the call centre, and tell whether all the sums are right."""
+    """Run the call centre, and return whether all counts are right."""
     ledger: Ledger = []
     accounts = edr.AccountTree(CUSTOMERS | BRANCHES)
     try:
@@ -308,10 +308,10 @@ async def main(seconds: float, seed: int, *, rich: bool) -> bool:
             print_wants(bus, rich=rich)
             with screen:
                 await keep_open(bus, seconds, seed, screen)
-                # Consumers end after what their subscription holds. The slow one is not waited
-                # for: what it holds after half a second is dropped, and counted as closed.
+                # Consumers end after their queued events. Events that the slow one has not taken
+                # after half a second are dropped and counted as closed.
                 await bus.drain(timeout=0.5)
-    finally:  # also when a further Ctrl-C cuts the end short
+    finally:  # also at a second Ctrl-C
         print_table(COLUMNS, rows(ledger), rich=rich)
         for source, seen in ledger:
             most = ", ".join(f"{n} {what}" for what, n in seen.most_common(5))

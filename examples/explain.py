@@ -1,4 +1,4 @@
-"""Why does nothing arrive? Ask a binding what it has against an event.
+"""Why does nothing arrive? ``Binding.explain`` returns the reasons.
 
 python examples/explain.py
 """

@@ -1,13 +1,14 @@
-"""An outbox: a service whose orders reach a web shop's server, though both of them fail.
+"""An outbox: the orders of a service reach a server, although both of them fail.
 
     python examples/outbox.py --orders 300
 
-The service emits orders, each durably: when ``emit`` returns, it is on disk. A reader of the
-journal posts them to a server, which now and then refuses, or takes an order and breaks the
-connection before it says so. In the middle of the work the service is killed, by itself and without
-a warning, and started again.
+The service emits durable orders: when ``emit`` returns, the order is on disk. A consumer of the
+journal posts the orders to a server. The server refuses some of them, and closes some connections
+before it confirms the order. During the work the service kills itself with SIGKILL, and is started
+again.
 
-It ends with what was emitted, delivered, doubled and lost. The exit code is 1 if anything was lost.
+At the end the program prints how many orders were emitted, delivered, duplicated and lost. The exit
+code is 1 if any order was lost.
 With ``--journal FOLDER`` it leaves the journal there, for ``python -m edr.journal ls FOLDER``.
 """
 
@@ -30,16 +31,16 @@ import edr
 from edr.journal import Consumer, Entry, SqliteJournal
 
 RETRY_AFTER = 0.02
-"""Seconds until an order that the server did not take is tried again."""
+"""Seconds until an order that the server refused is posted again."""
 
 SHOP = edr.Binding(app_name="shop")
 
 
-# The server, which is somebody else's
+# The server of the web shop
 
 
 class FlakyServer:
-    """Takes orders, and fails as servers do. It runs in the process that watches the service."""
+    """Accepts orders, and fails now and then. It runs in the supervising process."""
 
     def __init__(self, seed: int) -> None:
         self.taken: Counter[str] = Counter()
@@ -49,13 +50,13 @@ class FlakyServer:
         self._server: asyncio.Server | None = None
 
     async def start(self) -> int:
-        """Begin to listen, and return the port."""
+        """Start to listen, and return the port."""
         self._server = await asyncio.start_server(self._answer, "127.0.0.1", 0)
         port: int = self._server.sockets[0].getsockname()[1]
         return port
 
     def close(self) -> None:
-        """Listen no more."""
+        """Stop listening."""
         if self._server is not None:
             self._server.close()
 
@@ -71,7 +72,7 @@ class FlakyServer:
             else:
                 self.taken[headers["Idempotency-Key"]] += 1
                 if fate < 0.2:
-                    self.broken += 1  # it has the order, and does not say so
+                    self.broken += 1  # it has the order but does not confirm it
                 else:
                     writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
             await writer.drain()
@@ -82,7 +83,7 @@ class FlakyServer:
 
 
 async def serve(journal_path: Path, port: int, first: int, orders: int, kill_after: int) -> None:
-    """Emit orders from ``first`` on, and post all that the journal has and the server has not."""
+    """Emit orders from ``first`` on, and post the journal's unacknowledged orders to the server."""
     journal = SqliteJournal(journal_path)
     async with (
         edr.Bus(journal=journal) as bus,
@@ -97,7 +98,7 @@ async def serve(journal_path: Path, port: int, first: int, orders: int, kill_aft
 
 
 async def emit_orders(bus: edr.Bus, first: int, orders: int) -> None:
-    """Emit each order, and tell who watches of each that it is safe."""
+    """Emit each order, and print a line when it is stored."""
     emitter = edr.Emitter("shop", "1.0", bus=bus, durable=True)
     for number in range(first, orders):
         await emitter.ok({"order": f"order-{number}", "total": 10 + number % 90})
@@ -105,7 +106,7 @@ async def emit_orders(bus: edr.Bus, first: int, orders: int) -> None:
 
 
 async def post_all(consumer: Consumer, port: int, kill_after: int) -> None:
-    """Post what is in the journal, one after the other; what fails comes again."""
+    """Post the entries of the journal one by one. A failed entry is delivered again."""
     posted = 0
     async for entry in consumer:
         if isinstance(entry, edr.Gap):
@@ -120,7 +121,7 @@ async def post_all(consumer: Consumer, port: int, kill_after: int) -> None:
 
 
 async def post(entry: Entry, port: int) -> bool:
-    """Post one order; tell whether the server said that it has it."""
+    """Post one order, and return whether the server confirmed it."""
     body = entry.event.to_json()
     try:
         answers, requests = await asyncio.open_connection("127.0.0.1", port)
@@ -140,7 +141,7 @@ async def post(entry: Entry, port: int) -> bool:
 
 
 async def until_all_is_posted(journal: SqliteJournal) -> None:
-    """Wait until the consumer has acknowledged all that is in the journal."""
+    """Wait until the consumer has acknowledged every entry of the journal."""
     while True:
         (status,) = await journal.consumers()
         if not status.lag:
@@ -148,11 +149,11 @@ async def until_all_is_posted(journal: SqliteJournal) -> None:
         await asyncio.sleep(0.02)
 
 
-# Who watches
+# The supervisor
 
 
 async def watch(orders: int, seed: int, journal: Path | None) -> int:
-    """Run the service, start it again when it dies, and count what came of it."""
+    """Run the service, restart it when it is killed, and count the results."""
     server = FlakyServer(seed)
     port = await server.start()
     emitted: list[str] = []
@@ -196,7 +197,7 @@ def report(server: FlakyServer, emitted: list[str]) -> int:
 
 
 def main() -> int:
-    """Read the arguments, and do what they say."""
+    """Parse the arguments and run the program."""
     parser = argparse.ArgumentParser(description="an outbox that survives its own death")
     parser.add_argument("--orders", type=int, default=300, help="orders to emit")
     parser.add_argument("--seed", type=int, default=1, help="of the server's failures")

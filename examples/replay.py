@@ -2,10 +2,10 @@
 
     python examples/replay.py events.jsonl --binding 'bad={"severity": "warning"}'
 
-A file holds one event a line, as JSON; ``id`` and ``node`` may be missing and are then made.
-A binding is a JSON object whose missing fields mean the defaults; a list of them is one consumer
-that wants what any of them matches. A line that is no event is reported on stderr with its
-file, line and field, and the others go on.
+A file holds one event a line, as JSON; missing ``id`` and ``node`` are generated.
+A binding is a JSON object; missing fields have their defaults. A list of bindings is one consumer,
+which receives each event that any of them matches. An invalid line is reported on stderr with its
+file, line and field, and the program continues.
 
 Exit codes: 0 all lines were events; 1 some were not; 2 a file or a binding cannot be read.
 """
@@ -32,12 +32,12 @@ from _display import can_be_rich, print_table, printable, progress, quiet_end
 import edr
 
 CHUNK = 1 << 18
-"""Bytes of lines that are read at a time: a thread's round trip costs as much as some events."""
+"""Bytes of lines to read at a time. A read in a thread costs as much as a few events."""
 
 
 @dataclass
 class Consumer:
-    """One consumer: what it wants, and how many events of each severity it received."""
+    """One consumer: its bindings, and the number of events that it received by severity."""
 
     name: str
     bindings: list[edr.Binding]
@@ -59,16 +59,15 @@ class Consumer:
 
 @dataclass
 class Replay:
-    """The files' events on their way to the consumers."""
+    """Publishes the events of the files to the consumers."""
 
     consumers: list[Consumer]
     events: int = 0
     bad_lines: int = 0
 
     async def run(self, files: Iterable[BinaryIO], total: int) -> None:
-        """Publish every event, and return when all consumers have taken theirs."""
-        # Nothing may be lost, so a consumer that is held up (by a stopped process, say) is
-        # waited for however long that takes.
+        """Publish every event, and return when each consumer has received its events."""
+        # No event may be lost, so emits wait for a slow consumer without a limit.
         async with anyio.create_task_group() as group, edr.Bus(stall_timeout=inf) as bus:
             for consumer in self.consumers:
                 events = bus.subscribe(
@@ -85,7 +84,7 @@ class Replay:
                         advance(sum(map(len, lines)))
 
     async def publish(self, bus: edr.Bus, line: bytes, place: str) -> None:
-        """Publish the event in ``line``, or report what is wrong with it."""
+        """Publish the event in ``line``, or report the error."""
         try:
             event = edr.Event.model_validate_json(line)
         except edr.InvalidEventError as exc:
@@ -97,7 +96,7 @@ class Replay:
 
 
 class Document(NamedTuple):
-    """What should become a consumer's bindings."""
+    """A document with the bindings of a consumer."""
 
     where: str
     name: str | None
@@ -105,7 +104,7 @@ class Document(NamedTuple):
 
 
 def documents_of(texts: list[str], paths: list[Path]) -> Iterator[Document]:
-    """Find what the options ``--binding`` and ``--bindings`` hold."""
+    """Return the documents of the options ``--binding`` and ``--bindings``."""
     for number, text in enumerate(texts, 1):
         name, equals, content = text.partition("=")
         is_named = equals and not text.lstrip().startswith(("{", "["))
@@ -130,7 +129,7 @@ def consumers_of(documents: Iterable[Document]) -> list[Consumer]:
     """Make the consumers; without any document, one with the default binding.
 
     Raises:
-        ValueError: one is wrong; the text says which, where in it, and why.
+        ValueError: a document is invalid. The message has its name, the place and the reason.
     """
     consumers: dict[str, Consumer] = {}
     for where, given_name, content in documents:
@@ -147,7 +146,7 @@ def consumers_of(documents: Iterable[Document]) -> list[Consumer]:
 
 
 def main() -> int:
-    """Run what the command line asks for, and return the exit code."""
+    """Parse the command line, replay the files, and return the exit code."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("files", metavar="FILE", nargs="+", help="events, one a line")
     parser.add_argument(
@@ -166,8 +165,8 @@ def main() -> int:
         help="consumers: a JSON array of the same, or an object of them by name",
     )
     parser.add_argument("--plain", action="store_true", help="plain text, also on a terminal")
-    options = parser.parse_intermixed_args()  # FILEs may also stand behind options
-    # A name that the terminal has no characters for is escaped, instead of ending the program.
+    options = parser.parse_intermixed_args()  # FILEs may also follow options
+    # Escape characters that the terminal cannot show, instead of raising an error.
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     with ExitStack() as stack:

