@@ -260,7 +260,7 @@ async def test_subscriptions_that_come_and_go_leave_nothing_behind(bus):
         bus.subscribe(Binding(app_name=f"app{n}", account_id=[f"a{n}", "b"])).shutdown()
 
     assert " 0 subscription" in repr(bus)
-    assert not bus._routes._spots
+    assert not bus._routes._index
 
 
 async def test_what_is_subscribed_is_listed_with_all_there_is_to_say(bus, emit):

@@ -77,7 +77,7 @@ async def test_closing_removes_its_patterns_and_leaves_nothing_behind(bus, send)
     second.shutdown()
     assert await send({"n": 2, "wait": 31}) == 0
 
-    assert not bus._routes._spots
+    assert not bus._routes._index
     assert take_ready(second) == [1]
 
 
@@ -89,7 +89,7 @@ async def test_bindings_at_one_spot_share_an_index(bus):
         assert await bus.emit("app", "1", "ok", "info", {"call_id": f"c{n}", "n": n}) == 1
         assert take_ready(subscriptions[n]) == [n]
 
-    assert len(bus._routes._spots._patterns) == 1
+    assert len(bus._routes._index._patterns) == 1
 
 
 class FakeRegistry:

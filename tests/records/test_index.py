@@ -50,8 +50,8 @@ def test_removing_leaves_nothing_behind(bindings, random):
         index.remove(value)
 
     assert len(index) == 0
-    assert not index._spots
-    assert not index._spots._patterns
+    assert not index._index
+    assert not index._index._patterns
 
 
 def test_a_value_is_what_a_dict_takes_for_a_key(make_event):
