@@ -12,7 +12,6 @@ are bounded as well as their number. An event as large as a block is a block of 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cached_property
 from typing import NamedTuple
 
 from edr.journal.codec import MAX_BLOCK_ENTRIES, Recorded
@@ -25,18 +24,15 @@ BYTES_PER_ENTRY = 2048
 at most 0.5 MiB, and all small blocks, which are kept in memory, have at most 16 MiB."""
 
 
-class Piece:
+class Piece(NamedTuple):
     """Entries that are one block, or become one with the next commit."""
 
-    def __init__(self, first: int, recorded: Sequence[Recorded], *, is_stored: bool) -> None:
-        self.first = first
-        self.recorded = recorded
-        self.is_stored = is_stored
-
-    @cached_property
-    def weight(self) -> int:
-        """Number of entries, where a large one counts as several."""
-        return sum(map(_weight, self.recorded))
+    first: int
+    recorded: Sequence[Recorded]
+    weight: int
+    """Number of entries, where a large one counts as several. Computed once for each event, as the
+    small blocks are examined at each commit."""
+    is_stored: bool = False
 
 
 class Change(NamedTuple):
@@ -65,11 +61,12 @@ def compacted(small_blocks: Sequence[Piece], first: int, recorded: Sequence[Reco
     remove = sorted(before - {piece.first for piece in merged if piece.is_stored})
     if merged is not pieces:
         return Change(remove, insert, [])
-    left = [Piece(piece.first, piece.recorded, is_stored=True) for piece in pieces[all_small:]]
+    left = [piece._replace(is_stored=True) for piece in pieces[all_small:]]
     return Change(remove, insert, left)
 
 
-def _weight(recorded: Recorded) -> int:
+def weight_of(recorded: Recorded) -> int:
+    """Return the weight of one entry."""
     return 1 + len(recorded[0].data) // BYTES_PER_ENTRY
 
 
@@ -78,12 +75,12 @@ def _pieces_of(first: int, recorded: Sequence[Recorded]) -> list[Piece]:
     pieces = []
     start = weight = 0
     for end, each in enumerate(recorded):
-        more = _weight(each)
+        more = weight_of(each)
         if weight and weight + more > MAX_BLOCK_ENTRIES:
-            pieces.append(Piece(first + start, recorded[start:end], is_stored=False))
+            pieces.append(Piece(first + start, recorded[start:end], weight))
             start, weight = end, 0
         weight += more
-    pieces.append(Piece(first + start, recorded[start:], is_stored=False))
+    pieces.append(Piece(first + start, recorded[start:], weight))
     return pieces
 
 
@@ -106,7 +103,7 @@ def _one(group: list[Piece]) -> Piece:
     if len(group) == 1:
         return group[0]
     recorded = [each for piece in group for each in piece.recorded]
-    return Piece(group[0].first, recorded, is_stored=False)
+    return Piece(group[0].first, recorded, sum([piece.weight for piece in group]))
 
 
 def _start_of_end(pieces: Sequence[Piece], belongs: Callable[[int], bool]) -> int:

@@ -31,7 +31,7 @@ from edr.journal.codec import (
     microseconds,
     row_of,
 )
-from edr.journal.compaction import MERGE_COUNT, Piece
+from edr.journal.compaction import MERGE_COUNT, Piece, weight_of
 from edr.journal.journal import Entry
 from edr.journal.retention import existed
 from edr.journal.schema import COLUMNS, MissingRange, header_in
@@ -266,7 +266,8 @@ class Fetcher:
                 recorded: list[Recorded] = [
                     (row_of(entry.event), microseconds(entry.recorded_at)) for entry in entries
                 ]
-                pieces.append(Piece(header.first, recorded, is_stored=True))
+                weight = sum(map(weight_of, recorded))
+                pieces.append(Piece(header.first, recorded, weight, is_stored=True))
                 last, since = header.first - 1, header.since
         return pieces[::-1]
 
