@@ -1,8 +1,8 @@
-"""Every exception of edr: whose fault it is, and what became of the event.
+"""The exceptions of the core. Each docstring says what happened to the event.
 
-``InvalidEventError`` and ``InvalidBindingError`` are also ``ValueError``; they say where the fault
-is (``path``) and what it is (``reason``). Whatever a subscriber does wrong is never raised
-in an emitter: it is logged, counted, and handed to ``on_error``.
+``InvalidEventError`` and ``InvalidBindingError`` are also ``ValueError``. Their ``path`` is the
+place of the fault and their ``reason`` describes it. Errors of a subscriber are never raised in an
+emitter: they are logged, counted and passed to ``on_error``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 _MOST_FAULTS = 10
-"""Faults of one document that are told beside the first; a hostile one has a million."""
+"""Faults of one document that a message lists after the first. A hostile one has a million."""
 
 
 class EdrError(Exception):
@@ -24,11 +24,11 @@ class EdrError(Exception):
 
 
 class _InvalidError(EdrError, ValueError):
-    """A value that edr refuses.
+    """The base of errors for a value that is not valid.
 
     Attributes:
-        path: where the fault is, such as ``body.calls[3].at``; empty for the whole value.
-        reason: what is wrong there.
+        path: the place of the fault, such as ``body.calls[3].at``; empty for the whole value.
+        reason: the fault.
     """
 
     def __init__(self, reason: str, path: str = "") -> None:
@@ -43,9 +43,9 @@ class _InvalidError(EdrError, ValueError):
     def from_validation(
         cls, error: ValidationError, in_our_words: Callable[[Any], str | None] = lambda _: None
     ) -> Self:
-        """Translate pydantic's error: the first fault as ``path``, the others in the text.
+        """Translate a pydantic error: the first fault gives ``path``, the others stand in the text.
 
-        ``in_our_words(details)`` says what pydantic cannot know, or nothing.
+        ``in_our_words(details)`` returns a better message than pydantic's, or ``None``.
         """
         faults = [cls._fault(each, in_our_words) for each in error.errors(include_url=False)]
         first, *others = faults
@@ -66,34 +66,34 @@ class _InvalidError(EdrError, ValueError):
 
 
 class InvalidEventError(_InvalidError):
-    """What you emit is wrong: ``path`` says where. It reached nobody."""
+    """An event is not valid; ``path`` is the place. No subscription received it."""
 
 
 class BodyTooLargeError(InvalidEventError):
-    """A body is larger than ``Bus(max_body=…)``; no subscriber got the event.
+    """A body is larger than ``Bus(max_body=…)``. No subscription received the event.
 
-    ``path`` is ``body``. Links and other sources catch it to refuse one event and go on.
+    ``path`` is ``body``. Links and other sources catch it to refuse one event and continue.
     """
 
 
 class InvalidBindingError(_InvalidError):
-    """What you bind is wrong: ``path`` names the field. Nothing was registered."""
+    """A binding is not valid; ``path`` is the field. Nothing was registered."""
 
 
 class BusClosedError(EdrError):
-    """You used a bus after ``drain`` or ``aclose``. The event reached nobody."""
+    """The bus or subscription is closed. No subscription received the event."""
 
 
 class WrongLoopError(EdrError):
-    """You used a bus from another event loop or thread, or after a fork; it reached nobody."""
+    """The bus belongs to another event loop, thread or process. Nothing was done."""
 
 
 class SubscriptionOverflowError(EdrError):
-    """You fell behind under ``Overflow.CLOSE``; the subscription has ended.
+    """The queue was full under ``Overflow.CLOSE``, so the subscription was closed.
 
     Attributes:
-        name: the subscription's.
-        missed: how many events did not fit. What was queued before them was returned first.
+        name: the name of the subscription.
+        missed: number of events that did not fit. Events queued before them were returned first.
     """
 
     def __init__(self, name: str, missed: int) -> None:
@@ -109,13 +109,13 @@ class SubscriptionOverflowError(EdrError):
 
 
 class DeadlockError(EdrError):
-    """You emitted into a full BLOCK queue from the task that consumes it.
+    """A task emitted into a full BLOCK queue that only this task consumes.
 
-    Waiting could never end. The event was dropped for this subscription (and counted); every
-    other subscription that had room took it, and nobody was waited for.
+    Waiting would never end. The event was dropped for this subscription and counted. Every other
+    subscription with room received it; the emit waited for none.
 
     Attributes:
-        name: the subscription's.
+        name: the name of the subscription.
     """
 
     def __init__(self, name: str) -> None:
@@ -130,11 +130,11 @@ class DeadlockError(EdrError):
 
 
 def kind_of(value: object) -> str:
-    """Name what a value is, in JSON's words where it is of JSON."""
+    """Return the kind of a value for a message, in the words of JSON where it has one."""
     if value is None:
         return "null"
     for kind, name in _KINDS:
-        if issubclass(type(value), kind):  # a mock's __class__ says what it stands for
+        if issubclass(type(value), kind):  # a mock's __class__ is the class that it replaces
             return name
     article = "an" if type(value).__name__[0] in "aeiouAEIOU" else "a"
     return f"{article} {type(value).__name__}"
@@ -151,9 +151,9 @@ _KINDS: tuple[tuple[type | tuple[type, ...], str], ...] = (
 
 
 def shown(value: object, longest: int = 60) -> str:
-    """Return the ``repr`` of a value, cut where nobody would read on."""
+    """Return the ``repr`` of a value, cut to ``longest`` characters."""
     if isinstance(value, (str, bytes)):
-        value = value[: longest + 1]  # its repr could be as long as a message must not be
+        value = value[: longest + 1]  # before repr, which could be huge
     text = repr(value)
     return text if len(text) <= longest + 2 else f"{text[:longest]}…"
 
@@ -166,10 +166,9 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 
 def join_path(*parts: str | int) -> str:
-    """Write a path as a reader would: ``body.calls[3].at``, ``body["a.b"]``.
+    """Return a path as text: ``body.calls[3].at``, ``body["a.b"]``.
 
-    What nobody would read is left out, with a ``…`` in its place: the ends of long names, the
-    middle of long paths.
+    The ends of long names and the middle of long paths are replaced by ``…``.
     """
     path = "".join(map(_step, parts)).removeprefix(".")
     if len(path) <= _LONGEST_PATH:

@@ -1,17 +1,17 @@
-"""Somebody else's framework, and events: logging, structlog, Prometheus, OpenTelemetry.
+"""Adapters for logging, structlog, Prometheus and OpenTelemetry.
 
-One module for each, imported by its own name, since it needs what it adapts to: the extras
-``structlog``, ``prometheus`` and ``opentelemetry``; logging comes with Python.
+Import each module by its own name. All but ``logging`` need the extra of the same name:
+``structlog``, ``prometheus`` or ``opentelemetry``.
 
 Promises:
 
-* A log handler waits for nobody, from any thread, and raises nothing. All that it was given is
-  counted: as passed on, looped, or dropped, by reason.
-* Log records that become events, events that become log records, and callbacks that log, all at
-  once, are bounded: a record is one event, and never comes back.
-* A page of metrics that is read in a thread, while subscriptions come and go, is well-formed, and
-  no counter on it ever falls.
-* Only a subscription that was given a name has metrics of its own; the sums are of all.
+* A log handler never waits and never raises, in any thread. It counts every record: as passed on,
+  as looped, or as dropped, by reason.
+* Bridges in both directions and callbacks that log cannot loop: a record becomes one event, and
+  the event of a record is not logged again.
+* A metrics page is consistent when it is read in a thread while subscriptions come and go. No
+  counter on it ever decreases.
+* Named subscriptions have metrics of their own. The sums cover all subscriptions.
 
 Read the modules in this order; each imports only from those before it:
 bridge, logging, structlog, named_counts, consumer_counts, measures, prometheus, opentelemetry.

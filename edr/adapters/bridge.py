@@ -1,32 +1,32 @@
-"""What the bridges between events and log records have in common: levels, bodies, counts, loops.
+"""Parts that all bridges between events and log records share: levels, bodies, counts, loops.
 
-**Loops** are what such a bridge is feared for. A log record becomes an event, a callback handles
-the event and logs, that becomes an event; or the other direction makes a record of it; and a line
-is soon thousands. So a record becomes no event
+**Loops.** A log record becomes an event, a callback handles the event and logs, and that record
+becomes an event again. Without a stop, one line becomes thousands. So a bridge does not emit an
+event for a record
 
-* if a logger of edr's wrote it (it says how the events fare, and that must not make more of them);
-* if it is logged within the emit of another one, by the same thread;
-* if it is an event that was logged (``log_events`` marks its records);
-* if it is logged while an event is handled that was a record itself. ``edr.current_event`` tells:
-  in the callback, its tasks, and threads of ``asyncio.to_thread``;
+* of edr's own loggers, because they report on events;
+* that is logged within the emit of another record, by the same thread;
+* that ``log_events`` wrote (it marks its records);
+* that is logged while a callback handles the event of another record. ``edr.current_event`` is set
+  in the callback, in its tasks, and in threads of ``asyncio.to_thread``.
 
-and an event that was a record is not logged again. What is cut is counted as ``looped``. So a
-record is one event, and an event one record and one event for each line that its callbacks log.
+The event of a record is not logged again either. All of these are counted as ``looped``. So a
+record becomes one event. An event becomes one record, and one event for each line that its
+callbacks log.
 
-An event that was a record says so, in its body: ``"bridge": "logging"``. Rejected: a list of ids
-(it is lost on the way to another process, in which the loop may close) and a context variable of
-the emitter's (the consumer runs in a context of its own).
+The event of a record is marked in its body: ``"bridge": "logging"``. Rejected: a list of ids (it
+does not reach another process, where the loop may close) and a context variable of the emitter
+(the consumer runs in another context).
 
-**asyncio and warnings** log about a callback outside of it: "Task exception was never retrieved",
-a slow step, a warning of the garbage collector. Such a record cannot be told from any other, so
-the loggers ``asyncio``, ``concurrent.futures`` and ``py.warnings`` make one event at once, and
-then at most one in 30 seconds each; further records count as dropped, as ``limited``.
+**asyncio and warnings** log about a callback from outside it: "Task exception was never retrieved",
+a slow step, a warning of the garbage collector. Such a record looks like any other. So the loggers
+``asyncio``, ``concurrent.futures`` and ``py.warnings`` make one event at once and then at most one
+in 30 seconds each. Further records are counted as dropped, with the reason ``limited``.
 
-What edr cannot see is a record that reaches a bridge in a thread without the context of whoever
-wrote it: behind a ``QueueListener`` (put the handler before the queue: it never waits either), or
-of a callback that hands its work to ``loop.run_in_executor`` (``asyncio.to_thread`` has the
-context). Then bind the callback to what is no record:
-``Binding(body={"bridge": [{"exists": False}]})``.
+**Not detected**: a record that reaches a bridge in a thread without the context of its author. A
+``QueueListener`` does this (put the handler before the queue instead; it never waits), and so does
+a callback that uses ``loop.run_in_executor`` (use ``asyncio.to_thread``). Otherwise bind the
+callback to events that were not records: ``Binding(body={"bridge": [{"exists": False}]})``.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ LIMITED_INTERVAL = 30.0
 """Seconds between two events of one such logger; as between two summaries of losses."""
 
 MOST_NESTED = 16
-"""Levels of an ``extra`` that are taken apart; what lies deeper is written as text."""
+"""Levels of an ``extra`` that are converted to JSON. Deeper values are written as text."""
 
 
 def verbosity_of(level: int) -> Verbosity:
@@ -90,19 +90,19 @@ def severity_of(level: int) -> Severity:
 def level_of(event: Event) -> int:
     """Return the level at which ``event`` is logged: its verbosity's, or its severity's if higher.
 
-    A service that is in a critical state shall not be seen by those alone who read every detail.
+    So a critical event is visible at any log level, even if its verbosity is debug.
     """
     return max(LEVELS[event.verbosity], _LOWEST[event.severity])
 
 
 def was_record(event: Event) -> bool:
-    """Tell whether ``event`` was a log record, in this process or another one."""
+    """Return whether ``event`` was a log record, in this process or another one."""
     bridge = event.body.get("bridge")
     return isinstance(bridge, str) and bridge in BRIDGES
 
 
 def plain(value: Any, depth: int = MOST_NESTED) -> Any:
-    """Return ``value`` as JSON has it; what JSON has not, as text. It never fails."""
+    """Return ``value`` as JSON; parts that JSON cannot hold become text. It never fails."""
     try:
         return snapshot({"": value})[""]
     except InvalidEventError:
@@ -122,27 +122,27 @@ def plain(value: Any, depth: int = MOST_NESTED) -> Any:
 def _text(value: object) -> str:
     try:
         return str(value).encode("utf-8", "backslashreplace").decode()
-    except Exception:  # whatever the __str__ of somebody's object raises
+    except Exception:  # __str__ of a user's object may raise anything
         return f"<{type(value).__name__} that cannot be written>"
 
 
 @dataclass(frozen=True, slots=True)
 class BridgeStatistics:
-    """One moment of one direction of a bridge. All it saw is in one of the three."""
+    """Counts of one direction of a bridge. Each record or event is in exactly one of the three."""
 
     passed: int
-    """What it passed on. The bus counts what becomes of it there."""
+    """Passed on to the other side. The bus has counts of its own for them."""
     looped: int
-    """What it kept, because it came from the other side."""
+    """Not passed on, because they came from the other side."""
     dropped: Mapping[str, int]
-    """What it could not pass on, by reason: ``refused`` (1,024 events of threads were on their
-    way), ``closed`` (the bus is over), ``no bus`` (no event loop runs yet), ``limited`` (its logger
-    had an event within the last 30 seconds), ``failed`` (it could not be written, or the other
-    side raised)."""
+    """Lost, by reason: ``refused`` (the inbox for events of other threads was full), ``closed``
+    (the bus is closed), ``no bus`` (no event loop runs yet), ``limited`` (the logger made an event
+    within the last 30 seconds), ``failed`` (the record could not be converted, or the other side
+    raised)."""
 
 
 class _Counts:
-    """Counted by many threads, and by one that was interrupted while it counted."""
+    """Counters for several threads. Reentrant: a signal handler may log while one counts."""
 
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
@@ -150,7 +150,7 @@ class _Counts:
         _all_counts.add(self)
 
     def renew_lock(self) -> None:
-        """Be free again, in a child that was forked while another thread counted."""
+        """Replace the lock, in a child that was forked while another thread held it."""
         self._lock = threading.RLock()
 
     def add(self, what: str) -> None:
@@ -217,10 +217,11 @@ class Emit(NamedTuple):
 
 
 class Inlet:
-    """From records to events. Used by any thread at once; it waits for nobody.
+    """The direction from records to events. Any thread may use it at any time; it never waits.
 
     Args:
-        bus: where to; ``None`` for the default bus, of the thread's loop or the only one.
+        bus: the bus to emit on; ``None`` for the default bus of the thread's loop, or of the only
+            loop that runs.
     """
 
     def __init__(self, bus: Bus | None) -> None:
@@ -234,7 +235,7 @@ class Inlet:
         return self._counts.statistics()
 
     def offer(self, logger: str, write: Callable[[], Emit], *, was_event: bool) -> None:
-        """Emit what ``write`` returns, unless that would close a loop.
+        """Emit the event that ``write`` returns, unless that would loop.
 
         Args:
             logger: the name of the logger.
@@ -242,7 +243,7 @@ class Inlet:
             was_event: whether the record was an event.
 
         Raises:
-            Exception: whatever ``write`` raises, and ``InvalidEventError``; it is counted.
+            Exception: any error of ``write``, and ``InvalidEventError``; it is counted.
         """
         handled = current_event()
         if (
@@ -278,7 +279,7 @@ class Inlet:
 
 
 class Outlet:
-    """From events to records: a bound callback. Returned by ``log_events``; ``unbind`` ends it."""
+    """The direction from events to records: a bound callback. Returned by ``log_events``."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""The standard library's ``logging`` and events: records become events, and events records.
+"""The standard library's ``logging``: log records become events, and events become log records.
 
 Example::
 
@@ -19,24 +19,24 @@ Example::
 
     asyncio.run(main())
 
-**A record as an event.** ``app_name`` is the first part of the logger's name (or what you say).
-The level rounds down to a verbosity: 5 is trace, 10 debug, 20 info, 30 warn, 40 error, 50 fatal;
-and is a severity: ok below WARNING, then warning, from ERROR on critical. The body::
+**A record as an event.** ``app_name`` is the argument of the handler, or the first part of the
+logger's name. The level is rounded down to a verbosity: 5 is trace, 10 debug, 20 info, 30 warn,
+40 error, 50 fatal. It also gives the severity: ok below WARNING, critical from ERROR on, warning
+between them. The body::
 
     {"bridge": "logging", "message": …, "logger": …, "file": …, "line": …,
      "exception": …,        # the traceback as text, if there is one
      "stack": …,            # of stack_info=True
-     "extra": {…}}          # what is no JSON, as text
+     "extra": {…}}          # values that JSON cannot hold become text
 
-**An event as a record** has the level of its verbosity, or of its severity if that is higher, the
-app, the severity and the body as its message, and the event as its attribute ``edr_event``.
+**An event as a record** has the level of its verbosity, or of its severity if that is higher. Its
+message is the app, the severity and the body; its attribute ``edr_event`` is the event.
 
-Loops are cut, and all that is not passed on is counted: see ``edr.adapters.bridge``. A handler
-waits for nobody, from whatever thread, and raises nothing: a record that cannot be written goes to
-``logging.Handler.handleError``, as in any handler. It holds no lock while it emits.
+Bridges do not loop, and they count every record that they do not pass on: see
+``edr.adapters.bridge``. A handler never waits and never raises, in any thread. A record that cannot
+be converted goes to ``logging.Handler.handleError``. The handler holds no lock while it emits.
 
-Cost: a record is written, checked and copied in the thread that logs, some 20 µs; so give the
-handler a level.
+Cost: about 20 µs for each record, in the thread that logs. Set a level on the handler.
 """
 
 from __future__ import annotations
@@ -73,13 +73,13 @@ class Handler(logging.Handler):
     """Emits an event for each log record.
 
     Args:
-        level: of the records that it takes, as for any handler.
-        app_version: of the events.
-        app_name: of the events; by default the first part of the logger's name.
+        level: the lowest level that is handled, as for any handler.
+        app_version: the version in the events.
+        app_name: the app in the events; by default the first part of the logger's name.
         account: ``account(record)`` returns the account of a record's event, or ``None``. It is
-            called in the thread that logs; what it raises costs the record, as any fault of its.
-        bus: where to; by default the default bus, of the loop that runs in the thread that logs,
-            or of the only loop that runs.
+            called in the thread that logs. If it raises, the record goes to ``handleError``.
+        bus: the bus to emit on; by default the default bus of the loop of the thread that logs, or
+            of the only loop that runs.
     """
 
     def __init__(
@@ -98,10 +98,10 @@ class Handler(logging.Handler):
         self._inlet = Inlet(bus)
 
     def handle(self, record: logging.LogRecord) -> bool:
-        """As ``logging.Handler.handle``, but without its lock.
+        """Handle ``record`` as ``logging.Handler.handle`` does, but without its lock.
 
-        It would be held while the account is looked up and the event checked, and all other
-        threads that log would wait for that.
+        Other threads would wait for the lock while this one looks up the account and checks the
+        event.
         """
         passed: bool | logging.LogRecord = self.filter(record)
         if passed:  # from 3.12 on a filter may return another record
@@ -117,7 +117,7 @@ class Handler(logging.Handler):
                 lambda: self._event_of(record, name),
                 was_event=hasattr(record, "edr_event") or was_entry(name, record.getMessage),
             )
-        except Exception:  # whatever is wrong with a record, or what the user's code makes of it
+        except Exception:  # a record may be malformed, and account() is the user's code
             self.handleError(record)
 
     def statistics(self) -> BridgeStatistics:
@@ -158,17 +158,17 @@ class Handler(logging.Handler):
 def log_events(
     bus: Bus, *bindings: Binding, logger: logging.Logger | str = "edr.events", **options: Any
 ) -> Outlet:
-    """Log each event that any of ``bindings`` matches; without one, what the default matches.
+    """Log each event that any of ``bindings`` matches; without one, each that the default matches.
 
     It is a plain callback, so the handlers of ``logger`` run on the loop's thread. If they are
     slow, put a ``logging.handlers.QueueHandler`` before them.
 
     Args:
-        bus: whose events.
-        bindings: which of them.
-        logger: where to. No record of ``edr`` and the loggers below becomes an event again;
-            elsewhere only those that this marks do not.
-        options: those of ``Bus.bind``.
+        bus: the bus whose events are logged.
+        bindings: the events to log.
+        logger: the logger, or its name. A bridge in the other direction ignores the loggers ``edr``
+            and below, and elsewhere the records that this function marks.
+        options: options of ``Bus.bind``.
 
     Returns:
         An object with ``unbind`` and ``statistics``.
@@ -191,7 +191,7 @@ def log_events(
 
 
 class _Body:
-    """Is written when a handler formats the record, or never."""
+    """The body as text, formatted only when a handler formats the record."""
 
     def __init__(self, event: Event) -> None:
         self._event = event

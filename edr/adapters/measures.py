@@ -47,7 +47,7 @@ class Measure:
     """In words: ``subscription_dropped``."""
     kind: Kind
     unit: str
-    """What is counted: ``events``, ``seconds``, ``subscriptions``."""
+    """The unit: ``events``, ``seconds``, ``subscriptions``."""
     help: str
     labels: tuple[str, ...]
     """The names of the labels; the first is ``bus``."""

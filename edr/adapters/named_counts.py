@@ -1,9 +1,10 @@
 """The counts of the subscriptions that have a name, summed by name, so that no counter falls.
 
 Subscriptions whose names differ only in the number that the bus appended (``audit #2``) are summed.
-To a metrics server, a counter that falls was reset. But the sum over those called ``audit`` does
-fall when one of them closes. So this adds up what each of them counted since the last reading. What
-one counted between the last reading and its end is in the sums of the bus alone.
+A metrics server takes a counter that decreases for a reset, and the sum over all subscriptions
+called ``audit`` decreases when one of them closes. So this adds the increase of each subscription
+since the last reading. The increase between its last reading and its end is only in the sums of the
+bus.
 
 Not safe for several threads at once.
 """
@@ -29,7 +30,7 @@ _NUMBER = re.compile(r" #\d+$")
 
 @dataclass(slots=True)
 class _Named:
-    """What the subscriptions of one name counted so far."""
+    """The counts of all subscriptions of one name so far."""
 
     counts: Counter[str] = field(default_factory=Counter)
     dropped: Counter[str] = field(default_factory=Counter)

@@ -47,7 +47,7 @@ class Collector:
     """Collects the measures of one bus, or of several, when a page is made. From any thread.
 
     Args:
-        buses: What to measure: a bus, whose label ``bus`` is ``default``, or several by their
+        buses: a bus, whose label ``bus`` is ``default``, or several by their
             labels. A registry refuses a second collector, as it would have the same metrics.
     """
 

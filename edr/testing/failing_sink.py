@@ -1,4 +1,4 @@
-"""``FailingSink``: a callback that fails as often as it is told, for tests of what then happens.
+"""``FailingSink``: a callback that fails a given number of times, for tests of error handling.
 
 Example::
 
@@ -39,10 +39,10 @@ class FailingSink:
         self.error: Exception = OSError("the sink is down") if error is None else error
         self.calls: int = 0
         self.events: list[Event] = []
-        """What it has handled, in that order."""
+        """The events that it has handled, in order."""
 
     async def __call__(self, event: Event, *_payload: Any) -> None:
-        """Fail, or take the event."""
+        """Raise ``error``, or record the event."""
         self.calls += 1
         if self.failures > 0:
             self.failures -= 1

@@ -1,11 +1,10 @@
-"""What the fixture ``edr_bus`` does. The plugin's door, ``pytest_edr``, imports this at first use.
+"""The fixture ``edr_bus``. The plugin module ``pytest_edr`` imports this at first use.
 
-The fixture is a plain function: it holds no task, no scope and no loop of its own. So it works in
-whatever loop the test runs, of pytest-asyncio (strict and auto; a loop for each function, module
-or session) and of anyio's plugin, and in a test that calls ``asyncio.run`` itself. The bus belongs
-to the first loop that uses it, and a further loop that runs after that has a further bus with the
-same recorder. At the end each loop is either closed, and its bus with it, or it stands still, and
-runs once more, to close the bus.
+The fixture is a plain function without a task, scope or loop of its own. So it works in any loop
+that runs the test: of pytest-asyncio (strict and auto; a loop for each function, module or
+session), of anyio's plugin, or of ``asyncio.run`` in the test. The bus belongs to the first loop
+that uses it. A later loop gets another bus with the same recorder. At the end, the bus of a closed
+loop is closed already; a loop that is only stopped runs once more to close its bus.
 """
 
 from __future__ import annotations

@@ -1,12 +1,11 @@
-"""``Recorder``: takes note of every event of a bus, and says in a failing test what came instead.
+"""``Recorder``: records every event of a bus, for assertions in tests.
 
-A recorder is a tap, not a subscription: it takes an event in the very call that emits it, whatever
-its level, account and queue. So an assertion needs no wait for delivery, nobody's counts change,
-and what an emit returns is what it returns without it. It keeps all events: a test is short.
+A recorder is a tap, not a subscription. It gets each event within the call that emits it, at any
+level and for any account. So an assertion does not wait for delivery, and the recorder changes
+neither the statistics nor the result of ``emit``. It keeps all events.
 
-An assertion that fails is read by somebody who wonders why. So it does not only say that nothing
-matches: it shows the events that come nearest, and for each what keeps it from matching, in the
-words of ``Binding.explain``.
+A failing assertion shows the nearest events and, for each, why it does not match, in the words of
+``Binding.explain``.
 
 Example::
 
@@ -32,7 +31,7 @@ from typing import Any
 from edr.records import Binding, Event
 
 NEAREST = 3
-"""Events that a failing assertion shows: what was meant is among the first, or not there."""
+"""Number of near misses that a failing assertion shows. More would hide the relevant ones."""
 
 LONGEST_BODY = 200
 """Characters of a body that are shown."""
@@ -54,7 +53,7 @@ class Recorder:
         return f"<{type(self).__name__}, {len(self._events)} event(s)>"
 
     def offer(self, event: Event) -> bool:
-        """Take note of ``event``; the bus calls this."""
+        """Record ``event``. The bus calls this."""
         self._events.append(event)
         return False
 
@@ -62,20 +61,20 @@ class Recorder:
 
     @property
     def events(self) -> tuple[Event, ...]:
-        """All of them so far."""
+        """All events so far."""
         return tuple(self._events)
 
     def clear(self) -> None:
-        """Forget what was emitted so far, to assert on what comes next."""
+        """Forget all events so far."""
         self._events.clear()
 
     def assert_emitted(
         self, binding: Binding | None = None, *, times: int | None = None, **fields: Any
     ) -> list[Event]:
-        """Check that events were emitted which match, and return them.
+        """Check that matching events were emitted, and return them.
 
         Args:
-            binding: what they must match; or say it by its fields:
+            binding: the binding that they must match, or its fields as keywords:
                 ``assert_emitted(app_name="acdc", body={"status": ["paused"]})``.
                 By fields events of every verbosity match, down to trace, unless one is named.
             times: how many; by default one or more.

@@ -1,13 +1,12 @@
 """``RecordingBus``: a bus for tests. It checks everything, records everything, and names leaks.
 
-A subscription that outlives its test goes on in the next one: it takes what is not meant for it,
-or stands full and holds up who emits. What it looks like then is a fault of the next test. So the
-bus remembers where each was made, by the line of the code that asked for it, and tells at the end
-which are open still.
+A subscription that outlives its test affects the next one: it takes events that are not meant for
+it, or its full queue delays emitters. The failure then shows in the wrong test. So the bus records
+the line that made each subscription, and reports at the end which are still open.
 
-Callbacks are no leaks: they end with the bus. Nor is a subscription that nobody holds any more,
-since the bus lets go of it by itself, nor one that has ended with its loop, which tells what that
-left undone.
+Not reported: callbacks, because they end with the bus; subscriptions without a reference, because
+the bus removes them; and subscriptions of a loop that has ended, because that end reports the
+unprocessed events.
 
 Example::
 
@@ -42,15 +41,15 @@ EVERYTHING = Binding(verbosity="trace")
 _PACKAGE = str(Path(__file__).parents[1])
 
 SECONDS_TO_CLOSE = 5.0
-"""For a loop in another thread, such as a test client's: it may hang, and the test run must not."""
+"""Limit for closing a bus whose loop runs in another thread, such as a test client's."""
 
 
 class RecordingBus(Bus):
     """A ``Bus`` that records its events and remembers where its subscriptions were made.
 
     Args:
-        recorder: what records; by default one of its own.
-        options: those of ``Bus``; ``debug`` is on.
+        recorder: the recorder; by default a new one.
+        options: options of ``Bus``; ``debug`` is on by default.
     """
 
     def __init__(self, *, recorder: Recorder | None = None, **options: Any) -> None:
@@ -62,7 +61,7 @@ class RecordingBus(Bus):
 
     @property
     def is_over(self) -> bool:
-        """As of ``Bus``; and also if its loop was closed without a word."""
+        """As of ``Bus``, and true too if its loop was closed without closing the bus."""
         return super().is_over or (self.loop is not None and self.loop.is_closed())
 
     def subscribe(self, *bindings: Binding, **options: Any) -> Subscription[Any]:
@@ -98,9 +97,9 @@ class RecordingBus(Bus):
         self.recorder.assert_not_emitted(binding, **fields)
 
     def leaks(self) -> list[str]:
-        """Name each subscription that is open still, with what it holds and where it was made."""
+        """Return a line for each open subscription: its name, its origin, its pending events."""
         if self._open():
-            gc.collect()  # what only a cycle holds is nobody's
+            gc.collect()  # a subscription that only a reference cycle holds is not a leak
         return [
             f"subscription {subscription.name!r}, made in {made_at}; "
             f"{subscription.statistics().pending} event(s) pending"
@@ -111,13 +110,13 @@ class RecordingBus(Bus):
         return [(each, made_at) for each, made_at in self._made_at.items() if each.bindings]
 
     def close_from_outside(self) -> None:
-        """Close it from where none of its loop's code runs: between two steps of a test runner.
+        """Close the bus from outside its loop, such as between two steps of a test runner.
 
-        What is queued still is dropped, counted and told. A loop that is closed has done so.
+        Queued events are dropped, counted and logged. Does nothing if the loop is closed.
 
         Raises:
-            RuntimeError: this is within its loop, where ``aclose`` can be awaited.
-            TimeoutError: its loop runs in another thread, and did not close it in 5 s.
+            RuntimeError: called within its loop, where ``aclose`` can be awaited.
+            TimeoutError: its loop runs in another thread and did not close the bus in 5 s.
         """
         loop = self.loop
         if loop is None or loop.is_closed():
@@ -138,7 +137,7 @@ def _running_loop() -> asyncio.AbstractEventLoop | None:
 
 
 def _caller() -> str:
-    """Name the nearest line that is not of this package."""
+    """Return the nearest caller outside this package."""
     frame = inspect.currentframe()
     assert frame is not None  # CPython and PyPy have it
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):

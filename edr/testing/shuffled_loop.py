@@ -47,7 +47,7 @@ T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 HORIZON = 7 * 86_400.0
-"""Virtual seconds. What takes longer is a timer that re-arms itself while something else hangs."""
+"""Virtual seconds after which a run counts as deadlocked: some timer re-arms itself."""
 
 
 class Deadlock(AssertionError):  # noqa: N818 - the usual word for it
@@ -67,7 +67,14 @@ class _JumpingSelector(selectors.DefaultSelector):
             return super().select()  # threads are real, and so is the wait for them
         if timeout is None or self.loop.now > HORIZON:
             waiting = sorted(map(repr, asyncio.all_tasks(self.loop)))
-            raise Deadlock("\n  ".join([f"at {self.loop.now} s these wait for ever:", *waiting]))
+            raise Deadlock(
+                "\n  ".join(
+                    [
+                        f"at {self.loop.now} s these tasks wait for each other or for nothing:",
+                        *waiting,
+                    ]
+                )
+            )
         self.loop.now += timeout
         return events
 
@@ -79,7 +86,7 @@ class ShuffledLoop(asyncio.SelectorEventLoop):
         seed: draws the order of what is ready; ``None`` for the usual order.
     """
 
-    # What the base class has, and its type stubs do not show.
+    # Attributes of the base class that its type stubs do not declare.
     _ready: Any
     _scheduled: Any
     _clock_resolution: float
@@ -111,7 +118,7 @@ class ShuffledLoop(asyncio.SelectorEventLoop):
     def run_in_executor(
         self, executor: Executor | None, func: Callable[[Unpack[Ts]], T], *args: *Ts
     ) -> asyncio.Future[T]:
-        """Run ``func`` in a thread, as any loop does; meanwhile time does not jump."""
+        """Run ``func`` in a thread, as any loop does. Virtual time stands still until it ends."""
         future = super().run_in_executor(executor, func, *args)
         self.threads_at_work += 1
         future.add_done_callback(self._thread_done)

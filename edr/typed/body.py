@@ -1,11 +1,11 @@
-"""``Body``: a pydantic model of what the events of one kind hold, and of what kind they are.
+"""``Body``: a pydantic model of the events of one kind.
 
-Its ``Literal`` fields are what tells its events from others of the app: they become the body
-pattern of its binding, which the bus indexes. So an event of another kind costs its subscribers
-nothing, and is not tried against the model at all.
+Its ``Literal`` fields distinguish its events from others of the app. They become the body pattern
+of its binding, which the bus indexes. So an event of another kind costs a subscriber nothing and is
+never validated against the model.
 
-Rejected: the name of the class in the event. Those who read events without this class, in another
-language or a log, would meet a name that means nothing there; and so would whoever renames it.
+Rejected: the name of the class in the event. It means nothing to readers without the class, such as
+a program in another language or a log, and renaming the class would break old events.
 
 Example::
 
@@ -46,7 +46,7 @@ from edr.typed.literals import check, check_match, pattern_of
 
 
 class Kind(NamedTuple):
-    """What all events of one model have in common."""
+    """The fields that all events of one model share."""
 
     app_name: str
     app_version: str
@@ -65,13 +65,13 @@ class Body(BaseModel):
         severity: of such events.
         verbosity: of such events.
 
-    A subclass of a subclass has what that has, unless it says otherwise. It cannot be changed, and
-    what an event has beside its fields is ignored, so that a sender can be newer than its readers.
+    A subclass inherits these arguments and may override them. Instances are frozen. Unknown fields
+    of an event are ignored, so that a sender can be newer than its consumers.
     """
 
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True)
     edr_kind: ClassVar[Kind | None] = None
-    """What all its events have in common; ``None`` for a base class that names no app."""
+    """The fields that all its events share; ``None`` for a base class without an app."""
 
     def __init_subclass__(
         cls,
@@ -82,7 +82,7 @@ class Body(BaseModel):
         verbosity: AnyVerbosity | None = None,
         **config: Unpack[ConfigDict],
     ) -> None:
-        """Let checkers and ``type`` know the arguments; pydantic hands them on, with the fields."""
+        """Declare the arguments for type checkers; ``__pydantic_init_subclass__`` handles them."""
         super().__init_subclass__()
 
     @classmethod
@@ -114,7 +114,7 @@ class Body(BaseModel):
 
     @classmethod
     def binding(cls) -> Binding:
-        """Return what matches the events of this kind: app, both levels, and the literal fields.
+        """Return the binding of this kind: app, both levels and the literal fields.
 
         A literal field may be a ``Literal``, an alias of one, or a union of several.
         """

@@ -1,7 +1,7 @@
 """``subscribe``: the events of some kinds, each with its body as a model.
 
-Whoever emits may be older or newer, or somebody else. So a body that is of the kind and does not
-fit its model is nobody's crash: it is counted, told, and the next event is taken.
+An emitter may have another version of the model. So a body of the kind that does not validate does
+not raise: it is counted and logged or passed to ``on_error``, and the iteration continues.
 
 Example::
 
@@ -71,11 +71,11 @@ class TypedSubscription(Generic[B]):
 
     @property
     def invalid(self) -> int:
-        """Events that were of a kind, and did not fit its model."""
+        """Number of events of a kind that did not validate."""
         return self._invalid
 
     def statistics(self) -> SubscriptionStatistics:
-        """Return the counts of this moment; those that did not fit are delivered too."""
+        """Return the counts of this moment. ``delivered`` includes events that did not validate."""
         return self._events.statistics()
 
     def __aiter__(self) -> Self:
