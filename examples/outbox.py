@@ -137,7 +137,7 @@ async def post(entry: Entry, port: int) -> bool:
     except ConnectionError:
         return False
     finally:
-        requests.shutdown()
+        requests.close()
 
 
 async def until_all_is_posted(journal: SqliteJournal) -> None:
