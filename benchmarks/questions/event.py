@@ -60,7 +60,7 @@ def _unchecked() -> Unchecked:
 
 
 async def _rows(settings: Settings) -> list[Row]:
-    template = Template((APP, VERSION, "ok", "info"), "pbx-3:4711")
+    template = Template((APP, VERSION, "ok", "info"), "pbx-3:4711", 1 << 18)
     rows: list[Row] = []
     bodies = (("small", SMALL_BODY), ("call", BODY), ("2 KB", LARGE_BODY))
     for name, body in bodies:

@@ -22,6 +22,7 @@ _FULL = {NOT_STORED, ACCOUNT_FULL, 10023, 10028, 10047}
 _TOO_MANY_REQUESTS = 429
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_new_meta = tuple.__new__
 
 
 class StreamError(LinkError):
@@ -71,8 +72,17 @@ def meta_of(reply: bytes) -> Meta:
     words = reply.split(b".")
     first = 4 if len(words) == 9 else 6  # noqa: PLR2004
     delivery, position, consumer_position, nanoseconds, pending = map(int, words[first : first + 5])
-    recorded_at = _EPOCH + timedelta(microseconds=nanoseconds // 1000)
-    return Meta(delivery, position, consumer_position, recorded_at, pending)
+    # Not the constructor of Meta: it is a Python function, called for each message.
+    return _new_meta(
+        Meta,
+        (
+            delivery,
+            position,
+            consumer_position,
+            _EPOCH + timedelta(0, 0, nanoseconds // 1000),
+            pending,
+        ),
+    )
 
 
 class StreamApi:

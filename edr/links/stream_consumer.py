@@ -94,6 +94,7 @@ class StreamConsumer(StreamCursor):
         self._rebind = rebind
         self._max_unacked = max_unacked
         self._batch = min(BATCH, max_unacked)
+        self._at_once = 1  # an entry that is ready counts as given
         self._server_consumer = consumer_of(name)
         self._wants = _written(bindings)
         self._settings: dict[str, Any] = {}

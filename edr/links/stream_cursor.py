@@ -53,6 +53,9 @@ from edr.records import Binding, Event
 BATCH = 256
 """Messages of a request. More make nothing faster, and a slow consumer holds them."""
 
+PULLS_AHEAD = 2
+"""Requests that stand at the server: one is being answered, the other one comes next."""
+
 PULL_SECONDS = 30.0
 """Seconds for which a request stands, if nothing comes."""
 
@@ -204,6 +207,8 @@ class StreamCursor:
         self._number = 0
         self._next = 1
         self._batch = BATCH
+        self._at_once = A_TURN
+        """Entries that are made of messages before one of them is taken."""
         self._pulls = 0
         self._open_pulls: dict[int, int] = {}
         self._made_at = -inf
@@ -231,6 +236,8 @@ class StreamCursor:
             JournalError: it cannot be read now; or another task asks it.
             WrongJournalError: it was to begin at a position that the journal never gave.
         """
+        if self._ready and self._asker is None:
+            return self._ready.popleft()
         while self._asker is not None:
             if not self._asker.cancelling():
                 raise JournalError("another task waits for the next entry of this reading")
@@ -462,7 +469,7 @@ class StreamCursor:
             self._settle()
 
     def _pull(self, api: StreamApi) -> None:
-        while len(self._open_pulls) < 2:  # noqa: PLR2004 - one is being answered, one comes next
+        while len(self._open_pulls) < PULLS_AHEAD:
             self._pulls += 1
             self._open_pulls[self._pulls] = self._batch
             api.pull(
@@ -493,16 +500,18 @@ class StreamCursor:
         self._arrived.set()
 
     async def _take_some(self) -> None:
-        """Take messages until one gives an entry, or the loop should have its turn."""
+        """Take up to ``A_TURN`` messages, at most until ``_at_once`` entries are ready."""
         for _ in range(A_TURN):
-            if self._ready or not self._raw:
+            if not self._raw or len(self._ready) >= self._at_once:
                 return
             meta = meta_of(self._raw[0][1])
             if meta.position > self._position + 1 and self._may_hide_a_loss(meta):
-                await self._look()
+                if not self._ready:  # else it is asked when those were taken
+                    await self._look()
                 return  # the messages may be gone by now
             self._take(meta)
-        await asyncio.sleep(0)
+        if not self._ready:
+            await asyncio.sleep(0)
 
     def _may_hide_a_loss(self, meta: Meta) -> bool:
         """Return whether entries may have been removed unseen, in front of this message."""
@@ -520,7 +529,7 @@ class StreamCursor:
             self._raw.clear()
             return
         self._next += 1
-        if self._api is not None and len(self._raw) < self._batch:
+        if self._api is not None and len(self._open_pulls) < PULLS_AHEAD:
             with suppress(ConnectionError):
                 self._pull(self._api)
         self._caught_up = not meta.pending
@@ -534,7 +543,10 @@ class StreamCursor:
         if self._end is not None and meta.position > self._end:
             self._position = self._end
             return
-        if meta.position > self._position:
+        if meta.position == self._position + 1:
+            self._position = meta.position
+            self._recorded_at = meta.recorded_at
+        elif meta.position > self._position:
             first = self._horizon.first
             lost_before = min(first, meta.position) if self._filters else meta.position
             self._lose(lost_before - 1 - self._position)
