@@ -92,7 +92,7 @@ class QueueObserver(Protocol):
     stall_timeout: float
     """Seconds without a take after which emits stop waiting."""
     totals: Totals
-    """The counts of closed queues, and those that ``fold`` has added."""
+    """The counts of closed queues, and the counts that ``fold`` has added."""
     active: dict[BoundedQueue, None]
     """The queues with counts that ``totals`` does not include."""
 
@@ -346,7 +346,7 @@ class BoundedQueue:
     # Put
 
     def offer(self, event: Event) -> PendingPut | bool:
-        """Put ``event`` when there is no credit.
+        """Put ``event`` without credit.
 
         Returns True if it was accepted, False if it was refused (the queue is closed, or its
         consumer takes nothing), or a pending put if the queue is full.
@@ -369,7 +369,7 @@ class BoundedQueue:
         getters = self._getters
         if getters is not None and getters.waiting:
             getters.wake_one()
-            if getters.waiting:  # the next put must wake the next one, so there is no credit
+            if getters.waiting:  # the next put must wake the next one: no credit
                 self._peak = max(self._peak, queued)
                 return True
         if queued < self._peak:
@@ -394,8 +394,9 @@ class BoundedQueue:
         return bool(outcome.admitted)
 
     def _put_to_full(self, event: Event) -> PendingPut | bool:
-        refusals = self._refusals
-        if refusals >= MAX_YIELDS and refusals % REFUSALS_A_YIELD and not self._waiting():
+        refusals, putters = self._refusals, self._putters
+        is_first = putters is None or not putters.waiting
+        if refusals >= MAX_YIELDS and refusals % REFUSALS_A_YIELD and is_first:
             action, reason = decide(self.overflow, stalled=self.stalled)
             if action is DROP_OLDEST:
                 self._refusals += 1
@@ -410,9 +411,9 @@ class BoundedQueue:
                 self._report_drop(reason)
                 return False
         put = PendingPut(self, event)
-        if self._putters is None:
-            self._putters = Putters()
-        self._putters.add(put)
+        if putters is None:
+            putters = self._putters = Putters()
+        putters.add(put)
         self._peak = max(self._peak, self.pending)
         self.watch = True
         return put
@@ -718,4 +719,4 @@ def add_up(queues: Iterable[BoundedQueue]) -> Sums:
 
 
 def _no_deque_yet(_item: Event | Gap) -> None:
-    raise AssertionError("a queue without a deque has no credit")  # pragma: no branch
+    raise AssertionError("a queue must have a deque before it has credit")  # pragma: no branch

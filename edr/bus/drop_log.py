@@ -36,7 +36,7 @@ class DropLog:
     """Logs the drops of the queues of one bus. Used on the loop's thread only."""
 
     def __init__(self) -> None:
-        # Queue -> its drops by reason, as far as they were logged.
+        # Queue -> its logged drops, by reason.
         self._logged: dict[BoundedQueue, Mapping[str, int]] = {}
         self._first_drops = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -109,7 +109,7 @@ class DropLog:
 
     def _start_timer(self) -> None:
         if self._timer is None:
-            # Without a loop, a coroutine of an emit is closed after its loop: there is no summary.
+            # It fails if the coroutine of an emit is closed after its loop: without a summary then.
             with suppress(RuntimeError):
                 self._timer = asyncio.get_running_loop().call_later(INTERVAL, self._sum_up)
 

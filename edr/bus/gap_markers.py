@@ -16,13 +16,13 @@ Items: TypeAlias = deque[Event | Gap]
 
 
 class GapMarkers:
-    """Puts gaps into a deque of events, and counts those that are in it."""
+    """Puts gaps into a deque of events, and counts them."""
 
     __slots__ = ("count",)
 
     def __init__(self) -> None:
         self.count: int = 0
-        """Gaps that are in the deque."""
+        """The number of gaps in the deque."""
 
     def append(self, items: Items, missed: int) -> None:
         """Put a gap at the end, or add ``missed`` to the gap that is there."""

@@ -1,4 +1,4 @@
-"""``Getters``: the tasks that take from one queue, and those of them that wait for an event.
+"""``Getters``: the tasks that take from one queue, and the futures of waiting tasks.
 
 A part of ``BoundedQueue``, made when its consumer first takes. It never calls the queue.
 """
@@ -21,7 +21,7 @@ class Getters:
 
     def __init__(self) -> None:
         self.waiting: list[asyncio.Future[None]] = []
-        """The futures of those that wait, first come, first served."""
+        """Futures of waiting tasks; the first is woken first."""
         # Weak: a task that failed holds its frames, and they hold the subscription, which would
         # only be collected by the garbage collector.
         self._task: weakref.ref[Task] | None = None
@@ -29,7 +29,7 @@ class Getters:
 
     @property
     def task(self) -> Task | None:
-        """The task that took, or waited to take, last; ``None`` if there is none."""
+        """The task that took, or waited to take, last; or ``None``."""
         return None if self._task is None else self._task()
 
     def note(self, task: Task | None) -> None:
@@ -66,13 +66,13 @@ class Getters:
         return True
 
     def wake_one(self) -> None:
-        """Wake the first that still waits."""
+        """Wake the first waiting task."""
         while self.waiting:
             if wake(self.waiting.pop(0)):
                 return
 
     def wake_all(self) -> None:
-        """Wake all that wait."""
+        """Wake all waiting tasks."""
         while self.waiting:
             wake(self.waiting.pop(0))
 

@@ -1,7 +1,7 @@
-"""``InterestWatch``: what is wanted on a bus, told as it changes.
+"""``InterestWatch``: reports changes of the interest on a bus.
 
-A link that joins a bus to a broker asks the broker for just what somebody here wants. It watches
-the keys of the trie, not the bindings: there are fewer, and each is what a broker can filter by.
+The interest is the set of trie keys with a subscription. A link subscribes at its broker to exactly
+these keys. Keys and not bindings: there are fewer, and a broker can filter by each of them.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from edr.bus.bounded_queue import BoundedQueue
 from edr.records import IndexKey, TrieKey
 
 IndexKeys: TypeAlias = tuple[IndexKey, ...]
-"""Where a queue stands in the trie, and the body patterns that it asks for there."""
+"""The keys of a queue in the trie, each with its body pattern."""
 
 OnInterest: TypeAlias = Callable[[TrieKey, bool], object]
-"""``on_change(key, wanted)``, called on the loop's thread; cheap, and never raising."""
+"""``on_change(key, wanted)``, called on the loop's thread. It must be fast, and not raise."""
 
 
 class InterestWatch:
-    """Follows which keys of the trie somebody wants. Returned by ``Bus.watch_interest``.
+    """Follows the keys of the trie that have a subscription. Returned by ``Bus.watch_interest``.
 
-    Two bindings that want the same app, account and levels are one key, whatever their body
-    patterns; so what is told is at least as wide as what is wanted.
+    Bindings with the same app, account and levels are one key, with any body patterns. So the
+    reported interest is at least as wide as the bindings.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class InterestWatch:
 
     @property
     def keys(self) -> tuple[TrieKey, ...]:
-        """What is wanted now."""
+        """The keys that are wanted now."""
         return tuple(self._wanted)
 
     def came(self, queue: Any, keys: IndexKeys) -> None:
@@ -70,10 +70,10 @@ class InterestWatch:
             self._on_change(key, wanted)
         except KeyboardInterrupt:
             raise
-        except BaseException as exc:  # it must not keep a queue from being registered or removed
+        except BaseException as exc:  # the registration of a queue must not fail by it
             log_safely(logging.ERROR, "watch_interest: on_change failed: %r", exc, exc=exc)
 
     def close(self) -> None:
-        """Hear nothing more. Idempotent."""
+        """Stop the reports. Idempotent."""
         if self in self._watches:
             self._watches.remove(self)

@@ -1,4 +1,4 @@
-"""What becomes of an event that finds a queue full. The only place that decides by policy."""
+"""Decides by policy about an event that finds a queue full. No other module does."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CLOSED = DropReason.CLOSED.value
 
 
 class Action(Enum):
-    """What to do with an event for which there is no space."""
+    """How a full queue treats an event."""
 
     WAIT = auto()
     """Keep it until there is space."""
@@ -30,13 +30,13 @@ class Action(Enum):
 
 
 Decision: TypeAlias = tuple[Action, str]
-"""What to do, and the reason that a drop is counted under."""
+"""An action, and the reason under which its drop is counted."""
 
 WAIT, DROP_OLDEST, DROP_NEWEST, CLOSE = Action
 
 
 def decide(overflow: Overflow, *, stalled: bool, cannot_wait: str | None = None) -> Decision:
-    """Return what to do with an event that finds a queue full.
+    """Return how a full queue treats an event.
 
     Args:
         overflow: the policy of the queue.

@@ -1,21 +1,21 @@
-"""``Routes``: who wants an event of these fields, asked of the trie once and then remembered.
+"""``Routes``: matches events to queues, and caches the answers.
 
-What an emit needs to know comes in two steps, since its values are of two kinds. App, version,
-severity and verbosity stand in the code that emits, so there are few combinations of them: each
-is checked once, and matched once, and remembered as a ``Route``. Accounts there may be any number
-of. So a route answers by itself where nobody has bound to an account; elsewhere an account is a
-look-up or two in what the trie has left open, and only what was found there is remembered.
+An emit has two kinds of values. App, version, severity and verbosity stand in the code that emits,
+so there are few combinations: each is checked once, matched once and cached as a ``Route``.
+Accounts are not bounded. So where no binding names an account, the route is the whole answer.
+Elsewhere an account needs one or two look-ups in the trie, and only matches are cached.
 
-Rejected: one memo of all six values. Ten thousand accounts that come round fall out of any memo
-before they come again, and each then paid for the checks and the whole match: 15 times the cost.
+Rejected: one cache keyed by all six values. Ten thousand accounts that take turns are evicted from
+any cache before they are used again. Each emit then pays for the checks and the whole match, which
+is 15 times the cost.
 
-**Stale.** What comes or goes at an account leaves the routes as they are: they look at the accounts
-that are there, and only what they remember of accounts is asked anew. A subscription for every
-account makes the routes stale that it bears upon; each is matched anew when it is used again. The
-checks are never done twice, and a route that is stale already costs a change nothing: so a change
-costs at most what the emits since the last one paid.
+**Stale routes.** A change at one account does not affect routes: they look at the current accounts,
+and only their cached answers for accounts are dropped. A change for all accounts makes the affected
+routes stale; each is matched again when it is next used. Checks are never repeated. A change costs
+nothing for a route that is stale already, so it costs at most as much as the emits since the
+previous change.
 
-Cost: an emit to nobody makes one look-up here, or three where accounts are bound to.
+Cost of an emit without a subscriber: one look-up, or three where bindings name accounts.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ from edr.records import (
 )
 
 MAX_ROUTES = 8192
-"""Routes that are remembered, twice over. A service has some hundred; this bounds one that makes
-names up to some 10 MB."""
+"""Cached routes in each of two generations. A service has some hundred; this bounds the memory of
+one that generates names to about 10 MB."""
 
 MAX_ANSWERS = 32_768
-"""Answers for accounts that are remembered, twice over: some 10 MB."""
+"""Cached answers for accounts in each of two generations: about 10 MB."""
 
 
 ALL_LEVELS = -1
@@ -53,7 +53,7 @@ ALL_LEVELS = -1
 
 
 class Route:
-    """What emits of one app, version, severity and verbosity have in common."""
+    """The cached match of events with one app, version, severity and verbosity."""
 
     __slots__ = (
         "_answers",
@@ -74,7 +74,7 @@ class Route:
         self.stamp: Stamp = template.stamp
         self._routes = routes
         self._answers_at = 0
-        # Who wants the events of an account, with the tree for which that was found.
+        # Account -> its tree, and the queues that were found for it.
         self._answers: dict[str | None, tuple[tuple[str, ...], Found[BoundedQueue]]] = {}
         self._older = self._answers
         self.forget()
@@ -82,13 +82,13 @@ class Route:
     level_bit: int
     """The bit of the levels: a change at a key affects this route if its ``level_mask`` has it."""
     queues: tuple[BoundedQueue, ...]
-    """Who wants them all, whatever their account and body. Empty where that matters, or where it
-    is not known; emit tests this first, so it pays nothing for bindings that are elsewhere."""
+    """The queues that match for every account and body. Empty where account or body decide, or the
+    route is stale. Emit tests this first, so other bindings cost it nothing."""
     unwanted: bool
-    """Whether it is known that nobody wants any of them."""
+    """Whether no queue can match."""
 
     def forget(self) -> None:
-        """Match anew at the next use."""
+        """Become stale: match again at the next use."""
         self.queues = ()
         self.unwanted = False
         self._branch: Branch[Any] | None = None
@@ -97,25 +97,25 @@ class Route:
 
     @property
     def is_fresh(self) -> bool:
-        """Whether it knows what the trie says."""
+        """Whether it holds the current answer of the trie."""
         return self._branch is not None
 
     def ask_for_account(self) -> None:
-        """Take note that accounts matter now."""
+        """Look at the account of each event from now on."""
         self.queues = ()
         self.unwanted = False
 
     def forget_older(self) -> None:
-        """Forget the answers that were not used for long."""
+        """Forget the older generation of answers."""
         self._older, self._answers = self._answers, {}
 
     def wanting(
         self, account_id: str | None, account_tree: tuple[str, ...], body: Mapping[str, Any]
     ) -> tuple[BoundedQueue, ...]:
-        """Return who wants an event of this account and body, each once.
+        """Return the queues that match an event with this account and body, each once.
 
         Raises:
-            InvalidEventError: the body had to be looked into, and is none.
+            InvalidEventError: the body was examined and is not valid.
         """
         branch = self._branch
         if branch is None:
@@ -145,7 +145,7 @@ class Route:
         if known is not None and known[0] == account_tree:
             return known[1]
         found = branch.of_account(account_id, account_tree)
-        if not found:  # not remembered: most accounts are bound by nobody, and there are many
+        if not found:  # not cached: most accounts have no binding, and there are many
             return self._everyone
         answer = found_among([*branch.everyone, *found])
         self._answers[account_id] = (account_tree, answer)
@@ -154,27 +154,27 @@ class Route:
 
 
 class Routes:
-    """The open queues of a bus, and its taps, under their bindings."""
+    """The open queues and the taps of a bus, indexed by their bindings."""
 
     def __init__(self, node: str, max_body: int, *, debug: bool = False) -> None:
         self.debug = debug
         self.max_body = max_body
-        """Whether every body is looked at, also of events that nobody wants."""
+        """Whether every body is checked, also if no queue matches."""
         self.queues: dict[BoundedQueue, IndexKeys] = {}
         """The subscriptions' queues."""
         self.known: dict[TemplateKey, Route] = {}
-        """The remembered routes. Emit reads it directly; it is always the same dict."""
+        """The cached routes. Emit reads it directly; it is always the same dict."""
         self._older: dict[TemplateKey, Route] = {}
         self._taps: dict[Any, tuple[IndexKeys, bool]] = {}
         self._watches: list[InterestWatch] = []
         self._node = node
         self._answers = 0
-        # The routes that are not stale, by what a change may bear upon.
+        # The routes that are not stale, by the app and the levels that a change may affect.
         self._fresh_of_app: dict[str, dict[Route, None]] = {}
         self._fresh_of_level: dict[int, dict[Route, None]] = {}
         self._index: KeyIndex[Any] = KeyIndex()
 
-    # What is bound
+    # Registration
 
     def add(self, queue: BoundedQueue, bindings: Iterable[Binding]) -> None:
         """Register ``queue``, once, for all of ``bindings``."""
@@ -185,7 +185,7 @@ class Routes:
             watch.came(queue, keys)
 
     def remove(self, queue: BoundedQueue) -> None:
-        """Forget ``queue``; one that is not there changes nothing."""
+        """Remove ``queue``, if it is registered."""
         keys = self.queues.pop(queue, None)
         if keys is None:
             return
@@ -193,10 +193,10 @@ class Routes:
         for watch in self._watches:
             watch.went(queue, keys)
         if not self.queues:
-            self.queues = {}  # as in the trie: gives back the table of its largest days
+            self.queues = {}  # as in the trie: gives back the memory of its largest table
 
     def rebind(self, queue: BoundedQueue, bindings: Iterable[Binding]) -> None:
-        """Let ``queue`` be wanted for ``bindings`` from now on, and for no others."""
+        """Replace the bindings of ``queue``."""
         before, after = self.queues[queue], index_keys(*bindings)
         self.queues[queue] = after
         self._take_out(queue, [key for key in before if key not in after])
@@ -206,12 +206,12 @@ class Routes:
             watch.went(queue, before)
 
     def add_tap(self, tap: Any, bindings: Iterable[Binding], *, wanted: bool = False) -> None:
-        """Register a tap for all of ``bindings``, in place of those that it had.
+        """Register a tap for ``bindings``, which replace its earlier ones.
 
         Args:
-            tap: what is offered the events, as a queue is: a ``GuardedTap``, or the journal's.
-            bindings: what is offered to it.
-            wanted: whether they count as interest, as those of a subscription do.
+            tap: has ``offer``, as a queue: a ``GuardedTap``, or the journal's tap.
+            bindings: the events that it is offered.
+            wanted: whether its bindings count as interest, as a subscription's do.
         """
         keys, before = index_keys(*bindings), self._taps.get(tap)
         self._taps[tap] = (keys, wanted)
@@ -225,17 +225,17 @@ class Routes:
                 watch.went(tap, old)
 
     def remove_tap(self, tap: Any) -> None:
-        """Forget a tap; one that is not there changes nothing."""
+        """Remove a tap, if it is registered."""
         keys, was_wanted = self._taps.pop(tap, ((), False))
         self._take_out(tap, keys)
         for watch in self._watches if was_wanted else ():
             watch.went(tap, keys)
 
     def bindings_of(self, queue: BoundedQueue) -> tuple[Binding, ...]:
-        """Return what ``queue`` is registered for, in the fewest bindings that say it.
+        """Return the bindings of ``queue``, as few as are equivalent to the given ones.
 
-        They are made from where it stands in the trie: what users gave is not kept, as a million
-        bindings would take more memory than all the queues.
+        They are made from its keys in the trie. The given bindings are not kept: a million bindings
+        would take more memory than all the queues.
         """
         return bindings_from_keys(self.queues.get(queue, ()))
 
@@ -247,7 +247,7 @@ class Routes:
         for key in keys:
             self._changed(key[0], self._index.remove(key, value))
 
-    # What an event finds
+    # Routes of events
 
     def find(self, key: TemplateKey) -> Route:
         """Return the route of ``key``.
@@ -257,7 +257,7 @@ class Routes:
         """
         try:
             route = self.known.get(key) or self._older.get(key)
-        except TypeError:  # unhashable, and so no name; the template says so
+        except TypeError:  # unhashable, and so not a name; the template raises the error
             route = None
         if route is None:
             route = Route(Template(key, self._node, self.max_body), self)
@@ -267,9 +267,9 @@ class Routes:
         return route
 
     def _turn_over(self) -> None:
-        """Make room among the known: what was not used since the last time is remembered no more.
+        """Make the known routes the older generation; forget those not used since the last call.
 
-        Two halves, so that those in use survive: they come back from the older one.
+        Two generations, so that routes in use survive: ``find`` takes them from the older one.
         """
         for key, route in self._older.items():
             if key not in self.known:
@@ -278,7 +278,7 @@ class Routes:
         self.known.clear()
 
     def branch(self, route: Route) -> Branch[Any]:
-        """Ask the trie about ``route``, which is fresh from now on."""
+        """Match ``route`` in the trie; it is fresh from now on."""
         app_name = route.template.app_name
         branch = self._index.branch(app_name, route.template.severity, route.template.verbosity)
         route.level_bit = branch.level_bit
@@ -287,7 +287,7 @@ class Routes:
         return branch
 
     def count_answer(self) -> None:
-        """Take note that a route remembers one more answer."""
+        """Count one more cached answer, and forget old ones when there are too many."""
         self._answers += 1
         if self._answers >= MAX_ANSWERS:
             self._answers = 0
@@ -308,7 +308,7 @@ class Routes:
                     route.ask_for_account()
 
     def _forget(self, app_name: str | None, level_mask: int) -> None:
-        """Make stale the routes of an app, or of any, whose ``level_bit`` is in ``level_mask``."""
+        """Make routes stale: those of an app, or of every app for ``None``, in ``level_mask``."""
         if app_name is None:
             of_levels = [
                 routes
@@ -326,7 +326,7 @@ class Routes:
             self._make_stale(route)
 
     def _make_stale(self, route: Route) -> None:
-        """Let ``route`` be matched anew when it is used again, if it is."""
+        """Make ``route`` match again at its next use."""
         if not route.is_fresh:
             return
         app_name = route.template.app_name
@@ -339,7 +339,7 @@ class Routes:
     # Interest
 
     def watch(self, on_change: OnInterest, besides: BoundedQueue | None) -> InterestWatch:
-        """Tell ``on_change`` of every key that comes to be wanted, or no longer is."""
+        """Call ``on_change`` for each key that becomes wanted, or is not wanted any more."""
         watch = InterestWatch(on_change, besides, self._watches)
         for queue, keys in self.queues.items():
             watch.came(queue, keys)

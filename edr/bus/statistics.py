@@ -1,4 +1,4 @@
-"""What a subscription and a bus tell of themselves, and the sums that outlive a subscription."""
+"""Statistics of subscriptions and buses, and the totals of closed subscriptions."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -12,19 +12,22 @@ from edr.records import Binding
 
 @dataclass(frozen=True, slots=True)
 class SubscriptionStatistics:
-    """One moment of a subscription. ``offered == delivered + sum(dropped) + pending`` always."""
+    """The counts of a subscription at one moment.
+
+    ``offered == delivered + sum(dropped.values()) + pending`` always.
+    """
 
     name: str
     offered: int
-    """Events that matched and reached this subscription, whatever became of them."""
+    """Events that matched this subscription while it was open."""
     delivered: int
     """Events that the subscriber took."""
     dropped: Mapping[str, int]
-    """``DropReason`` -> events; a reason that never came up is absent."""
+    """``DropReason`` -> events; reasons without events are absent."""
     pending: int
-    """Events queued, and those whose emit still waits for room."""
+    """Queued events, and events whose emit waits for space."""
     peak_pending: int
-    """The most that were ever pending at once."""
+    """The most events that were ever pending at once."""
     stalled: bool
     """Whether emitters have stopped waiting for this subscriber."""
     oldest_age: float = field(compare=False)
@@ -34,18 +37,17 @@ class SubscriptionStatistics:
     retried: int
     """Further calls of the callback, after one that failed."""
     in_flight: int
-    """Delivered events that are in the hands of the callback now."""
+    """Delivered events that the callback is processing now."""
     last_error: str | None = None
-    """What the callback last failed with, as ``ValueError: no such account``; counted in
-    ``failed``."""
+    """The exception of the last event counted in ``failed``, as ``ValueError: unknown account``."""
 
 
 @dataclass(frozen=True, slots=True)
 class BusStatistics:
-    """One moment of a bus. The sums include subscriptions that are gone."""
+    """The counts of a bus at one moment. The sums include closed subscriptions."""
 
     emits: int
-    """Events accepted, also those that nobody wanted."""
+    """Accepted events, including events without a subscriber."""
     subscriptions: int
     offered: int
     delivered: int
@@ -56,7 +58,7 @@ class BusStatistics:
     callback_errors: int
     """Events on which a callback failed, after its last retry."""
     refused: int
-    """Events of other threads that ``emit_anywhere`` and ``publish_anywhere`` did not take, and
+    """Events that ``emit_anywhere`` and ``publish_anywhere`` did not accept from other threads, and
     events that a drain refused after ``drain_grace``."""
     account_failures: int
     """Look-ups of an account's ancestors that failed; their events had an empty tree."""
@@ -64,7 +66,7 @@ class BusStatistics:
     """Events for which a tap raised an exception."""
     journal: Any = None
     """The counts of the journal (``edr.journal.JournalStatistics``), if there is one; ``failed``
-    are events that it did not take, or could not store."""
+    counts events that it did not accept or could not store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,7 @@ class SubscriptionInfo:
 
     name: str
     bindings: tuple[Binding, ...]
-    """What it is offered, in the fewest bindings that say it."""
+    """Its bindings, as few as are equivalent to the given ones."""
     capacity: int
     overflow: Overflow
     statistics: SubscriptionStatistics
@@ -101,4 +103,4 @@ class Totals:
     offered: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     pending: int = 0
-    """What closed subscriptions still hold for their subscribers to take."""
+    """Events in closed subscriptions that can still be taken."""

@@ -20,15 +20,15 @@ Example::
 
     asyncio.run(main())
 
-On the bus they are ordinary events. Code without the models reads them with ``edr.subscribe``. A
-callback binds with ``@edr.on(AgentPaused.binding())`` and reads with ``AgentPaused.of(event)``.
+On the bus they are ordinary events. ``edr.subscribe`` receives them without a model. A callback
+binds with ``@edr.on(AgentPaused.binding())`` and reads with ``AgentPaused.of(event)``.
 
 Promises:
 
-* The binding of a model is its app, both levels and its ``Literal`` fields, which the bus indexes.
-  It matches every event that was emitted with the model.
-* A body of the kind that does not validate is counted and passed to ``on_error``. It never ends the
-  iteration.
+* A model is its binding: app, both levels, and its ``Literal`` fields, which the bus indexes. The
+  binding of a model matches every event that the model emits.
+* A body of the kind that does not fit the model is counted and given to ``on_error``. It never ends
+  the iteration.
 
 Read the modules in this order; each imports only from those before it:
 literals, body, subscription.

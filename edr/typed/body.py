@@ -1,11 +1,11 @@
-"""``Body``: a pydantic model of the events of one kind.
+"""``Body``: a pydantic model of the bodies of one kind of event, with the binding of that kind.
 
-Its ``Literal`` fields distinguish its events from others of the app. They become the body pattern
-of its binding, which the bus indexes. So an event of another kind costs a subscriber nothing and is
-never validated against the model.
+The ``Literal`` fields of a model distinguish its events from others of the app. They become the
+body pattern of its binding, which the bus indexes. So an event of another kind costs its
+subscribers nothing, and is never validated by the model.
 
-Rejected: the name of the class in the event. It means nothing to readers without the class, such as
-a program in another language or a log, and renaming the class would break old events.
+Rejected: the name of the class in the event. It means nothing to readers in another language or of
+a log, and a renamed class would no longer match its older events.
 
 Example::
 
@@ -55,18 +55,18 @@ class Kind(NamedTuple):
 
 
 class Body(BaseModel):
-    """The body of events of one kind. Subclass it, and name the app.
+    """The body of the events of one kind. Subclass it with the name of the app.
 
     ``class AgentPaused(Body, app="acdc"): status: Literal["paused"] = "paused"; agent_id: str``
 
     Args:
         app: the app that emits such events.
         version: its version.
-        severity: of such events.
-        verbosity: of such events.
+        severity: the severity of such events.
+        verbosity: the verbosity of such events.
 
-    A subclass inherits these arguments and may override them. Instances are frozen. Unknown fields
-    of an event are ignored, so that a sender can be newer than its consumers.
+    A subclass inherits app, version and levels, unless it sets them. Instances are frozen. Further
+    fields of an event are ignored, so that a sender can be newer than its readers.
     """
 
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True)
@@ -82,7 +82,7 @@ class Body(BaseModel):
         verbosity: AnyVerbosity | None = None,
         **config: Unpack[ConfigDict],
     ) -> None:
-        """Declare the arguments for type checkers; ``__pydantic_init_subclass__`` handles them."""
+        """Declare the arguments; pydantic passes them on when the fields are known."""
         super().__init_subclass__()
 
     @classmethod
@@ -114,7 +114,7 @@ class Body(BaseModel):
 
     @classmethod
     def binding(cls) -> Binding:
-        """Return the binding of this kind: app, both levels and the literal fields.
+        """Return the binding of this kind: app, both levels, and the literal fields.
 
         A literal field may be a ``Literal``, an alias of one, or a union of several.
         """
@@ -131,10 +131,10 @@ class Body(BaseModel):
         """Read the body of ``event``.
 
         Raises:
-            InvalidEventError: it does not fit; ``path`` says where.
+            InvalidEventError: it does not fit; ``path`` is the field.
         """
         try:
-            # As JSON, by whose rules a time or a tuple is text or an array, in strict models too.
+            # As JSON: then a strict model accepts a string for a time, and an array for a tuple.
             return cls.model_validate_json(orjson.dumps(event.body))
         except ValidationError as exc:
             raise InvalidEventError.from_validation(exc) from exc
@@ -142,22 +142,22 @@ class Body(BaseModel):
     def emit(
         self, account_id: str | None = None, *, bus: Bus | None = None
     ) -> Coroutine[Any, Any, int]:
-        """``Bus.emit`` of an event with this body; to be awaited.
+        """Emit an event with this body, as ``Bus.emit`` does. Await the result.
 
         Args:
             account_id: the account of the event.
-            bus: where to; by default the default bus.
+            bus: the bus; by default the default bus.
 
         Raises:
             TypeError: a serializer changes a literal field, so the binding would not match.
         """
-        said = (*self._kind(), self._json(), account_id)
-        return (bus or default_bus()).emit(*said)
+        fields = (*self._kind(), self._json(), account_id)
+        return (bus or default_bus()).emit(*fields)
 
     def emit_nowait(self, account_id: str | None = None, *, bus: Bus | None = None) -> int:
-        """``Bus.emit_nowait`` of an event with this body; the arguments are ``emit``'s."""
-        said = (*self._kind(), self._json(), account_id)
-        return (bus or default_bus()).emit_nowait(*said)
+        """Emit an event with this body, as ``Bus.emit_nowait`` does. Arguments as ``emit``."""
+        fields = (*self._kind(), self._json(), account_id)
+        return (bus or default_bus()).emit_nowait(*fields)
 
     @classmethod
     def _kind(cls) -> Kind:
@@ -175,9 +175,9 @@ class Body(BaseModel):
 
 @lru_cache(maxsize=1024)
 def _pattern_of_kind(model: type[Body]) -> Pattern | None:
-    """Return the pattern of a model; to make it takes as long as some emits."""
+    """Return the pattern of a model. Cached, as making it takes as long as several emits."""
     return model.binding().body
 
 
 def _no_app(model: type[Body]) -> str:
-    return f"{model.__name__} names no app: class {model.__name__}(Body, app=…)"
+    return f"{model.__name__} must have an app: class {model.__name__}(Body, app=…)"

@@ -1,8 +1,7 @@
 """The body pattern of a model's ``Literal`` fields, and a check that the model's events match it.
 
-If the binding of a model did not match its own events, no subscriber would get them. If a model
-could not read its literals from JSON, it would receive nothing. Both are refused where the class is
-written.
+A model whose binding does not match its own events would never deliver them. A model that cannot
+read its literals from JSON would find every event invalid. Both raise in the class statement.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ def pattern_of(model: type[BaseModel]) -> dict[str, Any]:
 
 
 def literals_of(annotation: Any) -> tuple[Any, ...]:
-    """Return the values of a ``Literal``, an alias of one, or a union of such; else nothing."""
+    """Return the values of a ``Literal``, an alias or a union of such; else an empty tuple."""
     while hasattr(annotation, "__value__"):  # type Status = Literal["paused"]
         annotation = annotation.__value__
     origin = get_origin(annotation)
@@ -49,27 +48,26 @@ def literals_of(annotation: Any) -> tuple[Any, ...]:
 
 
 def check(model: type[BaseModel], pattern: Pattern) -> None:
-    """Check that ``pattern``, of the literals of ``model``, matches what it emits, and is readable.
+    """Check that ``pattern`` matches the events of ``model``, and that it reads its own literals.
 
     Raises:
-        TypeError: a literal cannot be read from the JSON that it is written as, or is not written
-            as what it is.
+        TypeError: a literal changes when it is written as JSON, or cannot be read from it.
     """
     _check_reading(model, model.__name__)
     for number in range(_most_literals(model)):
         sample, include = _sample(model, number)
         try:
             body = sample.model_dump(mode="json", by_alias=True, include=include, warnings=False)
-        except Exception:  # a serializer that needs the other fields: emit finds out
+        except Exception:  # a serializer that needs the other fields: emit checks it
             return
         check_match(model, pattern, body)
 
 
 def check_match(model: type[BaseModel], pattern: Pattern, body: Mapping[str, Any]) -> None:
-    """Check that ``model`` writes its literals as what they are.
+    """Check that ``pattern``, made of the literals of ``model``, matches its ``body``.
 
     Raises:
-        TypeError: it does not, so its subscribers would not receive the event.
+        TypeError: it does not match, so no subscriber would receive the event.
     """
     if not pattern.matches(body):
         raise TypeError(
@@ -97,7 +95,7 @@ def _check_reading(model: type[BaseModel], path: str) -> None:
 
 
 def _sample(model: type[BaseModel], number: int) -> tuple[BaseModel, dict[str, Any]]:
-    """Return an instance with the literals of ``model`` alone, and the names of its fields."""
+    """Return an instance with only the literals of ``model``, and the names of these fields."""
     values: dict[str, Any] = {}
     include: dict[str, Any] = {}
     for name, field in model.model_fields.items():

@@ -1,7 +1,7 @@
-"""``subscribe``: the events of some kinds, each with its body as a model.
+"""``subscribe``: events of some kinds, each with its body as a model.
 
-An emitter may have another version of the model. So a body of the kind that does not validate does
-not raise: it is counted and logged or passed to ``on_error``, and the iteration continues.
+The emitter may run an older or newer version, or another program. So a body that does not fit its
+model raises no error in the consumer: it is counted and reported, and the next event is taken.
 
 Example::
 
@@ -46,13 +46,13 @@ E = TypeVar("E", bound=Body)
 F = TypeVar("F", bound=Body)
 
 OnInvalid: TypeAlias = Callable[[InvalidEventError, Event], Any]
-"""``on_error(fault, event)``: called with an event of a kind that does not fit its model."""
+"""``on_error(fault, event)``: called with an event whose body does not fit its model."""
 
 _log = logging.getLogger("edr.typed")
 
 
 class TypedSubscription(Generic[B]):
-    """Pairs of an event and its body. Made by ``subscribe``; it ends as a ``Subscription`` does."""
+    """An async iterator of (event, body). Made by ``subscribe``; closed as a ``Subscription``."""
 
     def __init__(
         self,
@@ -71,11 +71,11 @@ class TypedSubscription(Generic[B]):
 
     @property
     def invalid(self) -> int:
-        """Number of events of a kind that did not validate."""
+        """Events of a kind whose body did not fit its model."""
         return self._invalid
 
     def statistics(self) -> SubscriptionStatistics:
-        """Return the counts of this moment. ``delivered`` includes events that did not validate."""
+        """Return the counts of this moment; invalid events count as delivered."""
         return self._events.statistics()
 
     def __aiter__(self) -> Self:
@@ -88,7 +88,7 @@ class TypedSubscription(Generic[B]):
 
         Raises:
             StopAsyncIteration, SubscriptionOverflowError: as ``Subscription.__anext__``.
-            Exception: what ``on_error`` raises; the event that did not fit is gone.
+            Exception: any exception of ``on_error``; the invalid event was taken.
         """
         while True:
             event = await anext(self._events)
@@ -102,8 +102,8 @@ class TypedSubscription(Generic[B]):
                     self._tell(exc, event)
 
     def _read(self, event: Event) -> B:
-        """Read the body as the first model that it fits, of those whose kind it is of."""
-        fault = InvalidEventError("it is of none of the kinds any more", "body")
+        """Return the body as the first model whose kind it has and that it fits."""
+        fault = InvalidEventError("must be of one of the subscribed kinds", "body")
         for binding, model in self._models:
             if binding.matches(event):
                 try:
@@ -114,8 +114,7 @@ class TypedSubscription(Generic[B]):
 
     def _tell(self, exc: InvalidEventError, event: Event) -> None:
         _log.warning(
-            "the body of event %s of %s does not fit: %s; %s takes the next one, and counts those "
-            "that follow",
+            "the body of event %s of %s does not fit: %s; %s skipped it, and counts further ones",
             event.id,
             event.app_name,
             exc,
@@ -233,16 +232,15 @@ def subscribe(
     Args:
         models: subclasses of ``Body``.
         bus: whose events; by default the default bus.
-        on_error: ``on_error(fault, event)``, called in the iteration with an event that is of a
-            kind and does not fit its model; ``fault.path`` says where. Without one the first is
-            logged.
-        options: those of ``Bus.subscribe``; no gaps.
+        on_error: ``on_error(fault, event)``, called in the iteration with an event whose body does
+            not fit its model; ``fault.path`` is the field. Without it, the first one is logged.
+        options: the options of ``Bus.subscribe``, without ``gaps``.
 
     Raises:
-        TypeError: no model is given, or one that names no app.
+        TypeError: no model is given, or a model has no app.
     """
     if not models:
-        raise TypeError("name the models: edr.typed.subscribe(AgentPaused)")
+        raise TypeError("subscribe must get at least one model: edr.typed.subscribe(AgentPaused)")
     bindings = [model.binding() for model in models]
     events = (bus or default_bus()).subscribe(*bindings, **options)
     return TypedSubscription(models, events, on_error)

@@ -115,9 +115,9 @@ def test_a_model_without_an_app_is_a_base_and_no_kind():
     class Sub(Base, app="a"):
         pass
 
-    with pytest.raises(TypeError, match="Base names no app"):
+    with pytest.raises(TypeError, match="Base must have an app"):
         Base.binding()
-    with pytest.raises(TypeError, match="Base names no app"):
+    with pytest.raises(TypeError, match="Base must have an app"):
         Base().emit_nowait()
     assert Sub.binding().body is None
 
@@ -128,7 +128,7 @@ def test_what_is_wrong_with_a_model_is_said_where_it_is_written():
         class Wrong(Body, app="a", severity="okk"):
             pass
 
-    with pytest.raises(TypeError, match="names no app"):
+    with pytest.raises(TypeError, match="must have an app"):
 
         class Nowhere(Body, severity="ok"):
             pass
