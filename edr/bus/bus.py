@@ -47,6 +47,7 @@ from edr.bus.statistics import BusStatistics, MatchResult, SubscriptionInfo
 from edr.bus.subscription import Subscription, queue_of
 from edr.bus.taps import GuardedTap, Tap
 from edr.records import (
+    EVERY_EVENT,
     Binding,
     BindingFields,
     Event,
@@ -162,9 +163,10 @@ class Bus(Emission):
         gaps: bool = False,
         **wanted: Unpack[BindingFields],
     ) -> Subscription[Any]:
-        """Subscribe to what any of ``bindings`` matches; without one, to the default binding.
+        """Subscribe to the events that any of ``bindings`` matches; without one, to every event.
 
         The fields of one binding may be given as keywords: ``subscribe(severity="warning")``.
+        A ``Binding()`` matches events of verbosity ``info`` and higher.
 
         The subscription is registered when this returns: what is emitted after it is seen. An
         event that several of its bindings match comes once.
@@ -224,7 +226,7 @@ class Bus(Emission):
         Raises:
             InvalidBindingError: a binding is not valid; nothing has changed.
         """
-        checked = checked_bindings(bindings or (Binding(verbosity="trace"),))
+        checked = checked_bindings(bindings or (EVERY_EVENT,))
         guarded = self._taps.setdefault(id(tap), GuardedTap(tap, self._log))
         self._routes.add_tap(guarded, checked, wanted=wanted)
 
@@ -312,8 +314,8 @@ class Bus(Emission):
         """Decorate a callback: ``bind`` it, with the same options, and return it unchanged.
 
         The fields of one binding may be given as keywords, beside the options:
-        ``@bus.on(app_name="billing", retries=2)``. Without a binding, with parentheses or
-        without, it serves the default one.
+        ``@bus.on(app_name="billing", retries=2)``. Without a binding, it receives every event:
+        ``@bus.on`` and ``@bus.on()`` are equal.
         """
         return decorator(self.bind, bindings, options)
 

@@ -10,7 +10,7 @@ from edr.bus.options import accepts, function, keywords
 from edr.bus.overflow import AnyOverflow
 from edr.bus.runner import NO_PAYLOAD, Callback, CallbackRunner, OnError
 from edr.bus.statistics import SubscriptionStatistics
-from edr.records import Binding, BindingFields, checked_bindings
+from edr.records import EVERY_EVENT, Binding, BindingFields, checked_bindings
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -163,16 +163,16 @@ def check_callback(callback: Callback, payload: Any) -> None:
 
 
 def bindings_of(bindings: Iterable[Any], fields: BindingFields) -> tuple[Binding, ...]:
-    """Return the bindings that were given, and the one whose fields were; or the default one."""
+    """Return the given bindings and the one of ``fields``; without any, one for every event."""
     if fields:
         bindings = (*bindings, Binding(**fields))
-    return checked_bindings(tuple(bindings) or (Binding(),))
+    return checked_bindings(tuple(bindings) or (EVERY_EVENT,))
 
 
 def decorator(bind: Callable[..., Any], bindings: tuple[Any, ...], options: dict[str, Any]) -> Any:
     """Return what ``on`` returns: a decorator, or what it was written on without parentheses."""
     if len(bindings) == 1 and not options and _is_decorated(bindings[0]):
-        bind(Binding(), bindings[0])
+        bind(EVERY_EVENT, bindings[0])
         return bindings[0]
     keywords("on", options, OnOptions.__annotations__)
     fields: Any = {name: options.pop(name) for name in Binding.model_fields if name in options}

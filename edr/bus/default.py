@@ -475,7 +475,7 @@ def subscribe(
     gaps: bool = False,
     **wanted: Unpack[BindingFields],
 ) -> Subscription[Any]:
-    """Subscribe to what any of ``bindings`` matches; without one, to the default binding.
+    """Subscribe to the events that any of ``bindings`` matches; without one, to every event.
 
     Acts on the default bus of the running loop.
 
@@ -561,7 +561,7 @@ def on(*bindings: Any, **options: Any) -> Any:
     starts later.
 
     The fields of one binding may be given as keywords, beside the options:
-    ``@bus.on(app_name="billing", retries=2)``. Without a binding, with parentheses or
-    without, it serves the default one.
+    ``@bus.on(app_name="billing", retries=2)``. Without a binding, it receives every event:
+    ``@bus.on`` and ``@bus.on()`` are equal.
     """
     return decorator(bind, bindings, options)

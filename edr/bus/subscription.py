@@ -23,7 +23,7 @@ from edr.bus.options import seconds, whole_number
 from edr.bus.overflow import Gap
 from edr.bus.statistics import SubscriptionStatistics
 from edr.errors import BusClosedError, WrongLoopError
-from edr.records import Binding, Event, checked_bindings
+from edr.records import EVERY_EVENT, Binding, Event, checked_bindings
 
 _NOBODY = object()
 """Has taken before any task has. Not None, which is current_task outside of any task."""
@@ -268,17 +268,17 @@ class Subscription(Generic[Item_co]):
         return self._queue.observer.bindings_of(self._queue)
 
     def rebind(self, *bindings: Binding) -> None:
-        """Want what any of ``bindings`` matches from now on, without one what the default does.
+        """Replace the bindings. Without one, the subscription receives every event.
 
-        What is queued stays queued, and the counts go on. An event that both the old and the new
+        Queued events stay queued, and the counts go on. An event that both the old and the new
         bindings match is neither missed nor doubled.
 
         Raises:
-            InvalidBindingError: something is no binding; nothing has changed.
+            InvalidBindingError: an argument is not a ``Binding``. Nothing was changed.
             BusClosedError: the subscription is closed.
             WrongLoopError: the bus runs in another thread; call this there.
         """
-        wanted = checked_bindings(bindings or (Binding(),))
+        wanted = checked_bindings(bindings or (EVERY_EVENT,))
         self._bus.check_thread("subscription.rebind")
         self._bus.check_usable()
         if self._queue.closed:

@@ -10,6 +10,7 @@ binding means, and every index agrees with it always.
 """
 
 from edr.records.binding import (
+    EVERY_EVENT,
     Binding,
     BindingFields,
     bindings_from_json,
@@ -31,6 +32,7 @@ from edr.records.trie import (
 )
 
 __all__ = [
+    "EVERY_EVENT",
     "AnySeverity",
     "AnyVerbosity",
     "Binding",

@@ -373,6 +373,12 @@ def bindings_to_json(
     return [binding.model_dump(mode="json") for binding in bindings]
 
 
+EVERY_EVENT = Binding.everything()
+"""The binding of a call without bindings, which has no filter: ``subscribe()``, ``@on()``,
+``rebind()``, ``add_tap(tap)``, ``assert_emitted()``. A ``Binding()`` has the default verbosity,
+``info`` and higher."""
+
+
 def checked_bindings(bindings: tuple[object, ...]) -> tuple[Binding, ...]:
     """Return ``bindings``, of which there must be one, and which must all be some.
 

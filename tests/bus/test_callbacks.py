@@ -43,6 +43,21 @@ async def test_a_callback_gets_the_event_and_its_payload_in_order(bus, emit):
     assert seen.count(None) == 3
 
 
+@pytest.mark.parametrize("decorator", [lambda bus: bus.on, lambda bus: bus.on()])
+async def test_on_without_a_binding_receives_every_event(bus, decorator):
+    seen = []
+
+    @decorator(bus)
+    def collect(event):
+        seen.append(event.verbosity)
+
+    for verbosity in edr.Verbosity:
+        await bus.emit("app", "1", "ok", verbosity, {})
+    await bus.drain()
+
+    assert seen == list(edr.Verbosity)
+
+
 async def test_on_binds_and_returns_the_function(bus, emit):
     seen = []
 

@@ -24,6 +24,34 @@ async def test_subscribed_is_registered_when_it_returns(bus, emit):
     assert take_ready(subscription) == [1]
 
 
+async def emit_each_verbosity(bus):
+    for verbosity in edr.Verbosity:
+        await bus.emit("app", "1", "ok", verbosity, {"n": verbosity.rank})
+
+
+async def test_without_a_binding_it_receives_every_event(bus):
+    every, default = bus.subscribe(), bus.subscribe(Binding())
+    await emit_each_verbosity(bus)
+
+    assert take_ready(every) == [0, 1, 2, 3, 4, 5]
+    assert take_ready(default) == [2, 3, 4, 5]
+
+
+async def test_fields_of_a_binding_have_its_defaults(bus):
+    subscription = bus.subscribe(app_name="app")
+    await emit_each_verbosity(bus)
+
+    assert take_ready(subscription) == [2, 3, 4, 5]
+
+
+async def test_rebound_without_a_binding_it_receives_every_event(bus):
+    subscription = bus.subscribe(app_name="other")
+    subscription.rebind()
+    await emit_each_verbosity(bus)
+
+    assert take_ready(subscription) == [0, 1, 2, 3, 4, 5]
+
+
 async def test_an_event_comes_once_to_a_subscription_of_several_bindings(bus, emit):
     subscription = bus.subscribe(Binding(app_name="app"), Binding(), Binding(app_name=["app", "x"]))
 

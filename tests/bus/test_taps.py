@@ -7,7 +7,7 @@ from typing import NamedTuple
 import pytest
 
 from edr.bus import Bus
-from edr.records import Binding, Event
+from edr.records import Binding, Event, Verbosity
 
 WARNINGS = Binding(severity="warning")
 
@@ -52,6 +52,15 @@ class Journal:
 
 def an_event(n):
     return Event(app_name="app", app_version="1", severity="ok", verbosity="info", body={"n": n})
+
+
+async def test_a_tap_without_a_binding_receives_every_event(bus):
+    tap = Recorder()
+    bus.add_tap(tap)
+    for verbosity in Verbosity:
+        await bus.emit("app", "1", "ok", verbosity, {"n": verbosity.rank})
+
+    assert tap.seen == [0, 1, 2, 3, 4, 5]
 
 
 async def emit(bus, n, severity="ok", **options):

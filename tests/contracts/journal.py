@@ -311,6 +311,15 @@ class JournalContract:
             assert [entry.event for entry in await all_of(journal, *bindings, after=0)] == wanted
             assert 0 < len(wanted) < 300
 
+    async def test_without_a_binding_every_entry_is_read(self, make_journal):
+        given = [event(each.rank, verbosity=each) for each in edr.Verbosity]
+        async with make_journal() as journal:
+            await journal.append(*given)
+            consumer = await journal.consumer("every", start="oldest")
+
+            assert [entry.event for entry in await all_of(journal)] == given
+            assert [entry.event for entry in await take(consumer, len(given))] == given
+
     async def test_its_position_moves_past_what_is_not_wanted(self, make_journal):
         async with make_journal() as journal:
             await journal.append(event(1, "wanted"))

@@ -25,6 +25,7 @@ from edr import (
     bindings_from_json,
     bindings_to_json,
 )
+from edr.records import EVERY_EVENT
 
 
 def one_or_many(items):
@@ -50,6 +51,13 @@ def test_json_there_and_back_gives_an_equal_binding(binding):
     assert bindings_from_json(json.dumps(bindings_to_json([binding] * 2))) == [binding] * 2
     jsonschema.validate(bindings_to_json(binding), Binding.model_json_schema())
     assert hash(binding) == hash(Binding.model_validate_json(binding.model_dump_json()))
+
+
+def test_every_event_matches_each_level_account_and_app(make_event):
+    for verbosity in edr.Verbosity:
+        for account_id in (None, "acme"):
+            event = make_event(verbosity=verbosity, account_id=account_id)
+            assert EVERY_EVENT.matches(event)
 
 
 def test_the_default_takes_everything_from_info_up(make_event):
