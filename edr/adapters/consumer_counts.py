@@ -30,7 +30,7 @@ class ConsumerCounts:
         """Return the state of each consumer of the journal of ``bus``."""
         journal: Any = bus.journal
         loop = bus.loop
-        if journal is None or loop is None or not loop.is_running() or bus.is_over:
+        if journal is None or loop is None or not loop.is_running() or bus.closed:
             return self._known
         if _runs_here(loop):
             if self._asking is None or self._asking.done():

@@ -26,7 +26,7 @@ from typing import Any, Literal, TypeAlias
 
 from edr.adapters.consumer_counts import ConsumerCounts
 from edr.adapters.named_counts import NamedCounts
-from edr.bus import Bus, BusStatistics, DropReason
+from edr.bus import Bus, BusStatistics, DropReason, parts_of
 from edr.journal import JournalStatistics
 from edr.links import DROP_REASONS, REFUSE_REASONS, ConnectionState, LinkStatistics
 
@@ -179,7 +179,9 @@ class _Measured:
         for consumer in self._consumers.read(bus):
             for name in ("lag", "unacked", "missed"):
                 yield f"consumer_{name}", (consumer.name,), getattr(consumer, name)
-        for link in bus.ask(lambda: [_link_statistics(each) for each in bus.services]):
+        for link in parts_of(bus).guard.read(
+            lambda: [_link_statistics(each) for each in bus.services]
+        ):
             if link is not None:
                 yield from _of_link(link)
 

@@ -1,17 +1,17 @@
 """The asyncio part of edr: how events travel within a process.
 
 Read the modules in this order; each imports only from those before it:
-loop_end, loop_bound, options, overflow, statistics, template, context, gap_markers, getters,
-policies, putters, bounded_queue, subscription,
-backpressure, accounts, drop_log, runner, callbacks, interest, routes, recording, registry,
-inbox, quiescence, shutdown, services, ending, emission, taps, bus, default, run, emitter.
+loop_end, loop_guard, tasks, options, overflow, statistics, template, context, gap_markers, getters,
+policies, putters, bounded_queue, subscription, backpressure, accounts, drop_log, runner, callbacks,
+interest, routes, recording, registry, inbox, quiescence, shutdown, services, admission,
+lifecycle, publisher, taps, bus, default, run, emitter.
 
 Promises: see the table in the README.
 """
 
 from edr._util.log import RateLimitedLog, log_safely
 from edr.bus.accounts import AccountResolver, AccountTree
-from edr.bus.bus import Bus
+from edr.bus.bus import Bus, parts_of
 from edr.bus.callbacks import AnyHandle, Handle, SubscribeOptions
 from edr.bus.context import EventContext, context, current_context
 from edr.bus.default import (
@@ -88,6 +88,7 @@ __all__ = [
     "observe_default_buses",
     "on",
     "override_default_bus",
+    "parts_of",
     "publish",
     "publish_anywhere",
     "publish_nowait",

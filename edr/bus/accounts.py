@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from time import monotonic
 from typing import Any, Protocol, TypeAlias
 
+from edr._util.log import RateLimitedLog
 from edr.bus.template import checked_account
 from edr.errors import InvalidEventError
 
@@ -190,6 +192,29 @@ class AccountCache:
         if len(self._known) > self._size:
             self._known.popitem(last=False)  # the one that was learnt first
         return tree
+
+
+class AccountFailures:
+    """Counts and logs account look-ups that failed.
+
+    Args:
+        log: where they are logged.
+    """
+
+    def __init__(self, log: RateLimitedLog) -> None:
+        self.count: int = 0
+        self._log = log
+
+    def add(self, account_id: str, exc: BaseException) -> None:
+        """Count a failure."""
+        self.count += 1
+        self._log.log(
+            logging.WARNING,
+            "accounts",
+            "the ancestors of account %r could not be found (%r); its events go out without",
+            account_id,
+            exc,
+        )
 
 
 async def _result_of(answer: Awaitable[Sequence[str]]) -> Sequence[str]:

@@ -1,28 +1,43 @@
 """``Bus``: what users hold. Emit, subscribe, bind, drain.
 
-How events come in is in ``emission``, and how it ends in ``ending``; here is who takes them.
+A bus has parts: ``LoopGuard`` binds it to a loop, ``Admission`` decides who may emit, ``Publisher``
+has the pipeline of an event, ``Lifecycle`` drains and closes. The methods here check and delegate.
+Only ``emit`` and ``emit_nowait`` have the whole pipeline in their own lines, and share no method:
+a call would cost an emit without subscribers a fifth of its time.
 
-What holds is the README's table of promises; ``docs/promises.md`` names the tests of each.
+The README has a table of promises; ``docs/promises.md`` names the tests of each.
 """
 
 from __future__ import annotations
 
+import asyncio
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
+from datetime import UTC, datetime
 from threading import get_ident
-from typing import Any, Literal, TypeVar, Unpack, overload
+from types import TracebackType
+from typing import Any, Literal, NamedTuple, Never, Self, TypeVar, Unpack, overload
 
-from edr.bus.accounts import AccountResolver
+from edr._util.log import RateLimitedLog
+from edr.bus.accounts import AccountCache, AccountFailures, AccountResolver
+from edr.bus.admission import Admission
+from edr.bus.backpressure import wait_for_space
+from edr.bus.bounded_queue import current_task, put_all
 from edr.bus.callbacks import (
     Handle,
+    Handles,
     OnOptions,
     SubscribeOptions,
     bindings_of,
     check_callback,
     decorator,
 )
-from edr.bus.emission import Emission, checked_event
+from edr.bus.context import contexts, in_context
+from edr.bus.inbox import ThreadInbox
 from edr.bus.interest import InterestWatch, OnInterest
+from edr.bus.lifecycle import Lifecycle
+from edr.bus.loop_guard import LoopGuard
 from edr.bus.options import (
     accepts,
     check_name,
@@ -35,7 +50,11 @@ from edr.bus.options import (
     whole_number,
 )
 from edr.bus.overflow import AnyOverflow, Gap, Overflow
+from edr.bus.publisher import Publisher, checked_event
+from edr.bus.putters import PendingPut
 from edr.bus.recording import EventJournal, JournalTap
+from edr.bus.registry import Registry
+from edr.bus.routes import Routes
 from edr.bus.runner import (
     NO_PAYLOAD,
     Callback,
@@ -43,17 +62,28 @@ from edr.bus.runner import (
     CallbackRunner,
     OnError,
 )
+from edr.bus.services import Service, Services
+from edr.bus.shutdown import is_program_ending
 from edr.bus.statistics import BusStatistics, MatchResult, SubscriptionInfo
 from edr.bus.subscription import Subscription, queue_of
 from edr.bus.taps import GuardedTap, Tap
+from edr.bus.tasks import Tasks
+from edr.bus.template import Draft, TemplateKey, checked_account
+from edr.errors import BusClosedError
 from edr.records import (
     EVERY_EVENT,
+    AnySeverity,
+    AnyVerbosity,
     Binding,
     BindingFields,
     Event,
     checked_bindings,
     default_node,
+    no_object,
 )
+
+# Bound once: emit would look up the class, and its method, each time.
+_now = datetime.now
 
 _SUBSCRIBE_KEYWORDS = ("capacity", "overflow", "name", "gaps", *Binding.model_fields)
 
@@ -64,7 +94,7 @@ match of one pattern within ``Limits.untrusted()`` takes at most 100 ms then."""
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class Bus(Emission):
+class Bus:
     """An event bus. It belongs to the event loop in which it is first used.
 
     Args:
@@ -120,29 +150,371 @@ class Bus(Emission):
         if accounts is not None:
             function("accounts.ancestors", getattr(accounts, "ancestors", None))
             accepts("accounts.ancestors", accounts.ancestors, "account_id")
-        super().__init__(
-            default_node() if node is None else text("node", node),
-            stall_timeout,
-            accounts,
-            accounts_timeout,
-            accounts_ttl,
-            accounts_cache,
-            max_body,
-            drain_grace,
-            debug=debug,
+        self.node: str = default_node() if node is None else text("node", node)
+        self._log = RateLimitedLog()
+        self._guard = LoopGuard(
+            self.__repr__, self._set_hot_path, self._start_callbacks, self._loop_ended
         )
+        # The hot path of emit reads these two, so they are copies of the guard's.
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = 0
+        self._emits = 0
+        self._tasks = Tasks(self._guard)
+        self._routes = Routes(self.node, max_body, debug=debug)
+        self._known_routes = self._routes.known
+        self._registry = Registry(
+            self._routes, stall_timeout, self._guard.call_soon, self._left_behind
+        )
+        self._handles = Handles()
+        self._callback_errors = 0
         self._on_error = on_error
-        self._taps: dict[int, GuardedTap] = {}  # by identity: a tap's own == is not asked
+        self._taps: dict[int, GuardedTap] = {}  # by identity: the == of a tap is not called
         self._tap_errors = 0
+        self._tap: JournalTap | None = None
         if durable and journal is None:
             raise ValueError("durable=True needs a journal: Bus(journal=…)")
         if journal is not None:
-            self._tap = JournalTap(journal, self._spawn, self._log)
+            self._tap = JournalTap(journal, self._tasks.spawn, self._log)
             self._routes.add_tap(self._tap, journal.bindings)
+        self._account_failures = AccountFailures(self._log)
+        self._accounts: AccountCache | None = None
+        if accounts is not None:
+            self._accounts = AccountCache(
+                accounts,
+                timeout=accounts_timeout,
+                ttl=accounts_ttl,
+                size=accounts_cache,
+                on_failure=self._account_failures.add,
+                spawn=self._tasks.spawn,
+            )
+        self._admission = Admission(self._guard, self._registry, self._log, self.__repr__)
+        self._publisher = Publisher(
+            node=self.node,
+            max_body=max_body,
+            guard=self._guard,
+            admission=self._admission,
+            tasks=self._tasks,
+            routes=self._routes,
+            accounts=self._accounts,
+            tap=self._tap,
+        )
+        self._inbox = ThreadInbox(self._publisher.offer, self._publisher.prepare, self._tasks.spawn)
+        self._services = Services(self._tasks.spawn, self._log)
+        self._lifecycle = Lifecycle(
+            guard=self._guard,
+            admission=self._admission,
+            tasks=self._tasks,
+            registry=self._registry,
+            handles=self._handles,
+            inbox=self._inbox,
+            services=self._services,
+            tap=self._tap,
+            log=self._log,
+            drain_grace=drain_grace,
+            describe=self.__repr__,
+        )
         if durable:
-            # On the instance, so that an emit of another bus does not have to ask; and out of sight
-            # of type checkers, for which `emit` is the one method that both look like.
+            # On the instance, so that an emit of another bus does not have to check; and out of
+            # sight of type checkers, for which both methods look like ``emit``.
             vars(self)["emit"] = self._emit_durably
+
+    def __repr__(self) -> str:
+        state = "closed" if self._guard.closed else "open"
+        return f"<Bus {self.node!r} {state}, {len(self._registry)} subscription(s)>"
+
+    def __reduce__(self) -> Never:
+        raise TypeError(f"{self!r} must not be copied or pickled; make another one")
+
+    def _set_hot_path(self, loop: asyncio.AbstractEventLoop | None, thread: int) -> None:
+        self._loop = loop
+        self._thread = thread
+
+    def _start_callbacks(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._lifecycle.begin(loop)
+
+    def _loop_ended(self) -> None:
+        self._lifecycle.loop_ended()
+
+    def _left_behind(self, count: int) -> None:
+        """Called when a consumer closed its subscription with ``count`` events in it."""
+        if is_program_ending(self._loop):
+            self._lifecycle.report_unprocessed(count)
+
+    def enter(self) -> asyncio.AbstractEventLoop:
+        """Bind the bus to the running loop, if it has none yet, and return the loop.
+
+        Every method that needs a loop does this. Call it to bind the bus early, so that other
+        threads can emit.
+
+        Raises:
+            BusClosedError: the bus was drained or closed.
+            WrongLoopError: it belongs to another loop or thread, or to the process that forked.
+        """
+        return self._guard.enter()
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """The event loop that the bus belongs to; ``None`` before its first use."""
+        return self._guard.loop
+
+    @property
+    def closed(self) -> bool:
+        """Whether the bus cannot be used any more.
+
+        It was drained or closed, or its loop was closed, or it belongs to the parent process.
+        """
+        return self._guard.is_over
+
+    # Emit
+
+    async def emit(  # noqa: C901 - its branches are what it costs: calls would cost more
+        self,
+        app_name: str,
+        app_version: str,
+        severity: AnySeverity,
+        verbosity: AnyVerbosity,
+        body: Mapping[str, Any],
+        account_id: str | None = None,
+        durable: bool = False,  # noqa: FBT001, FBT002 - a keyword alone costs each call a tenth
+    ) -> int:
+        """Emit an event to every subscription that wants it.
+
+        Returns the number of subscriptions that took it into their queues. Queued is not
+        handled: the subscribers run later, in their own tasks, and may still fail on it.
+
+        Order: the emits of a task arrive in their order. Waiting: only for full queues, see
+        ``Overflow``; never for a subscriber's code. Cancellation: subscriptions with room have
+        the event; those still waited for have dropped it, counted as ``cancelled``.
+
+        ``durable=True`` waits until the bus's journal has stored the event, whatever the journal's
+        bindings; cancelled meanwhile, it may or may not be stored.
+
+        Raises:
+            InvalidEventError: a name, a level or the body is wrong; it reached nobody.
+            BodyTooLargeError: the body is larger than ``Bus(max_body=…)``; no subscriber got it.
+            BusClosedError, WrongLoopError: the bus cannot be used here; it reached nobody.
+            DeadlockError: it would wait for the task that it runs in.
+            ValueError: it shall be durable, and the bus has no journal; it reached nobody.
+            edr.journal.JournalError: it is not known to be stored; subscribers have it.
+        """
+        if durable:
+            return await self._emit_durably(
+                app_name, app_version, severity, verbosity, body, account_id
+            )
+        if get_ident() != self._thread or current_task(self._loop) is None:
+            self._admission.check_emit()
+        if contexts.are_used:
+            body, account_id = in_context(body, account_id)
+        account_tree: tuple[str, ...] = ()
+        if account_id is not None:
+            if type(account_id) is not str or not account_id or not account_id.isascii():
+                account_id = checked_account(account_id)
+            if self._accounts is not None:
+                known = self._accounts.known(account_id)
+                if known is None:
+                    key = (app_name, app_version, severity, verbosity)
+                    return await self._emit_after_look_up(key, body, account_id)
+                account_tree = known
+        try:
+            route = self._known_routes[app_name, app_version, severity, verbosity]
+        except (KeyError, TypeError):
+            route = None
+        if route is None:
+            route = self._routes.find((app_name, app_version, severity, verbosity))
+        if type(body) is not dict and not isinstance(body, Mapping):
+            raise no_object(body)
+        queues = route.queues
+        if not queues and (
+            route.unwanted or not (queues := route.wanting(account_id, account_tree, body))
+        ):
+            self._emits += 1
+            return 0
+        event = route.stamp(body, _now(UTC), account_id, account_tree)
+        self._emits += 1
+        puts: list[PendingPut] = []
+        admitted = put_all(queues, event, puts)
+        return admitted + await wait_for_space(puts) if puts else admitted
+
+    async def _emit_after_look_up(
+        self, key: TemplateKey, body: Mapping[str, Any], account_id: str
+    ) -> int:
+        pending = self._publisher.pending(key, body, account_id, self._registry.last_number)
+        with self._inbox.emit_on_the_way():
+            admitted, puts = await self._publisher.offer(pending)
+        return admitted + await wait_for_space(puts)
+
+    async def _emit_durably(
+        self,
+        app_name: str,
+        app_version: str,
+        severity: AnySeverity,
+        verbosity: AnyVerbosity,
+        body: Mapping[str, Any],
+        account_id: str | None = None,
+        *,
+        durable: bool = True,
+    ) -> int:
+        if not durable:
+            emit = Bus.emit
+            return await emit(self, app_name, app_version, severity, verbosity, body, account_id)
+        self._admission.check_emit()
+        key = (app_name, app_version, severity, verbosity)
+        pending = self._publisher.pending(key, body, account_id, self._registry.last_number)
+        return await self._publisher.publish(pending, durable=True)
+
+    async def publish(
+        self, event: Event, *, besides: Subscription[Any] | None = None, durable: bool = False
+    ) -> int:
+        """Emit an event that exists already, as it is: from a file, a broker, another bus.
+
+        Args:
+            event: the event.
+            besides: a subscription that does not get it, because it came from there.
+            durable: wait until the bus's journal has stored the event, as ``emit`` does.
+
+        Returns, waits and raises as ``emit`` does.
+        """
+        if get_ident() != self._thread or current_task(self._loop) is None:
+            self._admission.check_emit()
+        if durable:
+            return await self._publisher.publish(event, besides, durable=True)
+        queues = self._publisher.match(event, besides)
+        puts: list[PendingPut] = []
+        admitted = put_all(queues, event, puts)
+        return admitted + await wait_for_space(puts) if puts else admitted
+
+    def publish_nowait(self, event: Event, *, besides: Subscription[Any] | None = None) -> int:
+        """Emit an event that exists already, without waiting, as ``emit_nowait`` does."""
+        if get_ident() != self._thread or current_task(self._loop) is None:
+            self._admission.check_emit()
+        queues = self._publisher.match(event, besides)
+        return sum([queue.offer_nowait(event) for queue in queues])
+
+    def emit_nowait(
+        self,
+        app_name: str,
+        app_version: str,
+        severity: AnySeverity,
+        verbosity: AnyVerbosity,
+        body: Mapping[str, Any],
+        account_id: str | None = None,
+    ) -> int:
+        """Emit without waiting, for plain functions on the loop's thread.
+
+        As ``emit``, but a policy drops at once, and a full queue under BLOCK drops the event,
+        counted as ``would_block``. An account whose ancestors must be waited for has none.
+        """
+        if get_ident() != self._thread or current_task(self._loop) is None:
+            self._admission.check_emit()
+        if contexts.are_used:
+            body, account_id = in_context(body, account_id)
+        account_tree: tuple[str, ...] = ()
+        if account_id is not None:
+            if type(account_id) is not str or not account_id or not account_id.isascii():
+                account_id = checked_account(account_id)
+            if self._accounts is not None:
+                account_tree = self._accounts.known_or_empty(account_id)
+        try:
+            route = self._known_routes[app_name, app_version, severity, verbosity]
+        except (KeyError, TypeError):
+            route = None
+        if route is None:
+            route = self._routes.find((app_name, app_version, severity, verbosity))
+        if type(body) is not dict and not isinstance(body, Mapping):
+            raise no_object(body)
+        queues = route.queues
+        if not queues and (
+            route.unwanted or not (queues := route.wanting(account_id, account_tree, body))
+        ):
+            self._emits += 1
+            return 0
+        event = route.stamp(body, _now(UTC), account_id, account_tree)
+        self._emits += 1
+        return sum([queue.offer_nowait(event) for queue in queues])
+
+    def emit_threadsafe(
+        self,
+        app_name: str,
+        app_version: str,
+        severity: AnySeverity,
+        verbosity: AnyVerbosity,
+        body: Mapping[str, Any],
+        account_id: str | None = None,
+    ) -> Future[int]:
+        """Emit from any thread; the loop is woken at once.
+
+        The event is checked, copied and stamped here and now, so ``InvalidEventError`` is raised
+        here. The returned future gives what ``emit`` returns, once every queue has taken or
+        dropped it. The events of a thread keep their order. This waits only while 1,024 events of
+        other threads are on their way, and never on the loop's own thread.
+
+        Raises:
+            InvalidEventError: as ``emit``.
+            BusClosedError: the bus was closed, or its loop was.
+            WrongLoopError: no loop has used the bus yet, or this is a fork of its process.
+        """
+        key = (app_name, app_version, severity, verbosity)
+        pending = self._publisher.pending(key, body, account_id)
+        return self._hand_over(pending)
+
+    def emit_anywhere(
+        self,
+        app_name: str,
+        app_version: str,
+        severity: AnySeverity,
+        verbosity: AnyVerbosity,
+        body: Mapping[str, Any],
+        account_id: str | None = None,
+    ) -> bool:
+        """Emit from any thread, the loop's too, and never wait: for log handlers and their like.
+
+        On the loop's thread this is ``emit_nowait``; elsewhere the event is checked, copied and
+        stamped here and handed over, unless 1,024 events of threads are on their way already, or
+        the bus is over. What is refused so is counted, in ``statistics().refused``, and logged.
+
+        Returns:
+            Whether the event is on its way; what becomes of it then is in the counts.
+
+        Raises:
+            InvalidEventError: as ``emit``.
+            WrongLoopError: no loop has used the bus yet, or this is a fork of its process.
+        """
+        if self._guard.is_at_home():
+            try:
+                self.emit_nowait(app_name, app_version, severity, verbosity, body, account_id)
+            except BusClosedError:
+                return self._admission.refuse_after_error()
+            return True
+        key = (app_name, app_version, severity, verbosity)
+        pending = self._publisher.pending(key, body, account_id)
+        return self._hand_over_nowait(pending)
+
+    def publish_threadsafe(self, event: Event) -> Future[int]:
+        """Emit an event that exists already from any thread, as ``emit_threadsafe`` does."""
+        return self._hand_over(self._publisher.checked(event))
+
+    def publish_anywhere(self, event: Event) -> bool:
+        """Emit an event that exists already from any thread, as ``emit_anywhere`` does."""
+        if self._guard.is_at_home():
+            try:
+                self.publish_nowait(event)
+            except BusClosedError:
+                return self._admission.refuse_after_error()
+            return True
+        return self._hand_over_nowait(self._publisher.checked(event))
+
+    def _hand_over(self, item: Draft | Event) -> Future[int]:
+        self._admission.check_hand_over()
+        loop = self._guard.loop_for_threads()
+        return self._inbox.put(item, loop, wait=get_ident() != self._guard.home)
+
+    def _hand_over_nowait(self, item: Draft | Event) -> bool:
+        loop = self._guard.loop_for_threads()
+        if not self._admission.accepts():
+            return self._admission.refuse()
+        if not self._inbox.put_nowait(item, loop):
+            return self._admission.refuse("too many events of threads are on their way")
+        return True
 
     # Subscribe
 
@@ -188,10 +560,9 @@ class Bus(Emission):
         policy = choice("overflow", overflow, Overflow)
         check_name(name)
         checked = bindings_of(bindings, wanted)
-        self.check_usable()
-        self._check_inflow()
+        self._admission.check_subscribe()
         queue = self._registry.add(checked, capacity, policy, name, gaps=gaps)
-        return Subscription(self, queue)
+        return Subscription(self._guard, queue)
 
     def watch_interest(
         self, on_change: OnInterest, *, besides: Subscription[Any] | None = None
@@ -205,7 +576,7 @@ class Bus(Emission):
             on_change: called on the loop's thread, between two events; it must not raise.
             besides: a subscription whose wants do not count, such as the link's own.
         """
-        self.check_usable()
+        self._guard.check_usable()
         return self._registry.watch_interest(
             on_change, None if besides is None else queue_of(besides)
         )
@@ -281,8 +652,7 @@ class Bus(Emission):
         options = CallbackOptions(
             concurrency, timeout, retries, backoff, on_error or self._on_error
         )
-        self.check_usable()
-        self._check_inflow()
+        self._admission.check_subscribe()
         known = self._handles.find(wanted, callback, payload)
         if known is not None:
             return known
@@ -293,14 +663,14 @@ class Bus(Emission):
             name=_name_of(callback) if name in (None, "") else name,
         )
         runner = CallbackRunner(
-            self,
+            self._guard,
             callback,
             payload,
             options,
             subscription,
             self._log,
             self._callback_failed,
-            self._runner_ended,
+            self._lifecycle.runner_ended,
         )
         if self._loop is not None:
             runner.start(self._loop)
@@ -319,6 +689,114 @@ class Bus(Emission):
         """
         return decorator(self.bind, bindings, options)
 
+    # Services
+
+    def add_service(
+        self, service: Service, name: str, outbox: Subscription[Any] | None = None
+    ) -> None:
+        """Attach ``service`` to the bus, which ends it: after a drain, or at ``aclose``.
+
+        While the bus drains, the service still runs, so that it handles what callbacks emit. Then
+        the bus is closed, and calls ``service.drain(timeout)`` with the time that is left, and
+        ``service.aclose()``. All of that happens before the journal of the bus is closed.
+
+        Args:
+            service: a link, or another component that takes from the bus. One that ends by itself
+                calls ``remove_service``.
+            name: names it in logs and in what ``drain`` returns.
+            outbox: its subscription. The drain of the bus does not wait for it, and leaves it to
+                the service.
+
+        Raises:
+            BusClosedError, WrongLoopError: the bus cannot be used here.
+        """
+        self._guard.enter()
+        self._admission.check_inflow()
+        self._services.add(service, name, None if outbox is None else queue_of(outbox))
+
+    @property
+    def services(self) -> tuple[Service, ...]:
+        """The services that are attached, in the order in which they were added."""
+        return tuple(self._services)
+
+    def remove_service(self, service: Service) -> None:
+        """Detach ``service``: the bus does not end it. Idempotent."""
+        self._services.remove(service)
+
+    # Wait, drain and close
+
+    async def settled(self, timeout: float | None = None) -> dict[str, int]:
+        """Wait until all that is queued is handled, and what follows from it; the bus stays open.
+
+        Waits for callbacks as long as they take, and for what others iterate until it takes
+        nothing for ``stall_timeout``; not for links, which send in their own time. Where events
+        never
+        cease to come, it may never return: give it a timeout. Cancellation: safe; it changes
+        nothing.
+
+        Args:
+            timeout: seconds to wait at the most.
+
+        Returns:
+            What is not handled yet: the names of subscriptions -> events that are queued, or in
+            the hands of a callback. Empty if all is done.
+        """
+        return await self._lifecycle.join(timeout)
+
+    async def drain(self, timeout: float | None = None) -> dict[str, int]:
+        """Stop the inflow, process the queued events, and close the bus.
+
+        The drain waits for each callback until it has finished. The events that callbacks emit are
+        processed too, for ``drain_grace`` seconds. After that the bus refuses, counts and logs
+        further events, and processes those that are queued. So a drain ends also when callbacks
+        answer each other. A callback that has returned may not emit, nor may the tasks that it
+        began. The drain waits for a subscription until that takes nothing for ``stall_timeout``.
+        Then iterators end, links send the events that they hold, and the journal stores those that
+        it accepted. Any other emit or subscribe raises ``BusClosedError``.
+
+        Any number of tasks may drain at once: it is one drain, which ends for all when the
+        shortest of their timeouts does. Callbacks may, too; they are not waited for. Cancellation:
+        the drain goes on; ``aclose`` ends it.
+
+        Args:
+            timeout: seconds, after which the queued events are dropped and counted as ``closed``.
+                Links have the rest of it, and at least one second; ``None`` for no limit but
+                theirs.
+
+        Returns:
+            The events that were not processed: the names of subscriptions -> events that were
+            queued, or that a callback had; the names of links -> events that were not sent. Empty
+            if there are none. They are logged too.
+        """
+        return await self._lifecycle.drain(timeout)
+
+    async def aclose(self) -> None:
+        """Stop now: queued events are dropped and counted, iterators end, callbacks are cancelled.
+
+        Then close what is attached to the bus: its links, and after them its journal. Idempotent.
+        From inside a callback it cancels all the others. Cancellation: the bus is closed all the
+        same, and so is what is attached to it, though not waited for.
+        """
+        await self._lifecycle.aclose()
+
+    async def __aenter__(self) -> Self:
+        self._guard.enter()
+        await self._lifecycle.open()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._lifecycle.leave(exc)
+
+    def __del__(self) -> None:
+        lifecycle = getattr(self, "_lifecycle", None)  # not set if __init__ raised
+        if lifecycle is not None:
+            lifecycle.collected()
+
     # What is going on
 
     def subscriptions(self, *, named: bool = False) -> tuple[SubscriptionInfo, ...]:
@@ -328,7 +806,7 @@ class Bus(Emission):
             named: only those that were given a name, and callbacks. The others then cost next to
                 nothing; each that is returned takes some 50 µs.
         """
-        return self.ask(lambda: self._subscriptions(named=named))
+        return self._guard.read(lambda: self._subscriptions(named=named))
 
     def _subscriptions(self, *, named: bool) -> tuple[SubscriptionInfo, ...]:
         self._release_here()
@@ -342,7 +820,7 @@ class Bus(Emission):
         It asks ``Binding.explain``, not the index, so it takes microseconds for each.
         """
         checked_event(event, sys.maxsize)
-        return self.ask(lambda: self._explain(event))
+        return self._guard.read(lambda: self._explain(event))
 
     def _explain(self, event: Event) -> tuple[MatchResult, ...]:
         self._release_here()
@@ -354,14 +832,14 @@ class Bus(Emission):
         From any thread. It visits the subscriptions that were used since they were last visited:
         some tenth of a microsecond for each.
         """
-        return self.ask(self._statistics)
+        return self._guard.read(self._statistics)
 
     def _statistics(self) -> BusStatistics:
         if self._release_here():
             self._registry.fold()
         sums = self._registry.sums()
         return BusStatistics(
-            emits=self._emits,
+            emits=self._emits + self._publisher.emits,
             subscriptions=len(self._registry),
             offered=sums.offered,
             delivered=sums.offered - sums.dropped.total() - sums.pending,
@@ -369,8 +847,8 @@ class Bus(Emission):
             pending=sums.pending,
             stalled=sums.stalled,
             callback_errors=self._callback_errors,
-            refused=self._refused,
-            account_failures=self._account_failures,
+            refused=self._admission.refused,
+            account_failures=self._account_failures.count,
             tap_errors=self._tap_errors + sum([tap.failed for tap in [*self._taps.values()]]),
             journal=self._journal_statistics(),
         )
@@ -387,10 +865,13 @@ class Bus(Emission):
             Whether this is the loop's thread. Before there is a loop, one may begin at any moment
             in another thread.
         """
-        if self._loop is None or get_ident() != self._home:
+        if self._loop is None or get_ident() != self._guard.home:
             return False
         self._registry.release_abandoned()
         return True
+
+    def _callback_failed(self) -> None:
+        self._callback_errors += 1
 
     def _journal_statistics(self) -> Any:
         if self._tap is None:
@@ -403,3 +884,16 @@ def _name_of(callback: Callback) -> str:
     """Return the name that is read in warnings: of a function within one, its own part."""
     name = getattr(callback, "__qualname__", None)
     return name.rpartition("<locals>.")[2] if isinstance(name, str) and name else repr(callback)
+
+
+class BusParts(NamedTuple):
+    """The parts of a bus that other packages of edr use."""
+
+    guard: LoopGuard
+    publisher: Publisher
+    lifecycle: Lifecycle
+
+
+def parts_of(bus: Bus) -> BusParts:
+    """Return the parts of ``bus``, for other modules of edr and not for users."""
+    return BusParts(bus._guard, bus._publisher, bus._lifecycle)  # noqa: SLF001 - see above

@@ -89,7 +89,7 @@ class Handle:
         Raises:
             WrongLoopError: the bus runs in another thread; call this there.
         """
-        self._runner.bus.check_thread("handle.unbind")
+        self._runner.guard.check_thread("handle.unbind")
         self._runner.stop()
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import os
 import threading
 import weakref
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
@@ -13,7 +12,7 @@ from functools import partial
 from inspect import signature
 from typing import Any, Literal, TypeVar, Unpack, overload
 
-from edr.bus.bus import Bus
+from edr.bus.bus import Bus, parts_of
 from edr.bus.callbacks import (
     AnyHandle,
     BindOptions,
@@ -23,7 +22,8 @@ from edr.bus.callbacks import (
     decorator,
     identity_of,
 )
-from edr.bus.loop_bound import is_loop_running, no_loop
+from edr.bus.loop_end import LoopEnd
+from edr.bus.loop_guard import is_loop_running, no_loop
 from edr.bus.options import keywords
 from edr.bus.overflow import AnyOverflow, Gap, Overflow
 from edr.bus.runner import NO_PAYLOAD, Callback
@@ -40,21 +40,34 @@ _buses: dict[asyncio.AbstractEventLoop, _DefaultBus] = {}
 _options: dict[str, Any] = {}
 
 
-class _DefaultBus(Bus):
-    _after_end = (
-        "; it was the default bus of this event loop: call edr.configure() to start another, "
-        "or use edr.Bus()"
-    )
+_CLOSED_HINT = (
+    "; it was the default bus of this event loop: call edr.configure() to start another, "
+    "or use edr.Bus()"
+)
 
-    @property
-    def is_inherited(self) -> bool:
-        """Whether this process was forked from the one that made the bus."""
-        return self._pid != os.getpid()
 
-    def _loop_ends(self) -> None:
-        super()._loop_ends()
-        if _buses.get(self._loop) is self:
-            _buses.pop(self._loop, None)
+class _DefaultBus:
+    """The default bus of the running loop, which removes it from ``_buses`` when it ends."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.bus = Bus(**_options)
+        parts_of(self.bus).guard.closed_hint = _CLOSED_HINT
+        self.bus.enter()
+        self._loop_end = LoopEnd(self.remove)
+
+    def remove(self) -> None:
+        if _buses.get(self.loop) is self:
+            _buses.pop(self.loop, None)
+
+
+def _default_bus_of(loop: asyncio.AbstractEventLoop | None) -> Bus | None:
+    entry = None if loop is None else _buses.get(loop)
+    return None if entry is None else entry.bus
+
+
+def _all_buses() -> list[Bus]:
+    return [entry.bus for entry in _buses.copy().values()]
 
 
 def configure(**options: Any) -> None:
@@ -70,8 +83,8 @@ def configure(**options: Any) -> None:
     keywords("configure", options, signature(Bus).parameters)
     Bus(**options)
     loop = asyncio.get_running_loop() if is_loop_running() else None
-    bus = None if loop is None else _buses.get(loop)
-    if bus is not None and not bus.is_over:
+    bus = _default_bus_of(loop)
+    if bus is not None and not bus.closed:
         raise RuntimeError("the default bus of this loop is in use already; configure it before")
     if loop is not None:
         _buses.pop(loop, None)
@@ -122,7 +135,7 @@ class ImportTimeHandle:
 
     def serve(self, bus: Bus) -> None:
         """Bind the callback to ``bus`` too, in its loop, unless one of them is over by now."""
-        if self in _bound_at_import and not bus.is_over:
+        if self in _bound_at_import and not bus.closed:
             handle = self.bind_to(bus)
             with _lock:
                 self._handles[handle] = bus.enter()
@@ -172,19 +185,19 @@ class _Override:
         _observe(bus)
 
     def next_if_over(self) -> Bus:
-        if self._successor is not None and self.bus.is_over:
+        if self._successor is not None and self.bus.closed:
             self._begin(self._successor())
         if self.bus.loop is None and is_loop_running():
             self.bus.enter()  # as where a default bus is made: then threads can emit on it
         return self.bus
 
     def serve(self, handle: ImportTimeHandle) -> None:
-        if not self.bus.is_over:
+        if not self.bus.closed:
             self._handles[handle] = handle.bind_to(self.bus)
 
     def leave(self, handle: ImportTimeHandle) -> None:
         bound = self._handles.pop(handle, None)
-        if bound is not None and not self.bus.is_over:
+        if bound is not None and not self.bus.closed:
             _unbind(bound, self.bus.loop)
 
     def end(self) -> None:
@@ -213,13 +226,13 @@ def default_bus() -> Bus:
             "call this in a coroutine, such as the main of edr.run(main()); before any loop runs, "
             "take edr.Emitter and @edr.on; from another thread, emit_threadsafe"
         ) from None
-    bus = _buses.get(loop)
-    if bus is None or bus.is_inherited:
+    bus = _default_bus_of(loop)
+    if bus is None or parts_of(bus).guard.is_inherited:
         for other in list(_buses):
             if other.is_closed():
                 _buses.pop(other, None)  # another thread may have been faster
-        bus = _buses[loop] = _DefaultBus(**_options)
-        bus.enter()
+        entry = _buses[loop] = _DefaultBus()
+        bus = entry.bus
         for handle in _bound_at_import.copy():
             handle.serve(bus)
         _observe(bus)
@@ -230,7 +243,7 @@ def existing_default_bus() -> Bus | None:
     """Return the default bus of the running event loop, if it has been used."""
     if _override is not None:
         return _override.bus
-    return _buses.get(asyncio.get_running_loop())
+    return _default_bus_of(asyncio.get_running_loop())
 
 
 @contextmanager
@@ -276,9 +289,9 @@ def observe_default_buses(came: Callable[[Bus], object]) -> Iterator[None]:
     """
     _observers.append(came)
     try:
-        for bus in list(_buses.values()) if _override is None else [_override.bus]:
-            if not bus.is_over:
-                bus.call_in_loop(partial(came, bus))
+        for bus in _all_buses() if _override is None else [_override.bus]:
+            if not bus.closed:
+                parts_of(bus).guard.call(partial(came, bus))
         yield
     finally:
         _observers.remove(came)
@@ -388,8 +401,10 @@ def _bus_for_thread() -> Bus:
     except WrongLoopError:
         running = [
             bus
-            for loop, bus in _buses.copy().items()
-            if loop.is_running() and not bus.is_over  # in a fork the parent's seems to run
+            for bus in _all_buses()
+            if bus.loop is not None
+            and bus.loop.is_running()
+            and not bus.closed  # in a fork, the loop of the parent seems to run
         ]
         if len(running) == 1:
             return running[0]
@@ -543,8 +558,9 @@ def bind(
     _bound_at_import.append(handle)
     if _override is not None:
         _override.serve(handle)
-    for loop, bus in _buses.copy().items():  # of other threads, or of a loop that pauses
-        if not bus.is_over:
+    for bus in _all_buses():  # of other threads, or of a loop that pauses
+        loop = bus.loop
+        if loop is not None and not bus.closed:
             with suppress(RuntimeError):
                 loop.call_soon_threadsafe(handle.serve, bus)
     return handle

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from edr.bus.shutdown import Shutdown, shutdown_in
 
 if TYPE_CHECKING:
-    from edr.bus.ending import Ending
+    from edr.bus.lifecycle import Lifecycle
 
 T = TypeVar("T")
 
@@ -142,7 +142,7 @@ async def _drain_all(shutdown: Shutdown) -> None:
 
 
 async def _end(
-    bus: Ending,
+    bus: Lifecycle,
     shutdown: Shutdown,
     _type: type[BaseException] | None,
     exc: BaseException | None,

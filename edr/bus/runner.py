@@ -24,7 +24,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from edr._util.log import RateLimitedLog
 from edr.bus.bounded_queue import BoundedQueue
-from edr.bus.loop_bound import LoopBound
+from edr.bus.loop_guard import LoopGuard
 from edr.bus.options import accepts, plain_function, seconds, whole_number
 from edr.bus.overflow import Gap
 from edr.bus.statistics import SubscriptionStatistics
@@ -96,7 +96,7 @@ class CallbackRunner:
     """The tasks of one bound callback.
 
     Args:
-        bus: whose tasks they are.
+        guard: of the bus that the tasks belong to.
         callback: what they call.
         payload: its second argument, if not ``NO_PAYLOAD``.
         options: how they call it.
@@ -109,7 +109,7 @@ class CallbackRunner:
 
     def __init__(
         self,
-        bus: LoopBound,
+        guard: LoopGuard,
         callback: Callback,
         payload: Any,
         options: CallbackOptions,
@@ -118,7 +118,7 @@ class CallbackRunner:
         on_failure: Callable[[], object],
         on_end: Callable[[CallbackRunner, int], object],
     ) -> None:
-        self.bus = bus
+        self.guard = guard
         self.callback = callback
         self.payload = payload
         self.failed: int = 0
@@ -157,7 +157,7 @@ class CallbackRunner:
 
     def statistics(self) -> SubscriptionStatistics:
         """Return the counts of this moment. From any thread."""
-        return self.bus.ask(lambda: statistics_of(self.queue, self))
+        return self.guard.read(lambda: statistics_of(self.queue, self))
 
     # Its tasks
 
@@ -390,16 +390,16 @@ def current_event() -> Event | None:
     return None if handling is None else handling.event
 
 
-def is_inside(bus: LoopBound) -> bool:
-    """Return whether a running callback of ``bus`` called this, or began this task or thread."""
+def is_inside(guard: LoopGuard) -> bool:
+    """Return whether a running callback of the bus called this, or began this task or thread."""
     call = _present_call()
-    return call is not None and call.runner.bus is bus
+    return call is not None and call.runner.guard is guard
 
 
-def waiting_inside(bus: LoopBound) -> AbstractContextManager[None]:
-    """Let ``bus`` not wait for the callback that waits for it, if one does."""
+def waiting_inside(guard: LoopGuard) -> AbstractContextManager[None]:
+    """Let the bus not wait for the callback that waits for it, if one does."""
     call = _present_call()
-    if call is None or call.runner.bus is not bus:
+    if call is None or call.runner.guard is not guard:
         return nullcontext()
     return call.runner.waiting(call.worker)
 

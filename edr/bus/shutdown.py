@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from edr.bus.ending import Ending
+    from edr.bus.lifecycle import Lifecycle
 
 
 class Shutdown:
@@ -26,14 +26,14 @@ class Shutdown:
         """Events that buses of the loop dropped or refused at their end."""
         self._timeout = timeout
         self._deadline: float | None = None
-        self._buses: weakref.WeakKeyDictionary[Ending, None] = weakref.WeakKeyDictionary()
+        self._buses: weakref.WeakKeyDictionary[Lifecycle, None] = weakref.WeakKeyDictionary()
 
-    def add(self, bus: Ending) -> None:
+    def add(self, bus: Lifecycle) -> None:
         """Add a bus of the loop."""
         self._buses[bus] = None
 
     @property
-    def buses(self) -> list[Ending]:
+    def buses(self) -> list[Lifecycle]:
         """The buses of the loop, in the order of their first use."""
         return list(self._buses)
 
@@ -53,6 +53,19 @@ _shutdowns: dict[asyncio.AbstractEventLoop, Shutdown] = {}
 def shutdown_of(loop: asyncio.AbstractEventLoop | None) -> Shutdown | None:
     """Return the shutdown of the program that runs in ``loop``, if ``edr.run`` runs it."""
     return None if loop is None else _shutdowns.get(loop)
+
+
+def is_program_ending(loop: asyncio.AbstractEventLoop | None) -> bool:
+    """Return whether a signal told the program of ``loop`` to end."""
+    shutdown = shutdown_of(loop)
+    return shutdown is not None and shutdown.is_requested
+
+
+def count_unprocessed(loop: asyncio.AbstractEventLoop | None, count: int) -> None:
+    """Count events that were not processed, for the exit status of ``edr.run``."""
+    shutdown = shutdown_of(loop)
+    if shutdown is not None:
+        shutdown.unprocessed += count
 
 
 @contextmanager

@@ -9,7 +9,7 @@ that: its clean-up waits for the loop's hooks, and a cancelled ``anext`` would e
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from types import TracebackType
@@ -18,7 +18,7 @@ from typing import Any, Generic, Never, Protocol, Self
 from typing_extensions import TypeVar
 
 from edr.bus.bounded_queue import BoundedQueue, current_task
-from edr.bus.loop_bound import no_loop
+from edr.bus.loop_guard import LoopGuard, no_loop
 from edr.bus.options import seconds, whole_number
 from edr.bus.overflow import Gap
 from edr.bus.statistics import SubscriptionStatistics
@@ -33,26 +33,6 @@ Item_co = TypeVar("Item_co", covariant=True, default=Event)
 """What a subscription gives: events, or with ``gaps=True`` gaps too."""
 
 
-class SubscriptionBus(Protocol):
-    """The bus, as a subscription sees it."""
-
-    def enter(self) -> asyncio.AbstractEventLoop:
-        """Check that the running loop is the bus's, and return it."""
-        ...
-
-    def check_usable(self) -> None:
-        """Raise if it is closed, or another loop's or process's."""
-        ...
-
-    def check_thread(self, call: str) -> None:
-        """Raise if the loop runs in another thread."""
-        ...
-
-    def ask(self, read: Callable[[], SubscriptionStatistics]) -> SubscriptionStatistics:
-        """Call ``read`` when the loop changes nothing. From any thread."""
-        ...
-
-
 class Subscription(Generic[Item_co]):
     """The events of one subscription, each once, in the order in which they were accepted.
 
@@ -64,10 +44,10 @@ class Subscription(Generic[Item_co]):
     ``Subscription[Event | Gap]``.
     """
 
-    __slots__ = ("__weakref__", "_bus", "_consumer", "_queue", "_requeueing")
+    __slots__ = ("__weakref__", "_consumer", "_guard", "_queue", "_requeueing")
 
-    def __init__(self, bus: SubscriptionBus, queue: BoundedQueue) -> None:
-        self._bus = bus
+    def __init__(self, guard: LoopGuard, queue: BoundedQueue) -> None:
+        self._guard = guard
         self._consumer: object = _NOBODY
         self._queue = queue
         self._requeueing: dict[int, bool] | None = None
@@ -129,7 +109,7 @@ class Subscription(Generic[Item_co]):
         except RuntimeError:
             raise no_loop(f"take from {self!r} in a coroutine of its bus's loop") from None
         if queue.loop is None:
-            queue.loop = loop if queue.closed else self._bus.enter()
+            queue.loop = loop if queue.closed else self._guard.enter()
         elif queue.loop is not loop:
             raise WrongLoopError(f"{self!r} is taken from in another event loop")
         self._consumer = queue.note_getter()
@@ -250,7 +230,7 @@ class Subscription(Generic[Item_co]):
         Raises:
             WrongLoopError: the bus runs in another thread; call this there.
         """
-        self._bus.check_thread("subscription.shutdown")
+        self._guard.check_thread("subscription.shutdown")
         self._queue.close()
 
     async def aclose(self) -> None:
@@ -259,7 +239,7 @@ class Subscription(Generic[Item_co]):
         Raises:
             WrongLoopError: the bus runs in another thread; call this there.
         """
-        self._bus.check_thread("subscription.aclose")
+        self._guard.check_thread("subscription.aclose")
         self._queue.observer.release(self._queue)
 
     @property
@@ -278,16 +258,22 @@ class Subscription(Generic[Item_co]):
             BusClosedError: the subscription is closed.
             WrongLoopError: the bus runs in another thread; call this there.
         """
+<<<<<<< HEAD
         wanted = checked_bindings(bindings or (EVERY_EVENT,))
         self._bus.check_thread("subscription.rebind")
         self._bus.check_usable()
+=======
+        wanted = checked_bindings(bindings or (Binding(),))
+        self._guard.check_thread("subscription.rebind")
+        self._guard.check_usable()
+>>>>>>> 08a8f30 (bus: compose a bus of parts)
         if self._queue.closed:
             raise BusClosedError(f"{self!r} wants nothing any more")
         self._queue.observer.rebind(self._queue, wanted)
 
     def statistics(self) -> SubscriptionStatistics:
         """Return the counts of this moment, as a frozen snapshot. From any thread."""
-        return self._bus.ask(lambda: statistics_of(self._queue))
+        return self._guard.read(lambda: statistics_of(self._queue))
 
     def __del__(self) -> None:
         # The garbage collector may run this at any point of any thread, so the bus is only told.

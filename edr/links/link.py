@@ -16,7 +16,8 @@ policy decides what is dropped when the broker is away for longer than ``capacit
 leaves it only when a connection takes it.
 
 **In.** An event that came in is published ``besides`` the outbox, so that it does not go back, and
-in no way waits: see ``Bus.publish_soon``. A ``DedupWindow`` for each bus drops repeated events.
+in no way waits: see ``Publisher.publish_soon``. A ``DedupWindow`` for each bus drops repeated
+events.
 
 Invariants, at every moment: of what the bus gave the link,
 ``offered = sent + uncertain + dropped + pending``; of what the broker sent,
@@ -44,7 +45,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from edr._util.tasks import is_cancelled, raise_if_cancelled
-from edr.bus import Bus, Overflow, Subscription, log_safely
+from edr.bus import Bus, Overflow, Subscription, log_safely, parts_of
 from edr.delivery import ConnectionState
 from edr.errors import BodyTooLargeError, BusClosedError, EdrError
 from edr.journal.errors import ConsumerInUseError, EventsRefusedError, JournalError
@@ -139,6 +140,8 @@ class Link(ABC):
         self._backlog = backlog_name(name or backlog)
         self._receives = receives
         self._bus = bus
+        self._publisher = parts_of(bus).publisher
+        self._lifecycle = parts_of(bus).lifecycle
         self._send = tuple(send)
         self._capacity = capacity
         self._overflow = Overflow(overflow)
@@ -290,10 +293,10 @@ class Link(ABC):
         if exc_type is None:
             with suppress(BusClosedError):
                 left = await self._bus.settled(IDLE_GRACE)
-                if left and self._bus.drain_follows(exc):
+                if left and self._lifecycle.drain_follows(exc):
                     return
-            self._bus.report_unprocessed(await self.drain())
-        elif self._bus.drain_follows(exc):
+            self._lifecycle.report_unprocessed(await self.drain())
+        elif self._lifecycle.drain_follows(exc):
             return
         await self.aclose()
 
@@ -615,7 +618,7 @@ class Link(ABC):
         wait = None
         try:
             if len(self._waits) < MAX_WAITS:
-                wait = self._bus.publish_soon(event, besides=self._outbox)
+                wait = self._publisher.publish_soon(event, self._outbox)
             else:
                 self._bus.publish_nowait(event, besides=self._outbox)
         except (BusClosedError, BodyTooLargeError) as exc:

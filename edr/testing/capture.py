@@ -24,7 +24,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 
-from edr.bus import Bus, observe_default_buses
+from edr.bus import Bus, observe_default_buses, parts_of
 from edr.testing.recorder import Recorder
 from edr.testing.recording_bus import EVERYTHING
 
@@ -55,9 +55,9 @@ def capture(bus: Bus | None = None) -> Iterator[Recorder]:
             with observe_default_buses(record):
                 yield recorder
         else:
-            bus.call_in_loop(partial(record, bus))
+            parts_of(bus).guard.call(partial(record, bus))
             yield recorder
     finally:
         for each in buses:
             with suppress(RuntimeError):  # its loop was closed just now
-                each.call_in_loop(partial(each.remove_tap, recorder))
+                parts_of(each).guard.call(partial(each.remove_tap, recorder))

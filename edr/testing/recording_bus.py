@@ -59,11 +59,6 @@ class RecordingBus(Bus):
         self._made_at: weakref.WeakKeyDictionary[Subscription, str] = weakref.WeakKeyDictionary()
         self.add_tap(self.recorder, EVERYTHING)
 
-    @property
-    def is_over(self) -> bool:
-        """As of ``Bus``, and true too if its loop was closed without closing the bus."""
-        return super().is_over or (self.loop is not None and self.loop.is_closed())
-
     def subscribe(self, *bindings: Binding, **options: Any) -> Subscription[Any]:
         """As ``Bus.subscribe``."""
         subscription: Subscription[Any] = super().subscribe(*bindings, **options)

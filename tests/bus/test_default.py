@@ -513,4 +513,4 @@ def test_run_drains_the_bus_that_overrides():
         edr.run(say_paused())
 
     assert seen == ["app"]
-    assert bus.is_over
+    assert bus.closed

@@ -1,6 +1,7 @@
 from support.consuming import take_ready
 
 import edr
+from edr.bus import parts_of
 from edr.records import TrieKey
 
 
@@ -67,7 +68,7 @@ async def test_what_comes_from_a_subscriptions_owner_does_not_go_back_to_it(bus,
 
 async def test_what_is_published_soon_waits_for_the_slow_one_without_its_publisher(bus, make_event):
     slow, quick = bus.subscribe(capacity=1), bus.subscribe()
-    waits = [bus.publish_soon(make_event(body={"n": n})) for n in range(3)]
+    waits = [parts_of(bus).publisher.publish_soon(make_event(body={"n": n})) for n in range(3)]
 
     assert [wait is None for wait in waits] == [True, False, False]
     assert take_ready(quick) == [0, 1, 2]
@@ -77,15 +78,15 @@ async def test_what_is_published_soon_waits_for_the_slow_one_without_its_publish
 
 async def test_what_is_published_soon_does_not_go_back_where_it_came_from(bus, make_event):
     link, other = bus.subscribe(), bus.subscribe()
-    bus.publish_soon(make_event(body={"n": 1}), besides=link)
+    parts_of(bus).publisher.publish_soon(make_event(body={"n": 1}), link)
 
     assert (take_ready(link), take_ready(other)) == ([], [1])
 
 
 async def test_closing_the_bus_gives_up_what_is_still_waited_for(bus, make_event):
     held = bus.subscribe(capacity=1)
-    bus.publish_soon(make_event())
-    wait = bus.publish_soon(make_event())
+    parts_of(bus).publisher.publish_soon(make_event())
+    wait = parts_of(bus).publisher.publish_soon(make_event())
     await bus.aclose()
 
     assert wait.done()

@@ -317,7 +317,7 @@ async def test_drain_delivers_what_threads_handed_over(bus):
 
 def test_emit_threadsafe_before_and_after_the_loop_is_a_clear_error():
     bus = Bus()
-    with pytest.raises(WrongLoopError, match="no event loop has used"):
+    with pytest.raises(WrongLoopError, match="has no event loop yet"):
         bus.emit_threadsafe(*ARGS)
     asyncio.run(bus.emit(*ARGS))
     with pytest.raises(BusClosedError):

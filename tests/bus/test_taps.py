@@ -6,8 +6,13 @@ from typing import NamedTuple
 
 import pytest
 
+<<<<<<< HEAD
 from edr.bus import Bus
 from edr.records import Binding, Event, Verbosity
+=======
+from edr.bus import Bus, parts_of
+from edr.records import Binding, Event
+>>>>>>> 08a8f30 (bus: compose a bus of parts)
 
 WARNINGS = Binding(severity="warning")
 
@@ -93,7 +98,7 @@ async def test_every_kind_of_emit_reaches_taps():
         await asyncio.wrap_future(bus.emit_threadsafe("app", "1", "ok", "info", {"n": 7}))
         await bus.publish(an_event(8))
         bus.publish_nowait(an_event(9))
-        bus.publish_soon(an_event(10))
+        parts_of(bus).publisher.publish_soon(an_event(10))
         bus.publish_anywhere(an_event(11))
         await asyncio.wrap_future(bus.publish_threadsafe(an_event(12)))
         await asyncio.to_thread(bus.emit_anywhere, "app", "1", "ok", "info", {"n": 13})

@@ -59,7 +59,7 @@ def test_it_closes_from_outside_of_a_loop_that_stands_still():
     with asyncio.Runner() as runner:
         runner.run(bus.emit("a", "1", "ok", "info", {}))
         bus.close_from_outside()
-        assert bus.is_over
+        assert bus.closed
 
 
 async def test_it_closes_from_a_thread_beside_a_loop_that_runs():
@@ -67,7 +67,7 @@ async def test_it_closes_from_a_thread_beside_a_loop_that_runs():
     bus.enter()
     await asyncio.to_thread(bus.close_from_outside)
 
-    assert bus.is_over
+    assert bus.closed
 
 
 async def test_within_its_loop_it_says_what_to_do_instead(bus):

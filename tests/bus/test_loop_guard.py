@@ -38,7 +38,7 @@ def read_while(work, read):
 
 @pytest.mark.parametrize("overflow", ["drop_oldest", "drop_newest"])
 async def test_counts_are_right_while_plain_code_holds_the_loop(monkeypatch, overflow):
-    monkeypatch.setattr("edr.bus.loop_bound.ANSWER_WITHIN", 0.001)
+    monkeypatch.setattr("edr.bus.loop_guard.ANSWER_WITHIN", 0.001)
     bus = Bus()
     events = bus.subscribe(capacity=10, overflow=overflow)
 
@@ -94,7 +94,7 @@ def test_foreign_thread_releases_and_folds_nothing_between_two_runs_of_a_loop():
 
 
 async def test_thread_gets_an_answer_from_a_loop_that_waits_for_it(monkeypatch):
-    monkeypatch.setattr("edr.bus.loop_bound.ANSWER_WITHIN", 0.001)
+    monkeypatch.setattr("edr.bus.loop_guard.ANSWER_WITHIN", 0.001)
     bus = Bus()
     bus.enter()
     counts = []
