@@ -278,25 +278,6 @@ class Binding(FrozenModel):
         """Every verbosity that matches, lowest first."""
         return _covered(self.verbosity, exact=self.exact_verbosity)
 
-    def routing_keys(self) -> tuple[str, ...]:
-        """Return the AMQP keys that cover this binding.
-
-        They are ``edr.<severity>.<verbosity>.<account>.<app>``: the cross product, rightmost
-        fastest. With descendants the account is ``*``, and no key tells of the body: still ask
-        ``matches``. What a broker reads in a name is percent-encoded.
-        """
-        any_account = self.account_id == WILDCARD or self.include_descendants
-        accounts = [WILDCARD] if any_account else [_key_word(name) for name in self.account_ids]
-        any_app = self.app_name == WILDCARD
-        apps = [WILDCARD] if any_app else [_key_word(name) for name in self.app_names]
-        return tuple(
-            f"edr.{severity}.{verbosity}.{account}.{app}"
-            for severity in self.severities
-            for verbosity in self.verbosities
-            for account in accounts
-            for app in apps
-        )
-
 
 def bindings_from_json(
     document: Mapping[str, Any] | Sequence[Any] | str | bytes,
@@ -415,10 +396,3 @@ def _covered(level: _Level | tuple[_Level, ...], *, exact: bool) -> tuple[_Level
     if isinstance(level, tuple):
         return level
     return (level,) if exact else level.and_higher
-
-
-_SPECIAL_IN_KEYS = str.maketrans({char: f"%{ord(char):02X}" for char in ".*#%"})
-
-
-def _key_word(name: str) -> str:
-    return name.translate(_SPECIAL_IN_KEYS)

@@ -1,12 +1,11 @@
-"""The frozen Pydantic model under ``Event`` and ``Binding``: errors become edr's own.
+"""``FrozenModel``: the base of ``Event`` and ``Binding``, which raises errors of edr.
 
-Pydantic's ``ValidationError`` is translated here and nowhere else, at the three doors through
-which a user makes a model. Inside another model (a settings class with a list of bindings) the
-outer model's ``ValidationError`` reports the fault, as it does for any field.
+It translates Pydantic's ``ValidationError`` in ``__init__``, ``model_validate`` and
+``model_validate_json``, and nowhere else. As a field of another model (such as settings with a list
+of bindings), a wrong value is reported by that model's ``ValidationError``, as for any field.
 
-What a person sees of a model is short: a signature of names and types, a ``repr`` of what is not
-the default, and a ``help`` of what edr itself says. Pydantic's own would be 33,000 characters for
-``Binding``: every validator and JSON Schema twice, and all that any model can do.
+The signature shows names and types without Pydantic's annotations, and ``repr`` shows only the
+fields that differ from their defaults.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,28 +15,18 @@ from inspect import Signature
 from typing import TYPE_CHECKING, Any, ClassVar, Self, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, ValidationError
-from pydantic._internal._model_construction import ModelMetaclass
 
 from edr.errors import InvalidBindingError, InvalidEventError, did_you_mean
 from edr.records.levels import Severity, Verbosity, why_no_level
 
 
-class _Brief(ModelMetaclass):
-    """The class of models that list what they themselves define; of instances all is listed."""
-
-    def __dir__(self) -> list[str]:
-        """Name what ``help`` shows. What pydantic adds is there, and in pydantic's manual."""
-        own = {name for name in vars(self) if not name.startswith("_") and name != "model_config"}
-        return sorted({*own, "model_validate", "model_validate_json"})
-
-
-class FrozenModel(BaseModel, metaclass=_Brief):
-    """A model that cannot change, takes no unknown field, and raises ``_invalid``."""
+class FrozenModel(BaseModel):
+    """An immutable model that refuses unknown fields and raises ``_invalid``."""
 
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
     _invalid: ClassVar[type[InvalidEventError | InvalidBindingError]]
     if TYPE_CHECKING:
-        __signature__: ClassVar[Signature]  # set below; a type checker would infer it
+        __signature__: ClassVar[Signature]  # set in __pydantic_init_subclass__
 
     def __init__(self, /, **data: Any) -> None:
         try:
@@ -45,16 +34,16 @@ class FrozenModel(BaseModel, metaclass=_Brief):
         except ValidationError as exc:
             raise self._translated(exc) from exc
 
-    # Pydantic marks its own __init__ so, and otherwise routes every validation through a custom
-    # one, at several times the cost. Ours only translates, so that detour has no use.
+    # Pydantic sets this mark on its own __init__. Without the mark, model_validate would call this
+    # __init__ for each instance, which takes several times as long.
     __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         super().__pydantic_init_subclass__(**kwargs)
         try:
-            types = get_type_hints(cls)  # without what Annotated adds to them
-        except NameError:  # a subclass of a user's names what is not defined yet
+            types = get_type_hints(cls)  # without the metadata of Annotated
+        except NameError:  # an annotation of a user's subclass is not defined yet
             return
         cls.__signature__ = Signature(
             [
@@ -68,16 +57,16 @@ class FrozenModel(BaseModel, metaclass=_Brief):
 
     def __repr_args__(self) -> Iterator[tuple[str, Any]]:
         for name, field in type(self).model_fields.items():
-            if name not in self.__dict__:  # it was never validated
+            if name not in self.__dict__:  # the instance was not validated
                 continue
             value = self.__dict__[name]
             if field.is_required() or field.default_factory is not None or value != field.default:
                 yield name, _plain(value)
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:  # noqa: ARG002
-        """Return this, or with ``update`` a new instance, validated as any other.
+        """Return this instance, or with ``update`` a new, validated one.
 
-        Pydantic's own checks nothing; what cannot change needs no copy, deep or not.
+        Unlike Pydantic's method, it validates ``update``. An immutable instance needs no copy.
         """
         return type(self).model_validate({**self.__dict__, **update}) if update else self
 
@@ -85,12 +74,12 @@ class FrozenModel(BaseModel, metaclass=_Brief):
     def model_construct(cls, _fields_set: set[str] | None = None, **values: Any) -> Self:
         """Return a validated instance.
 
-        Pydantic's own checks nothing, and what takes an instance relies on its fields.
+        Pydantic's method does not validate, but edr relies on the fields of an instance.
         """
         return cls.model_validate(values)
 
     def copy(self, **options: Any) -> Self:
-        """As ``model_copy``; pydantic's deprecated one checks nothing either."""
+        """Return ``model_copy(**options)``; Pydantic's deprecated method does not validate."""
         return self.model_copy(**options)
 
     def __copy__(self) -> Self:
@@ -101,7 +90,7 @@ class FrozenModel(BaseModel, metaclass=_Brief):
 
     @classmethod
     def model_validate(cls, obj: Any, **options: Any) -> Self:
-        """Validate a mapping; pydantic's options."""
+        """Validate a mapping, with Pydantic's options."""
         try:
             return super().model_validate(obj, **options)
         except ValidationError as exc:
@@ -109,7 +98,7 @@ class FrozenModel(BaseModel, metaclass=_Brief):
 
     @classmethod
     def model_validate_json(cls, json_data: str | bytes | bytearray, **options: Any) -> Self:
-        """Validate JSON text; pydantic's options."""
+        """Validate JSON text, with Pydantic's options."""
         try:
             return super().model_validate_json(json_data, **options)
         except ValidationError as exc:
@@ -121,10 +110,10 @@ class FrozenModel(BaseModel, metaclass=_Brief):
 
     @classmethod
     def _in_our_words(cls, fault: Mapping[str, Any]) -> str | None:
-        """Say what pydantic cannot know: which field, or which level, was meant."""
+        """Return edr's message for a fault, with the likely field or level; None for Pydantic's."""
         field = str(fault["loc"][0]) if fault["loc"] else ""
         if fault["type"] == "extra_forbidden":
-            return f"there is no such field{did_you_mean(field, cls.model_fields)}"
+            return f"unknown field{did_you_mean(field, cls.model_fields)}"
         if fault["type"] == "enum" and field in _LEVELS:
             return why_no_level(fault["input"], _LEVELS[field])
         return None
@@ -134,7 +123,7 @@ _LEVELS: dict[str, type[Severity | Verbosity]] = {"severity": Severity, "verbosi
 
 
 def _plain(value: Any) -> Any:
-    """Return what a reader would write for ``value``; the model takes that too."""
+    """Return ``value`` as plain text or tuple, which the model accepts too."""
     if isinstance(value, StrEnum):
         return value.value
     if isinstance(value, tuple):

@@ -1,7 +1,6 @@
 import inspect
 import json
 import pickle
-import pydoc
 import re
 
 import jsonschema
@@ -181,50 +180,6 @@ def test_a_kazoo_document_is_read_as_it_stands():
     )
 
 
-def test_the_default_binding_has_twelve_routing_keys():
-    keys = Binding().routing_keys()
-
-    assert len(keys) == 12
-    assert keys[:2] == ("edr.ok.info.*.*", "edr.ok.warn.*.*")
-    assert keys[-1] == "edr.critical.fatal.*.*"
-
-
-def test_routing_keys_are_the_cross_product_rightmost_fastest():
-    binding = Binding(
-        severity="critical",
-        verbosity=["error", "fatal"],
-        account_id=["a", "b"],
-        app_name=["x", "y"],
-    )
-
-    assert binding.routing_keys() == (
-        "edr.critical.error.a.x",
-        "edr.critical.error.a.y",
-        "edr.critical.error.b.x",
-        "edr.critical.error.b.y",
-        "edr.critical.fatal.a.x",
-        "edr.critical.fatal.a.y",
-        "edr.critical.fatal.b.x",
-        "edr.critical.fatal.b.y",
-    )
-
-
-def test_routing_keys_cover_descendants_with_a_star_and_encode_what_a_broker_reads():
-    binding = Binding(
-        severity="critical",
-        verbosity="fatal",
-        account_id="acme",
-        include_descendants=True,
-        app_name=["a.b", "*", "#%"],
-    )
-
-    assert binding.routing_keys() == (
-        "edr.critical.fatal.*.a%2Eb",
-        "edr.critical.fatal.*.%2A",
-        "edr.critical.fatal.*.%23%25",
-    )
-
-
 def test_a_body_pattern_is_part_of_the_binding(make_event):
     document = {
         "status": ["paused", {"prefix": "wrap"}],
@@ -240,7 +195,6 @@ def test_a_body_pattern_is_part_of_the_binding(make_event):
     assert Binding.model_validate_json(binding.model_dump_json()) == binding
     assert hash(Binding.model_validate_json(binding.model_dump_json())) == hash(binding)
     jsonschema.validate(bindings_to_json(binding), Binding.model_json_schema())
-    assert binding.routing_keys() == Binding(app_name="agents").routing_keys()
 
 
 def schemas_of(node):
@@ -349,8 +303,7 @@ def test_explain_is_empty_just_when_the_binding_matches(binding, data):
 
 
 @pytest.mark.parametrize("model", [Binding, Event])
-def test_help_and_signature_are_short_enough_to_be_read(model):
-    assert len(pydoc.render_doc(model, renderer=pydoc.plaintext)) < 3500
+def test_the_signature_is_short_enough_to_be_read(model):
     assert len(str(inspect.signature(model))) < 350
     assert "Annotated" not in str(inspect.signature(model))
 
@@ -366,8 +319,8 @@ def test_a_repr_leaves_out_what_is_the_default_and_can_be_evaluated():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"severiti": "ok"}, "severiti: there is no such field; did you mean 'severity'?"),
-        ({"status": "paused"}, "status: there is no such field"),
+        ({"severiti": "ok"}, "severiti: unknown field; did you mean 'severity'?"),
+        ({"status": "paused"}, "status: unknown field"),
         ({"severity": "warnin"}, "did you mean 'warning'?"),
         ({"severity": "error"}, "'error' is a verbosity; a severity is one of ok, warning"),
         ({"verbosity": "warning"}, "'warning' is a severity; a verbosity is one of trace, debug"),
