@@ -258,15 +258,9 @@ class Subscription(Generic[Item_co]):
             BusClosedError: the subscription is closed.
             WrongLoopError: the bus runs in another thread; call this there.
         """
-<<<<<<< HEAD
         wanted = checked_bindings(bindings or (EVERY_EVENT,))
-        self._bus.check_thread("subscription.rebind")
-        self._bus.check_usable()
-=======
-        wanted = checked_bindings(bindings or (Binding(),))
         self._guard.check_thread("subscription.rebind")
         self._guard.check_usable()
->>>>>>> 08a8f30 (bus: compose a bus of parts)
         if self._queue.closed:
             raise BusClosedError(f"{self!r} wants nothing any more")
         self._queue.observer.rebind(self._queue, wanted)

@@ -6,13 +6,8 @@ from typing import NamedTuple
 
 import pytest
 
-<<<<<<< HEAD
-from edr.bus import Bus
-from edr.records import Binding, Event, Verbosity
-=======
 from edr.bus import Bus, parts_of
-from edr.records import Binding, Event
->>>>>>> 08a8f30 (bus: compose a bus of parts)
+from edr.records import Binding, Event, Verbosity
 
 WARNINGS = Binding(severity="warning")
 
