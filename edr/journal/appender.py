@@ -1,18 +1,18 @@
-"""``Appender``: accepted events on their way to the store. Used on the loop's thread only.
+"""``Appender``: holds accepted events until they are stored. Used on the loop's thread only.
 
-The store has one batch at a time; events that are accepted in that time are the next batch. So the
-more calls wait for a commit, the more share it: a thousand emitters pay for the disk together. A
-batch is handed over at the end of the loop's turn if a call awaits it, so that it has all events of
-this turn; else after ``linger``.
+The store has one batch at a time. Events accepted in the meantime form the next batch. So the more
+calls wait for a commit, the more of them share it. If a call awaits its events, the batch is
+committed at the end of the loop's iteration, so that it has all events of that iteration.
+Otherwise it is committed after ``linger``.
 
-A batch that fails stays at the head and is tried again, with growing pauses; each call that waits
-gets the error at once. Events keep their order. A batch with an event that can never be stored
-is halved until that event is alone; then it is given up, and the others are stored.
+A failed batch stays first and is tried again, with growing pauses. Calls that wait for it get the
+error at once. Events keep their order. A batch with an event that can never be stored is halved
+until that event is alone. Then this event is refused, and the others are stored.
 
-Room is given first come, first served: to the calls of ``append``, and to those that wait for
-``room``, of which each may then fill it.
+Room is given first come, first served, to calls of ``append`` and of ``room``. A caller of ``room``
+may fill all of it before the next one.
 
-Invariants, named as their tests: acknowledged is committed; events are stored in the order in
+Invariants, each the name of a test: acknowledged is committed; events are stored in the order in
 which they were accepted; the number of waiting events is bounded; no wait is endless.
 """
 
@@ -35,20 +35,21 @@ from edr.journal.store import MAX_COMMIT_EVENTS, Appended
 logger: logging.Logger = logging.getLogger("edr.journal")
 
 FIRST_PAUSE, MAX_PAUSE = 0.05, 5.0
-"""Seconds between attempts to store what could not be; each pause is twice the one before."""
+"""Seconds between attempts to store a failed batch: doubled up to the last pause, so that a short
+fault costs little time and a long one little work."""
 
 NO_ROOM_PAUSE = 1.0
-"""Seconds after which it is looked for room again, if no consumer has made some before."""
+"""Seconds between attempts while the journal is full of unacknowledged entries."""
 
 
 class RefusalLog:
-    """Logs the events that a journal will never store: at most one a second, with a count."""
+    """Logs refused events: at most one a second, with a count."""
 
     def __init__(self) -> None:
         self._log = RateLimitedLog(logger=logger)
 
     def refused(self, event: Event, reason: str) -> None:
-        """Log one."""
+        """Log one refused event."""
         self._log.log(
             logging.ERROR,
             "refused",
@@ -72,12 +73,12 @@ class EventCommitter(Protocol):
 
 
 class Appender:
-    """Accepts events, and says when they are stored.
+    """Accepts events, and returns when they are stored.
 
     Args:
         committer: stores the batches.
-        linger: seconds for which a batch nobody awaits may grow.
-        max_pending: events that may be on their way.
+        linger: seconds for which a batch that no call awaits may grow.
+        max_pending: events that may wait to be stored.
     """
 
     def __init__(self, committer: EventCommitter, *, linger: float, max_pending: int) -> None:
@@ -95,16 +96,16 @@ class Appender:
         self._has_logged_no_room = False
         self._pause = FIRST_PAUSE
         self._batch_limit = MAX_COMMIT_EVENTS
-        """Events in the next batch; fewer while one that can never be stored is searched."""
+        """Events in the next batch, at most; fewer while searching one that can never be stored."""
 
         # Events are counted from 1 in the order in which they were accepted.
         self._accepted = 0
         self._settled = 0
         self._receipts = Receipts()
         self._room_waiters = 0
-        """Calls that wait for room."""
+        """Number of calls that wait for room."""
         self._is_granted = False
-        """Whether the running task waited for room, and may fill it now."""
+        """Whether the running task has waited for room and may fill it now."""
         self._room_lock = asyncio.Lock()
         self._room: asyncio.Future[None] | None = None
         self._log = RefusalLog()
@@ -112,19 +113,19 @@ class Appender:
         self.appended: int = 0
         self.failed: int = 0
         self.error: JournalError | None = None
-        """Why nothing can be stored now."""
+        """Why events cannot be stored now, or None."""
         self.last: int = 0
         """The newest position."""
 
     @property
     def waiting(self) -> int:
-        """Events that are accepted and not stored."""
+        """Number of accepted events that are not stored yet."""
         return len(self._pending) + len(self._batch)
 
     # Accepting
 
     def accept(self, event: Event) -> bool:
-        """Take ``event``, unless there is no room, or calls wait for it already."""
+        """Accept ``event``. Return False if it is full, or if calls wait for room already."""
         if (self._room_waiters and not self._is_granted) or (
             len(self._pending) + len(self._batch) >= self._max_pending
         ):
@@ -136,14 +137,14 @@ class Appender:
         return True
 
     def submit(self, event: Event) -> Receipt | None:
-        """Take ``event``, unless there is no room, and return its receipt."""
+        """Accept ``event`` and return its receipt, or None as ``accept`` returns False."""
         if not self.accept(event):
             return None
         self._commit_soon()
         return self._receipts.expect(self._accepted, self._accepted)
 
     async def append(self, events: Sequence[Event]) -> int:
-        """Take ``events`` together, and wait until they are stored."""
+        """Accept ``events`` together, and wait until they are stored."""
         if not events:
             return await self.flush()
         await self._room_for(len(events))
@@ -164,10 +165,9 @@ class Appender:
         return await self._receipts.expect_all(self._accepted)
 
     async def room(self) -> None:
-        """Wait until there is room for one event, or waiting is no use.
+        """Wait until there is room for one event, or until storing fails.
 
-        Until its next await the caller may ``accept`` as many as there is room for, before those
-        that began to wait later.
+        Until its next await, the caller may fill the room with ``accept``, before later callers.
         """
         await self._room_for(1)
         if self._room_waiters and not self._is_granted:
@@ -188,7 +188,7 @@ class Appender:
                     self._commit_soon()
                     await self._room
         finally:
-            # The caller fills the room before the next one, or anybody else, can run.
+            # The caller fills the room before any other task runs.
             self._room_waiters -= 1
 
     def _fits(self, count: int) -> bool:
@@ -202,7 +202,7 @@ class Appender:
     # Storing
 
     def retry(self) -> None:
-        """Try again now: something has changed."""
+        """Try again now, because the cause of a failure may be gone."""
         if self._batch and not self._is_busy:
             self._schedule(0.0)
 
@@ -210,7 +210,9 @@ class Appender:
         if self._is_busy:
             return
         if self.error is not None:
-            self._schedule(FIRST_PAUSE)  # who asks wants to know, but may ask all the time
+            self._schedule(
+                FIRST_PAUSE
+            )  # a caller gets its error soon, but cannot cause a busy loop
         elif not self._is_commit_due:
             self._is_commit_due = True
             self._schedule(0.0)
@@ -246,7 +248,7 @@ class Appender:
 
     def _done(self, committing: asyncio.Future[Appended]) -> None:
         self._is_busy = False
-        if self._is_stopped or committing.cancelled():  # the loop is being torn down
+        if self._is_stopped or committing.cancelled():  # the loop is closing
             return
         error = committing.exception()
         if error is None:
@@ -273,7 +275,7 @@ class Appender:
         if self.error is not None:
             log_safely(
                 logging.WARNING,
-                "the journal stores events again; it could not for %s",
+                "the journal stores events again, after it failed with: %s",
                 self.error,
                 logger=logger,
             )
@@ -292,13 +294,13 @@ class Appender:
             or self._batch_limit < MAX_COMMIT_EVENTS
             or len(self._pending) >= MAX_COMMIT_EVENTS
         ):
-            # After the turn of the calls that were just woken: what they emit next is in the batch.
+            # After the calls that were just woken, so that their next events are in the batch.
             self._schedule(0.0)
         elif self._pending:
             self._schedule(self._linger)
 
     def _rejected(self, error: RejectedError) -> None:
-        """Give up the event that can never be stored, or search it in half of the batch."""
+        """Refuse the event that can never be stored, or search for it in half of the batch."""
         batch, self._batch = self._batch, []
         if len(batch) > 1:
             self._pending.extendleft(reversed(batch))
@@ -316,7 +318,7 @@ class Appender:
     def _could_not(self, error: BaseException) -> None:
         if not isinstance(error, JournalError):
             log_safely(logging.ERROR, "storing events failed", exc=error, logger=logger)
-            error = JournalError(f"storing failed: {error!r}; it is tried again")
+            error = JournalError(f"storing events failed with {error!r}; it is tried again")
         if self.error is None:
             log_safely(
                 logging.ERROR, "the journal cannot store events now: %s", error, logger=logger
@@ -331,9 +333,9 @@ class Appender:
         self._look_for_room()
 
     def _wait_for_room(self, error: NoRoomYetError) -> None:
-        """Wait until consumers have acknowledged what would have to go, but not beyond the end."""
+        """Wait until consumers acknowledge entries, unless the journal is closing."""
         if not self._lacks_room:
-            self._lacks_room = True  # at once, with how far each consumer has come by now
+            self._lacks_room = True  # try again at once, with the newest state of each consumer
             self._schedule(0.0)
         elif self._is_closing:
             self._fail_all(JournalFullError(str(error)))
@@ -351,15 +353,15 @@ class Appender:
     # The end
 
     def close(self) -> None:
-        """Stop waiting for acks."""
+        """Stop waiting for acknowledgements."""
         self._is_closing = True
         self.retry()
 
     def stop(self, error: JournalError) -> tuple[bool, list[Event]]:
-        """Stop handing over; calls that wait for room get ``error``.
+        """Give no further batch to the store. Calls that wait for room get ``error``.
 
         Returns:
-            Whether the last batch that was handed over may not be stored, and the events after it.
+            Whether the last batch may be unstored, and the events after it.
         """
         self._is_stopped = True
         self.error = error
@@ -370,7 +372,7 @@ class Appender:
         return bool(self._batch), list(self._pending)
 
     def finish(self, lost: int, last: int) -> None:
-        """Settle what was left when it stopped, of which ``lost`` events are not stored."""
+        """Set the results of the remaining events, of which ``lost`` were not stored."""
         self.appended += self.waiting - lost
         self.failed += lost
         self._batch = []

@@ -1,7 +1,7 @@
-"""``rows_of``: which events of a batch go into one commit, as their rows. Pure.
+"""``rows_of``: the rows of the events that fit into one commit. Pure.
 
-The bus bounds its events, but a journal takes any: a batch of 4,096 may have gigabytes. So a commit
-takes as many as fit, and an event that no commit should have is refused by itself.
+A bus limits the size of its events, but a journal does not: a batch of 4,096 may have gigabytes.
+So a commit takes as many as fit, and an event that is too large for any commit is refused alone.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ from edr import Event
 from edr.journal.codec import Row, row_of
 
 MAX_EVENT = 64 << 20
-"""Bytes of the JSON of an event. A larger one is refused: SQLite stores up to 1 GB in one piece,
-and a commit has several copies of it in memory."""
+"""Bytes of JSON of an event, at most. SQLite stores values of up to 1 GB, and a commit has several
+copies in memory."""
 
 COMMIT_BYTES = 16 << 20
-"""Bytes of JSON at which a commit takes no further events, unless it has only one. It bounds the
-memory of a commit, and how long others wait for it."""
+"""Bytes of JSON in a commit of several events, at most. It limits the memory of a commit, and how
+long other jobs wait for it."""
 
 
 class RejectedError(Exception):
-    """One of the events can never be stored. It never leaves this package."""
+    """One of the events can never be stored. Internal to this package."""
 
 
 def rows_of(events: Sequence[Event]) -> list[Row]:
-    """Return the rows of the first events, as many as fit into a commit, at least one.
+    """Return the rows of the first events, as many as fit into a commit, and at least one.
 
     Raises:
         RejectedError: the first one can never be stored.
@@ -38,7 +38,7 @@ def rows_of(events: Sequence[Event]) -> list[Row]:
         except RejectedError:
             if not rows:
                 raise
-            break  # it is the first one of the next commit
+            break  # the next commit starts with it
         size += len(row.data)
         if rows and size > COMMIT_BYTES:
             break
@@ -49,7 +49,7 @@ def rows_of(events: Sequence[Event]) -> list[Row]:
 def _checked(event: Event) -> Row:
     try:
         row = row_of(event)
-    except Exception as exc:  # an event that was made past pydantic's checks can raise anything
+    except Exception as exc:  # an event that was not validated can raise anything
         raise RejectedError(repr(exc)) from exc
     if len(row.data) > MAX_EVENT:
         raise RejectedError(

@@ -1,11 +1,11 @@
-"""``Clock`` and ``AgeClock``: what a journal believes of the computer's clock.
+"""``Clock`` and ``AgeClock``: guard a journal against wrong times of the computer's clock.
 
-Clocks are set back, run ahead for an hour, start in 1970, or return no time at all. An entry keeps
-the time that the clock showed, so it is right again as soon as the clock is. Only retention by age
-cannot be undone, so a jump ahead must last before entries are removed for it.
+Clocks are set back, run ahead, start in 1970, or return invalid times. An entry has the time that
+the clock showed, so new entries are right again as soon as the clock is. But retention by age
+cannot be undone. So a jump ahead must last before entries are removed because of it.
 
-Rejected: recording no time earlier than the newest entry's. One entry from a clock that was a year
-ahead would then date all entries of that year, and none would age.
+Rejected: recording no time earlier than that of the newest entry. After one entry from a clock that
+was a year ahead, all entries of that year would have that time, and none would become too old.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from edr.bus import log_safely
 logger: logging.Logger = logging.getLogger("edr.journal")
 
 LATEST = 253_402_300_799_999_999
-"""The end of the year 9999, in microseconds since 1970; ``datetime`` has no later time."""
+"""The end of the year 9999 in microseconds since 1970, the latest time of ``datetime``."""
 
-PATIENCE = 600_000_000
+MIN_JUMP_TIME = 600_000_000
 """Microseconds for which the clock must stay ahead before entries are removed for it. A wrong
-clock is usually corrected within minutes; entries that stay ten minutes longer harm nothing."""
+clock is usually corrected within minutes, and keeping entries ten minutes longer is harmless."""
 
 
 class Clock:
-    """Reads a clock; always returns a time.
+    """Reads a clock, and always returns a valid time.
 
-    A reading that is not a time (NaN, infinite, before 1970, beyond 9999, an exception) is logged
-    once, and the last good reading returned in its place.
+    An invalid reading (NaN, infinite, before 1970, after 9999, an exception) is logged once, and
+    the last valid one is returned.
 
     Args:
         read: returns seconds since 1970, as ``time.time`` does.
@@ -64,7 +64,7 @@ class Clock:
             log_safely(
                 logging.ERROR,
                 "the clock must return a time from 1970 to 9999, got %r (%s); "
-                "the last good reading is used instead",
+                "the last valid time is used instead",
                 reading,
                 reason,
                 logger=logger,
@@ -73,40 +73,40 @@ class Clock:
 
 
 def microseconds_elapsed() -> int:
-    """Return microseconds of a clock that is never set."""
+    """Return microseconds of the monotonic clock."""
     return time.monotonic_ns() // 1000
 
 
 class AgeClock:
-    """The time by which entries are too old: a jump ahead counts only when it has lasted.
+    """The time for computing ages of entries. It follows a jump ahead only after it has lasted.
 
-    How far the clock may go ahead is known from a second one that is never set. Jumps of less than
-    a tenth of ``max_age``, and all jumps back, count at once.
+    Jumps are measured against the monotonic clock. Jumps ahead of less than a tenth of ``max_age``,
+    and all jumps back, are followed at once.
 
     Args:
         max_age: the age at which entries are removed.
-        elapsed: returns microseconds of a clock that is never set.
+        elapsed: returns microseconds of a monotonic clock.
     """
 
     def __init__(self, max_age: timedelta, elapsed: Callable[[], int]) -> None:
-        self._tolerance = min(PATIENCE, max_age // timedelta(microseconds=10))
+        self._tolerance = min(MIN_JUMP_TIME, max_age // timedelta(microseconds=10))
         self._elapsed = elapsed
-        # Offsets of the two clocks to each other.
+        # Differences between the two clocks.
         self._believed = 0
         self._ahead = 0
         self._ahead_since: int | None = None
 
     def start(self, now: int, newest: int) -> None:
-        """Begin at ``newest``, when the newest entry was recorded, or ``now`` if that is earlier.
+        """Begin at ``newest``, the time of the newest entry, or at ``now`` if that is earlier.
 
-        The clock may have been wrong since the last start, too. An entry recorded then is a second
-        witness, so a program that is run for a minute each day still removes what is too old.
+        ``now`` alone may be wrong. The newest entry confirms it, so that a program that runs for a
+        minute each day still removes old entries.
         """
         self._believed = min(now, newest) - self._elapsed()
         self._ahead_since = None
 
     def at(self, now: int) -> int:
-        """Return the time to judge ages by when the clock shows ``now``."""
+        """Return the time for computing ages when the clock shows ``now``."""
         elapsed = self._elapsed()
         offset = now - elapsed
         if offset - self._believed <= self._tolerance:
@@ -116,7 +116,7 @@ class AgeClock:
             self._ahead, self._ahead_since = offset, elapsed
         else:
             self._ahead = min(self._ahead, offset)
-            if elapsed - self._ahead_since >= PATIENCE:
+            if elapsed - self._ahead_since >= MIN_JUMP_TIME:
                 self._believed = self._ahead
                 self._ahead_since = None
         return elapsed + self._believed

@@ -1,7 +1,8 @@
-"""``Remainder``: what a journal holds when it closes, stored in the store's thread.
+"""``Remainder``: the events and acks that a journal still has when it closes.
 
-No event loop takes part. So it is the same for each end: a journal that was closed, one whose
-closing was cancelled, one whose event loop ended, and the exit of the program.
+The store's thread stores them without an event loop. So it works for every end:
+a journal that was closed, a close that was cancelled, the end of the event loop, and the exit of
+the program.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ logger: logging.Logger = logging.getLogger("edr.journal")
 
 
 class Commit:
-    """A batch that was handed to the store, and how many of its events were stored."""
+    """A batch that was given to the store, and how many of its events were stored."""
 
     __slots__ = ("events", "stored", "updates")
 
@@ -33,7 +34,7 @@ class Commit:
 
     @property
     def rest(self) -> Commit | None:
-        """What is left of it to store."""
+        """The unstored part of the batch, or None."""
         if not self.stored:
             return self
         rest = self.events[self.stored :]
@@ -41,14 +42,14 @@ class Commit:
 
 
 class Remainder:
-    """What is left to store. ``store_in`` runs once, in the store's thread.
+    """The events and acks to store at the end. ``store_in`` runs once, in the store's thread.
 
     Args:
         name: of the journal, for the log.
-        commit: the last batch, which may have failed: it is stored again as it was, so that the
-            store can tell if it was stored after all.
-        events: those accepted after it.
-        updates: of consumers.
+        commit: the last batch, if it may have failed. It is stored again unchanged, so that the
+            store can detect whether it was stored after all.
+        events: the events accepted after that batch.
+        updates: the changes of consumers.
     """
 
     def __init__(
@@ -64,14 +65,14 @@ class Remainder:
         self._updates = updates
         self._log = RefusalLog()
         self.lost: int = 0
-        """Events that were not stored."""
+        """Number of events that were not stored."""
 
     def store_in(self, store: BlockStore) -> None:
-        """Store it, close ``store``, and log how many events could not be stored."""
+        """Store everything, close ``store``, and log the number of unstored events."""
         fault: Exception | None = None
         try:
             fault = self._store(store)
-        except Exception as exc:  # whatever it is, the store has to be closed
+        except Exception as exc:  # any exception: the store must be closed
             fault = exc
         with suppress(Exception):
             store.close()
@@ -96,7 +97,7 @@ class Remainder:
         return fault
 
     def _append(self, store: BlockStore, batch: Commit) -> Exception | None:
-        """Store ``batch``, without the events that can never be stored; return a fault of these."""
+        """Store ``batch`` except events that can never be stored; return the error of one."""
         events, updates = batch.events, batch.updates
         try:
             while events:
@@ -120,7 +121,7 @@ class Remainder:
         if self.lost:
             log_safely(
                 logging.ERROR,
-                "%s was closed with %d events that could not be stored: %s",
+                "%s was closed, and %d events could not be stored: %s",
                 self._name,
                 self.lost,
                 why,
@@ -129,7 +130,7 @@ class Remainder:
         else:
             log_safely(
                 logging.ERROR,
-                "%s was closed without storing the last acks: %s",
+                "%s was closed, and the last acks could not be stored: %s",
                 self._name,
                 why,
                 logger=logger,

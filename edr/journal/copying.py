@@ -1,12 +1,12 @@
-"""Copies of a journal as of one moment, also while it is written to.
+"""Consistent copies of a journal, also while it is in use.
 
-The journal is not locked or changed: its owner never waits for a copy, and the disk of the journal
-may be read-only.
+The journal is not locked or changed. Its owner never waits for a copy, and its disk may be
+read-only.
 
-The database is copied first, then its log. A checkpoint may change the database in between, but
-only by pages that are in the log, and the copy of the log has all of them. So the two copies agree
-unless SQLite restarted the log. A restart writes new salts into the header of the log, and then
-the copy is made again. https://www.sqlite.org/fileformat2.html, chapter 4.
+The database is copied first, then its write-ahead log. A checkpoint may change the database in
+between, but only by pages that are also in the log, and so in the copy of the log. So the copies
+agree unless SQLite restarted the log. A restart writes new salts into the header of the log, and
+then the copy is repeated. https://www.sqlite.org/fileformat2.html, chapter 4.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from edr.journal.salvage import RESERVED, write_metadata
 from edr.journal.schema import metadata_in
 
 ATTEMPTS = 20
-"""How often a copy is tried: SQLite restarts the log after each 2 MB that the owner writes."""
+"""Attempts to copy. SQLite restarts the log after each 2 MB that the owner writes."""
 
 LOG_HEADER = 32
-"""Bytes at the start of the log."""
+"""Bytes of the header of the log."""
 
 
 def copy_journal(path: Path, to: Path) -> None:
     """Copy the journal in the folder ``path`` into a new folder ``to``.
 
     Raises:
-        JournalError: the journal is written to faster than it can be copied.
+        JournalError: the journal is written faster than it can be copied.
         OSError: the journal cannot be read, or the copy cannot be written.
     """
     to.mkdir(mode=0o700)
@@ -46,21 +46,21 @@ def copy_journal(path: Path, to: Path) -> None:
                 shutil.copyfile(path / name, to / name)
         if _generation(path) == before:
             return
-    raise JournalError(f"{path} is written to faster than it can be copied; try again later")
+    raise JournalError(f"{path} is written faster than it can be copied; try again later")
 
 
 def back_up(path: Path, to: Path) -> None:
-    """Copy the journal in the folder ``path`` into a new folder ``to``, durably and all at once.
+    """Copy the journal in the folder ``path`` into a new folder ``to``, durably and atomically.
 
-    A journal that is opened from the copy skips a million positions, so that it does not give its
-    next events the positions that the original gave after the copy.
+    The copy skips a million positions, so that it never assigns a position that the original has
+    assigned after the copy.
 
     Raises:
-        JournalError: ``to`` exists, or the journal is written to faster than it can be copied.
+        JournalError: ``to`` exists, or the journal is written faster than it can be copied.
         OSError: the journal cannot be read, or the copy cannot be written.
     """
     if os.path.lexists(to):
-        raise JournalError(f"{to} exists already; name a new folder for the copy")
+        raise JournalError(f"{to} exists already; choose a new folder for the copy")
     with tempfile.TemporaryDirectory(prefix=f".{to.name}-", dir=to.parent) as folder:
         copy = Path(folder) / "copy"
         copy_journal(path, copy)
@@ -74,7 +74,7 @@ def back_up(path: Path, to: Path) -> None:
 
 
 def _skip_positions(database: Path) -> None:
-    # If it is damaged, it is copied as it is: a salvage skips positions as well.
+    # A damaged database is copied unchanged, as a salvage also skips positions.
     with suppress(sqlite3.DatabaseError), closing(sqlite3.connect(database)) as connection:
         metadata = metadata_in(connection)
         with connection:

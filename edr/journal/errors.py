@@ -1,4 +1,4 @@
-"""What goes wrong with a journal: whose fault it is, and what became of the events."""
+"""The errors of a journal. Each tells the cause, and whether the events may still be stored."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ if TYPE_CHECKING:
     from edr import Event
 
 MAX_REFUSALS = 32
-"""Refusals that an error keeps. Each holds its event; the count goes on."""
+"""Refusals that an error keeps, at most, as each keeps its event in memory. All are counted."""
 
 MAX_NAMED_REFUSALS = 3
-"""Refusals that the text of an error names. A line of a log has to stay readable."""
+"""Refusals that the text of an error names, so that a log line stays readable."""
 
 
 class JournalError(EdrError):
-    """The root of all that a journal raises; raised itself for what has no name of its own.
+    """The base class of the errors of a journal, and the error for any other failure.
 
-    From ``append``, ``flush`` and a durable emit it means: not known to be stored. The journal
-    keeps what it accepted and tries again by itself, so the event may yet be stored.
+    From ``append``, ``flush`` and a durable emit it means that events are not known to be stored.
+    The journal keeps accepted events and tries again, so they may still be stored.
     """
 
 
 class JournalInUseError(JournalError):
-    """Another process, or another object of this one, has the journal open. It was not touched."""
+    """The journal is open in another process, or in another object of this one. It is unchanged."""
 
 
 class JournalFullError(JournalError):
-    """There is no room: on the disk, within its own limit, or in what waits to be stored.
+    """The disk, the journal or its queue of pending events is full.
 
-    It recovers by itself when there is room again.
+    The journal stores events again when there is room.
     """
 
 
@@ -43,21 +43,21 @@ class Refusal(NamedTuple):
 
     event: Event
     reason: str
-    """Why, in the words of the storage: SQLite's, or the server's."""
+    """The error text of SQLite or the server."""
 
 
 class EventsRefusedError(JournalError):
-    """A journal refused events permanently. They are not stored, and it does not try again.
+    """A journal refused events permanently. It does not try to store them again.
 
     The other events of the same call were stored.
 
     Args:
         refusals: the refused events; at least one.
-        count: how many events were refused, if that is more than ``refusals`` has.
+        count: the number of refused events, if it is more than ``refusals`` has.
 
     Attributes:
-        refusals: the first 32 of them, in the order in which they were accepted.
-        count: how many events were refused.
+        refusals: the first 32 refused events, in the order in which they were accepted.
+        count: the number of refused events.
     """
 
     def __init__(self, refusals: Iterable[Refusal], count: int = 0) -> None:
@@ -78,11 +78,11 @@ class EventsRefusedError(JournalError):
 
 
 class JournalUnusableError(JournalError):
-    """What is at this path cannot be used as a journal.
+    """The files at this path cannot be used as a journal.
 
     Attributes:
-        path: where.
-        moved_to: where it was moved, if it was; ``None``: it is untouched.
+        path: the path.
+        moved_to: the path to which the files were moved; ``None`` if they are unchanged.
     """
 
     def __init__(self, reason: str, path: Path | str, moved_to: Path | str | None = None) -> None:
@@ -97,11 +97,11 @@ class JournalUnusableError(JournalError):
 
 
 class WrongJournalError(JournalError, ValueError):
-    """A position that this journal never gave: it is another journal's, or one from before a loss.
+    """This journal never assigned the position. It belongs to another journal.
 
     Attributes:
-        position: which.
-        id: of the journal that was asked.
+        position: the position.
+        id: the id of this journal.
     """
 
     def __init__(self, position: int, id: str) -> None:
@@ -111,16 +111,16 @@ class WrongJournalError(JournalError, ValueError):
 
     def __str__(self) -> str:
         return (
-            f"journal {self.id} never gave position {self.position}: "
-            "compare its id with that of the journal from which you have the position"
+            f"journal {self.id} never assigned position {self.position}; "
+            "compare the id of the journal that the position comes from"
         )
 
 
 class ConsumerInUseError(JournalError):
-    """A consumer of this name is open; close it first.
+    """A consumer of this name is open already.
 
     Attributes:
-        name: the consumer's.
+        name: the name of the consumer.
     """
 
     def __init__(self, name: str) -> None:
@@ -128,4 +128,4 @@ class ConsumerInUseError(JournalError):
         self.name = name
 
     def __str__(self) -> str:
-        return f"consumer {self.name!r} is open already; close it first, or take another name"
+        return f"consumer {self.name!r} is open already; close it first, or use another name"

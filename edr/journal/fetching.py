@@ -1,14 +1,14 @@
 """``Fetcher``: reads the blocks of a journal. Synchronous.
 
-It answers one question, "what comes after position P?", in pieces of bounded work, because appends
-wait in the same thread. A fetch walks the headers of the blocks. Their masks say which blocks can
-hold something wanted: the keys of those are read, and their rows only if a key is wanted.
+It returns the entries after a position, in pieces of bounded work, because appends wait for the
+same thread. A fetch walks the headers of the blocks. Their masks tell which blocks may contain
+matching entries. It reads the keys of those, and the rows only if a key matches.
 
-Positions are dense: what is between two blocks is either a known hole or damage. So each header is
-checked against its checksum and against its neighbours, also those of blocks that are passed over.
-There are two kinds of damage:
+Positions are consecutive: between two blocks there is a known missing range, or damage. So each
+header is checked against its checksum and its neighbours, even if its block is skipped. There are
+two kinds of damage:
 
-* **In the keys or rows of a block.** The block counts as lost, in its place; nothing else changes.
+* **In the keys or rows of a block.** The entries of this block are lost; others are not affected.
 * **In a header, or a block that is missing or out of order.** Then the database cannot be trusted
   to find blocks. This raises ``sqlite3.DatabaseError``, and the store salvages the journal.
 """
@@ -38,60 +38,60 @@ from edr.journal.schema import COLUMNS, MissingRange, header_in
 from edr.journal.selection import Selection
 
 MAX_FETCH_BLOCKS = 8
-"""Blocks that a fetch reads: some 10 ms of work."""
+"""Blocks that a fetch reads at most, about 10 ms of work."""
 
 MAX_FETCH_ENTRIES = 512
-"""Entries at which a fetch stops."""
+"""Entries at which a fetch stops: two blocks, so that a consumer of all entries gets them soon."""
 
 MAX_FETCH_BYTES = 4 << 20
-"""Stored bytes of blocks at which a fetch stops: large events would fill the memory else."""
+"""Stored bytes of blocks at which a fetch stops, so that large events do not fill the memory."""
 
 MAX_FETCH_HEADERS = 2048
-"""Headers at which a fetch stops: some 10 ms of work, when no block is wanted."""
+"""Headers at which a fetch stops: about 10 ms of work if no block matches."""
 
 MAX_SMALL_BYTES = 1 << 20
-"""Stored bytes of small blocks that opening reads, to merge them later. What large events are in
-is not worth merging, and would fill the memory."""
+"""Stored bytes of small blocks that opening reads, to merge them later. Blocks of large events are
+not worth merging, and would fill the memory."""
 
 
 class Lost(NamedTuple):
-    """Stands among entries where there were others."""
+    """Stands in the place of lost entries."""
 
     position: int
-    """Of the last of them."""
+    """Position of the last lost entry."""
     missed: int
     is_damage: bool
 
 
 class Fetched(NamedTuple):
-    """What is behind a position."""
+    """Some of the items after a position."""
 
     items: list[Entry | Lost]
     position: int
-    """Everything up to here is in ``items``, or is not wanted."""
+    """All matching entries up to this position are in ``items``."""
 
 
 class Counted(NamedTuple):
-    """How far a search for the newest entries came."""
+    """The progress of a search for the newest entries."""
 
     position: int
-    """Behind this are the entries that were counted."""
+    """The counted entries are after this position."""
     missing: int
-    """How many more are looked for; 0 when all were found, or there are no more."""
+    """Number of entries still to be found; 0 if all were found or the journal has no more."""
     before: int
-    """Go on with what is before this position."""
+    """Continue with the entries before this position."""
 
 
 class Fetcher:
-    """Reads on one connection; good until the next commit.
+    """Reads on one connection. It is valid until the next commit.
 
     Args:
         connection: to the database.
         first: position of the oldest entry.
         last: position of the newest.
-        assigned_up_to: the newest position that was given, or might have been before a crash.
-        missing_ranges: positions that no entry has.
-        steps: positions of entries that were recorded earlier than the one before.
+        assigned_up_to: the newest assigned position, or the highest possible one after a crash.
+        missing_ranges: positions without an entry.
+        steps: positions of entries with an earlier time than the entry before.
     """
 
     def __init__(
@@ -111,10 +111,10 @@ class Fetcher:
         self._steps = steps
         self._bytes = 0
         self.corrupt: dict[int, int] = {}
-        """Blocks that could not be read: where each begins, and how many entries it has."""
+        """First position and number of entries of each unreadable block."""
 
     def fetch(self, selection: Selection, after: int) -> Fetched:
-        """Return some of the entries after position ``after``, and how far that is."""
+        """Return some of the entries after ``after``, and the position searched up to."""
         if after >= self._assigned_up_to:
             return Fetched([], after)
         items: list[Entry | Lost] = []
@@ -140,7 +140,7 @@ class Fetcher:
         return Fetched(items, self._assigned_up_to)
 
     def at(self, positions: Sequence[int]) -> list[Entry]:
-        """Return the entries at ``positions``, which rise; those that are gone are left out."""
+        """Return the entries at ``positions``, which must rise, except removed ones."""
         everything = Selection(())
         entries: list[Entry] = []
         here: dict[int, Entry] = {}
@@ -158,7 +158,7 @@ class Fetcher:
     def before(self, time: int, now: int) -> int:
         """Return the position after which the entries of ``time`` and later begin.
 
-        Entries later than ``now`` do not count: the clock was wrong when they were recorded.
+        Entries later than ``now`` are ignored: the clock was wrong when they were recorded.
         """
         inner = [step for step in self._steps if self._first < step <= self._last]
         for start, end in pairwise([self._first, *inner, self._last + 1]):
@@ -168,7 +168,7 @@ class Fetcher:
         return self._last
 
     def _first_of(self, time: int, start: int, end: int) -> tuple[int, int] | None:
-        """Return the first entry of ``time`` or later, and its time, where times only rise."""
+        """Return the first entry of ``time`` or later, and its time, in a range of rising times."""
         low, high = start, end
         while low < high:  # the first position whose block ends at ``time`` or later
             middle = (low + high) // 2
@@ -193,7 +193,7 @@ class Fetcher:
         return position, header.until
 
     def count_back(self, selection: Selection, count: int, before: int) -> Counted:
-        """Look for the newest ``count`` wanted entries before position ``before``."""
+        """Search the newest ``count`` matching entries before position ``before``."""
         position = before - 1
         blocks = 0
         self._bytes = 0
@@ -217,7 +217,7 @@ class Fetcher:
         return Counted(max(0, self._first - 1), 0, 0)
 
     def ends(self) -> tuple[Block, Block] | None:
-        """Return the headers of the oldest and the newest block, if there are any."""
+        """Return the headers of the oldest and the newest block, or None."""
         oldest, newest = [
             self._one(f"SELECT {COLUMNS} FROM blocks ORDER BY first {order} LIMIT 1")
             for order in ("ASC", "DESC")
@@ -225,7 +225,7 @@ class Fetcher:
         return None if oldest is None or newest is None else (oldest, newest)
 
     def verify(self) -> tuple[int, list[Block]]:
-        """Read every block; return how many entries are sound, and the headers of the others."""
+        """Read every block. Return the number of sound entries, and the damaged headers."""
         sound = position = 0
         damaged = []
         with closing(self._headers(0)) as headers:
@@ -241,7 +241,7 @@ class Fetcher:
         return sound, damaged
 
     def small_blocks(self, last: int) -> list[Piece]:
-        """Return the small blocks at the end, if that is at position ``last``."""
+        """Return the small blocks at the end, if the end is at position ``last``."""
         pieces: list[Piece] = []
         since = None
         self._bytes = 0
@@ -313,14 +313,14 @@ class Fetcher:
         return None if row is None else header_in(row)
 
     def _with(self, column: str, header: Block) -> Block:
-        """Return ``header`` with its keys or rows, not checked yet."""
+        """Return ``header`` with its keys or rows, unchecked."""
         stored = self._stored(column, header)
-        if isinstance(stored, bytes):  # else a bit of its type has flipped
+        if isinstance(stored, bytes):  # otherwise a bit of its type was flipped
             self._bytes += len(stored)
         return header._replace(**{column: stored})
 
     def _size(self, header: Block) -> int:
-        """Return how many bytes the keys and rows of a block have."""
+        """Return the bytes of the keys and rows of a block."""
         return self._stored("length(keys) + length(rows)", header) or 0
 
     def _stored(self, what: str, header: Block) -> Any:
@@ -337,16 +337,16 @@ class Fetcher:
         try:
             block = self._with("keys", header)
             keys = decode_keys(block)
-            wanted = selection.match_keys(keys)
-            if not any(wanted):
+            matches = selection.match_keys(keys)
+            if not any(matches):
                 return ()
-            return decode(self._with("rows", block), keys, wanted, after)
+            return decode(self._with("rows", block), keys, matches, after)
         except DamagedBlockError:
             self.corrupt[header.first] = header.size
             return [Lost(header.last, header.last - after, is_damage=True)]
 
     def _add_missing(self, after: int, end: int, items: list[Entry | Lost]) -> None:
-        """Add what was lost behind ``after``, up to ``end``: to retention, or in missing_ranges."""
+        """Add the entries lost after ``after``, up to ``end``, to retention or damage."""
         if end <= after:
             return
         self._check_missing(after, end)
@@ -361,11 +361,11 @@ class Fetcher:
             items.append(Lost(last, retired + lost, is_damage=lost > 0))
 
     def _check_missing(self, after: int, end: int) -> None:
-        """Check that no block was between two positions that are no longer in any.
+        """Raise if a block after ``after``, up to ``end``, is missing.
 
         Raises:
-            sqlite3.DatabaseError: there was one, which neither retention nor a salvage removed.
+            sqlite3.DatabaseError: neither retention nor a salvage removed these positions.
         """
         low = max(after + 1, self._first)
         if low <= end and existed(self._holes, low, end):
-            raise sqlite3.DatabaseError(f"no block has the positions {low} to {end}")
+            raise sqlite3.DatabaseError(f"the blocks with positions {low} to {end} are missing")

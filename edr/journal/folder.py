@@ -1,15 +1,15 @@
-"""``JournalFolder``: where a journal lies, and the lock that keeps it to one owner.
+"""``JournalFolder``: the folder of a journal, and the lock that limits it to one owner.
 
-``events.journal/`` (0700) holds ``journal.sqlite3`` (0600) with its log, and ``lock``. The lock
-file holds the id of the journal and the owner's process id. The id tells a database that is missing
-or empty from one that never existed, so a damaged journal is never taken for a new one.
+``events.journal/`` (0700) contains ``journal.sqlite3`` (0600) with its write-ahead log, and
+``lock``. The lock file contains the id of the journal and the process id of its owner. If it has an
+id, a missing or empty database is damage, and not a new journal.
 
-The lock is the kernel's (flock): it is released with its process, however that ends. A child that
-was forked closes its copy without touching the file, or the lock would outlive the parent in it.
+The lock is a kernel lock (flock), which ends with its process. A forked child closes its copy of
+the file descriptor, so that the lock does not outlive the parent.
 
-SQLite and the kernel keep removed files for those who have them open, so a commit into a folder
-that was removed succeeds, into nothing. Therefore the owner compares the files at these paths with
-those that it opened, at each commit, and never opens or deletes a file that took their place.
+SQLite and the kernel keep removed files while they are open, so a commit into a removed folder
+succeeds and is lost. Therefore the owner compares the files at the paths with the opened ones at
+each commit. It never opens or deletes a file that replaced one of them.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ DATABASE = "journal.sqlite3"
 LOG = "journal.sqlite3-wal"
 LOCK = "lock"
 SALVAGING = "journal.salvaging"
-"""What a salvage has got so far; worth nothing until it is complete."""
+"""The incomplete result of a running salvage."""
 SALVAGED = "journal.salvaged"
-"""A complete salvage that takes the database's place next."""
+"""The complete result of a salvage, which replaces the database next."""
 
 
 class JournalFolder:
-    """The folder of a journal, made if it is missing, and locked until ``release``.
+    """The folder of a journal. It is created if it is missing, and locked until ``release``.
 
     Raises:
         JournalInUseError: another owner has it open.
-        JournalUnusableError: it is not a journal's folder, or cannot be written to or locked.
+        JournalUnusableError: it is not the folder of a journal, or cannot be written or locked.
     """
 
     def __init__(self, path: Path) -> None:
@@ -63,7 +63,7 @@ class JournalFolder:
         try:
             self.check()
             self.id = _id_in(self._lock)
-            """Of the journal that was here when the lock was last taken, if there was one."""
+            """The id of the journal that the lock file names, or None."""
         except OSError as exc:
             self.release()
             raise JournalUnusableError(
@@ -74,10 +74,10 @@ class JournalFolder:
             raise
 
     def name(self, id: str) -> None:
-        """Write down which journal this is, and which process has it open."""
+        """Write the id of the journal and of this process into the lock file."""
         text = orjson.dumps({"id": id, "pid": os.getpid()}) + b"\n"
         try:
-            # Truncated last: on a full disk only existing bytes can be overwritten.
+            # Truncate last: on a full disk, only existing bytes can be overwritten.
             os.pwrite(self._lock, text, 0)
             os.ftruncate(self._lock, len(text))
             if self.id != id:
@@ -85,25 +85,25 @@ class JournalFolder:
                 self.sync()
         except OSError:
             if self.id != id:
-                raise  # the process id is only for people
+                raise  # only the process id is outdated, which is used in messages only
         self.id = id
 
     def put_database(self, file: Path) -> None:
-        """Move ``file`` into the database's place."""
+        """Move ``file`` to the path of the database."""
         file.replace(self.database)
         self._files = {DATABASE: _Identity.at(self.database)}
 
     def remember_files(self) -> None:
-        """Remember the files that are open now, for ``check`` and ``has_log``."""
+        """Store the identities of the open files, for ``check`` and ``has_log``."""
         self._files = {DATABASE: _Identity.at(self.database)}
         self._log = _Identity.at(self.log)
 
     def check(self) -> None:
-        """Check that the lock and the database at the journal's paths are those that were opened.
+        """Raise if the lock or the database was removed or replaced since it was opened.
 
         Raises:
-            JournalUnusableError: they were removed or replaced, now or before: it is final.
-            OSError: the folder cannot be looked into.
+            JournalUnusableError: it was, now or before. This is final.
+            OSError: the folder cannot be read.
         """
         if self._gone is None:
             expected = {LOCK: _Identity.of(os.fstat(self._lock)), **self._files}
@@ -121,15 +121,15 @@ class JournalFolder:
         )
 
     def has_log(self) -> bool:
-        """Return whether the log is the one that was opened.
+        """Return whether the log at its path is the opened one.
 
-        Without it nothing is lost yet: SQLite still has the file, and moves what is in it into the
-        database when it closes that.
+        A removed log is not lost yet: SQLite has the file open, and copies it into the database
+        when it closes.
         """
         return _found(self.log) == self._log
 
     def sync(self) -> None:
-        """Make durable which files are here."""
+        """Sync the folder, so that its list of files is durable."""
         folder = os.open(self.path, os.O_RDONLY)
         try:
             os.fsync(folder)
@@ -137,7 +137,7 @@ class JournalFolder:
             os.close(folder)
 
     def release(self) -> None:
-        """Release the lock, so that others can open the journal. Idempotent."""
+        """Release the lock, so that another owner can open the journal. Idempotent."""
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
@@ -148,17 +148,20 @@ def _make(path: Path) -> None:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         there = {each.name for each in path.iterdir()}
     except (FileExistsError, NotADirectoryError):
-        raise JournalUnusableError("a journal is a folder, and this is a file", path) from None
+        raise JournalUnusableError(
+            "must be a folder, got a file; choose another path", path
+        ) from None
     except OSError as exc:
         raise _no_access(path, exc) from exc
     if there and not there & {DATABASE, LOCK, SALVAGED}:
         raise JournalUnusableError(
-            "this folder holds other files, and no journal; give it a folder of its own", path
+            "must be an empty folder or a journal, but it has other files; choose another folder",
+            path,
         )
 
 
 class _Identity(NamedTuple):
-    """Tells a file from another one that took its name."""
+    """Distinguishes a file from another one of the same name."""
 
     device: int
     inode: int
@@ -169,7 +172,7 @@ class _Identity(NamedTuple):
 
     @classmethod
     def at(cls, path: Path) -> _Identity:
-        return cls.of(os.stat(path))  # noqa: PTH116 - each commit asks, and Path.stat costs twice that
+        return cls.of(os.stat(path))  # noqa: PTH116 - runs at each commit; Path.stat costs twice as much
 
 
 def _found(path: Path) -> _Identity | None:
@@ -197,7 +200,7 @@ def _open_lock(path: Path) -> int:
 def _not_locked(path: Path, lock: int, exc: OSError) -> JournalError:
     if exc.errno not in (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES):
         return JournalUnusableError(
-            f"its lock file cannot be locked ({exc.strerror}); a journal needs a local disk", path
+            f"its lock file cannot be locked ({exc.strerror}); use a local disk", path
         )
     holder: object = None
     with suppress(OSError):
@@ -206,8 +209,8 @@ def _not_locked(path: Path, lock: int, exc: OSError) -> JournalError:
     this = " (this one)" if holder == os.getpid() else ""
     return JournalInUseError(
         f"{path} is open in {process}{this}, and a journal has one owner at a time: "
-        "close it there, or take another folder; "
-        f"'python -m edr.journal read {path}' shows what is in it"
+        "close it there, or use another folder; "
+        f"'python -m edr.journal read {path}' prints its entries"
     )
 
 
@@ -215,12 +218,12 @@ def _no_access(path: Path, exc: OSError) -> JournalUnusableError:
     if not path.exists():
         return JournalUnusableError(
             f"the folder cannot be made ({exc.strerror}); make {path.parent} writable, "
-            "or take another path",
+            "or use another path",
             path,
         )
     return JournalUnusableError(
         f"cannot be written to ({exc.strerror}); "
-        f"'python -m edr.journal read {path}' shows what is in it",
+        f"'python -m edr.journal read {path}' prints its entries",
         path,
     )
 

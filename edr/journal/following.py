@@ -47,6 +47,7 @@ class Follower:
         self, state: JournalState, read: Read, selection: Selection, position: int
     ) -> None:
         self._state = state
+        state.keep_recent_for(self)
         self._read = read
         self._selection = selection
         self.position: int = position

@@ -1,19 +1,19 @@
-"""``Journal``: what every durable record of events promises, whatever it is kept in.
+"""``Journal``: the interface of every durable record of events, whatever stores it.
 
-A journal is an ordered, bounded record of events, each at a **position**, from which anybody can
-read on. Positions rise, and are never given twice; they need not be dense. What a consumer sees
-is stored, so a position it holds is good for ever: "what is there behind P?" is the one question
-that reading asks, and the answer does not depend on whether P is long past or a moment ago. That
-is why catching up and following live is one thing here, with no seam.
+A journal is an ordered, bounded record of events, each at a **position**. Positions rise and are
+never given twice; they need not be consecutive. A consumer receives only stored entries, so its
+position stays valid permanently. Each read asks for the entries after a position, and the result
+does not depend on the age of that position. So catching up and following live are the same
+operation.
 
-There are two ways to read. A ``Cursor`` is a look: it begins where it is told and remembers
-nothing. A ``Consumer`` has a name, and the journal remembers what it acknowledged, also over a
-crash; what it did not comes again.
+There are two ways to read. A ``Cursor`` begins at a given place, and the journal stores nothing
+about it. A ``Consumer`` has a name, and the journal stores its acknowledgements. It receives
+unacknowledged entries again, also after a crash.
 
-Kept out, because only one of two stores could do it: dense positions, an exact ``missed`` for a
-binding, transactions, seeking by event id. Kept out altogether: groups of consumers, indexes on
-bodies, compaction by key. Never promised: exactly once; order after ``nack``; that a transaction
-of yours and the journal's commit are one.
+Left out, because only one of the two implementations could support it: consecutive positions, an
+exact ``missed`` for a binding, transactions, seeking by event id. Left out altogether: groups of
+consumers, indexes on bodies, compaction by key. Not promised: exactly-once delivery; order after
+``nack``; one transaction with another database.
 """
 
 from __future__ import annotations
@@ -27,103 +27,101 @@ from edr import Binding, Event, Gap
 
 
 class Entry(NamedTuple):
-    """One event of a journal. The position is the entry's, not the event's."""
+    """One event of a journal, with its position."""
 
     position: int
     recorded_at: datetime
-    """When the journal took it, by the clock of its machine. It is earlier than that of the entry
-    before only where that clock was set back by more than a minute."""
+    """When the journal stored it, by the clock of its machine. It is earlier than that of the entry
+    before only if that clock was set back by more than a minute."""
     event: Event
     delivery: int = 1
-    """How often a consumer was given it. Above 1 it may be a repetition.
+    """How often the consumer received it. Above 1 it may be a repetition.
 
-    It is stored, so an entry that ends the process each time counts up all the same. After a crash,
-    entries that were about to be given, some 1,000 at most, count as given once.
+    The count is stored, so it also rises for an entry that ends the process each time. After a
+    crash, up to about 1,000 entries that were about to be delivered count as delivered once.
     """
 
 
 class ConsumerStatus(NamedTuple):
-    """One moment of a named consumer."""
+    """A snapshot of a named consumer."""
 
     name: str
     position: int
-    """It is done with everything up to here."""
+    """All entries up to this position were acknowledged or did not match."""
     lag: int
-    """Entries after ``position`` that it has neither passed over nor acknowledged: those that it
-    holds, and those that it has not looked at, whether or not it wants them."""
+    """Number of unacknowledged entries, plus all entries not examined yet, matching or not."""
     unacked: int
-    """Entries given to it and not acknowledged yet."""
+    """Number of entries delivered and not acknowledged yet."""
     missed: int
-    """Entries that it lost, to retention or damage, since it was made; whether or not it would
-    have wanted them."""
+    """Number of entries lost to retention or damage since it was created, matching or not."""
     last_ack: datetime | None
     open: bool
 
 
 class JournalStatistics(NamedTuple):
-    """One moment of a journal. The counts are since it was opened."""
+    """A snapshot of a journal. Counts begin when it is opened."""
 
     first: int
-    """Position of the oldest entry left; 0 if there is none."""
+    """Position of the oldest entry; 0 if the journal is empty."""
     last: int
-    """Position of the newest entry; 0 if there never was one."""
+    """Position of the newest entry; 0 if the journal is empty."""
     bytes: int
-    """What it takes of the disk."""
+    """Bytes on the disk."""
     appended: int
-    """Events stored."""
+    """Number of stored events."""
     waiting: int
-    """Events accepted, and not stored yet."""
+    """Number of accepted events that are not stored yet."""
     lost: int
-    """Entries that retention removed."""
+    """Number of entries that retention removed."""
     corrupt: int
-    """Entries that could not be read for damage."""
+    """Number of entries that are unreadable because of damage."""
     failed: int
-    """Events that it accepted and could never store; in a bus's statistics those, too, that it did
-    not accept."""
+    """Number of accepted events that were not stored. The statistics of a bus also include events
+    that the journal did not accept."""
     error: str | None
-    """Why nothing can be stored now; ``None`` while all is well."""
+    """Why events cannot be stored now; ``None`` if they can."""
 
 
 class Cursor(Protocol):
-    """The entries of a journal, one after the other. An async iterator and context manager.
+    """The matching entries of a journal in order. An async iterator and context manager.
 
-    It pulls, so it can be as slow as it likes: it cannot overflow, and holds up nobody. A
-    ``Gap`` stands where entries were lost, to retention or damage; its ``missed`` counts entries of
-    any kind, wanted or not. Reading goes on at the oldest entry left.
+    A cursor reads when it is asked for the next entry. So a slow one cannot overflow and delays no
+    other. A ``Gap`` stands in the place of entries lost to retention or damage. Its ``missed``
+    counts all of them, matching or not. Reading continues at the oldest remaining entry.
 
     It ends when the journal is closed or, with ``live=False``, when it has caught up.
     """
 
     @property
     def position(self) -> int:
-        """Where it stands: ``cursor(after=position)`` continues here, with no hole and no double.
+        """The position of the last examined entry, matching or not.
 
-        It moves past entries that are not wanted, too.
+        ``cursor(after=position)`` continues here without a gap or a repetition.
         """
         ...
 
     @property
     def caught_up(self) -> bool:
-        """Whether it has given everything that was stored when it last looked."""
+        """Whether it has returned all entries that were stored at its last read."""
         ...
 
     def __aiter__(self) -> Self: ...
 
     async def __anext__(self) -> Entry | Gap:
-        """Return the next entry that is wanted, waiting until there is one.
+        """Return the next matching entry. Wait if there is none yet.
 
-        Positions rise. Cancellation: safe. A cancelled call has taken nothing; the next call
-        returns what this one would have. One call at a time.
+        Positions rise. Cancellation: safe; the next call returns the entry that the cancelled one
+        would have returned. Only one task may wait at a time.
 
         Raises:
             StopAsyncIteration: it has ended.
-            WrongJournalError: it was to begin at a position that the journal never gave.
+            WrongJournalError: the journal never assigned the position in ``after``.
             JournalError: the journal cannot be read now; a later call tries again.
         """
         ...
 
     async def aclose(self) -> None:
-        """End it. Idempotent."""
+        """Close it. Idempotent."""
         ...
 
     async def __aenter__(self) -> Self: ...
@@ -137,17 +135,16 @@ class Cursor(Protocol):
 
 
 class Consumer(Cursor, Protocol):
-    """A reading with a name and a memory: what it acknowledged does not come again.
+    """A named cursor that does not return acknowledged entries again.
 
-    Everything else does, until it is acknowledged: after a crash at most ``max_unacked`` entries,
-    and those acknowledged since the acks were last stored (each 0.1 s). So whoever handles entries
-    must bear a repetition; the event's ``node`` and ``id`` identify one.
+    It returns unacknowledged entries again when it is opened the next time. After a crash it may
+    also repeat entries acknowledged within the last 0.1 s, as acks are stored at this interval. So
+    handlers must be idempotent; ``event.node`` and ``event.id`` together identify duplicates.
 
-    While ``max_unacked`` entries are unacknowledged it gives no further ones. Retention may remove
-    an entry that is not acknowledged; then it is missed, and counted, and the consumer goes on.
+    While ``max_unacked`` entries are unacknowledged, it returns no further ones. Retention may
+    remove unacknowledged entries. They are counted as missed, and the consumer continues.
 
-    Closing a consumer stores its acks and forgets nothing: what is unacknowledged comes first when
-    it is opened again.
+    Closing a consumer stores its acks. When it is opened again, unacknowledged entries come first.
     """
 
     @property
@@ -156,20 +153,21 @@ class Consumer(Cursor, Protocol):
         ...
 
     def ack(self, entry: Entry) -> None:
-        """Say that ``entry`` was handled. Cheap: it is stored soon, with the next commit or so.
+        """Acknowledge ``entry``. The ack is stored within 0.1 s.
 
-        In any order. A second ack, or one for what retention has removed, changes nothing.
+        Acks may come in any order. Acknowledging an entry again, or one that retention has removed,
+        has no effect.
 
         Raises:
-            JournalError: the consumer is closed, or has never given this entry.
+            JournalError: the consumer is closed, or has not returned this entry.
         """
         ...
 
     def nack(self, entry: Entry, delay: float = 0.0) -> None:
-        """Ask for ``entry`` again, in ``delay`` seconds or later; its ``delivery`` counts up.
+        """Return ``entry`` again after at least ``delay`` seconds, with its ``delivery`` increased.
 
-        Entries behind it come meanwhile. A nack is not stored: after a crash the entry comes at
-        once.
+        Later entries are returned in the meantime. A nack is not stored: after a crash the delay
+        is over.
 
         Raises:
             JournalError: as ``ack``.
@@ -177,80 +175,80 @@ class Consumer(Cursor, Protocol):
         ...
 
     async def flush(self) -> None:
-        """Return when all acks so far are stored.
+        """Store all acks so far, and wait for that.
 
         Raises:
-            JournalError: they could not be stored now; it goes on trying.
+            JournalError: they could not be stored now; it is tried again.
         """
         ...
 
 
 class Storing(Protocol):
-    """The result of an event that a journal has accepted. Await it once, or cancel it."""
+    """The pending result of an event that a journal has accepted. Await it once, or cancel it."""
 
     def __await__(self) -> Generator[Any, None, int]:
-        """Return the position when the event is stored; raise as ``Journal.append``."""
+        """Wait until the event is stored; return its position, or raise as ``Journal.append``."""
         ...
 
     def cancel(self) -> object:
-        """Stop waiting. The event stays accepted; the next ``flush`` reports its refusal."""
+        """Stop waiting. The event stays accepted; the next ``flush`` raises if it is refused."""
         ...
 
 
 class Journal(Protocol):
-    """A durable, ordered record of events, with positions from which anybody can read on.
+    """A durable, ordered record of events at rising positions.
 
-    It belongs to the event loop that first uses it, and to one process. ``async with`` opens and
-    closes it; so does a bus that is given it.
+    It belongs to the event loop that uses it first, and to one process. ``async with`` opens and
+    closes it, and so does a bus that is created with it.
     """
 
     @property
     def id(self) -> str:
-        """Names this journal for ever: a position is worth nothing in another.
+        """The permanent id of this journal. Positions are valid only within one journal.
 
         Raises:
-            JournalError: it was not opened yet, so its name is not known.
+            JournalError: the journal was not opened yet, so its id is not known.
         """
         ...
 
     @property
     def bindings(self) -> tuple[Binding, ...]:
-        """What a bus shall give it. ``append`` takes any event."""
+        """A bus stores the events that match one of these. ``append`` stores any event."""
         ...
 
     async def open(self) -> None:
-        """Open it, if it is not open yet. Every other method does so when it must.
+        """Open it, unless it is open. The other methods open it when necessary.
 
         Raises:
             JournalInUseError, JournalUnusableError: it cannot be opened.
-            JournalError: it was closed.
+            JournalError: the journal was closed.
         """
         ...
 
     async def append(self, *events: Event) -> int:
-        """Store ``events``, in their order, and return the position of the last.
+        """Store ``events`` in their order, and return the position of the last.
 
-        Returns when all of them are stored. Without events it is a ``flush``.
-        Waits for room while ``max_pending`` events are on their way.
+        Returns when all of them are stored. Waits while ``max_pending`` events are pending. Without
+        events it is a ``flush``.
 
         Order: events are accepted in the order of the calls, all of one call together, and
-        positions rise in that order. Cancellation: those already accepted may or may not be stored.
+        positions rise in that order. Cancellation: accepted events may or may not be stored.
 
         Raises:
-            EventsRefusedError: the journal will never store some of them; it names these. The
-                others are stored.
-            JournalFullError: there is no room to store them now.
-            JournalError: they could not be stored now; see there.
+            EventsRefusedError: some events can never be stored; the error names them. The others
+                are stored.
+            JournalFullError: the disk or the journal is full.
+            JournalError: they could not be stored now, and it is tried again.
         """
         ...
 
     def append_nowait(self, event: Event) -> bool:
-        """Accept ``event``, to be stored soon, and return at once.
+        """Accept ``event``, to be stored soon, without waiting.
 
-        Accepted is not stored: ``flush`` returns when it is. In one order with ``append``.
+        ``flush`` waits until it is stored. Order: one order with ``append``.
 
         Returns:
-            False if there is no room for it: nothing has happened then.
+            False if ``max_pending`` events are pending. The event is not accepted then.
 
         Raises:
             JournalError: the journal was closed.
@@ -258,36 +256,36 @@ class Journal(Protocol):
         ...
 
     def submit(self, event: Event) -> Storing | None:
-        """Accept ``event`` as ``append_nowait`` does, and return what to await until it is stored.
+        """Accept ``event`` as ``append_nowait`` does, and return its pending result.
 
         Returns:
-            None if there is no room for it: nothing has happened then.
+            None if ``max_pending`` events are pending. The event is not accepted then.
 
         Raises:
-            JournalError: the journal was closed, or cannot store such an event.
+            JournalError: the journal was closed, or can never store this event.
         """
         ...
 
     async def room(self) -> None:
-        """Return when ``append_nowait`` would accept an event, or when waiting is no use.
+        """Wait until ``append_nowait`` would accept an event.
 
-        It is of no use while nothing can be stored, whether for a fault or a full disk. Calls get
-        room in their order, and in one order with ``append``.
+        It also returns while events cannot be stored, because of a fault or a full disk. Order:
+        first come, first served, together with calls of ``append``.
         """
         ...
 
     async def flush(self) -> int:
-        """Return when all events that were accepted before this call are stored.
+        """Wait until all events accepted before this call are stored.
 
         Each refused event is reported once: by the ``append`` or durable emit that waits for it,
-        else by the next ``flush``. Tasks that share a journal and must know about their own events
-        use ``append`` or a durable emit.
+        otherwise by the next ``flush``. Tasks that share a journal and need the result of their own
+        events must use ``append`` or a durable emit.
 
         Returns:
             The position of the last of these events.
 
         Raises:
-            EventsRefusedError: events that were accepted will never be stored; the others are.
+            EventsRefusedError: some accepted events can never be stored. The others are stored.
             JournalFullError, JournalError: as ``append``.
         """
         ...
@@ -300,21 +298,20 @@ class Journal(Protocol):
         last: int | None = None,
         live: bool = True,
     ) -> Cursor:
-        """Return the entries that any of ``bindings`` matches, without one all of them.
+        """Return a cursor over the entries that any of ``bindings`` matches.
 
         Args:
-            bindings: what is wanted.
-            after: begin behind this position; 0 is before the oldest entry there ever was.
-            since: begin with what was recorded at this time, or within this long, or later.
-            last: begin with the newest ``last`` entries that match.
-            live: go on with what comes, when all that is there was given.
+            bindings: the filter; without bindings, every entry matches.
+            after: begin after this position; 0 begins at the oldest entry.
+            since: begin with entries recorded since this time, or within this duration.
+            last: begin with the newest ``last`` matching entries.
+            live: continue with new entries after the stored ones.
 
-        At most one of ``after``, ``since`` and ``last``; without one it begins with what is stored
-        from now on. It begins when it is first asked for an entry; "now" is the moment of this
-        call.
+        At most one of ``after``, ``since`` and ``last`` may be given. Without them, it begins with
+        entries stored after this call. It reads nothing before the first entry is requested.
 
         Raises:
-            ValueError: more than one of them was given, or a wrong value.
+            ValueError: more than one of them was given, or a value is invalid.
             JournalError: the journal was closed.
         """
         ...
@@ -327,45 +324,45 @@ class Journal(Protocol):
         max_unacked: int = 1024,
         rebind: bool = False,
     ) -> Consumer:
-        """Open the consumer ``name``, where it was; one that is new begins at ``start``.
+        """Open the consumer ``name`` at its stored position. A new one is created at ``start``.
 
         Args:
-            name: of the consumer; not empty, at most 128 characters, all printable.
-            bindings: what is wanted; without one everything.
-            start: only for a new consumer: the oldest entry, what is stored from now on, or what is
-                behind a position.
-            max_unacked: how many entries it may hold unacknowledged.
-            rebind: go on with other bindings than it had. Entries that it has not been given yet
-                and does not want any more are passed over for good, so it must be said.
+            name: 1 to 128 printable characters.
+            bindings: the filter; without bindings, every entry matches.
+            start: for a new consumer: ``"oldest"`` entry, entries stored from ``"now"`` on, or
+                entries after a position.
+            max_unacked: how many entries may be unacknowledged.
+            rebind: replace the stored bindings. The consumer then skips undelivered entries that
+                the new bindings do not match, permanently.
 
         Raises:
-            ConsumerInUseError: it is open already.
-            WrongJournalError: ``start`` is a position that this journal never gave.
-            JournalError: it had other bindings, and ``rebind`` was not said; or as ``append``.
+            ConsumerInUseError: the consumer is open.
+            WrongJournalError: the journal never assigned the position in ``start``.
+            JournalError: it has other bindings and ``rebind`` is false; or as ``append``.
         """
         ...
 
     async def consumers(self) -> tuple[ConsumerStatus, ...]:
-        """Return the state of every consumer that there is, open or not, by name."""
+        """Return the status of every consumer, open or not, by name."""
         ...
 
     async def forget(self, name: str) -> None:
-        """Delete what is remembered of the consumer ``name``; no entry is touched.
+        """Delete the stored state of the consumer ``name``. Entries are kept.
 
         Raises:
-            ConsumerInUseError: it is open.
-            JournalError: there is no such consumer.
+            ConsumerInUseError: the consumer is open.
+            JournalError: no consumer has this name.
         """
         ...
 
     def statistics(self) -> JournalStatistics:
-        """Return the counts of this moment. Cheap; from any thread; also before and after."""
+        """Return a snapshot. From any thread, also before opening and after closing."""
         ...
 
     async def aclose(self) -> None:
-        """Store what was accepted and the acks, end all readings, and close. Idempotent.
+        """Store accepted events and acks, end all cursors and consumers, and close. Idempotent.
 
-        What cannot be stored is logged, with its number. Cancellation: it goes on closing.
+        The number of events that could not be stored is logged. Cancellation: closing continues.
         """
         ...
 

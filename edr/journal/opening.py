@@ -1,12 +1,12 @@
-"""``opened``: the database of a journal, sound or salvaged.
+"""``opened``: opens the database of a journal, and creates or salvages it if necessary.
 
-A service can start in each state of its journal: a missing one is made, a damaged one is moved
-aside and salvaged, and one on a full disk is opened as it is. A file that is not a journal, or has
-the format of another version, is refused and not changed. A new database is made next to its place
-and moved there when it is complete, so a half-made one is never found there.
+A service can start in any state of its journal. A missing one is created, a damaged one is moved
+aside and salvaged, and one on a full disk is opened unchanged. A file that is not a journal, or has
+another format version, is refused and not changed. A new database is created at another path and
+moved when it is complete, so an incomplete one is never found at the path of the journal.
 
-Opening checks only the header, the length of the file and the small tables, which costs nothing.
-A page that is damaged elsewhere is found when it is read, and the journal is salvaged then.
+Opening checks only the header, the length of the file and the small tables, which is cheap. Damage
+elsewhere is found by the first read of the damaged page, and the journal is salvaged then.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from edr.journal.schema import (
 )
 
 WRITABLE = 2
-"""Newest version of the file format; of a later one SQLite would only read."""
+"""Highest write version in the header of a database that SQLite can write."""
 
 
 def opened(
@@ -43,22 +43,22 @@ def opened(
     known: Metadata | None,
     on_salvage: Callable[[Salvage], object],
 ) -> sqlite3.Connection:
-    """Connect to the journal in ``folder``, which is made, or salvaged, if need be.
+    """Connect to the journal in ``folder``. Create or salvage it if necessary.
 
     Args:
-        folder: where it is; locked.
+        folder: the locked folder.
         full_sync: whether each commit is synced.
-        is_damaged: whether it is known to be damaged.
-        known: the metadata, if they are known better than the files say them.
+        is_damaged: whether damage was found before.
+        known: the metadata in memory, if newer than that in the files.
         on_salvage: called after a salvage.
 
     Raises:
-        JournalUnusableError: something else is there, or it cannot be salvaged. It is untouched.
+        JournalUnusableError: it is not a journal, or cannot be salvaged. It is unchanged.
         sqlite3.Error, OSError: it cannot be opened now.
     """
     for place in (folder.path, folder.database):
         if place.exists() and not os.access(place, os.R_OK | os.W_OK):
-            # SQLite would say "disk I/O error".
+            # SQLite would only report "disk I/O error".
             raise JournalUnusableError(
                 f"{place.name} cannot be read and written by this user; check its owner and "
                 "permissions",
@@ -87,25 +87,27 @@ def _header_of(folder: JournalFolder) -> bytes:
 
 
 def _may_be_opened(folder: JournalFolder, header: bytes) -> bool:
-    """Tell whether the file is a sound database of ours; if not, it is one that is damaged.
+    """Return whether the file is a sound journal; False if it is a damaged one.
 
     Raises:
-        JournalUnusableError: it is something else.
+        JournalUnusableError: it is not a journal, or has another format version.
     """
     is_database = header.startswith(b"SQLite format 3\0")
     is_ours = is_database and header[68:71] == APPLICATION
     version = int.from_bytes(header[60:64], "big")
-    # The application id has it too: where the two differ, the header is damaged.
+    # The application id has the version too. If the two differ, the header is damaged.
     if is_ours and version == header[71] and version != VERSION:
         older = "older" if version < VERSION else "newer"
         raise JournalUnusableError(
-            f"its format is version {version}, and this edr reads version {VERSION} only; "
-            f"read it with the {older} edr that wrote it, or give this one another folder",
+            f"format version must be {VERSION}, got {version}; "
+            f"read it with the {older} edr that wrote it, or choose another folder",
             folder.path,
         )
     if folder.id is None and not is_ours:
-        what = "another program's database" if is_database else "no database"
-        raise JournalUnusableError(f"journal.sqlite3 is {what}", folder.path)
+        what = "another program's database" if is_database else "a file that is not a database"
+        raise JournalUnusableError(
+            f"journal.sqlite3 must be a journal, got {what}; choose another folder", folder.path
+        )
     return is_ours and version == header[71] == VERSION and max(header[18:20]) <= WRITABLE
 
 
@@ -116,7 +118,7 @@ def _checked(folder: JournalFolder, *, full_sync: bool) -> sqlite3.Connection:
             _check_length(connection, folder)
         metadata = metadata_in(connection)
         consumers_in(connection)
-        for end in ("max", "min"):  # both in one statement would look at every block
+        for end in ("max", "min"):  # one statement with both would read every block
             connection.execute(f"SELECT {end}(first) FROM blocks").fetchone()
     except BaseException:
         connection.close()
@@ -126,9 +128,9 @@ def _checked(folder: JournalFolder, *, full_sync: bool) -> sqlite3.Connection:
 
 
 def _has_emptied_log(connection: sqlite3.Connection) -> bool:
-    """Move what the last owner left in the log into the file; return whether it has all pages.
+    """Copy the log of the last owner into the database file; return whether that is complete.
 
-    On a full disk that is not possible, and the log is read as it is.
+    It is not possible on a full disk. Then the log is read in place.
     """
     try:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
@@ -142,4 +144,4 @@ def _has_emptied_log(connection: sqlite3.Connection) -> bool:
 def _check_length(connection: sqlite3.Connection, folder: JournalFolder) -> None:
     (pages,) = connection.execute("PRAGMA page_count").fetchone()
     if folder.database.stat().st_size < pages * PAGE:
-        raise sqlite3.DatabaseError("the file is shorter than it says")
+        raise sqlite3.DatabaseError("the file is shorter than its header claims")

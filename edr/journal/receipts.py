@@ -1,11 +1,11 @@
 """``Receipts``: the calls that wait until their events are stored.
 
-Events have numbers from 1, in the order in which a journal accepted them, and they are settled in
-that order: each is stored, or refused permanently. A receipt covers a range of them and is done
-when the last one is settled, so it can say of each whether it was stored.
+Events are numbered from 1 in the order in which a journal accepted them, and they are settled in
+that order: each is stored or refused permanently. A receipt covers a range of events, and is done
+when the last of them is settled.
 
-A refusal is reported once: to the call that waits for the event, else to the next flush. So an
-event that was accepted without waiting cannot be lost between two flushes that both return.
+A refusal is reported once: to the call that waits for the event, otherwise to the next flush. So
+two flushes that both return prove that all events accepted between them were stored.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from edr.journal.errors import MAX_REFUSALS, EventsRefusedError, JournalError, R
 
 
 class _Refusals:
-    """Refusals that were not reported yet: the first ones, and how many."""
+    """Unreported refusals: the first ones, and their number."""
 
     __slots__ = ("count", "first")
 
@@ -32,7 +32,7 @@ class _Refusals:
         self.first.extend(refusals[: MAX_REFUSALS - len(self.first)])
 
     def take(self) -> EventsRefusedError | None:
-        """Return them as an error, and forget them."""
+        """Return them as an error, and remove them."""
         if not self.count:
             return None
         error = EventsRefusedError(self.first, self.count)
@@ -41,7 +41,7 @@ class _Refusals:
 
 
 class Receipt:
-    """The result of a call that waits until its events are stored. Await it once.
+    """The pending result of a call that waits until its events are stored. Await it once.
 
     Cancellation: safe. The events stay accepted; the next flush reports a refusal.
     """
@@ -65,13 +65,13 @@ class Receipt:
     def cancel(self) -> None:
         """Stop waiting."""
         if not self._future.cancel() and not self._future.cancelled():
-            # It was settled, and no caller got the result.
+            # It was settled, but no caller received the result.
             error = self._future.exception()
             if isinstance(error, EventsRefusedError):
                 self._unreported.add(error.refusals, error.count)
 
     def refused(self, refusal: Refusal) -> bool:
-        """Add a refusal; return whether a call still waits."""
+        """Add a refusal. Return False if no call waits any more."""
         if self._future.done():
             return False
         if self.refusals is None:
@@ -80,7 +80,7 @@ class Receipt:
         return True
 
     def settle(self, position: int) -> None:
-        """Return ``position`` to the call, or raise its refusals there."""
+        """Return ``position`` from the waiting call, or raise its refusals."""
         error = None if self.refusals is None else self.refusals.take()
         if self._future.done():
             if error is not None:
@@ -91,7 +91,7 @@ class Receipt:
             self._set_exception(error)
 
     def fail(self, error: JournalError) -> None:
-        """Raise ``error`` in the call; the next flush reports its refusals."""
+        """Raise ``error`` in the waiting call. The next flush reports its refusals."""
         refused = None if self.refusals is None else self.refusals.take()
         if refused is not None:
             self._unreported.add(refused.refusals, refused.count)
@@ -100,11 +100,11 @@ class Receipt:
 
     def _set_exception(self, error: JournalError) -> None:
         self._future.set_exception(error)
-        self._future.exception()  # asyncio must not log the error of a call that is cancelled now
+        self._future.exception()  # retrieved, so that asyncio does not log it after a cancellation
 
 
 class Receipts:
-    """The receipts that are not settled, in the order of their last events."""
+    """The unsettled receipts, in the order of their last events."""
 
     def __init__(self) -> None:
         self._waiting: deque[Receipt] = deque()
@@ -120,7 +120,7 @@ class Receipts:
         return receipt
 
     def expect_all(self, last: int) -> Receipt:
-        """Return the receipt of a flush: of all events up to ``last``, the newest one."""
+        """Return the receipt of a flush: of all events up to ``last``, the newest event."""
         receipt = self.expect(0, last)
         if self._unreported.count:
             receipt.refusals = _Refusals()
@@ -129,28 +129,28 @@ class Receipts:
         return receipt
 
     def check(self) -> None:
-        """Raise the refusals that were not reported yet."""
+        """Raise the unreported refusals, if there are any."""
         error = self._unreported.take()
         if error is not None:
             raise error
 
     def refused(self, number: int, refusal: Refusal) -> None:
-        """Record that event ``number`` will never be stored. It counts as settled only later."""
-        is_told = False
+        """Record that event ``number`` was refused. ``settled`` follows."""
+        is_reported = False
         for receipt in self._waiting:
             if receipt.first <= number <= receipt.last:
-                is_told |= receipt.refused(refusal)
-        if not is_told:
+                is_reported |= receipt.refused(refusal)
+        if not is_reported:
             self._unreported.add((refusal,), 1)
 
     def settled(self, number: int, position: int) -> None:
-        """Settle receipts of events up to ``number``, of which the last is at ``position``."""
+        """Settle the receipts of events up to ``number``, which is at ``position``."""
         while self._waiting and self._waiting[0].last <= number:
             receipt = self._waiting.popleft()
             receipt.settle(position - (number - receipt.last))
 
     def fail(self, error: JournalError) -> None:
-        """Raise ``error`` in each call that waits. The events stay accepted."""
+        """Raise ``error`` in each waiting call. The events stay accepted."""
         waiting, self._waiting = self._waiting, deque()
         for receipt in waiting:
             # A copy for each: a traceback grows with each raise.

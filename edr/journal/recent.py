@@ -43,7 +43,7 @@ class RecentEntries:
     def add(self, first: int, recorded_at: int, events: Sequence[Event], bytes: int) -> None:
         """Add the events committed at position ``first``, which have ``bytes`` of JSON."""
         if first != self._next:
-            self._forget(len(self._chunks))
+            self.clear()
         self._chunks.append(_Chunk(first, time_of(recorded_at), events, bytes))
         self._firsts.append(first)
         self._next = first + len(events)
@@ -56,6 +56,10 @@ class RecentEntries:
         self._forget(spare)
         while self._bytes > MAX_RECENT_BYTES:
             self._forget(1)
+
+    def clear(self) -> None:
+        """Drop all entries."""
+        self._forget(len(self._chunks))
 
     def forget_before(self, position: int) -> None:
         """Drop the entries before ``position``, which retention has removed."""

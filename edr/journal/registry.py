@@ -133,7 +133,7 @@ class ConsumerRegistry:
     async def store(self, consumer: SqliteConsumer, *, synced: bool) -> None:
         """Store the state of ``consumer`` now, with a sync of the disk if ``synced``."""
         if self._state.is_closed:
-            raise JournalError("the journal was closed; make another one of its path")
+            raise JournalError("the journal was closed; make another journal of its path")
         await asyncio.shield(self._submit((consumer.take_update(),), synced=synced))
 
     def remove(self, consumer: SqliteConsumer) -> None:

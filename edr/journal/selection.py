@@ -1,8 +1,8 @@
-"""``Selection``: the filter of a reading, applied to blocks, keys and events. Pure.
+"""``Selection``: the filter of a cursor or consumer, applied to blocks, keys and events. Pure.
 
-It is applied three times: to the masks of a block; to the keys of a block, each once, with the
-result remembered; and to the body of an entry, if its key does not decide. All three agree with
-``Binding.matches``; the first two may match more.
+It is applied three times: to the masks of a block; to each key of a block, with the result cached;
+and to the body of an entry, if its key does not decide. All three agree with ``Binding.matches``,
+except that masks and keys may match more.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from edr.journal.codec import Block, Key, KeyMatch, Keys, key_event, level_bit, 
 from edr.records import FrozenDict
 
 MAX_CLAUSES = 8
-"""Bindings up to which the masks are compared with each; more are merged into one, which is wider.
-Hundreds of comparisons would cost more than they save."""
+"""Clauses compared with each mask, at most. More are merged into one that matches more, because
+hundreds of comparisons cost more than they save."""
 
 MAX_VERDICTS = 10_000
-"""Keys of which a verdict is remembered: some 3 MB. There are more only with very many accounts."""
+"""Cached verdicts, about 3 MB. Only a journal with very many accounts has more keys."""
 
 EVERYTHING = -1
-"""A mask of which every bit is set: of whatever a block holds, something is wanted."""
+"""A mask with every bit set. It matches every block."""
 
 
 class Clause(NamedTuple):
-    """The bits of which a block must have one each. ``EVERYTHING`` asks nothing."""
+    """A block matches if it shares a bit with each field. ``EVERYTHING`` matches every block."""
 
     levels: int
     apps: int
@@ -34,12 +34,12 @@ class Clause(NamedTuple):
 
 
 class Selection:
-    """What any of ``bindings`` matches; without one everything."""
+    """Matches the entries that any of ``bindings`` matches; without bindings, every entry."""
 
     def __init__(self, bindings: Sequence[Binding]) -> None:
         self.bindings: tuple[Binding, ...] = tuple(bindings)
         self.clauses: tuple[Clause, ...] = _clauses(self.bindings)
-        """A block can hold something wanted only if one of these says so; none: every block."""
+        """A block may match if one of these does. Empty: every block may match."""
         self._bodiless = [
             (binding if binding.body is None else binding.model_copy(update={"body": None}))
             for binding in self.bindings
@@ -47,8 +47,8 @@ class Selection:
         self._verdicts: dict[Key, KeyMatch] = {}
 
     def may_match(self, header: Block) -> bool:
-        """Return whether a block with these masks may hold a wanted entry."""
-        for levels, apps, accounts in self.clauses:  # asked of each block that is passed over
+        """Return whether a block with these masks may contain a matching entry."""
+        for levels, apps, accounts in self.clauses:  # a hot loop: it runs for each skipped block
             if (
                 (levels == EVERYTHING or levels & header.levels)
                 and (apps == EVERYTHING or apps & header.apps)
@@ -58,11 +58,11 @@ class Selection:
         return not self.clauses
 
     def matches(self, event: Event) -> bool:
-        """Tell whether ``event`` is wanted."""
+        """Return whether ``event`` matches."""
         if not self.bindings:
             return True
         fields = event.__dict__
-        wanted = self._verdict(
+        verdict = self._verdict(
             (
                 fields["account_id"],
                 fields["account_tree"],
@@ -73,10 +73,10 @@ class Selection:
                 fields["verbosity"],
             )
         )
-        return wanted if isinstance(wanted, bool) else wanted(fields["body"])
+        return verdict if isinstance(verdict, bool) else verdict(fields["body"])
 
     def match_keys(self, keys: Keys) -> list[KeyMatch]:
-        """Tell for each of ``keys`` whether its entries are wanted."""
+        """Return for each of ``keys`` whether its entries match."""
         if not self.bindings:
             return [True] * len(keys.keys)
         return [self._verdict(key) for key in keys.keys]

@@ -1,13 +1,12 @@
 """``SqliteJournal``: a journal in a folder of this machine, without a server.
 
-The loop's side of it: what it knows of the store is what the last commit left, so nobody here sees
-anything that a crash could take back. All else is with those who do the work: ``Appender`` (what
-is accepted), ``BlockStore`` in the ``Worker``'s thread (what is stored), ``SqliteCursor`` and
-``SqliteConsumer`` (who reads).
+This is the part on the event loop. ``Appender`` accepts events, ``BlockStore`` stores them in the
+thread of ``Worker``, and ``JournalState`` has the result of the last commit. So cursors and
+consumers return only entries that a crash cannot take back.
 
-Measured against a database row for each event, a log of segments, LMDB: see
-``benchmarks/questions/journal.py``. With the group commit that an event loop gives for nothing the
-store is not what limits; that a commit changes all of the state at once is worth more.
+``benchmarks`` compare it with a database row for each event, a log of segments, and LMDB. Events
+that are emitted at the same time share a commit, so the storage engine does not limit throughput,
+and one commit changes the whole state at once.
 """
 
 from __future__ import annotations
@@ -56,37 +55,36 @@ logger: logging.Logger = logging.getLogger("edr.journal")
 T = TypeVar("T")
 
 MAX_NAME_LENGTH = 128
-"""Characters of a consumer's name."""
+"""Characters of the name of a consumer, at most, so that log lines and tables stay readable."""
 
 EXIT_TIMEOUT = 10.0
-"""Seconds that the end of a program waits for a journal that nobody closed."""
+"""Seconds that the exit of a program waits for a journal that was not closed."""
 
 
 class SqliteJournal:
-    """A journal in the folder ``path``, which is made (0700) if it is missing. See ``Journal``.
+    """A journal in the folder ``path``, which is created (0700) if it is missing. See ``Journal``.
 
-    What is stored is in clear, in files that only their owner can read. An event of more than
+    Events are stored unencrypted, in files that only their owner can read. An event of more than
     64 MiB of JSON is refused (``EventsRefusedError``).
 
     Args:
-        path: a folder of its own, on a local disk; ``events.journal`` is a good name.
-        bindings: what a bus gives it; by default what ``edr.Binding()`` matches, from info up.
-        max_bytes: when it takes more of the disk, the oldest entries go.
-        max_age: entries that are older go, some 256 at a time. A clock that jumps ahead, by more
-            than a tenth of this or ten minutes, counts when it has stayed there for ten minutes.
-        max_events: when there are more, the oldest go, some 256 at a time.
-        keep_unread: what a consumer has not acknowledged never goes: when there is no room
-            left, appends wait, and emits with them, until it has, or is forgotten.
-        sync: ``"disk"``: what is stored survives the loss of power; ``"process"``: the death of the
-            process only, at a fraction of the cost.
-        linger: seconds for which events that nobody awaits may be collected for one commit.
+        path: a folder for this journal alone, on a local disk, such as ``events.journal``.
+        bindings: a bus stores the events that match one of these; by default all from info up.
+        max_bytes: bytes on the disk. Beyond that the oldest entries are removed.
+        max_age: older entries are removed, about 256 at a time. A jump of the clock, by more than
+            a tenth of this or ten minutes, is used only after it has lasted for ten minutes.
+        max_events: beyond that the oldest entries are removed, about 256 at a time.
+        keep_unread: do not remove unacknowledged entries. When the journal is full, appends and
+            emits wait until consumers acknowledge entries or are forgotten.
+        sync: ``"disk"``: stored events survive a power failure. ``"process"``: they survive the end
+            of the process only, at a fraction of the cost.
+        linger: seconds for which plain events are collected for one commit.
         max_pending: events that may wait to be stored.
-        clock: returns the time, as ``time.time`` does. A reading that is not a time from 1970 to
-            9999 is logged, and the last good one used.
+        clock: returns the time, as ``time.time`` does. If it returns anything but a time from 1970
+            to 9999, this is logged and the last valid time is used.
 
     Raises:
-        ValueError, TypeError: an argument is wrong. Nothing else is done here: it is opened when it
-            is first used.
+        ValueError, TypeError: an argument is invalid. The folder is not touched before first use.
     """
 
     def __init__(
@@ -102,18 +100,18 @@ class SqliteJournal:
         max_pending: int = 16_384,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self.path: Path = Path(path).absolute()  # it is opened again after a fault
+        self.path: Path = Path(path).absolute()  # absolute, as it is opened again after a fault
         self._bindings = _checked(bindings or (Binding(),))
         _check_at_least("max_bytes", max_bytes, 1 << 16)
         _check_at_least("max_pending", max_pending, 1)
         if max_events is not None:
             _check_at_least("max_events", max_events, 1)
         if max_age is not None and (not isinstance(max_age, timedelta) or max_age <= timedelta(0)):
-            raise ValueError(f"max_age is a timedelta above 0, not {max_age!r}")
+            raise ValueError(f"max_age must be a timedelta above 0, got {max_age!r}")
         if sync not in {"disk", "process"}:
-            raise ValueError(f"sync is 'disk' or 'process', not {sync!r}")
+            raise ValueError(f"sync must be 'disk' or 'process', got {sync!r}")
         if not 0 <= linger < float("inf"):
-            raise ValueError(f"linger is a number of seconds, not {linger!r}")
+            raise ValueError(f"linger must be a number of seconds of at least 0, got {linger!r}")
         self._clock = Clock(clock)
         self._store = BlockStore(
             self.path,
@@ -154,20 +152,20 @@ class SqliteJournal:
 
     @property
     def id(self) -> str:
-        """Names this journal for ever."""
+        """The permanent id of this journal; see ``Journal``."""
         if not self._id:
             raise JournalError(f"{self!r} was not opened yet, so its id is not known")
         return self._store.id or self._id
 
     @property
     def bindings(self) -> tuple[Binding, ...]:
-        """What a bus gives it."""
+        """A bus stores the events that match one of these."""
         return self._bindings
 
     # Opening and closing
 
     async def open(self) -> None:
-        """Open it, if it is not open yet; see ``Journal``."""
+        """Open it, unless it is open; see ``Journal``."""
         if self._state.assigned_at_open >= 0 and not self._is_closing and self._pid == os.getpid():
             self._check_loop()
             return
@@ -177,11 +175,8 @@ class SqliteJournal:
         await asyncio.shield(opening)
 
     def _enter(self) -> None:
-        """Begin to open it, unless that is done; check that it can be used here."""
-        if self._pid != os.getpid():
-            raise WrongLoopError(f"{self!r} belongs to process {self._pid}, which forked")
-        if self._is_closing:
-            raise self._closed_error()
+        """Check that it can be used here, and begin to open it."""
+        self._check_open()
         self._check_loop()
         if self._opening is None or (self._opening.done() and self._opening.exception()):
             store = self._store
@@ -212,13 +207,13 @@ class SqliteJournal:
             opening.set_exception(error)
             opening.exception()
             return
-        if not self._is_finished:  # else the loop ended first, and more is known by now
+        if not self._is_finished:  # otherwise the loop ended first, and the state is newer
             self._id, first, self._appender.last = future.result()
             self._state.opened(first, self._appender.last)
         opening.set_result(None)
 
     async def aclose(self) -> None:
-        """Store what was accepted, and close; see ``Journal``."""
+        """Store accepted events and close; see ``Journal``."""
         if self._pid != os.getpid() or self._is_finished:
             return
         if self._opening is None:  # it was never used
@@ -247,9 +242,9 @@ class SqliteJournal:
         self._end()
 
     def _end(self) -> None:
-        """Close the store, after it has stored what is left. It does not wait, and needs no loop.
+        """Have the store's thread store the remaining events, close the journal, and end.
 
-        Once it was called, the store's thread closes the journal and ends, whatever happens.
+        It does not wait, and works without a running loop.
         """
         if self._remainder is not None:
             return
@@ -268,7 +263,7 @@ class SqliteJournal:
             self._loop.call_soon_threadsafe(self._finish)
 
     def _finish(self) -> None:
-        """Settle what the end of the store has decided."""
+        """Set the results of pending events after the store was closed."""
         remainder = self._remainder
         if remainder is None or self._is_finished:
             return
@@ -283,7 +278,7 @@ class SqliteJournal:
                 self._ended.set_result(None)
 
     def _loop_ends(self) -> None:
-        """Close it now, and wait for that: its loop ends, or the program."""
+        """Close it and wait, as its loop or the program ends."""
         if self._opening is None or self._pid != os.getpid():
             return
         self._end()
@@ -292,14 +287,14 @@ class SqliteJournal:
         else:
             log_safely(
                 logging.ERROR,
-                "%r was not closed within %g s: events may not be stored",
+                "%r could not be closed within %g s; some events may not be stored",
                 self,
                 EXIT_TIMEOUT,
                 logger=logger,
             )
 
     def _closed_error(self) -> JournalError:
-        return JournalError(f"{self!r} was closed; make another one of its path")
+        return JournalError(f"{self!r} was closed; make another journal of this path")
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -322,7 +317,7 @@ class SqliteJournal:
         return self._appender.accept(event)
 
     def submit(self, event: Event) -> Receipt | None:
-        """Accept ``event``, and return what to await until it is stored; see ``Journal``."""
+        """Accept ``event``, and return its pending result; see ``Journal``."""
         self._enter()
         return self._appender.submit(event)
 
@@ -330,8 +325,8 @@ class SqliteJournal:
         """Store ``events``; see ``Journal``."""
         for event in events:
             if not isinstance(event, Event):
-                raise InvalidEventError(f"a journal takes edr.Event, not {event!r}")
-        # Accepted before the first await that may wait, so that the order is that of the calls.
+                raise InvalidEventError(f"events must be edr.Event, got {event!r}")
+        # Accept the events before the first wait, so that their order is that of the calls.
         self._enter()
         if not events:
             await self.open()
@@ -341,12 +336,12 @@ class SqliteJournal:
         self._appender.retry()
 
     async def room(self) -> None:
-        """Return when there is room, or waiting is no use; see ``Journal``."""
+        """Wait until there is room for an event; see ``Journal``."""
         self._enter()
         await self._appender.room()
 
     async def flush(self) -> int:
-        """Return when all that was accepted is stored; see ``Journal``."""
+        """Wait until all accepted events are stored; see ``Journal``."""
         self._enter()
         if self._state.assigned_at_open < 0 and not self._appender.waiting:
             await self.open()
@@ -366,10 +361,10 @@ class SqliteJournal:
         last: int | None = None,
         live: bool = True,
     ) -> SqliteCursor:
-        """Return the entries that any of ``bindings`` matches; see ``Journal``."""
+        """Return a cursor over matching entries; see ``Journal``."""
         self._check_open()
         if sum(each is not None for each in (after, since, last)) > 1:
-            raise ValueError("after, since and last: at most one of them")
+            raise ValueError("at most one of after, since and last must be given")
         if after is not None:
             _check_at_least("after", after, 0)
         if last is not None:
@@ -393,12 +388,14 @@ class SqliteJournal:
         if isinstance(since, timedelta):
             return self._clock() - since // timedelta(microseconds=1)
         if not isinstance(since, datetime) or since.utcoffset() is None:
-            raise ValueError(f"since is an aware datetime or a timedelta, not {since!r}")
+            raise ValueError(f"since must be an aware datetime or a timedelta, got {since!r}")
         return microseconds(since)
 
     def _check_open(self) -> None:
         if self._pid != os.getpid():
-            raise WrongLoopError(f"{self!r} belongs to process {self._pid}, which forked")
+            raise WrongLoopError(
+                f"{self!r} belongs to process {self._pid}; make another journal after a fork"
+            )
         if self._is_closing:
             raise self._closed_error()
 
@@ -412,7 +409,7 @@ class SqliteJournal:
         max_unacked: int = 1024,
         rebind: bool = False,
     ) -> SqliteConsumer:
-        """Open the consumer ``name``, where it was; see ``Journal``."""
+        """Open the consumer ``name`` at its stored position; see ``Journal``."""
         _check_name(name)
         _check_at_least("max_unacked", max_unacked, 1)
         if start not in ("oldest", "now"):
@@ -434,7 +431,7 @@ class SqliteJournal:
         await self._consumers.forget(name)
 
     def statistics(self) -> JournalStatistics:
-        """Return the counts of this moment; see ``Journal``."""
+        """Return a snapshot; see ``Journal``."""
         appender, committed = self._appender, self._state.committed
         return JournalStatistics(
             first=committed.first,
@@ -452,7 +449,7 @@ class SqliteJournal:
 def _checked(bindings: Sequence[Binding]) -> tuple[Binding, ...]:
     for index, binding in enumerate(bindings):
         if not isinstance(binding, Binding):
-            raise InvalidBindingError(f"expected an edr.Binding, not {binding!r}", f"[{index}]")
+            raise InvalidBindingError(f"must be an edr.Binding, got {binding!r}", f"[{index}]")
     return tuple(bindings)
 
 
@@ -464,7 +461,7 @@ def _check_name(name: object) -> None:
 
 
 def _close_store(worker: Worker, store: BlockStore) -> None:
-    """Close the store of a journal that was collected: it holds nothing that is not stored."""
+    """Close the store of a garbage-collected journal. All its events are stored."""
     worker.end(store.close)
 
 
@@ -475,4 +472,4 @@ def _end_store(remainder: Remainder, store: BlockStore, ended: Callable[[], obje
 
 def _check_at_least(name: str, value: object, least: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ValueError(f"{name} is a whole number from {least} on, not {value!r}")
+        raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")

@@ -7,6 +7,7 @@ the state of one commit. Nothing here can be taken back by a crash.
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -61,6 +62,11 @@ class JournalState:
         """``assigned_up_to`` when the journal was opened; -1 before that."""
         self.is_closed: bool = False
         self._waiters: set[Waiter] = set()
+        self._readers: weakref.WeakSet[object] = weakref.WeakSet()
+
+    def keep_recent_for(self, reader: object) -> None:
+        """Keep the newest entries in memory from the next commit on, while ``reader`` exists."""
+        self._readers.add(reader)
 
     def opened(self, first: int, assigned_up_to: int) -> None:
         """Set the state that the store has after it was opened."""
@@ -69,7 +75,10 @@ class JournalState:
 
     def appended(self, events: Sequence[Event], appended: Appended) -> None:
         """Add the committed ``events``. ``wake_all`` tells the readers."""
-        self.recent.add(appended.first, appended.recorded_at, events, appended.bytes)
+        if self._readers:
+            self.recent.add(appended.first, appended.recorded_at, events, appended.bytes)
+        else:  # thousands of events in memory would slow down the garbage collector
+            self.recent.clear()
         self.committed = Committed(
             appended.oldest,
             appended.first + len(events) - 1,

@@ -1,22 +1,22 @@
-"""``BlockStore``: the blocks of a journal in SQLite, and the state of its consumers. Synchronous.
+"""``BlockStore``: stores the blocks of a journal, and the states of its consumers, in SQLite.
 
-All that belongs together changes in one commit: the entries, what retention removes for them, and
-what the consumers lose by that. So there is no state in which two files disagree, and nothing to
-repair after a crash but what SQLite repairs itself.
+It is synchronous. Entries, their retention and the resulting losses of consumers change in one
+commit. So no two files can disagree, and SQLite alone repairs the state after a crash.
 
-**Positions** are given below a mark that was committed, with a sync, before or together with them.
-After an end that was not clean they go on after the mark: a position that was given and seen, and
-then lost, is never given to another event. What lies between is a hole, which is not a loss.
+**Positions** are assigned below a high-water mark that is committed, with a sync, before or
+together with them. After an unclean end, positions continue above the mark. So a position that was
+assigned, read and then lost is never given to another event. The skipped positions are a missing
+range, but not a loss.
 
-**Opening writes nothing**, but for a salvage, so a journal on a full disk can be opened and read.
-The first commit has the mark with it.
+**Opening writes nothing**, except for a salvage, so a journal on a full disk can be opened and
+read. The first commit also writes the new high-water mark.
 
-**Nothing is shown early, or counted twice**: what this object knows of the journal changes only
-after the commit. When a commit fails the connection is given up, since its file may be in any
-state, and never synced again: a second sync can succeed where the first has lost data. Another
-connection shows whether the commit was made after all; the same events are then not stored again.
+**State changes only after a commit**, so nothing is returned early or counted twice. After a failed
+commit the connection is dropped and never synced again: its file may be in any state, and a second
+sync can succeed although the first lost data. A new connection shows whether the commit was
+made; if so, its events are not stored again.
 
-Invariants, named as their tests: a position is never given twice; a failed commit leaves no
+Invariants, each the name of a test: a position is never given twice; a failed commit leaves no
 trace; a consumer's loss is counted in the commit that causes it; a hole is no loss.
 """
 
@@ -71,69 +71,69 @@ from edr.journal.schema import (
 )
 
 MAX_COMMIT_EVENTS = MAX_RETIRED_BLOCKS * 256
-"""Events in a commit."""
+"""Events in a commit, at most, so that it adds at most ``MAX_RETIRED_BLOCKS`` blocks."""
 
 MAX_MISSING_RANGES = 1_000
-"""Holes before the oldest entry that are remembered. The oldest are forgotten first, and would be
-told as lost to a reading that starts before them. Holes between entries are never forgotten."""
+"""Missing ranges before the oldest entry that are kept. The oldest are dropped first; a cursor that
+starts before them then reports their positions as lost. Ranges between entries are always kept."""
 
 STEP_BACK = 60_000_000
-"""Microseconds up to which recorded times stand still when the clock was set back. When it was set
-back further they go back with it, and the position is remembered as a step."""
+"""Microseconds. If the clock is set back by at most this, recorded times stand still until it has
+caught up. Beyond this they go back too, and the position is stored as a step."""
 
 MAX_STEPS = 100
-"""Steps that are remembered. The oldest are forgotten first; ``since`` may then start too early or
-too late among entries that old."""
+"""Steps that are kept. The oldest are dropped first; ``since`` may then be inexact for entries that
+old."""
 
 T = TypeVar("T")
 P = ParamSpec("P")
 
 
 class ConsumerUpdate(NamedTuple):
-    """What has become of a consumer since it was last stored."""
+    """The changes of a consumer since its state was last stored."""
 
     name: str
     delivered_up_to: int
     unacked: tuple[tuple[int, int], ...]
     last_ack: int | None
     missed: int = 0
-    """How many more."""
+    """Increase of ``ConsumerState.missed``."""
     reported: int = 0
-    """How many of the unreported."""
+    """Decrease of ``ConsumerState.unreported``."""
     leased: int = 0
 
 
 class Appended(NamedTuple):
-    """What a commit did."""
+    """The result of a commit."""
 
     first: int
     """Position of the first event."""
     bytes: int
-    """Bytes of the JSON of what was stored."""
+    """Bytes of JSON of the stored events."""
     recorded_at: int
     oldest: int
-    """Position of the oldest entry left."""
+    """Position of the oldest remaining entry."""
     lost: int
     """Entries that retention removed."""
     losses: Mapping[str, Loss]
-    """What consumers lost by that."""
+    """The losses of consumers by that removal."""
     missing_ranges: Sequence[MissingRange]
-    """Positions that were never an entry's, or are lost."""
+    """Positions without an entry: never assigned, or lost."""
     stored: int
-    """How many of the events were stored: the first ones."""
+    """Number of stored events: the first ones of the call."""
 
 
 class _Plan(NamedTuple):
-    """What a commit of events changes."""
+    """The changes of a commit of events."""
 
     first: int
     last: int
     bytes: int
     recorded_at: int
     age_time: int
-    """The time by which entries are too old."""
+    """The time for computing the ages of entries."""
     stepped_back: int
-    """Microseconds by which times go back at ``first``; 0 if they do not."""
+    """Microseconds by which recorded times go back at ``first``; 0 if they do not."""
     metadata: Metadata
     change: Change
     blocks: list[Block]
@@ -142,7 +142,7 @@ class _Plan(NamedTuple):
 def _salvages(
     method: Callable[Concatenate[BlockStore, P], T],
 ) -> Callable[Concatenate[BlockStore, P], T]:
-    """Salvage the journal and call ``method`` again when it finds damage."""
+    """Salvage the journal and call ``method`` again if it finds damage."""
 
     @wraps(method)
     def salvages(store: BlockStore, /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -157,15 +157,15 @@ def _salvages(
 
 
 class BlockStore:
-    """The store of one journal. For one thread; ``open`` comes first, ``close`` last.
+    """The store of one journal, for one thread. Call ``open`` first and ``close`` last.
 
     Args:
         path: the journal's folder.
-        limits: what to keep.
-        full_sync: whether commits survive the loss of power, or only the process's death.
+        limits: how much to keep.
+        full_sync: whether commits survive a power failure, or only the end of the process.
         now: the time, in microseconds since 1970.
-        report: told, as a text, what people should know: damage, and what came of it.
-        elapsed: microseconds of a clock that is never set.
+        report: called with a text for the log: damage, salvages, a clock that was set back.
+        elapsed: returns microseconds of a monotonic clock.
     """
 
     def __init__(
@@ -189,9 +189,9 @@ class BlockStore:
         self.is_damaged: bool = False
         self._metadata = Metadata("", 0, clean=True)
         self.first: int = 0
-        """Position of the oldest entry; 0 if there is none."""
+        """Position of the oldest entry; 0 if the journal is empty."""
         self.last: int = 0
-        """Position of the newest entry; 0 if there is none."""
+        """Position of the newest entry; 0 if the journal is empty."""
         self.next: int = 1
         """Position of the next entry."""
         self._until = 0
@@ -201,36 +201,36 @@ class BlockStore:
         self._numbers: dict[str, int] = {}
         self.bytes: int = 0
         self.corrupt: int = 0
-        """Entries that could not be read."""
+        """Number of unreadable entries."""
         self.salvaged: Salvage | None = None
         """The result of the last salvage, if there was one."""
         self._unreadable: set[int] = set()
-        """Where blocks begin that could not be read, and are counted in ``corrupt``."""
+        """First positions of the unreadable blocks that ``corrupt`` includes."""
         self._has_begun = False
-        """Whether a commit of this owner was made, so the mark on the disk is its own."""
+        """Whether this owner has committed, so that the stored high-water mark is its own."""
         self._attempted: Appended | None = None
         self._unreported: dict[str, Loss] = {}
-        """What consumers lost by a salvage."""
+        """Losses of consumers by a salvage that no ``Appended`` has reported yet."""
         _stores.add(self)
 
     # Opening and closing
 
     @property
     def id(self) -> str:
-        """Names the journal."""
+        """The id of the journal."""
         return self._metadata.id
 
     @property
     def missing_ranges(self) -> tuple[MissingRange, ...]:
-        """Positions that no entry has."""
+        """Positions without an entry."""
         return self._metadata.missing_ranges
 
     def open(self) -> None:
-        """Open the journal if it is not open: made if it is missing, salvaged if it is damaged.
+        """Open the journal, unless it is open. Create it if it is missing, salvage it if damaged.
 
         Raises:
             JournalInUseError, JournalUnusableError: it cannot be opened.
-            JournalFullError: there is no room to make a new one.
+            JournalFullError: the disk is full, so a new journal cannot be created.
         """
         if self._folder is not None:
             return
@@ -244,7 +244,7 @@ class BlockStore:
             if isinstance(exc, JournalFullError):
                 raise JournalFullError(
                     f"{self.path}: the disk is full, so a journal cannot be made here; "
-                    "make room, and open it again"
+                    "free some space and open it again"
                 ) from exc
             if isinstance(exc, JournalError) and not isinstance(
                 exc, JournalInUseError | JournalUnusableError
@@ -255,10 +255,10 @@ class BlockStore:
             raise
 
     def reopen(self) -> None:
-        """Connect again after a fault, if there was one.
+        """Connect again, if a fault has closed the connection.
 
         Raises:
-            JournalUnusableError: it is damaged, and cannot be salvaged.
+            JournalUnusableError: it is damaged and cannot be salvaged.
             JournalError: it cannot be opened now.
         """
         if self._connection is not None:
@@ -288,10 +288,10 @@ class BlockStore:
         self.is_damaged = False
 
     def close(self) -> None:
-        """Close the journal so that its next owner goes on without a hole. Idempotent."""
+        """Close the journal so that the next owner skips no positions. Idempotent."""
         if self._connection is not None:
             if self._has_begun:
-                # If it fails, the next owner finds an end that was not clean.
+                # If this fails, the next owner skips positions, as after a crash.
                 with suppress(JournalError, sqlite3.Error):
                     self._write_end()
             self._give_up()
@@ -316,7 +316,7 @@ class BlockStore:
         metadata = metadata_in(connection)
         is_known = metadata.id == self._metadata.id
         if not is_known:
-            self._unreadable = set()  # a salvage leaves no damaged block
+            self._unreadable = set()  # after a salvage no block is damaged
         states = consumers_in(connection)
         self._numbers = {state.name: number for number, state in states.items()}
         fetcher = Fetcher(connection)
@@ -349,7 +349,7 @@ class BlockStore:
                 high_water_mark=next_ - 1 + RESERVED, clean=False, missing_ranges=missing_ranges
             )
             self._metadata, self._has_begun, self._attempted = metadata, False, None
-            # A salvage may have found nothing of what the first entries were.
+            # A salvage may have lost the first entries.
             losses = charge(consumers, metadata.missing_ranges, 1, first or next_)
             if losses:
                 with self._transaction(full_sync=True):
@@ -362,7 +362,7 @@ class BlockStore:
             self._attempted = self._attempted._replace(
                 oldest=first,
                 losses={
-                    # What it has been given since is not known here.
+                    # The entries delivered since are not known here.
                     name: Loss(
                         state.missed - self.consumers[name].missed, state.delivered_up_to, ()
                     )
@@ -383,15 +383,15 @@ class BlockStore:
 
     @_salvages
     def append(self, events: Sequence[Event], updates: Sequence[ConsumerUpdate] = ()) -> Appended:
-        """Store the first of ``events`` and ``updates`` in one commit, and apply retention.
+        """Store the first of ``events``, and ``updates``, in one commit, and apply retention.
 
-        It takes as many events as fit into a commit, at least one. If the same events were stored
-        by an append that seemed to fail, they are not stored again.
+        It stores as many events as fit into a commit, at least one. If a failed append has stored
+        the same events after all, they are not stored again.
 
         Raises:
-            NoRoomYetError: consumers keep the entries that would have to be removed.
+            NoRoomYetError: entries that must be removed are not acknowledged.
             RejectedError: one of the events can never be stored.
-            JournalError: the commit failed, and nothing is known to have changed; call it again.
+            JournalError: the commit failed; call it again with the same events.
         """
         assert 0 < len(events) <= MAX_COMMIT_EVENTS
         self.reopen()
@@ -406,7 +406,7 @@ class BlockStore:
         except RejectedError:
             if not plan.change.remove:
                 raise
-        self._small_blocks = []  # a merge failed; the small blocks stay as they are
+        self._small_blocks = []  # a merge failed; do not merge these blocks again
         return self._stored(self._planned(rows), updates)
 
     def _stored(self, plan: _Plan, updates: Sequence[ConsumerUpdate]) -> Appended:
@@ -456,13 +456,14 @@ class BlockStore:
         self._measure(connection)
         if plan.stepped_back:
             self._report(
-                f"journal {self.path}: the clock is {timedelta(microseconds=plan.stepped_back)} "
-                f"earlier than the newest entry; entries from position {first} on have its time"
+                f"journal {self.path}: the clock was set back by "
+                f"{timedelta(microseconds=plan.stepped_back)}; entries from position {first} "
+                "on have the new time"
             )
         return appended
 
     def _planned(self, rows: Sequence[Row]) -> _Plan:
-        """Return what a commit of ``rows`` changes.
+        """Return the changes of a commit of ``rows``.
 
         Raises:
             RejectedError: one of the events can never be stored.
@@ -476,13 +477,13 @@ class BlockStore:
         if stepped_back > STEP_BACK:
             steps = tuple([step for step in metadata.steps if step > self.first])
             metadata = metadata._replace(steps=(*steps, first)[-MAX_STEPS:])
-            small_blocks, time = [], now  # within a block times never go back
+            small_blocks, time = [], now  # times never go back within a block
         else:
             stepped_back = 0
         change = compacted(small_blocks, first, [(row, time) for row in rows])
         try:
             blocks = [encode(piece.first, piece.recorded) for piece in change.insert]
-        except Exception as exc:  # what was made past pydantic's checks can be anything
+        except Exception as exc:  # an event that was not validated can raise anything
             raise RejectedError(repr(exc)) from exc
         age_time = now if self._age is None else self._age.at(now)
         size = sum([len(row.data) for row in rows])
@@ -492,14 +493,14 @@ class BlockStore:
 
     @_salvages
     def store_consumers(self, updates: Iterable[ConsumerUpdate], *, synced: bool) -> None:
-        """Store the state of consumers.
+        """Store the states of consumers.
 
         Args:
-            updates: what has changed.
-            synced: whether it must survive the loss of power; without it no sync is paid.
+            updates: the changes.
+            synced: whether the change must survive a power failure, for the cost of a sync.
 
         Raises:
-            JournalError: it could not be stored; say it again.
+            JournalError: it could not be stored; call it again.
         """
         self.reopen()
         consumers = self._updated(updates)
@@ -509,7 +510,7 @@ class BlockStore:
 
     @_salvages
     def make_consumer(self, state: ConsumerState) -> ConsumerState:
-        """Store a consumer that is new, or has new bindings; what it lost before that is counted.
+        """Store a consumer that is new or has new bindings, with its losses before that.
 
         Raises:
             JournalError: it could not be stored.
@@ -531,11 +532,11 @@ class BlockStore:
         """Delete a consumer.
 
         Raises:
-            JournalError: there is none of this name, or it could not be deleted.
+            JournalError: no consumer has this name, or it could not be deleted.
         """
         self.reopen()
         if name not in self.consumers:
-            raise JournalError(f"there is no consumer {name!r}")
+            raise JournalError(f"consumer {name!r} does not exist; consumers() returns all")
         with self._transaction(full_sync=self._full_sync) as connection:
             connection.execute("DELETE FROM consumers WHERE number = ?", (self._numbers[name],))
         del self.consumers[name], self._numbers[name]
@@ -557,7 +558,7 @@ class BlockStore:
                     missed=known.missed + update.missed,
                     unreported=max(0, known.unreported - update.reported),
                 )
-                # It may not have heard yet of what retention took.
+                # The update may be from before the last retention.
                 consumers[update.name] = clamped(updated, self.first)
         return consumers
 
@@ -577,7 +578,7 @@ class BlockStore:
         """Return the result of ``question``; salvage the journal first if it finds damage.
 
         Raises:
-            JournalError: they cannot be read now; ask again.
+            JournalError: the journal cannot be read now; call it again.
         """
         self.reopen()
         assert self._connection is not None
@@ -615,15 +616,15 @@ class BlockStore:
 
     @contextmanager
     def _transaction(self, *, full_sync: bool) -> Iterator[sqlite3.Connection]:
-        """Commit what is done within it, with a sync of the log if ``full_sync``.
+        """Run the block in a transaction and commit it, with a sync of the log if ``full_sync``.
 
-        The first one has the owner's mark with it, and is synced.
+        The first transaction also writes the high-water mark, and is synced.
 
         Raises:
-            NoRoomYetError: as raised within; rolled back.
-            RejectedError: a value is larger than any that SQLite takes; rolled back.
-            JournalError: the commit failed, or went into files that were removed. The connection is
-                given up, and another one shows whether it was made.
+            NoRoomYetError: raised by the block; rolled back.
+            RejectedError: a value is too large for SQLite; rolled back.
+            JournalError: the commit failed, or its files were removed. The connection is dropped;
+                the next one shows whether the commit was made.
         """
         connection = self._connection
         assert connection is not None
@@ -644,16 +645,18 @@ class BlockStore:
             raise RejectedError(repr(exc)) from exc
         except (sqlite3.Error, OSError) as exc:
             raise self._failed(exc) from exc
-        except BaseException:  # whatever it is, no transaction stays open
+        except BaseException:  # any exception: no transaction stays open
             self._give_up()
             raise
 
     def _commit(self, connection: sqlite3.Connection) -> None:
         assert self._folder is not None
         connection.execute("COMMIT")
-        self._folder.check()  # after the commit, as files may be removed up to its end
+        self._folder.check()  # afterwards, as files may be removed until its end
         if not self._folder.has_log():
-            raise JournalError(f"{self._folder.log} was removed or replaced; it is tried again")
+            raise JournalError(
+                f"{self._folder.log} was removed or replaced; the commit is tried again"
+            )
 
     def _roll_back(self, connection: sqlite3.Connection) -> None:
         self._attempted = None
@@ -679,7 +682,7 @@ class BlockStore:
                 connection.close()
 
     def forked(self) -> None:
-        """Keep a child from closing the connection, which is its parent's: that would write."""
+        """Keep a forked child from closing the connection of its parent, which would write."""
         connection, self._connection = self._connection, None
         if connection is not None:
             _leak(connection)
@@ -689,7 +692,7 @@ class BlockStore:
 
 
 def _abandon(connection: sqlite3.Connection) -> None:
-    """Close a connection without deleting its log: the file of that name is another journal's."""
+    """Close a connection without deleting the log file, which belongs to another journal now."""
     if sys.version_info >= (3, 12):
         with suppress(sqlite3.Error):
             connection.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, True)
@@ -699,7 +702,7 @@ def _abandon(connection: sqlite3.Connection) -> None:
 
 
 def _leak(connection: sqlite3.Connection) -> None:
-    """Keep a connection from ever being closed."""
+    """Keep a connection from being closed."""
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
 
 

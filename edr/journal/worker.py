@@ -1,10 +1,10 @@
-"""``Worker``: the one thread in which a journal's store is used.
+"""``Worker``: the thread that runs the store of a journal.
 
-SQLite waits for the disk, and the event loop must not. One thread, because there is one
-connection; appends first, because emitters wait for them, and for all else only whom it concerns.
+SQLite waits for the disk, which the event loop must not do. One thread suffices, because there is
+one connection. Urgent jobs, such as appends, run first, because emitters wait for them.
 
-A job's result comes back in the loop's thread, in the order in which jobs were done; so what the
-loop knows of the store is always some state that it had.
+Results return to the loop's thread in the order of the jobs. So the loop always sees a state that
+the store really had.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 class Worker:
-    """Runs jobs, one after the other, in a thread of its own that starts with the first one."""
+    """Runs jobs in order in its own thread, which starts with the first job."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -31,9 +31,9 @@ class Worker:
         self._is_stopping = False
 
     def submit(self, job: Callable[[], T], *, urgent: bool = False) -> asyncio.Future[T]:
-        """Run ``job`` in the thread; the future, of the running loop, gives what it returns.
+        """Run ``job`` in the thread, and return a future of its result in the running loop.
 
-        A future that is cancelled changes nothing: the job is done.
+        Cancelling the future does not stop the job.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
@@ -43,18 +43,18 @@ class Worker:
             error: BaseException | None = None
             try:
                 result = job()
-            except BaseException as exc:  # whatever it is belongs to whom the future does
+            except BaseException as exc:  # any exception belongs to the future
                 error = exc
-            with suppress(RuntimeError):  # the loop is closed, and nobody waits
+            with suppress(RuntimeError):  # the loop is closed, so no call waits
                 loop.call_soon_threadsafe(_settle, future, result, error)
 
         self._put(run, urgent=urgent)
         return future
 
     def end(self, job: Callable[[], object]) -> None:
-        """Run ``job`` after all others, and end the thread. Submit nothing after this call.
+        """Run ``job`` after all others, then end the thread. Submit no job after this call.
 
-        From any thread, and without a loop. It does not wait.
+        It does not wait. It may be called from any thread, and without a loop.
         """
         if self._thread is None:
             job()
@@ -74,7 +74,7 @@ class Worker:
         with self._changed:
             (self._urgent if urgent else self._others).append(job)
             if self._thread is None:
-                # A daemon, as a journal that nobody closed must not keep the program from ending.
+                # A daemon thread, so that an unclosed journal does not keep the program running.
                 self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
                 self._thread.start()
             self._changed.notify()
@@ -98,4 +98,4 @@ def _settle(future: asyncio.Future[Any], result: Any, error: BaseException | Non
         future.set_result(result)
     else:
         future.set_exception(error)
-        future.exception()  # whoever was waiting may have gone; that is no error of ours
+        future.exception()  # retrieved, so that asyncio does not log it if no call waits

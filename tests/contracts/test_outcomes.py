@@ -164,7 +164,7 @@ async def test_sqlite_closed_before_it_was_stored(journal, observe, caplog, monk
             await closing
     observed.check(caplog.records)
 
-    assert "closed with 1 events that could not be stored" in caplog.text
+    assert "closed, and 1 events could not be stored" in caplog.text
 
 
 @row("SqliteJournal", "cannot go on")

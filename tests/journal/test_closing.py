@@ -223,7 +223,7 @@ async def test_refused_event_is_left_out_alone_at_the_end(path, monkeypatch, cap
 
     assert (journal.statistics().appended, journal.statistics().failed) == (8, 2)
     assert "refused event" in caplog.text
-    assert "was closed with 2 events that could not be stored: too large" in caplog.text
+    assert "was closed, and 2 events could not be stored: too large" in caplog.text
     assert await stored_in(path) == [n for n in range(10) if n not in {2, 7}]
 
 

@@ -154,7 +154,7 @@ async def test_durable_emits_raise_when_the_folder_is_gone(tmp_path, caplog):
     assert left == [7]
     assert [record.message for record in caplog.records if "was removed" in record.message] == [
         f"the journal cannot store events now: {error}",
-        f"journal '{path}' was closed with 3 events that could not be stored: {error}",
+        f"journal '{path}' was closed, and 3 events could not be stored: {error}",
     ]
 
 

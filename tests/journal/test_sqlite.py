@@ -116,7 +116,7 @@ async def test_closing_with_a_full_disk_ends_and_says_what_is_lost(path, disk, c
     async with SqliteJournal(path) as journal:
         await disk.fill(journal)
         stored = await fill(journal)
-    assert "was closed with 50 events that could not be stored" in caplog.text
+    assert "was closed, and 50 events could not be stored" in caplog.text
     disk.make_room()
     async with SqliteJournal(path) as journal:
         assert len(await all_of(journal)) == stored
@@ -224,7 +224,7 @@ async def test_a_second_process_is_refused_at_once(path):
 
     assert second.stdout.startswith("refused")
     assert f"open in process {os.getpid()}, and" in second.stdout
-    assert "close it there, or take another folder" in second.stdout
+    assert "close it there, or use another folder" in second.stdout
 
 
 async def test_one_that_cannot_be_opened_says_so_to_everybody_and_opens_later(path, caplog):

@@ -141,7 +141,7 @@ async def test_a_reading_gives_what_its_bindings_match_and_moves_past_the_rest(j
 
 async def test_a_position_that_was_never_given_is_refused(journal):
     await journal.append(make_event(1))
-    with pytest.raises(WrongJournalError, match="never gave position 77"):
+    with pytest.raises(WrongJournalError, match="never assigned position 77"):
         await anext(journal.cursor(after=77))
 
 
