@@ -407,7 +407,8 @@ class BoundedQueue:
             if action is DROP_NEWEST:
                 self._refusals += 1
                 self._count_drop(reason)
-                self._mark_gap(1)
+                if self._gaps is not None:
+                    self._mark_gap(1)
                 self._report_drop(reason)
                 return False
         put = PendingPut(self, event)
@@ -459,7 +460,8 @@ class BoundedQueue:
             self.items = deque()
             self.append = self.items.append
         self.items.append(item)
-        self._wake_one()
+        if self._getters is not None:
+            self._getters.wake_one()
 
     def _revoke(self) -> None:
         self._granted -= self.credit

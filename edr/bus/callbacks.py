@@ -1,4 +1,4 @@
-"""``Handle``: what ``bind`` returns. ``Handles``: those of a bus, found by what was bound."""
+"""``Handle``: a bound callback, as ``bind`` returns it. ``Handles``: all handles of a bus."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class AnyHandle(Protocol):
-    """What any ``bind`` returns, before a loop runs or within one."""
+    """A bound callback, as ``bind`` returns it, before a loop runs or within one."""
 
     @property
     def bindings(self) -> tuple[Binding, ...]:
-        """What was bound."""
+        """Its bindings."""
         ...
 
     @property
     def callback(self) -> Callback:
-        """What is called."""
+        """The bound callback."""
         ...
 
     @property
     def payload(self) -> Any:
-        """Its second argument, if it has one."""
+        """The second argument of the callback, if it has one."""
         ...
 
     def unbind(self) -> None:
@@ -60,31 +60,32 @@ class Handle:
 
     @property
     def bindings(self) -> tuple[Binding, ...]:
-        """What was bound."""
+        """Its bindings."""
         return self._bindings
 
     @property
     def callback(self) -> Callback:
-        """What is called."""
+        """The bound callback."""
         return self._runner.callback
 
     @property
     def payload(self) -> Any:
-        """Its second argument, if it has one."""
+        """The second argument of the callback, if it has one."""
         return self._runner.payload
 
     def statistics(self) -> SubscriptionStatistics:
         """Return the counts of this moment, as a frozen snapshot. From any thread.
 
-        Delivered means handed to the callback; ``failed`` counts those on which it failed.
+        ``delivered`` counts events that were passed to the callback, ``failed`` those on which it
+        failed after its last retry.
         """
         return self._runner.statistics()
 
     def unbind(self) -> None:
-        """End the binding now. Idempotent.
+        """Close its subscription now. Idempotent.
 
-        Events still queued are dropped, and counted as ``closed``; the call in progress is
-        cancelled, unless it is the one that unbinds.
+        Queued events are dropped, and counted as ``closed``. Running calls of the callback are
+        cancelled, except for the call that unbinds.
 
         Raises:
             WrongLoopError: the bus runs in another thread; call this there.
@@ -106,11 +107,11 @@ class Handles:
     def find(
         self, bindings: tuple[Binding, ...], callback: Callback, payload: Any
     ) -> Handle | None:
-        """Return the handle that was bound with just these."""
+        """Return the handle with these bindings, callback and payload, if there is one."""
         return self._alike.get(identity_of(bindings, callback, payload))
 
     def add(self, bindings: tuple[Binding, ...], runner: CallbackRunner) -> Handle:
-        """Make the handle of ``runner``, and keep both."""
+        """Make, store and return the handle of ``runner``."""
         handle = Handle(bindings, runner)
         key = identity_of(bindings, handle.callback, handle.payload)
         self._handles[runner] = (key, handle)
@@ -118,14 +119,14 @@ class Handles:
         return handle
 
     def remove(self, runner: CallbackRunner) -> None:
-        """Forget ``runner`` and its handle; what is not there changes nothing."""
+        """Remove ``runner`` and its handle, if they are stored."""
         key, handle = self._handles.pop(runner, (None, None))
         if handle is not None and self._alike.get(key) is handle:
             del self._alike[key]
 
 
 class SubscribeOptions(BindingFields, total=False):
-    """What ``subscribe`` takes beside ``gaps``: its options, and the fields of one binding."""
+    """Keywords of ``subscribe`` without ``gaps``: its options, and the fields of one binding."""
 
     name: str | None
     capacity: int
@@ -146,13 +147,13 @@ class BindOptions(TypedDict, total=False):
 
 
 class OnOptions(BindOptions, BindingFields, total=False):
-    """What ``on`` takes: the options of ``bind``, and the fields of one binding."""
+    """Keywords of ``on``: the options of ``bind``, and the fields of one binding."""
 
     payload: Any
 
 
 def check_callback(callback: Callback, payload: Any) -> None:
-    """Check that ``callback`` can be called with an event, and the payload if there is one.
+    """Check that ``callback`` can be called with an event, and with the payload if one is bound.
 
     Raises:
         TypeError: it cannot be called, or not with these arguments.
@@ -170,7 +171,7 @@ def bindings_of(bindings: Iterable[Any], fields: BindingFields) -> tuple[Binding
 
 
 def decorator(bind: Callable[..., Any], bindings: tuple[Any, ...], options: dict[str, Any]) -> Any:
-    """Return what ``on`` returns: a decorator, or what it was written on without parentheses."""
+    """Return the result of ``on``: a decorator; without parentheses, the decorated callback."""
     if len(bindings) == 1 and not options and _is_decorated(bindings[0]):
         bind(EVERY_EVENT, bindings[0])
         return bindings[0]
@@ -190,12 +191,11 @@ def _is_decorated(value: object) -> bool:
 
 
 def identity_of(bindings: tuple[Binding, ...], callback: Callback, payload: Any) -> Hashable:
-    """Return the key of what was bound: the same for one callback and one payload only.
+    """Return a key that is equal only for the same bindings, callback and payload.
 
-    Two lists that are equal now are two payloads, and an object may change its hash while it is
-    bound; so objects are told apart by identity, and no ``==`` of the program is called. Plain
-    values, which cannot change, are told apart by value. What is bound must live as long as the
-    key is used.
+    Objects are compared by identity: two equal lists are two payloads, an object may change its
+    hash, and no ``==`` of the program is called. Plain values cannot change, and are compared by
+    value. The key is valid while callback and payload exist.
     """
     return (bindings, _identity_of_callback(callback), _identity_of_payload(payload))
 

@@ -1,14 +1,14 @@
 """``CallbackRunner``: runs one callback on the events of one subscription.
 
-Each has its own subscription and its own task (or ``concurrency`` of them), so a callback that is
-slow, hangs or fails holds up no other, and no emitter beyond its policy. Whatever it raises is
-logged, counted and given to ``on_error``, and the next event is handled: an assertion that fails,
-an exit and a cancellation of its own too. What ends a worker is a cancellation from outside, and
-then what it leaves undone is told.
+Each callback has its own subscription and its own task (or ``concurrency`` tasks). So a callback
+that is slow, hangs or fails delays no other callback, and emits only as its policy says. Each of
+its exceptions is logged, counted and given to ``on_error``, and the next event is processed. This
+includes a failed assertion, ``SystemExit`` and a cancellation by the callback itself. Only a
+cancellation from outside ends a worker; unprocessed events are then reported.
 
-Each event is handled in a context of its own, so what a callback sets for one event is not set for
-the next. Rejected: the context of the code that bound or started the workers, which kept the
-request in which a bus was first used for as long as the bus lived.
+Each event is processed in a new context, so a context variable that a callback sets is not set for
+the next event. Rejected: the context of the code that bound the callback or started the workers. It
+kept the request in which a bus was first used for the lifetime of the bus.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from contextvars import Context, ContextVar
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
+from edr._util.backoff import Backoff
 from edr._util.log import RateLimitedLog
 from edr.bus.bounded_queue import BoundedQueue
 from edr.bus.loop_guard import LoopGuard
@@ -39,7 +40,7 @@ OnError: TypeAlias = Callable[[BaseException, Event], Any]
 """``on_error(exception, event)``, plain: called when a callback has failed on an event."""
 
 MAX_BACKOFF = 30.0
-"""Seconds between two tries at the most; the doubling would otherwise reach hours."""
+"""The most seconds between two tries; without a limit, doubling reaches hours."""
 
 
 class _NoPayload:
@@ -76,15 +77,15 @@ class CallbackOptions:
 
 
 class _Worker(asyncio.Task[None]):
-    """A task that knows how often it was cancelled by its own code.
+    """A task that counts how often its own code cancelled it.
 
-    A callback that cancels the task it runs in must not end the subscription; a loop that shuts
-    down must. Both look alike in the callback, and only here can they be told apart.
+    A callback that cancels its own task must not end the subscription. A loop that shuts down must
+    end it. Both raise the same error in the callback; only ``cancel`` can distinguish them.
     """
 
     own_cancels: int = 0
     call: Handling | None = None
-    """The call of the callback that runs in it now."""
+    """The call of the callback that is running now."""
 
     def cancel(self, msg: Any | None = None) -> bool:
         if asyncio.current_task(self.get_loop()) is self:
@@ -97,14 +98,14 @@ class CallbackRunner:
 
     Args:
         guard: of the bus that the tasks belong to.
-        callback: what they call.
+        callback: the callback.
         payload: its second argument, if not ``NO_PAYLOAD``.
-        options: how they call it.
-        subscription: where they take events from.
-        log: where failures are told.
+        options: concurrency, timeout, retries and errors.
+        subscription: the source of events.
+        log: logs failures.
         on_failure: called when the callback failed on an event, after its last retry.
-        on_end: called when there are no more of them, with how many events they leave undone
-            against their will.
+        on_end: called when the last task ends, with the number of events that it could not process;
+            0 after ``stop``.
     """
 
     def __init__(
@@ -126,9 +127,9 @@ class CallbackRunner:
         self.retried: int = 0
         """Further calls, after one that failed."""
         self.in_flight: int = 0
-        """Events in the hands of the callback."""
+        """Events that the callback is processing."""
         self.last_error: str | None = None
-        """What the callback last failed with, after its last retry."""
+        """The exception of the last event counted in ``failed``."""
         self._options = options
         self._subscription = subscription
         self._log = log
@@ -152,7 +153,7 @@ class CallbackRunner:
 
     @property
     def undone(self) -> int:
-        """Events that are queued, or in the hands of the callback, which does not wait for us."""
+        """Events that are queued or in the callback, without calls that wait for the bus."""
         return self.queue.pending + self.in_flight - len(self._inside)
 
     def statistics(self) -> SubscriptionStatistics:
@@ -176,7 +177,7 @@ class CallbackRunner:
         return [worker for worker in self._workers if not worker.done()]
 
     def stop(self) -> None:
-        """End it now: drop what is queued, and cancel its calls, but for the one that asks."""
+        """Drop the queued events, and cancel its calls, except for the calling one."""
         self.queue.observer.release(self.queue)
         self.cancel()
         self._on_end(self, 0)
@@ -184,8 +185,7 @@ class CallbackRunner:
     def cancel(self) -> list[asyncio.Task[None]]:
         """Cancel its calls, and return the tasks that will end.
 
-        Not the call in which this is called, nor those that wait for the bus: they go on, and
-        end with their event.
+        The calling one and calls that wait for the bus go on, and end with their event.
         """
         self._stopped = True
         call = _present_call()
@@ -215,31 +215,30 @@ class CallbackRunner:
                 self.in_flight -= 1
                 worker.call = None
                 self.tell_if_quiet()
-            if _stopped_from_outside():  # and the callback made something else of it
+            if _stopped_from_outside():  # and the callback did not raise it
                 raise asyncio.CancelledError
 
     async def _handle(self, event: Event, context: Context) -> None:
-        delay = self._options.backoff
+        pauses = Backoff(self._options.backoff, MAX_BACKOFF)
         for tries_left in reversed(range(self._options.retries + 1)):
             try:
                 await self._call(event, context)
             except KeyboardInterrupt:
                 raise
-            # Not only Exception: a consumer may not end the service that it listens to, and what
-            # it raises, an assertion of a test framework too, is not to vanish.
+            # Not only Exception: a consumer must not end the service, and every exception must be
+            # reported, also the failed assertion of a test framework.
             except BaseException as exc:
                 if isinstance(exc, asyncio.CancelledError) and _stopped_from_outside():
                     raise
                 if isinstance(exc, GeneratorExit) and _current_task_or_none() is None:
-                    raise  # the coroutine is thrown away, with its loop
+                    raise  # the coroutine is closed after its loop
                 if not tries_left:
                     context.run(self._failed, exc, event)
                     return
             else:
                 return
             self.retried += 1
-            await asyncio.sleep(delay)
-            delay = min(2 * delay, MAX_BACKOFF)
+            await asyncio.sleep(pauses.next())
 
     async def _call(self, event: Event, context: Context) -> None:
         args = (event,) if self.payload is NO_PAYLOAD else (event, self.payload)
@@ -274,7 +273,7 @@ class CallbackRunner:
             self._options.on_error(exc, event)
         except KeyboardInterrupt:
             raise
-        except BaseException as fault:  # as of the callback itself: it must not end the worker
+        except BaseException as fault:  # as for the callback itself
             self._log.log(
                 logging.ERROR,
                 f"on_error {self.name} {type(fault).__name__}",
@@ -285,7 +284,7 @@ class CallbackRunner:
             )
 
     def _worker_done(self, worker: asyncio.Task[None]) -> None:
-        """Close the subscription when its last worker is gone, whoever ended it."""
+        """Close the subscription when its last worker has ended."""
         exc = None if worker.cancelled() else worker.exception()
         if isinstance(exc, SubscriptionOverflowError):
             self._log.log(logging.ERROR, f"overflow {self.name}", "callback ended: %s", exc)
@@ -295,13 +294,13 @@ class CallbackRunner:
             self._on_end(self, 0 if self._stopped else undone)
         self.tell_if_quiet()
 
-    # Whether it has anything to do
+    # Idle or busy
 
     @property
     def is_quiet(self) -> bool:
-        """Whether there is nothing to do for it, or nobody to do it.
+        """Whether it has no event to process, or no free worker.
 
-        A callback that waits for the bus itself to be quiet or drained is not waited for.
+        A call that waits for the bus (``settled``, ``drain``) does not count as busy.
         """
         if self.in_flight > len(self._inside):
             return False
@@ -315,13 +314,13 @@ class CallbackRunner:
             await asyncio.wait({self._quiet})
 
     def tell_if_quiet(self) -> None:
-        """Wake those who wait for ``quiet``."""
+        """Wake the waits for ``quiet``."""
         if self._quiet is not None and self.is_quiet and not self._quiet.done():
             self._quiet.set_result(None)
 
     @contextmanager
     def waiting(self, worker: _Worker) -> Iterator[None]:
-        """Take note that the call in ``worker`` waits for the bus."""
+        """Record that the call in ``worker`` waits for the bus, during the ``with`` block."""
         self._inside.append(worker)
         self.tell_if_quiet()
         try:
@@ -339,10 +338,10 @@ class Handling(NamedTuple):
 
 
 class _InContext:
-    """Awaits ``awaitable`` within ``context``, in the task that awaits this.
+    """Awaits ``awaitable`` within ``context``, in the current task.
 
-    So what a callback sets in a context variable ends with its event. Rejected: a task for each
-    event, which costs several times as much, and which a callback could not cancel as its own.
+    So a context variable that a callback sets ends with its event. Rejected: a task for each event.
+    It costs several times as much, and a callback could not cancel it as its own.
     """
 
     __slots__ = ("_awaitable", "_context")
@@ -397,7 +396,7 @@ def is_inside(guard: LoopGuard) -> bool:
 
 
 def waiting_inside(guard: LoopGuard) -> AbstractContextManager[None]:
-    """Let the bus not wait for the callback that waits for it, if one does."""
+    """Mark the running callback, if any, as waiting for the bus, so that the bus skips it."""
     call = _present_call()
     if call is None or call.runner.guard is not guard:
         return nullcontext()
@@ -405,7 +404,7 @@ def waiting_inside(guard: LoopGuard) -> AbstractContextManager[None]:
 
 
 def _present_call() -> Handling | None:
-    """Return the call in which this is called, or that began the task, if it still runs."""
+    """Return the running call that called this, or that started this task or thread."""
     call = _handling.get()
     return call if call is not None and call.worker.call is call else None
 
@@ -415,16 +414,16 @@ def _words(exc: BaseException) -> str:
         message = str(exc)
     except KeyboardInterrupt:
         raise
-    except BaseException:  # whatever a user's __str__ raises
+    except BaseException:  # any error of a __str__ of the program
         message = ""
     return f"{type(exc).__name__}: {message}" if message else type(exc).__name__
 
 
 async def _absorb_own_cancellation() -> None:
-    """Take back what a callback did to the task that it runs in.
+    """Undo the cancellations of the current task by its own callback.
 
-    A callback that cancelled its task and then did not await has that cancellation still to
-    come; it comes here, and not where the next event is waited for.
+    If a callback cancelled its task and then did not await, the cancellation is still to come. It
+    is raised here, and not at the wait for the next event.
     """
     worker = _current_task_or_none()
     if isinstance(worker, _Worker) and worker.own_cancels:
@@ -437,7 +436,7 @@ async def _absorb_own_cancellation() -> None:
 
 
 def _stopped_from_outside() -> bool:
-    """Tell whether the cancellation that a callback ran into was meant for its worker."""
+    """Return whether the worker was cancelled from outside."""
     worker = asyncio.current_task()
     return worker is not None and worker.cancelling() > 0
 
@@ -445,5 +444,5 @@ def _stopped_from_outside() -> bool:
 def _current_task_or_none() -> asyncio.Task[Any] | None:
     try:
         return asyncio.current_task()
-    except RuntimeError:  # no running loop: nothing of ours is running either
+    except RuntimeError:  # no running loop, so no task is running
         return None

@@ -1,9 +1,9 @@
-"""``Subscription``: what a consumer holds. An async iterator over one bounded queue.
+"""``Subscription``: an async iterator over one bounded queue, held by its consumer.
 
-The bus holds the queue, the consumer holds the subscription, and only the subscription knows
-both. So when the consumer lets go (``break``, an exception, the end of its task), the
-subscription dies, and takes its queue out of the bus. An async generator could not promise
-that: its clean-up waits for the loop's hooks, and a cancelled ``anext`` would end it.
+The bus refers to the queue, the consumer to the subscription, and the bus never refers to the
+subscription. So when the consumer drops it (``break``, an exception, the end of its task), the
+subscription is deleted, and its queue is removed from the bus. Rejected: an async generator. Its
+clean-up depends on hooks of the loop, and a cancelled ``anext`` would end it.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from edr.bus.statistics import SubscriptionStatistics
 from edr.errors import BusClosedError, WrongLoopError
 from edr.records import EVERY_EVENT, Binding, Event, checked_bindings
 
-_NOBODY = object()
-"""Has taken before any task has. Not None, which is current_task outside of any task."""
+_NO_CONSUMER = object()
+"""The consumer before the first take. Not ``None``: that is ``current_task()`` outside a task."""
 
 
 Item_co = TypeVar("Item_co", covariant=True, default=Event)
-"""What a subscription gives: events, or with ``gaps=True`` gaps too."""
+"""The items of a subscription: events, or with ``gaps=True`` gaps too."""
 
 
 class Subscription(Generic[Item_co]):
     """The events of one subscription, each once, in the order in which they were accepted.
 
-    Made by ``subscribe``, and registered from then on. Iterate it with ``async for``, or take
-    with ``anext``; several tasks may share it, then each event goes to one of them. It ends
-    with ``async with``, ``shutdown``, ``aclose``, or when nothing refers to it any more.
+    Made by ``subscribe``, which registers it before it returns. Iterate it with ``async for`` or
+    ``anext``. Several tasks may share it: then each event goes to one of them. It is closed by
+    ``async with``, ``shutdown`` or ``aclose``, and when nothing refers to it any more.
 
-    For type checkers ``Subscription`` is one of events, and with ``gaps=True`` it is a
+    For type checkers it is a ``Subscription[Event]``, and with ``gaps=True`` a
     ``Subscription[Event | Gap]``.
     """
 
@@ -48,14 +48,14 @@ class Subscription(Generic[Item_co]):
 
     def __init__(self, guard: LoopGuard, queue: BoundedQueue) -> None:
         self._guard = guard
-        self._consumer: object = _NOBODY
+        self._consumer: object = _NO_CONSUMER
         self._queue = queue
         self._requeueing: dict[int, bool] | None = None
         """id() of each event in ``requeue_on_error`` -> whether it was put back."""
 
     @property
     def name(self) -> str:
-        """The name given to ``subscribe``, or one made of its number."""
+        """The name given to ``subscribe``, or one made from its number."""
         return self._queue.name
 
     def __reduce__(self) -> Never:
@@ -77,13 +77,13 @@ class Subscription(Generic[Item_co]):
         event that this one would have.
 
         Raises:
-            StopAsyncIteration: the subscription is closed, and all it held was returned.
-            SubscriptionOverflowError: the CLOSE policy ended it, and all it held was returned;
-                ``missed`` counts what did not fit.
+            StopAsyncIteration: the subscription is closed, and its last event was returned.
+            SubscriptionOverflowError: the CLOSE policy closed it, and its last event was returned;
+                ``missed`` counts the dropped events.
             WrongLoopError: the bus belongs to another event loop.
         """
         queue = self._queue
-        # On the hot path the task is one that took before, so loop and consumer are known.
+        # On the hot path this task has taken before, so the loop and the consumer are set.
         if not queue.items or self._consumer is not current_task(queue.loop):
             self._begin_to_take()
         elif not queue.watch:
@@ -93,13 +93,13 @@ class Subscription(Generic[Item_co]):
             waiter = queue.start_waiting()
             try:
                 await waiter
-            except BaseException:  # cancelled, or the coroutine is closed: another one is woken
+            except BaseException:  # cancelled, or the coroutine is closed: wake another one
                 queue.stop_waiting(waiter)
-                # A cancelled task keeps this frame, and so the subscription, which must not
-                # keep the task: only the garbage collector would find them.
-                self._consumer = _NOBODY
+                # A cancelled task keeps this frame, and so the subscription. If that also kept the
+                # task, only the garbage collector would delete them.
+                self._consumer = _NO_CONSUMER
                 raise
-        # A Gap is returned to those alone who asked for gaps; typing it would burden all others.
+        # A Gap is only returned with gaps=True; other consumers need not check for it.
         return queue.take()  # type: ignore[return-value]
 
     def _begin_to_take(self) -> None:
@@ -111,23 +111,25 @@ class Subscription(Generic[Item_co]):
         if queue.loop is None:
             queue.loop = loop if queue.closed else self._guard.enter()
         elif queue.loop is not loop:
-            raise WrongLoopError(f"{self!r} is taken from in another event loop")
+            raise WrongLoopError(f"{self!r} belongs to another event loop; take from it there")
         self._consumer = queue.note_getter()
 
     def _raise_if_over(self) -> None:
         if self._queue.error is not None:
-            raise self._queue.error.with_traceback(None)  # it may be raised many times
+            raise self._queue.error.with_traceback(
+                None
+            )  # it may be raised often
         if self._queue.closed:
             raise StopAsyncIteration
 
     def take(self, limit: int | None = None) -> list[Item_co]:
-        """Take what is queued, without waiting: an empty list if nothing is.
+        """Remove and return queued events without waiting; or an empty list.
 
         Args:
-            limit: how many at the most; ``None`` for all.
+            limit: the most events to take; ``None`` for all.
 
         Raises:
-            SubscriptionOverflowError: the CLOSE policy ended it, and all it held was taken.
+            SubscriptionOverflowError: the CLOSE policy closed it, and its last event was taken.
             WrongLoopError: the bus belongs to another event loop, or none runs in this thread.
         """
         if limit is not None:
@@ -182,14 +184,14 @@ class Subscription(Generic[Item_co]):
 
     @contextmanager
     def requeue_on_error(self, event: Event | Gap) -> Iterator[None]:
-        """Put ``event`` back, to be the next one, if what is done with it here fails.
+        """Put ``event`` back as the next one if the ``with`` block raises or is cancelled.
 
-        ``with events.requeue_on_error(event): await handle(event)`` in the loop over ``events``: at
-        least once, as long as the process lives. Also when it is cancelled. Within another
-        ``requeue_on_error`` of the same event, only one of the two puts it back.
+        ``with events.requeue_on_error(event): await handle(event)`` in the loop over ``events``
+        processes each event at least once, while the process runs. Blocks for the same event may be
+        nested; the event is put back once.
 
         Raises:
-            ValueError: nothing was taken from this subscription, so the event is not from here.
+            ValueError: the event cannot be from this subscription: fewer events were taken.
         """
         if self._requeueing is None:
             self._requeueing = {}
@@ -244,7 +246,7 @@ class Subscription(Generic[Item_co]):
 
     @property
     def bindings(self) -> tuple[Binding, ...]:
-        """What it is offered now, in the fewest bindings that say it; none once it is closed."""
+        """Its bindings, as few as are equivalent to the given ones; none once it is closed."""
         return self._queue.observer.bindings_of(self._queue)
 
     def rebind(self, *bindings: Binding) -> None:
@@ -262,7 +264,7 @@ class Subscription(Generic[Item_co]):
         self._guard.check_thread("subscription.rebind")
         self._guard.check_usable()
         if self._queue.closed:
-            raise BusClosedError(f"{self!r} wants nothing any more")
+            raise BusClosedError(f"subscription {self.name!r} is closed; subscribe again")
         self._queue.observer.rebind(self._queue, wanted)
 
     def statistics(self) -> SubscriptionStatistics:
@@ -270,7 +272,7 @@ class Subscription(Generic[Item_co]):
         return self._guard.read(lambda: statistics_of(self._queue))
 
     def __del__(self) -> None:
-        # The garbage collector may run this at any point of any thread, so the bus is only told.
+        # The garbage collector may run this at any point of any thread, so the bus closes it later.
         queue: BoundedQueue | None = getattr(self, "_queue", None)
         if queue is not None and (queue.pending or not queue.closed):
             queue.observer.abandon(queue)
@@ -299,12 +301,12 @@ class Batches(Generic[Item_co]):
 
 
 def queue_of(subscription: Subscription[Any]) -> BoundedQueue:
-    """Return what ``subscription`` takes from: the bus's business, not its user's."""
-    return subscription._queue  # noqa: SLF001 - here, so that nobody else need do it
+    """Return the queue of ``subscription``, which is not public."""
+    return subscription._queue  # noqa: SLF001 - the only place for it
 
 
 class Work(Protocol):
-    """What becomes of events that were delivered, where the bus knows: a callback's runner."""
+    """Counts of delivered events: a callback's runner has them."""
 
     failed: int
     retried: int
