@@ -31,7 +31,7 @@ WINDOW = 65_536
 event back."""
 
 _MAX_LENGTH = 128
-"""Most characters of an identity: the default ones have about 60. A longer one is stored as a digest."""
+"""Characters of an identity; default ones have about 60. A longer one is stored as a digest."""
 
 
 class DedupWindow:

@@ -23,7 +23,8 @@ events the journal has. A message that is not an event of Kazoo's is rejected, w
 gives it to the queue's dead letter exchange, and counted.
 
 **No loops.** A broker returns what it was sent to a queue that wants it: the bus's
-``DedupWindow`` finds it. Kazoo's wire has no place for hops, so through it an event that outlives the window would
+``DedupWindow`` finds it. Kazoo's wire has no place for hops, so through it an event that outlives
+the window would
 go round: do not join the same two buses by a RabbitMQ and another broker, both ways.
 
 Cost: an emit pays for one more queue. Sending takes some 70 µs of CPU an event, of which 60 are

@@ -1,7 +1,7 @@
 """IP addresses in text, and blocks of them.
 
 ``ipaddress`` takes two microseconds to refuse a string, and an array of 256 KiB may have 90,000
-strings. So most strings that are not addresses are told from their characters.
+strings. So most strings that are not addresses are refused by their characters.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ class Block(NamedTuple):
     """A block of IP addresses.
 
     Attributes:
-        first: Its first address, packed: 4 bytes, or 16. An address is hashed as bytes, since
-            those who choose 128-bit integers can choose them of one hash.
+        first: Its first address, packed: 4 bytes, or 16. An address is hashed as
+            bytes, since an attacker can choose 128-bit integers with equal hashes.
         length: How many leading bits are common to all.
     """
 
@@ -26,7 +26,7 @@ class Block(NamedTuple):
     length: int
 
     def ends(self) -> tuple[bytes, bytes]:
-        """Return its first address, and what is greater than its last and less than the next."""
+        """Return the first address, and a value between the last one and the next block."""
         size = len(self.first)
         last = int.from_bytes(self.first, "big") | ((1 << size * 8 - self.length) - 1)
         return self.first, last.to_bytes(size, "big") + b"\0"
@@ -39,9 +39,9 @@ _OF_ADDRESS = "0123456789abcdefABCDEF:."
 
 
 def address_of(text: str) -> bytes | None:
-    """Return the IP address that ``text`` is, packed; None when it is none.
+    """Return ``text`` as a packed IP address, or None if it is not an address.
 
-    An IPv6 address with a zone (``fe80::1%eth0``) is none: blocks know no zones.
+    An IPv6 address with a zone (``fe80::1%eth0``) is not accepted, because blocks have no zones.
     """
     if len(text) > _LONGEST or text.strip(_OF_ADDRESS):  # it has other characters too
         return None
@@ -53,7 +53,7 @@ def address_of(text: str) -> bytes | None:
         if a is None or b is None or c is None or d is None:
             return None
         return bytes((a, b, c, d))
-    # Python's raising takes a microsecond: most of what is no address is told from it before.
+    # An exception costs a microsecond, so refuse most other texts before inet_pton.
     if not 2 <= text.count(":") <= 8 or text.count("::") > 1:  # noqa: PLR2004
         return None
     try:
@@ -93,7 +93,7 @@ def _is_within(address: bytes, bounds: list[bytes]) -> bool:
 
 
 def united(intervals: Iterable[tuple[Any, Any]]) -> tuple[list[Any], list[Any]]:
-    """Return the lower and the upper ends of intervals, those that overlap as one, in order."""
+    """Return the sorted lower and upper ends of intervals; overlapping intervals are merged."""
     lowers: list[Any] = []
     uppers: list[Any] = []
     for lower, upper in sorted(intervals):

@@ -1,7 +1,7 @@
-"""What a body pattern finds in an array: its elements, and those of arrays in it.
+"""The elements of an array, including the elements of nested arrays.
 
-An array stands for its elements, so an array in an array stands for its own. These functions
-recurse into arrays only, which a body nests at most 128 deep.
+An array stands for its elements, so nested arrays are flattened. These functions recurse into
+arrays only, and a body nests at most 128 deep.
 """
 
 from __future__ import annotations

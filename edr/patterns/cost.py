@@ -1,11 +1,12 @@
-"""What a pattern costs one value of a body: ``merged`` makes it less, ``work`` counts it.
+"""The cost of a pattern for one value of a body: ``merged`` reduces it, ``work`` counts it.
 
-A body of 256 KiB has a hundred thousand values, and a condition on one of them may be tested for
-all. So the size of a pattern does not matter, but how often it comes back to *one field*: a hundred
-fields share the values of a body, while each of a hundred members of one ``$or`` gets all of them.
+A body of 256 KiB has a hundred thousand values, and a condition may be tested for all of them. So
+the size of a pattern does not matter. The number of conditions on *one field* does: a hundred
+fields share the values of a body, but each of a hundred members of one ``$or`` is tested on all of
+them.
 
-``merged`` makes one look-up of what members of an ``$or`` ask of the same field alone, which is
-how nearly all of them are written.
+``merged`` joins the members of an ``$or`` that test a single, equal field into one look-up. Nearly
+all members are written that way.
 """
 
 from __future__ import annotations
@@ -24,11 +25,11 @@ Names: TypeAlias = tuple[str, ...]
 
 
 def merged(node: ObjectPattern) -> ObjectPattern:
-    """Return a condition with the same verdicts that asks each value for less.
+    """Return an equivalent condition with a lower cost.
 
     ``{"$or": [{"id": ["a"]}, {"id": ["b"]}]}`` is ``{"id": ["a", "b"]}``: in an array of objects
     too, some object satisfies one of two conditions if it is so for one of them. Members with more
-    fields than one stay as they are, as ``a and b, or c and d`` is no single look-up.
+    fields than one stay as they are, because ``a and b, or c and d`` is not a single look-up.
     """
     fields = tuple(
         (name, child if isinstance(child, FieldMatcher) else merged(child))
@@ -74,7 +75,7 @@ def _flat(members: Iterable[ObjectPattern]) -> Iterator[ObjectPattern]:
 
 
 def work(node: ObjectPattern) -> dict[Names, int]:
-    """Return what a (merged) condition costs one value or object at each field.
+    """Return the cost of a (merged) condition for one value or object, by field.
 
     A unit is about what three exact look-ups take, so that two of them take at most 100 ms for the
     worst body of 256 KiB. It was measured with ``benchmarks/questions/hostile.py``.

@@ -27,7 +27,7 @@ class Absent(Enum):
 
 
 ABSENT: Final = Absent.ABSENT  # final, so that ``is ABSENT`` narrows a type
-"""What stands for the value of a field that is not there."""
+"""The value of an absent field."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +35,9 @@ class FieldMatcher:
     """The condition on the value of one field: any of its elements.
 
     Attributes:
-        values: What the elements describe that name values.
-        exceptions: For each ``anything-but``, what it excepts. A value matches that is outside of
-            one of them; two of them are not one of both.
+        values: The set of values that the elements describe, other than exceptions.
+        exceptions: The excluded set of each ``anything-but``. A value matches if it is outside
+            of one of them; two exceptions are not merged into one.
         present: Whether it accepts whatever value is there, as ``{"exists": true}`` asks.
         absent: Whether it accepts that no value is there, as ``{"exists": false}`` asks.
         text: The elements as JSON; equal for equal ones, whatever the spelling of their numbers.

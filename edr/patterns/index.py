@@ -5,16 +5,16 @@ bindings that each wait for another ``call_id`` must cost little more than ten.
 
 **The idea** is that of the Le Subscribe system: *one access predicate per conjunction*. Of the
 conditions that a pattern ands, one is chosen when the pattern is added: the one whose posting list
-is the shortest, so the one that the fewest bodies are expected to satisfy for nothing. The pattern
+is the shortest, which is expected to give the fewest false candidates. The pattern
 is stored under that one alone. A body is looked up in the posting lists of the fields that
 patterns name; only the patterns found there are candidates, and only their other conditions are
 tested. Equal conditions are one object (*interned*), whose verdict is remembered for the length of
-one event, so many candidates that share a condition test it once.
+one event. So candidates that share a condition test it once.
 
 **Rejected.**
 
 * Counting satisfied conditions (Siena, Gryphon): 100,000 patterns that share
-  ``type = order.created`` cost each such event 100,000 increments, whatever else they ask.
+  ``type = order.created`` cost each such event 100,000 increments.
 * One automaton for all fields (Event Ruler): a pattern's fields multiply with each other's, and
   array consistency, absence and wildcards each need a second mechanism beside it.
 * Flattening the body to paths: it costs for each field of the body, asked for or not, and loses
@@ -25,7 +25,7 @@ one event, so many candidates that share a condition test it once.
 
 **Arrays of objects.** A candidate is found at one leaf, in one object, in one array, and so on up
 to the body: the *scopes*, from the body down. Its other conditions are tables of what each of
-those scopes must satisfy besides. As these are tested against exactly the objects that the leaf
+those scopes must also satisfy. As these are tested against exactly the objects that the leaf
 was found in, one and the same object satisfies them all.
 
 **Absence.** A pattern that asks for absent fields only has no value to be found by. The nodes on
@@ -34,7 +34,7 @@ the way to such a field are marked (``Node.absences``) and visited even where th
 **Invariants.**
 
 * Agreement: ``match`` returns the values of the patterns whose ``Pattern.matches`` is true.
-* Each value once, whatever number of its patterns match, and however often.
+* Each value is returned once, even if several of its patterns match.
 * Nothing remains: after a removal the index is as if the pattern had never been added. Only the
   order of additions shows in which access predicates were chosen, never in what matches.
 * Adding and removing cost what the pattern's own size costs, whatever else is stored.
@@ -59,7 +59,7 @@ from edr.patterns.tables import compact
 
 
 class PatternIndex(Generic[ValueT]):
-    """ScalarSet by body pattern: those of all patterns that a body matches, at once.
+    """Values stored by body pattern; one look-up finds the values of all matching patterns.
 
     Not safe for use by several threads at once.
     """

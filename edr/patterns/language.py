@@ -1,4 +1,4 @@
-"""Body patterns: the language, checked once, and the plain statement of what it means.
+"""Body patterns: the language and its meaning.
 
 The language is that of Amazon EventBridge's event patterns: JSON whose shape follows the body's.
 
@@ -6,36 +6,35 @@ The language is that of Amazon EventBridge's event patterns: JSON whose shape fo
      "wait_time": [{"numeric": [">", 30, "<=", 600]}],
      "queue": {"id": [{"exists": true}]}}
 
-The fields of an object are anded, the elements of a leaf (the array at a field) are ored, and
-``"$or"`` beside the fields asks for one of several objects. The rules for bodies:
+The fields of an object are combined with AND, the elements of a leaf (the array at a field) with
+OR. A ``"$or"`` next to the fields requires one of several objects. The rules for bodies:
 
 * A **leaf** of the body is a string, a number, ``true``, ``false`` or ``null``. An array stands
   for its elements (arrays in arrays are flattened), and one element that matches is enough:
   ``{"tags": ["a"]}`` matches ``{"tags": ["b", ["a"]]}``.
-* **One and the same object** of an array must satisfy all that is asked below the array's field:
+* **One and the same object** of an array must satisfy all conditions below the array's field:
   ``{"calls": {"a": [1], "b": [2]}}`` matches ``{"calls": [{"a": 1, "b": 2}]}`` and not
   ``{"calls": [{"a": 1}, {"b": 2}]}``.
-* Where the pattern has an object and the body no object (a leaf, an array without objects, or
-  nothing), the fields below are absent.
-* ``{"exists": false}`` asks for no leaf at its field, in that same object:
+* If the pattern has an object where the body has a leaf, an array without objects, or nothing, the
+  fields below are absent.
+* ``{"exists": false}`` requires that its field has no leaf, in that same object:
   ``{"calls": {"a": [1], "b": [{"exists": false}]}}`` matches
   ``{"calls": [{"a": 1}, {"b": 2}]}``, by the first call. An object or an empty array has no leaf.
-* ``{"anything-but": x}`` asks for a leaf that is there and is none of these, of whatever type;
-  in an array some element that is none of these: ``{"tags": [{"anything-but": "a"}]}`` matches
+* ``{"anything-but": x}`` requires a leaf that differs from the given values, of any type. In an
+  array, one element must differ: ``{"tags": [{"anything-but": "a"}]}`` matches
   ``{"tags": ["a", "b"]}``, and neither ``{"tags": ["a"]}`` nor ``{}``.
 
-Event Ruler, which EventBridge uses, flattens bodies to dotted names and finds the array members
-that fit together on its way, so that some verdicts there depend on the order of field names.
-Here the meaning is compositional: what an object pattern says of an object depends on nothing
-else. ``Pattern.matches`` is that meaning; ``index`` must agree with it and is tested against.
+Event Ruler, which EventBridge uses, flattens bodies to dotted names, so some of its verdicts depend
+on the order of field names. Here the meaning is compositional: whether an object matches an object
+pattern depends on nothing else. ``Pattern.matches`` defines it; ``index`` is tested against it.
 
-* What stands outside of an ``$or`` and what is inside of it are conditions of their own: in an
-  array of objects, ``{"calls": {"a": [1]}, "$or": [{"calls": {"b": [2]}}, …]}`` may be met by two
-  calls. To ask one and the same, put the ``$or`` below ``calls``.
+* Conditions outside and inside of an ``$or`` are independent: in an array of objects,
+  ``{"calls": {"a": [1]}, "$or": [{"calls": {"b": [2]}}, …]}`` may be satisfied by two calls. To
+  require one and the same call, put the ``$or`` below ``calls``.
 
-Cost: a match visits the fields that the pattern names, not those that the body has. It is at most
-linear in the product of the body's size with what the pattern asks of one field, which ``work``
-counts and ``limits`` bounds. Nothing is ever backtracked.
+Cost: a match visits the fields that the pattern names, not the other fields of the body. It is at
+most linear in the product of the body's size and the pattern's cost for one field, which ``work``
+counts and ``limits`` bounds. Matching never backtracks.
 """
 
 from __future__ import annotations
@@ -55,7 +54,7 @@ from edr.patterns.parser import parse
 from edr.patterns.pattern_warnings import PatternWarning, warnings_of
 
 _MAX_EXPLAINED = 100
-"""Objects in arrays that an explanation looks at: a person will read about one of them."""
+"""Objects in arrays that an explanation examines. A person reads about one of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +63,11 @@ class Mismatch:
 
     Attributes:
         path: Where in the body: ``body.calls[2].status``.
-        wanted: The part of the pattern that is not met, as JSON: the elements of a leaf, or
+        wanted: The part of the pattern that does not match, as JSON: the elements of a leaf, or
             ``{"$or": …}``.
-        found: What the body has there, ``ABSENT`` for nothing. For ``$or`` an object with what the
-            body has of the fields that its members name.
-        hint: A likely mistake in the pattern (``Pattern.warnings``); mostly nothing.
+        found: The value in the body, or ``ABSENT``. For ``$or``, an object with the fields of the
+            body that its members name.
+        hint: A likely mistake in the pattern (``Pattern.warnings``); usually empty.
     """
 
     path: str
@@ -94,9 +93,9 @@ class Pattern:
     root: ObjectPattern
     """The pattern as parsed."""
     merged: ObjectPattern
-    """The same, with what members of ``$or`` ask of one field alone as one; for ``index``."""
+    """The pattern with mergeable members of ``$or`` merged, as ``index`` uses it."""
     limits: Limits
-    """The limits that it was checked by."""
+    """The limits that it was checked against."""
     _key: str
     _test: Test | None
     _text: str
@@ -107,11 +106,11 @@ class Pattern:
         Args:
             document: The pattern as JSON values; copied, so later changes to it are not seen.
                 A tuple counts as an array.
-            limits: What the pattern may ask.
+            limits: Limits of its size and cost.
 
         Raises:
-            InvalidBindingError: it is no pattern, or exceeds a limit; ``path`` says where
-                (``body.queue.id[0].numeric[1]``), and the reason of a limit names it.
+            InvalidBindingError: it is not a valid pattern, or exceeds a limit; ``path`` is the
+                place (``body.queue.id[0].numeric[1]``), and the reason of a limit names it.
         """
         root, simple = parse(document, limits)
         set_once = super().__setattr__
@@ -124,7 +123,7 @@ class Pattern:
 
     @property
     def document(self) -> dict[str, object]:
-        """The document: a copy of one's own, equal as JSON to what the pattern was made from."""
+        """A copy of the document, equal as JSON to the original."""
         document: dict[str, object] = json.loads(self._text)
         return document
 
@@ -134,7 +133,7 @@ class Pattern:
         return warnings_of(self.document)
 
     def matches(self, body: Mapping[str, Any]) -> bool:
-        """Return whether a body matches. This is what patterns mean; all else must agree.
+        """Return whether a body matches. This defines the meaning of patterns.
 
         Args:
             body: JSON values of the plain types, where a subclass of ``dict`` or ``list`` will
@@ -149,11 +148,10 @@ class Pattern:
         return test(body)
 
     def explain(self, body: Mapping[str, Any]) -> tuple[Mismatch, ...]:
-        """Return why a body does not match, in the order of the pattern; nothing if it does.
+        """Return why a body does not match, in the order of the pattern; empty if it matches.
 
-        Where no object of an array satisfies what is asked, the reasons are those of the one
-        that misses the fewest, among the first hundred. For people: it takes far longer than a
-        match.
+        If no object of an array matches, the reasons are those of the object with the fewest
+        mismatches, among the first hundred. Much slower than a match; meant for people.
         """
         mismatches = tuple(_Explainer().mismatches(self.root, dict(body), ("body",)))
         if not mismatches:
@@ -210,7 +208,7 @@ class _Explainer:
     def mismatches(
         self, node: ObjectPattern, body: dict[str, object], path: Path
     ) -> Iterator[Mismatch]:
-        """Yield what an object does not satisfy of an object pattern."""
+        """Yield the mismatches of one object."""
         for name, child in node.fields:
             value = body.get(name, ABSENT)
             if isinstance(child, FieldMatcher):

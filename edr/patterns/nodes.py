@@ -1,4 +1,4 @@
-"""What the index stores: patterns by access predicate, in a tree of the fields that they name."""
+"""The tree of the index: patterns by access predicate, at the fields that they name."""
 
 from __future__ import annotations
 
@@ -56,12 +56,12 @@ class Access:
 
 
 class Conjunction:
-    """One way to match a pattern: its access predicate, and all that is asked besides.
+    """One way to match a pattern: its access predicate and its other conditions.
 
     Attributes:
-        others: The other conditions, each with the scope it is about: 0 for the body, 1 for an
-            object at a field of it on the way to the access predicate, and so on. Of each scope
-            but the body there is one at most.
+        others: The other conditions, each with its scope: 0 for the body, 1 for an object at a
+            field of it on the way to the access predicate, and so on. Each scope but the body has
+            at most one.
     """
 
     __slots__ = ("access", "entry", "others", "path")
@@ -85,7 +85,7 @@ class FieldNode:
     Attributes:
         accesses: By the text of their leaf.
         postings: Their posting lists, of which ``probes`` and ``absent`` are repeated here.
-        below: What is asked of an object there.
+        below: The conditions on an object in this field.
     """
 
     __slots__ = ("absent", "accesses", "below", "postings", "probes")
@@ -120,8 +120,8 @@ class Node:
     def asked_of_nothing(self) -> list[tuple[int, FieldNode]]:
         """Return the fields at which an empty object matches, however deep below this node.
 
-        Each has the number of objects that it is in besides. To go there by way of all of these
-        for each object that has nothing would take as long as a pattern is deep.
+        Each comes with the number of further objects that it is nested in. Walking down to it for
+        each empty object would take time in proportion to the depth of the pattern.
         """
         if self._asked_of_nothing is None:
             fields = self.absences.values()

@@ -1,8 +1,8 @@
-"""Reads a document as a body pattern, and refuses what is none, naming the place.
+"""The parser of body patterns. Its errors name the place of the fault.
 
-Reading is strict where Event Ruler guesses: ``$or`` is always the operator, never a field of that
-name; one and the same field inside and outside of a ``$or`` is an error, where Ruler lets the later
-one win. What is too large is refused before it is read.
+It is strict where Event Ruler guesses: ``$or`` is always the operator, never a field of that name,
+and the same field inside and outside of a ``$or`` is an error, where Ruler uses the later one. A
+part that is too large is refused before it is parsed.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from edr.patterns.scalar_set import ScalarSet, fold
 from edr.patterns.suggestions import refuse_operator
 
 _MIN_ALTERNATIVES = 2
-# These take as long to read, and to add to an index, as so many other elements.
+# The cost of parsing and indexing a range or a block, in plain elements.
 _RANGE = 5
 _BLOCK = 2
 
@@ -46,7 +46,7 @@ def parse(document: object, limits: Limits) -> tuple[ObjectPattern, ObjectPatter
     """Return the tree of a pattern, as written and merged.
 
     Raises:
-        InvalidBindingError: the document is no pattern, or asks for more than the limits allow.
+        InvalidBindingError: the document is not a valid pattern, or exceeds a limit.
     """
     root = _Parser(limits).fields(document, ("body",))
     simple = merged(root)
@@ -77,10 +77,10 @@ class _Parser:
         """Return the object pattern that ``document`` is.
 
         Args:
-            document: What is at ``path``.
-            path: Where this is in the pattern.
-            depth: How many objects of the pattern this is in, itself counted.
-            outside: The leaves that are asked for outside of the ``$or`` that this is in.
+            document: The document at ``path``.
+            path: Its place in the pattern.
+            depth: Number of objects that it is nested in, itself included.
+            outside: The leaves outside of the enclosing ``$or``.
         """
         members = self._members(document, path, depth)
         fields: list[tuple[str, FieldMatcher | ObjectPattern]] = []
@@ -149,7 +149,7 @@ class _Parser:
 
 
 class _Counts:
-    """What a whole pattern holds of what is limited, as far as it has been read."""
+    """The counts that limits apply to, of the pattern parsed so far."""
 
     def __init__(self, limits: Limits) -> None:
         self._left = {
@@ -161,14 +161,14 @@ class _Counts:
         self._limits = limits
 
     def add(self, what: str, count: int, path: Path) -> None:
-        """Count what is about to be read; refuse more than its limit."""
+        """Count parts before they are parsed; refuse them if they exceed the limit."""
         left = self._left[what] - count
         if left < 0:
             self._refuse(what, path)
         self._left[what] = left
 
     def check(self, what: str, count: int, path: Path) -> None:
-        """Refuse what will be counted, if it is more than its limit."""
+        """Refuse parts that will be counted later if they exceed the limit."""
         if count > self._left[what]:
             self._refuse(what, path)
 

@@ -1,4 +1,4 @@
-"""Likely mistakes in a pattern: it is legal, and its writer probably meant something else."""
+"""Likely mistakes in a pattern that is valid but probably means something else."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from edr.patterns.parser import OPERATORS
 
 
 class PatternWarning(UserWarning):
-    """A likely mistake in a body pattern, which is legal as it stands.
+    """A likely mistake in a valid body pattern.
 
     Attributes:
         path: Where in the pattern: ``body.status.prefix``.
-        reason: What the pattern asks for, and how to write what was probably meant.
+        reason: The meaning of the pattern as written, and how to write the probable intention.
     """
 
     def __init__(self, path: str, reason: str) -> None:

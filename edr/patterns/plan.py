@@ -28,7 +28,7 @@ class Cost(NamedTuple):
 
 
 class AccessPlan(NamedTuple):
-    """An access predicate to be: where, what, and the conditions besides, by scope."""
+    """A planned access predicate: its path, its leaf, and the other conditions by scope."""
 
     path: tuple[str, ...]
     leaf: FieldMatcher
@@ -46,15 +46,15 @@ _NOWHERE = Node()
 
 
 Population: TypeAlias = Callable[[ObjectPattern], int]
-"""How many patterns ask for a condition on the body beside their access predicate."""
+"""Number of patterns with a given condition on the body that is not their access predicate."""
 
 
 def plan(fields: ObjectPattern, node: Node, population: Population, depth: int = 0) -> Plan:
     """Return the cheapest access predicates for an object pattern that is at ``node``.
 
-    A list is taken for as long as it would be if all patterns that ask for its leaf were in it. By
-    those alone that are, patterns of one ``type`` would be put into its list as soon as that of
-    their thresholds is no shorter, and half of them would be met by each event.
+    The assumed length of a posting list is the number of all patterns that have its leaf, not only
+    of the patterns stored there. Otherwise patterns of one ``type`` would be stored under it as
+    soon as the list of their thresholds is as long, and each event would then find half of them.
     """
     plans = [_plan_of_field(name, child, node, depth) for name, child in fields.fields]
     conditions = [ObjectPattern((field,)) for field in fields.fields]
@@ -81,8 +81,8 @@ def _with(
 ) -> tuple[tuple[int, ObjectPattern], ...]:
     """Return the conditions of an access, those of a further object added, outermost first.
 
-    What is asked of the body itself is tested once for an event, so each part is a condition, that
-    other patterns may share. An object in an array is one of many: what is asked of it is one.
+    A condition on the body itself is tested once for an event, so its parts are kept apart to be
+    shared with other patterns. The conditions on an object in an array are joined into one.
     """
     if not depth:
         return (*((0, each) for each in others), *below)
@@ -91,7 +91,7 @@ def _with(
         below = below[1:]
     fields = tuple(field for each in others for field in each.fields)
     alternatives = [each.alternatives for each in others if each.alternatives]
-    assert len(alternatives) <= 1, "where an access is in an $or, that is no condition besides"
+    assert len(alternatives) <= 1, "an $or that holds the access is not among the other conditions"
     return ((depth, ObjectPattern(fields, alternatives[0] if alternatives else ())), *below)
 
 

@@ -1,4 +1,4 @@
-"""Posting lists: of the leaves asked for at one field of a body, those that a value satisfies.
+"""Posting lists: they find, for a value of one field, the leaves that it satisfies.
 
 ``FieldPostings`` puts the tables of all kinds of elements together.
 
@@ -59,23 +59,23 @@ _TYPES: dict[type, tuple[str, ...]] = {
 }
 
 
-# Of a leaf with more operands so many stand for all.
+# Operands that are counted; of a leaf with more, these are a sample.
 _COUNTED = 64
 
 
 class ScalarPostings(Generic[EntryT]):
-    """Sets of values, by what is in them.
+    """Entries of sets of values, found by a value in the set.
 
     Attributes:
-        probes: For each type of scalar, what returns the entries of the sets that one is in, and
-            what ``besides`` finds.
-        besides: A further probe of all types.
+        probes: By type of scalar, the probe that returns the entries of all sets with a value. It
+            includes the results of ``fallback``.
+        fallback: A further probe, for values of all types.
     """
 
-    __slots__ = ("_tables", "besides", "probes")
+    __slots__ = ("_tables", "fallback", "probes")
 
     def __init__(self) -> None:
-        self.besides: Probe[EntryT] | None = None
+        self.fallback: Probe[EntryT] | None = None
         self._tables: dict[str, Table[Any, EntryT]] = {}
         self.probes: dict[type, Probe[EntryT]] = dict.fromkeys(_TYPES, _nothing)
 
@@ -119,8 +119,8 @@ class ScalarPostings(Generic[EntryT]):
             probes = self._probes_of(kinds)
             if type_ is str and (folded := self._probes_of(_KINDS_OF_FOLDED)):
                 probes.append(_folding(_all_of(folded)))
-            if self.besides is not None:
-                probes.append(self.besides)
+            if self.fallback is not None:
+                probes.append(self.fallback)
             self.probes[type_] = _all_of(probes)
 
     def _probes_of(self, kinds: Iterable[str]) -> list[Probe[EntryT]]:
@@ -240,9 +240,9 @@ class FieldPostings(Generic[EntryT]):
         return weight_of(self.absent) * leaf.absent + self._narrow.size_of(leaf.values)
 
     def _combine(self) -> None:
-        besides = self._present.probe if self._present else None
-        if (self._narrow.besides is None) != (besides is None):
-            self._narrow.besides = besides
+        fallback = self._present.probe if self._present else None
+        if (self._narrow.fallback is None) != (fallback is None):
+            self._narrow.fallback = fallback
             self._narrow.combine()
 
 

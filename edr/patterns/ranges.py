@@ -23,9 +23,9 @@ class RangeTable(HeldTable[Range, EntryT]):
     half, the ranges that hold it are those with a lower bound up to the number, and likewise for
     the upper: a beginning of one sorted list, and no range is visited that does not hold it.
 
-    Integers beyond 2**53 share keys with their neighbours, and keys know nothing of open ends,
-    so what is found is tested in the end. A float's rank grows with the number, so nothing that
-    should be found is missed.
+    Integers beyond 2**53 share keys with their neighbours, and keys do not distinguish open ends,
+    so each found range is tested in the end. The rank of a float grows with the number, so no range
+    is missed.
 
     A segment tree would store each range at up to 126 nodes; a balanced tree of ranges costs
     rotations, in Python, at each change.
@@ -63,8 +63,8 @@ class RangeTable(HeldTable[Range, EntryT]):
                 del self._forks[shift]
 
     def size(self, operand: Range) -> int:
-        # What its ends meet: ``[0, x)`` are many at 0, ``[n, n + 1)`` are few anywhere. A
-        # value meets some of those, and mostly not all: most thresholds are seldom reached.
+        # The ranges that hold its ends: of ``[0, x)`` many hold 0, of ``[n, n + 1)`` few hold any
+        # number. A value is usually in a third of them: most thresholds are seldom reached.
         ends = (operand.lower, operand.upper)
         return sum(self._count_at(_rank(each)) for each in ends if each is not None) // 3
 

@@ -1,10 +1,10 @@
-"""What the leaf of a body pattern accepts: sets of scalars, and how a scalar is looked up in one.
+"""``ScalarSet``: the set of scalars that a leaf of a body pattern accepts, and tests of it.
 
-A leaf is a list of elements, any of which may match. Read one by one they would make a leaf of
-10,000 elements cost 10,000 tests for each value of a body, so a leaf is kept as *sets by kind*:
-all its exact strings, all its prefixes, all its numbers. A value is looked up in the sets of its
-own type, each of which takes one look-up, whatever it holds. Wildcards fit no table and are tried
-one by one; their number is limited for that reason (``Limits.max_cost``).
+A leaf is a list of elements, any of which may match. Testing them one by one would cost 10,000
+tests for each value of a body if a leaf has 10,000 elements. So a leaf is stored as *sets by kind*:
+all exact strings, all prefixes, all numbers. A value is looked up in the sets of its own type, and
+each look-up costs the same whatever the size of the set. Wildcards fit in no table and are tried
+one by one, so ``Limits.max_cost`` limits their number.
 
 The same sets serve twice: ``tree`` compiles them to tests, ``postings`` to tables.
 
@@ -16,11 +16,11 @@ strings ``::1`` and ``0:0:0:0:0:0:0:1`` are two, as they are in JSON.
 
 Invariants:
 
-* A boolean is no number. ``True == 1`` holds in Python, so types are told apart before values.
+* A boolean is not a number. ``True == 1`` holds in Python, so types are compared before values.
 * Numbers compare exactly: Python compares, and hashes, an ``int`` and a ``float`` by value.
 * No test fails on a value of another type, and none takes more than linear time in its string.
-* Nobody chooses the hash of an operand: strings and bytes are hashed with a secret of the process,
-  and integers have 64 bits at most.
+* An attacker cannot choose the hash of an operand: strings and bytes are hashed with a secret of
+  the process, and integers have at most 64 bits.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ Scalar: TypeAlias = str | int | float | bool | None
 fold: Callable[[str], str] = str.casefold
 """Removes case, by Unicode's full case folding: one character may become up to three."""
 
-# Up to so many prefixes are tried one after the other, in C; more are looked up.
+# Up to this number, prefixes are tried one by one, in C; more are looked up.
 _FEW = 8
 
 
@@ -160,7 +160,7 @@ class ScalarSet:
         return _any_of(tests)
 
     def test_of_numbers(self) -> Callable[[Number], bool]:
-        """Return the test of whether a number, which is no boolean, is in the set."""
+        """Return the test of whether a number (not a boolean) is in the set."""
         tests: list[Callable[[Number], bool]] = []
         if self.numbers:
             tests.append(self.numbers.__contains__)
@@ -171,7 +171,7 @@ class ScalarSet:
         return _any_of(tests)
 
     def _tests_of_strings(self) -> list[Callable[[str], bool]]:
-        """Return tests that together accept what is in the set, but for the exact strings."""
+        """Return tests that together accept all members of the set except the exact strings."""
         tests: list[Callable[[str], bool]] = []
         if self.prefixes or self.suffixes:
             tests.append(_test_of_affixes(self.prefixes, self.suffixes))
@@ -230,8 +230,8 @@ def _test_of_affixes(prefixes: frozenset[str], suffixes: frozenset[str]) -> Call
 
 
 def _test_of_prefixes(prefixes: Iterable[str]) -> Callable[[str], bool]:
-    # Without those that begin with another one, the last one in order up to a string is the only
-    # one that it can begin with.
+    # Prefixes that begin with another prefix are redundant. Of the others, a string can begin only
+    # with the last one that sorts before it.
     shortest: list[str] = []
     for prefix in sorted(prefixes):
         if not (shortest and prefix.startswith(shortest[-1])):

@@ -1,6 +1,6 @@
-"""The JSON Schema of body patterns: for editors, forms, and those who store bindings.
+"""The JSON Schema of body patterns, for editors, forms and stores of bindings.
 
-It is as strict as a schema can be. What it cannot say, ``Pattern`` checks: the order of two bounds,
+It is as strict as a schema can be. ``Pattern`` also checks the rest: the order of two bounds,
 a field inside and outside of one ``$or``, addresses, and the limits on a whole pattern.
 """
 

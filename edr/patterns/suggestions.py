@@ -1,4 +1,4 @@
-"""What those mean who write an operator that there is not."""
+"""Suggestions for unknown operators, such as those of other query languages."""
 
 from __future__ import annotations
 
@@ -42,17 +42,18 @@ _MEANT = {
     "subnet": '{"cidr": "10.0.0.0/8"}',
     "missing": '{"exists": false}',
 }
-"""What those mean who write an operator of other languages, without hyphens and the like."""
+"""Operators of other languages, in lower case and letters only -> the operator to use here."""
 
 
 def refuse_operator(operator: str, path: Path, known: dict[str, Any]) -> NoReturn:
-    """Refuse an operator that there is not, with what was probably meant."""
+    """Refuse an unknown operator, with a suggestion."""
     *_, name, _ = path
     if isinstance(name, str) and name.startswith("$"):
         refuse(
             path,
-            f"has the unknown operator {shown(operator)}; if {shown(name)} was to be one: fields "
-            f"are anded as they stand, and {OR} is the only operator beside fields",
+            f"has the unknown operator {shown(operator)}; if {shown(name)} is meant as "
+            f"an operator: all fields must match anyway, and {OR} is the only operator next to "
+            "fields",
         )
     word = "".join(filter(str.isalnum, operator[:40])).lower()
     meant = f"; write {_MEANT[word]}" if word in _MEANT else did_you_mean(operator, known)

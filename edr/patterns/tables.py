@@ -1,14 +1,14 @@
-"""Tables that find, for a value, the operands of one kind that accept it, trying no others.
+"""Tables that find, for a value, the operands of one kind that accept it, without trying others.
 
-A dict for what is equal to something; a dict probed once per length in use for prefixes, suffixes
-and address blocks. Numbers and literals need no more than ``Table`` itself; wildcards and ranges
-have files of their own.
+Equality uses a dict. Prefixes, suffixes and address blocks use a dict that is probed once per
+length in use. Numbers and literals need only ``Table`` itself; wildcards and ranges have modules of
+their own.
 
 Invariants:
 
 * A probe returns the entries of exactly those operands that accept the value, or one of several.
 * Nothing remains: an operand without entries is removed with the last of them, and a dict that
-  was far larger gives its room back, as those who iterate over one pass all that it ever had.
+  was far larger is shrunk, because iterating over a dict visits the slots of deleted items too.
 * Adding and removing cost the same, whatever else is stored.
 """
 
@@ -27,7 +27,7 @@ Probe: TypeAlias = "Callable[[Any], Iterable[EntryT] | None]"
 
 
 def compact(table: dict[Any, Any]) -> None:
-    """Give back the room of a dict from which much has been removed; it stays the same object."""
+    """Shrink a dict from which many items have been removed, in place."""
     if table.__sizeof__() > _SMALL + _PER_ITEM * len(table):
         items = list(table.items())
         table.clear()
@@ -190,7 +190,7 @@ class Held(Generic[EntryT]):
 
 
 class HeldTable(Table[OperandT, EntryT]):
-    """Operands that must be tested: a few one by one, of many those that the value leads to.
+    """Operands that must be tested: all of a few, and of many only the candidates for a value.
 
     Attributes:
         held: The operands.
@@ -217,11 +217,11 @@ class HeldTable(Table[OperandT, EntryT]):
 
 
 _FEW = 4
-"""So many operands are tested in less time than it takes to find those that a value leads to."""
+"""Up to this number, testing all operands is faster than finding the candidates."""
 
 
 def count_down(counts: dict[OperandT, int], key: OperandT) -> None:
-    """Take one away, and the key with the last."""
+    """Decrement a count; delete the key at zero."""
     counts[key] -= 1
     if not counts[key]:
         del counts[key]

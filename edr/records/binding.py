@@ -203,7 +203,7 @@ class Binding(FrozenModel):
     ] = Field(None, description="a pattern that the body must match")
 
     if TYPE_CHECKING:
-        # What a type checker would make of the fields above refuses severity="ok".
+        # A signature derived from the fields would refuse severity="ok".
         def __init__(
             self,
             *,
@@ -219,11 +219,11 @@ class Binding(FrozenModel):
 
     @classmethod
     def everything(cls) -> Self:
-        """Return the binding of all events, of any verbosity."""
+        """Return the binding that matches every event, at any verbosity."""
         return cls(verbosity=Verbosity.TRACE)
 
     def matches(self, event: Event) -> bool:
-        """Tell whether ``event`` is wanted."""
+        """Return whether the binding matches ``event``."""
         return (
             (self.app_name == WILDCARD or event.app_name in self.app_names)
             and event.severity in self.severities
@@ -233,9 +233,10 @@ class Binding(FrozenModel):
         )
 
     def explain(self, event: Event) -> tuple[Mismatch, ...]:
-        """Tell why ``event`` is not wanted: each field, or path in the body, that disagrees.
+        """Return why the binding does not match ``event``; empty if it matches.
 
-        Empty if it is wanted. A ``Mismatch`` says where, what was ``wanted`` and what ``found``.
+        Each field or path in the body that does not match gives a ``Mismatch`` with its ``path``,
+        the ``wanted`` and the ``found`` value.
         """
         mismatches = []
         if self.app_name != WILDCARD and event.app_name not in self.app_names:
@@ -286,17 +287,17 @@ def bindings_from_json(
 ) -> Binding | list[Binding]:
     """Read one binding from a JSON object, or a list of them from an array.
 
-    Takes JSON text too, in which of two equal keys the last one holds. Missing fields mean the
-    defaults; a Kazoo binding document is read as it stands.
+    Accepts JSON text too; of two equal keys the last one counts. Missing fields have their
+    defaults. A Kazoo binding document is accepted as it is.
 
     Args:
         document: The bindings.
-        limits: What they may ask; ``Limits.untrusted()`` for people whom you do not know. Without
-            it, body patterns have the default limits and names have none.
+        limits: Limits of the bindings; ``Limits.untrusted()`` for unknown authors. Without it, body
+            patterns have the default limits and the number of names is not limited.
 
     Raises:
-        InvalidBindingError: it is no JSON, or a binding in it is wrong or exceeds a limit:
-            ``[2].severity`` says where.
+        InvalidBindingError: it is not JSON, or a binding in it is not valid or exceeds a limit;
+            ``path`` is the place, such as ``[2].severity``.
     """
     if isinstance(document, (str, bytes)):
         try:
@@ -348,7 +349,7 @@ def _binding(document: Mapping[str, Any], limits: Limits | None) -> Binding:
 def bindings_to_json(
     bindings: Binding | Sequence[Binding],
 ) -> dict[str, Any] | list[dict[str, Any]]:
-    """Turn one binding into a JSON object, or several into a list of them."""
+    """Return one binding as a JSON object, or several as a list of objects."""
     if isinstance(bindings, Binding):
         return bindings.model_dump(mode="json")
     return [binding.model_dump(mode="json") for binding in bindings]
@@ -364,7 +365,7 @@ def checked_bindings(bindings: tuple[object, ...]) -> tuple[Binding, ...]:
     """Return ``bindings``, of which there must be one, and which must all be some.
 
     Raises:
-        InvalidBindingError: something is no binding, or there is nothing.
+        InvalidBindingError: a value is not a binding, or there are none.
     """
     for index, binding in enumerate(bindings):
         if not isinstance(binding, Binding):

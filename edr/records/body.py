@@ -29,7 +29,7 @@ MAX_DEPTH = 128
 between 100 and 1,000; Python's own recursion limit is 1,000 frames."""
 
 INT_MIN, INT_MAX = -(2**63), 2**64 - 1
-"""What 64 bits hold, signed or unsigned: the widest range that JSON readers agree on."""
+"""The range of 64 bits, signed or unsigned: the widest on which JSON readers agree."""
 
 
 def _refuse(_self: object, *_args: object, **_kwargs: object) -> Never:
@@ -135,7 +135,7 @@ def snapshot(body: Mapping[str, Any], max_size: int | None = None) -> FrozenDict
     that they hold; a tuple is an array. A snapshot is returned as it is.
 
     Args:
-        body: What to copy.
+        body: The object to copy.
         max_size: The largest length of its JSON in bytes; None for no limit.
 
     Raises:
@@ -145,8 +145,8 @@ def snapshot(body: Mapping[str, Any], max_size: int | None = None) -> FrozenDict
     if type(body) is dict:  # items() of a subclass may not be what C code copies
         try:
             # orjson refuses bad keys, lone surrogates, integers beyond 64 bits, and most types
-            # that are no JSON, in a twentieth of the time that looking at each from here takes.
-            # What it lets pass and we do not (NaN, datetimes, enums, depth), the copying sees.
+            # that are not JSON, in a twentieth of the time of a check in Python. The copy refuses
+            # values that orjson accepts and edr does not: NaN, datetimes, enums, depth.
             size = len(_dumps(body))
             if max_size is not None and size > max_size:
                 check_size(size, max_size)
@@ -356,7 +356,7 @@ _WAYS_OUT = {
 
 
 def no_object(body: object) -> InvalidEventError:
-    """Return the error of a body that is no object, with the way to make it one."""
+    """Return the error of a body that is not an object, with a way to convert it."""
     reason = f"a body is a JSON object, not {kind_of(body)}"
     way_out = _way_out(body, _WAYS_TO_AN_OBJECT)
     return InvalidEventError(f"{reason}; {way_out}" if way_out else reason, "body")

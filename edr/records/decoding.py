@@ -50,7 +50,7 @@ _UNLIMITED = frozenset({str, bool, type(None)})
 
 
 def decoded(document: str | bytes | bytearray) -> tuple[dict[str, Any], set[str]] | None:
-    """Return the fields of an event, and the names of those that the JSON has.
+    """Return the fields of an event, and the names of the fields that the JSON has.
 
     Return ``None`` if the JSON is not as ``Event.to_json`` writes it. It may be valid nevertheless.
     """

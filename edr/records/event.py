@@ -41,7 +41,7 @@ def new_id() -> str:
 
 
 def default_node() -> str:
-    """Return ``host:pid`` of this process, read anew because a fork changes it."""
+    """Return ``host:pid`` of this process. Not cached, because a fork changes it."""
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
@@ -110,16 +110,16 @@ Body = Annotated[
 
 
 class Event(FrozenModel):
-    """One event data record. It never changes, and neither does its body.
+    """One event data record. The event and its body are immutable.
 
     Two events are equal when all their fields are; an event hashes by its ``id``.
     ``Event.from_json(event.to_json()) == event`` holds for every event, and so it does for
     ``model_validate_json`` and ``model_dump_json``.
 
-    The body refuses every change that Python code can make. It is a ``dict`` of lists and dicts,
-    so C code that goes past their methods (``heapq`` does) can still change it: do not let it.
-    ``event.model_dump()["body"]`` is a plain copy, yours to change; it is also what to give to
-    those who take no subclass of ``dict``, as ``yaml.safe_dump``.
+    The body refuses every change by Python code. It is a ``dict`` of lists and dicts, so C code
+    that bypasses their methods (such as ``heapq``) can still change it; do not do that.
+    ``event.model_dump()["body"]`` is a plain copy that you may change. Also use it for functions
+    that accept no subclass of ``dict``, such as ``yaml.safe_dump``.
 
     Raises:
         InvalidEventError: a field is missing, unknown or wrong; ``path`` says which.
@@ -146,7 +146,7 @@ class Event(FrozenModel):
     )
 
     if TYPE_CHECKING:
-        # What a type checker would make of the fields above refuses severity="ok".
+        # A signature derived from the fields would refuse severity="ok".
         def __init__(
             self,
             *,

@@ -90,7 +90,7 @@ def why_no_level(value: object, kind: type[_Level]) -> str:
 
 
 AnySeverity: TypeAlias = Severity | Literal["ok", "warning", "critical"]
-"""What names a severity. As literals, so that a type checker finds one that does not exist."""
+"""A severity or its name. Literals, so that a type checker finds an unknown name."""
 
 AnyVerbosity: TypeAlias = Verbosity | Literal["trace", "debug", "info", "warn", "error", "fatal"]
-"""What names a verbosity."""
+"""A verbosity or its name."""

@@ -32,7 +32,7 @@ def refusal(document, **options):
         ({"n": [{">": 5}]}, "there are anything-but, cidr"),
         ({"n": [{"gte": 5}]}, 'write {"numeric": [">=", 5]}'),
         ({"n": [{"numeric": ["==", 5]}]}, "must be one of =, <, <=, > and >=, not '=='"),
-        ({"$and": [{"a": [1]}]}, "$or is the only operator beside fields"),
+        ({"$and": [{"a": [1]}]}, "$or is the only operator next to fields"),
         ({"s": "paused"}, 'write ["paused"]'),
         ({"s": 5}, "write [5]"),
         ({"s": True}, "write [true]"),
