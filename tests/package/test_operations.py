@@ -1,8 +1,10 @@
-"""The manual explains every metric, and every name in it exists."""
+"""The manual explains every metric and every log line, and each one that it names exists."""
 
+import ast
 import re
 
-from package.test_readme import PAGES
+import pytest
+from package.test_readme import PAGES, ROOT
 
 import edr
 from edr.adapters.measures import Measures
@@ -25,3 +27,48 @@ def test_each_metric_that_the_manual_names_exists():
     for page, text in PAGES.items():
         named = set(re.findall(r"`(edr_[a-z_]+)[`{]", text)) - {"edr_bus", "edr_bus_options"}
         assert named <= {*exported(), "edr_event"}, page
+
+
+LINES = re.findall(
+    r"^\| (?:INFO|WARNING|ERROR) \| `([^`]+)` \|", PAGES["docs/operations.md"], re.MULTILINE
+)
+LEVELS = {"INFO", "WARNING", "ERROR", "info", "warning", "error"}
+
+
+def messages_in_sources():
+    """Yield each message that is logged, except those that are only the text of an error."""
+    for path in sorted((ROOT / "edr").rglob("*.py")):
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(call, ast.Call):
+                continue
+            texts = [each.value for each in call.args if isinstance(each, ast.Constant)]
+            messages = [each for each in texts if isinstance(each, str) and " " in each]
+            names = {getattr(each, "attr", None) for each in [call.func, *call.args]}
+            if messages and names & LEVELS and "log" in ast.unparse(call).lower():
+                message = re.sub(r"%[rsdg]", "…", messages[-1])
+                if len(re.findall(r"[a-z]+", message)) > 1:
+                    yield path.name, message
+
+
+LOGGED = sorted(set(messages_in_sources()))
+
+
+def is_explained(message):
+    return any(
+        re.search(".*".join(map(re.escape, line.split("…"))), message, re.DOTALL) for line in LINES
+    )
+
+
+@pytest.mark.parametrize(("module", "message"), LOGGED)
+def test_each_log_line_is_explained(module, message):
+    assert is_explained(message), "add a row to docs/operations.md"
+
+
+def test_each_explained_log_line_exists():
+    for line in LINES:
+        pattern = ".*".join(map(re.escape, line.split("…")))
+        assert any(re.search(pattern, message, re.DOTALL) for _, message in LOGGED), line
+
+
+def test_an_unknown_log_line_is_not_explained():
+    assert not is_explained("the moon is full")
