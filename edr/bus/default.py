@@ -495,6 +495,7 @@ def subscribe(
     Acts on the default bus of the running loop.
 
     The fields of one binding may be given as keywords: ``subscribe(severity="warning")``.
+    A ``Binding()`` matches events of verbosity ``info`` and higher.
 
     The subscription is registered when this returns: what is emitted after it is seen. An
     event that several of its bindings match comes once.
