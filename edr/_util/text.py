@@ -2,7 +2,7 @@
 
 
 def is_encodable(text: str) -> bool:
-    """Tell whether ``text`` can be written as UTF-8: it has no lone surrogate."""
+    """Return whether ``text`` can be written as UTF-8: it has no lone surrogate."""
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -1,8 +1,8 @@
-"""Accounts form a tree; this finds the ancestors of one.
+"""Accounts form a tree; this module finds the ancestors of an account.
 
-``Bus(accounts=…)`` takes anything that answers ``ancestors(account_id)``. It may ask a
-database, so its answers are remembered, one look-up serves all who wait for it, and one that
-fails, hangs or answers rubbish costs no event: it goes out with an empty tree, and is counted.
+``Bus(accounts=…)`` takes any object with ``ancestors(account_id)``. It may query a database, so
+answers are cached and concurrent emits share one look-up. A look-up that fails, hangs or returns an
+invalid value loses no event: the event is emitted with an empty tree, and the failure is counted.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from edr.bus.template import checked_account
 from edr.errors import InvalidEventError
 
 Ancestors: TypeAlias = tuple[str, ...]
-"""The accounts above one, root first."""
+"""The ancestors of an account, root first."""
 
 
 class AccountResolver(Protocol):
-    """Answers the ancestors of an account: root first, direct parent last, itself not in it."""
+    """Finds the ancestors of an account: root first, parent last, without the account."""
 
     def ancestors(self, account_id: str) -> Sequence[str] | Awaitable[Sequence[str]]:
-        """Return the ancestors, at once or as an awaitable; empty for a root or an unknown."""
+        """Return the ancestors or an awaitable of them; empty for a root or an unknown account."""
         ...
 
 
 class AccountTree:
-    """An in-memory tree of accounts, made of links from child to parent.
+    """An in-memory tree of accounts.
 
     Args:
-        parents: child -> parent; a root need not be named, or is given ``None``.
+        parents: child -> parent; a root has ``None`` or is left out.
 
     Raises:
-        ValueError: the links form a cycle, or a name is no text or empty.
+        ValueError: the accounts form a cycle, or an id is not a non-empty string.
     """
 
     def __init__(self, parents: Mapping[str, str | None] | None = None) -> None:
@@ -47,23 +47,28 @@ class AccountTree:
             self.add(child, parent)
 
     def add(self, account_id: str, parent: str | None = None) -> None:
-        """Put ``account_id`` under ``parent``, or make it a root; it may be moved so.
+        """Add or move ``account_id`` below ``parent``; without a parent it is a root.
 
-        A bus that has asked already knows it only when its answer expires (``accounts_ttl``).
+        A bus sees a move when its cached answer expires (``accounts_ttl``).
+
+        Raises:
+            ValueError: an id is not a non-empty string, or the move would make a cycle.
         """
         names: tuple[object, ...] = (account_id,) if parent is None else (account_id, parent)
         for name in names:
             if not isinstance(name, str) or not name:
-                raise ValueError(f"an account id is text and not empty, not {name!r}")
+                raise ValueError(f"an account id must be a non-empty string, got {name!r}")
         if parent is None:
             self._parents.pop(account_id, None)
             return
         if account_id == parent or account_id in self.ancestors(parent):
-            raise ValueError(f"{account_id!r} under {parent!r} would close a cycle")
+            raise ValueError(
+                f"an account must not be below itself, got {account_id!r} below {parent!r}"
+            )
         self._parents[account_id] = parent
 
     def ancestors(self, account_id: str) -> tuple[str, ...]:
-        """Return the accounts above, root first; empty for a root or an unknown account."""
+        """Return the ancestors, root first; empty for a root or an unknown account."""
         found = []
         above = self._parents.get(account_id)
         while above is not None:
@@ -73,22 +78,21 @@ class AccountTree:
 
 
 FAILURE_TTL = 5.0
-"""Seconds for which a failure is remembered: a resolver that hangs must not hold up each emit
-anew. Short, because a tree that is missing hides events from those bound above."""
+"""Seconds for which a failure is cached, so that a resolver that hangs does not delay every emit.
+Short, because bindings to ancestors do not match events without a tree."""
 
 MAX_LOOKUPS = 1000
-"""Look-ups at a time that nobody waits for. Those that emits wait for are as many as the emits."""
+"""Limit of concurrent look-ups without a waiting emit. The others are limited by the emits."""
 
 TURNS = 10
-"""Parts in which a look-up's time is counted. A loop that is busy for long counts as one of them,
-so that a burst of emits does not take its own work for the resolver's silence."""
+"""Parts into which the time-out of a look-up is divided. A loop that is blocked for long uses up
+one part only, so its own delay is not taken for a slow resolver."""
 
 
 class AccountCache:
-    """Remembers what a resolver answered, for ``ttl`` seconds, for ``size`` accounts.
+    """Caches the answers of a resolver, for ``ttl`` seconds and up to ``size`` accounts.
 
-    Who waits for a look-up has its answer from there, and not from what is remembered, which may
-    be forgotten again by then.
+    A waiting emit gets the result of the look-up itself, because the cache may have evicted it.
     """
 
     def __init__(
@@ -113,7 +117,7 @@ class AccountCache:
         self._lookups: dict[str, asyncio.Task[Ancestors]] = {}
 
     def known(self, account_id: str) -> Ancestors | None:
-        """Return the ancestors if they need not be waited for, else ``None``."""
+        """Return the ancestors if they are available without waiting, else ``None``."""
         answer = self._known.get(account_id)
         if answer is not None and self._clock() < answer[1]:
             return answer[0]
@@ -125,15 +129,15 @@ class AccountCache:
                 return self._remember(account_id, _checked(account_id, found), self._ttl)
         except KeyboardInterrupt:
             raise
-        except BaseException as exc:  # whatever a resolver raises costs no event, a cancel neither
+        except BaseException as exc:  # no error or cancellation of a resolver loses an event
             return self._failed(account_id, exc)
         asking = self._spawn(_result_of(found))
         asking.add_done_callback(_retrieve)
         if inspect.iscoroutine(found):
-            # One that was cancelled before its first step would be reported as never awaited.
+            # A coroutine cancelled before its first step would be reported as never awaited.
             asking.add_done_callback(lambda _: found.close())
         lookup: asyncio.Task[Ancestors] = self._spawn(self._look_up(account_id, asking))
-        if lookup.done() and not lookup.cancelled():  # an eager task, and an answer at once
+        if lookup.done() and not lookup.cancelled():  # an eager task that has finished at once
             return lookup.result()
         self._lookups[account_id] = lookup
         lookup.add_done_callback(lambda _: self._lookups.pop(account_id))
@@ -142,7 +146,7 @@ class AccountCache:
     async def ancestors(self, account_id: str) -> Ancestors:
         """Return the ancestors, waiting for the resolver at most ``timeout`` seconds.
 
-        Never raises for the resolver. Cancellation: safe; the look-up goes on for the others.
+        Never raises an error of the resolver. Cancellation: safe; the look-up continues.
         """
         tree = self.known(account_id)
         if tree is not None:
@@ -152,12 +156,12 @@ class AccountCache:
         return () if lookup.cancelled() else lookup.result()
 
     def prepare(self, account_id: str) -> None:
-        """Begin the look-up that ``ancestors`` will wait for, so that many go on at once."""
+        """Start the look-up that ``ancestors`` will wait for, so that several run concurrently."""
         if len(self._lookups) < MAX_LOOKUPS:
             self.known(account_id)
 
     def known_or_empty(self, account_id: str) -> Ancestors:
-        """Like ``ancestors`` for those who cannot wait: empty, and counted, if it would."""
+        """Return the ancestors without waiting; empty, and counted, if they are not available."""
         tree = self.known(account_id) if len(self._lookups) < MAX_LOOKUPS else None
         if tree is None:
             self._on_failure(account_id, TimeoutError("emit_nowait cannot wait for the look-up"))
@@ -165,8 +169,7 @@ class AccountCache:
         return tree
 
     async def _look_up(self, account_id: str, asking: asyncio.Task[Sequence[str]]) -> Ancestors:
-        # Not asyncio.timeout: a resolver that swallows its cancellation would hold up the emits
-        # for ever.
+        # Not asyncio.timeout: a resolver that swallows its cancellation would block the emits.
         for _ in range(TURNS):
             await asyncio.wait({asking}, timeout=self._timeout / TURNS)
             if asking.done():
@@ -190,7 +193,7 @@ class AccountCache:
         self._known[account_id] = (tree, self._clock() + ttl)
         self._known.move_to_end(account_id)
         if len(self._known) > self._size:
-            self._known.popitem(last=False)  # the one that was learnt first
+            self._known.popitem(last=False)  # the oldest answer
         return tree
 
 
@@ -198,7 +201,7 @@ class AccountFailures:
     """Counts and logs account look-ups that failed.
 
     Args:
-        log: where they are logged.
+        log: the log.
     """
 
     def __init__(self, log: RateLimitedLog) -> None:
@@ -219,27 +222,31 @@ class AccountFailures:
 
 async def _result_of(answer: Awaitable[Sequence[str]]) -> Sequence[str]:
     if asyncio.isfuture(answer):
-        # It is the resolver's, and may be the answer to others too: no time-out cancels it.
+        # It belongs to the resolver and may be shared, so a time-out must not cancel it.
         answer = asyncio.shield(answer)
     try:
         return await answer
-    except SystemExit as exc:  # it would end the loop: it leaves it, where a task raises it
+    except SystemExit as exc:  # would end the loop
         raise RuntimeError(f"the resolver raised {exc!r}") from exc
 
 
 def _retrieve(asking: asyncio.Task[Any]) -> None:
-    """Look at how it ended, which nobody else may do once its time is over."""
+    """Retrieve the exception, so that asyncio does not log it after a time-out."""
     if not asking.cancelled():
         asking.exception()
 
 
 def _checked(account_id: str, answer: object) -> Ancestors:
     if isinstance(answer, (str, bytes)) or not isinstance(answer, Sequence):
-        raise TypeError(f"the resolver answered {answer!r}, not a sequence of account ids")
+        raise TypeError(f"accounts.ancestors must return a sequence of account ids, got {answer!r}")
     try:
         tree = tuple([checked_account(name) for name in answer])
     except InvalidEventError as exc:
-        raise TypeError(f"the resolver answered {answer!r}: {exc.reason}") from None
+        raise TypeError(
+            f"accounts.ancestors must return account ids, got {answer!r}: {exc.reason}"
+        ) from None
     if account_id in tree or len(set(tree)) < len(tree):
-        raise ValueError(f"the resolver answered {answer!r} for {account_id!r}: a cycle")
+        raise ValueError(
+            f"accounts.ancestors must not return a cycle, got {answer!r} for {account_id!r}"
+        )
     return tree

@@ -1,20 +1,19 @@
-"""``ThreadInbox``: how the events of other threads come into the loop of a bus, in their order.
+"""``ThreadInbox``: brings the events of other threads into the loop of a bus, in order.
 
-One task, the pump, takes them out one by one, so that an account look-up, or a loop that runs its
-ready callbacks in another order, cannot let a thread's later event overtake an earlier one. It
-does not wait for full queues: a ticket keeps the event's place, and a further task waits for that.
+One task, the pump, takes them one by one. So neither an account look-up nor a loop that reorders
+its ready callbacks lets a later event of a thread overtake an earlier one. The pump does not wait
+for full queues: a pending put keeps the place of the event, and another task waits for it.
 
-The pump may be cancelled at any time, even before its first step: at the end of ``asyncio.run``,
-or by a program that cancels all tasks but one. While there are drafts and the inbox is open it is
-made anew, or a thread that waits for its event would wait for ever.
+The pump may be cancelled at any time, even before its first step: at the end of ``asyncio.run``, or
+by a program that cancels all other tasks. It is started again while there are events and the inbox
+is open; otherwise a thread would wait for its event without end.
 
-A thread may be interrupted in the middle of ``put`` by a signal handler, or a ``__del__``, that
-puts too. So nothing here takes a lock that it could hold already: slots are tokens in a
-``SimpleQueue``, which promises just that.
+A signal handler or a ``__del__`` may interrupt ``put`` and put an event itself. So ``put`` takes no
+lock that its own thread could hold: slots are tokens in a ``SimpleQueue``, which is reentrant.
 
-The pump, the end of the bus and a thread that finds it closed may all want to settle one future.
-It is settled by the one who takes it out of the set of open ones, which only one can. Rejected: to
-ask the future whether it is done, and then to settle it; another thread may settle it in between.
+The pump, the end of the bus and a thread that finds it closed may all try to settle one future. The
+one that removes it from the set of open futures settles it. Rejected: checking ``done()`` first,
+because another thread may settle the future in between.
 """
 
 from __future__ import annotations
@@ -39,15 +38,14 @@ from edr.records import Event
 T = TypeVar("T")
 
 MAX_ON_THE_WAY = 1024
-"""Events of other threads that may be unsettled at a time; then a thread waits. As many as a queue
-holds by default."""
+"""Limit of unsettled events of other threads; then threads wait. Equals the default capacity."""
 
 POLL = 0.1
-"""Seconds between two looks at whether the loop still lives, for a thread that waits. A loop that
-was stopped cannot wake it."""
+"""Seconds between two checks of a waiting thread whether the loop still runs. A stopped loop cannot
+wake the thread."""
 
 PATIENCE = 5.0
-"""Seconds for which a thread waits for a loop that does not run: it may be run again."""
+"""Seconds for which a thread waits for a stopped loop, which may run again."""
 
 
 Offer: TypeAlias = Callable[[Draft | Event], Awaitable[tuple[int, list[PendingPut]]]]
@@ -78,8 +76,8 @@ class ThreadInbox:
         self._slots: queue.SimpleQueue[None] | None = None
         self._pump: asyncio.Task[None] | None = None
         self._settling: set[asyncio.Task[None]] = set()
-        # Of every draft that is not settled yet, also of one that is in the pump's hands. Who takes
-        # one out settles it. Nobody else does: it runs already, so its holder cannot cancel it.
+        # The futures of all unsettled events, including the one that the pump handles. The code
+        # that removes a future settles it. The futures are running, so callers cannot cancel them.
         self._open: set[Future[int]] = set()
         self._emits = 0
         self._arrival: asyncio.Future[None] | None = None
@@ -117,7 +115,7 @@ class ThreadInbox:
         return future
 
     def put_nowait(self, draft: Draft | Event, loop: asyncio.AbstractEventLoop) -> bool:
-        """Hand ``draft`` over unless too many are on their way, or the loop is no more."""
+        """Hand ``draft`` over unless the inbox is full or the loop is closed."""
         if len(self._drafts) + len(self._settling) >= MAX_ON_THE_WAY:
             return False
         try:
@@ -131,7 +129,9 @@ class ThreadInbox:
             slots: queue.SimpleQueue[None] = queue.SimpleQueue()
             for _ in range(MAX_ON_THE_WAY):
                 slots.put(None)
-            self._slots = slots  # two threads at once make two: some more slots, and no lock
+            self._slots = (
+                slots  # two threads at once make two queues: a few more slots, but no lock
+            )
         slots = self._slots
         stopped_for = 0.0
         while True:
@@ -173,7 +173,7 @@ class ThreadInbox:
 
     @contextmanager
     def emit_on_the_way(self) -> Iterator[None]:
-        """Take note of an emit of this loop that waits before it can put its event."""
+        """Count an emit of this loop that waits before it can put its event."""
         self._emits += 1
         try:
             yield
@@ -206,7 +206,7 @@ class ThreadInbox:
             _settle(future.set_exception, _closed())
 
     def _take_out(self, future: Future[int]) -> bool:
-        """Tell whether ``future`` is the caller's to settle."""
+        """Remove ``future`` from the unsettled ones; return whether the caller must settle it."""
         try:
             self._open.remove(future)
         except KeyError:

@@ -1,4 +1,4 @@
-"""What options may be: checked where they are given, so that no worker fails on one later."""
+"""Checks of options, made when they are given, so that no task fails on one later."""
 
 from __future__ import annotations
 
@@ -15,51 +15,51 @@ E = TypeVar("E", bound=StrEnum)
 
 
 def whole_number(name: str, value: object, *, at_least: int) -> int:
-    """Return ``value``, an integer of at least so much.
+    """Return ``value``, an integer of at least ``at_least``.
 
     Raises:
-        TypeError: it is no integer; ``True`` and ``2.0`` are none.
+        TypeError: it is not an integer, such as ``True`` or ``2.0``.
         ValueError: it is too small.
     """
     if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{name} is a whole number, not {value!r}")
+        raise TypeError(f"{name} must be a whole number, got {value!r}")
     if value < at_least:
-        raise ValueError(f"{name} must be at least {at_least}, not {value!r}")
+        raise ValueError(f"{name} must be at least {at_least}, got {value!r}")
     return value
 
 
 def seconds(name: str, value: object, *, zero: bool = False, infinite: bool = True) -> float:
-    """Return ``value``, a number of seconds: more than 0, or 0 too.
+    """Return ``value``, a number of seconds above 0, or with ``zero`` at least 0.
 
     Raises:
-        TypeError: it is no number.
-        ValueError: it is too small, not a number, or infinite where that has no meaning.
+        TypeError: it is not a number.
+        ValueError: it is too small, NaN, or infinite without ``infinite``.
     """
     if not isinstance(value, (int, float)) or isinstance(value, bool):
-        raise TypeError(f"{name} is a number of seconds, not {value!r}")
+        raise TypeError(f"{name} must be a number of seconds, got {value!r}")
     if isnan(value) or value < 0 or (value == 0 and not zero):
         least = "0 seconds or more" if zero else "more than 0 seconds"
-        raise ValueError(f"{name} must be {least}, not {value!r}")
+        raise ValueError(f"{name} must be {least}, got {value!r}")
     if value == inf and not infinite:
-        raise ValueError(f"{name} must be finite, not {value!r}")
+        raise ValueError(f"{name} must be finite, got {value!r}")
     return value
 
 
 def check_timeout(value: object) -> None:
-    """Check that ``value`` can be the ``timeout`` of a wait: ``None``, or seconds, or 0.
+    """Check that ``value`` can be the ``timeout`` of a wait: ``None`` or at least 0 seconds.
 
     Raises:
-        TypeError, ValueError: it cannot.
+        TypeError, ValueError: it is not.
     """
     if value is not None:
         seconds("timeout", value, zero=True)
 
 
 def check_name(value: object) -> None:
-    """Check that ``value`` can be a ``name``: a string, of which an empty one is none, or ``None``.
+    """Check that ``value`` can be a ``name``: a string or ``None``. An empty name counts as none.
 
     Raises:
-        TypeError: it cannot.
+        TypeError: it is something else.
     """
     if value is not None and not isinstance(value, str):
         raise TypeError(f"name must be a string, got {value!r}")
@@ -80,23 +80,25 @@ def text(option: str, value: object) -> str:
 
 
 def choice(name: str, value: object, choices: type[E]) -> E:
-    """Return the choice that ``value`` is or names.
+    """Return the member of ``choices`` that ``value`` is or names.
 
     Raises:
-        ValueError: it is none of them; the message lists them.
+        ValueError: there is none; the message lists all members.
     """
     try:
-        return choices(value)  # type: ignore[arg-type]  # any value may be asked for
+        return choices(value)  # type: ignore[arg-type]  # any value may be given
     except ValueError:
         hint = did_you_mean(value, map(str, choices)) if isinstance(value, str) else ""
-        raise ValueError(f"{name} is one of {', '.join(choices)}; not {value!r}{hint}") from None
+        raise ValueError(
+            f"{name} must be one of {', '.join(choices)}, got {value!r}{hint}"
+        ) from None
 
 
 def keywords(call: str, given: Iterable[str], known: Collection[str]) -> None:
-    """Check that ``call`` knows every keyword that it was given.
+    """Check that every keyword is an argument of ``call``.
 
     Raises:
-        TypeError: it does not, as Python says of any function; the message names the one meant.
+        TypeError: one is not; the message suggests a name.
     """
     for name in given:
         if name not in known:
@@ -104,21 +106,23 @@ def keywords(call: str, given: Iterable[str], known: Collection[str]) -> None:
 
 
 def function(name: str, value: object) -> None:
-    """Check that ``value`` can be called, and that a call of it runs it.
+    """Check that ``value`` is callable, and not a generator function.
 
     Raises:
-        TypeError: it is not callable, or an async generator, whose body no call runs.
+        TypeError: it is not callable, or a call would not run its body.
     """
     if not callable(value):
-        raise TypeError(f"{name} must be callable, not {value!r}")
+        raise TypeError(f"{name} must be callable, got {value!r}")
     if _is(inspect.isasyncgenfunction, value) or _is(inspect.isgeneratorfunction, value):
-        raise TypeError(f"{name} is a generator, and a call of it runs nothing: {value!r}")
+        raise TypeError(
+            f"{name} must be a function, got the generator {value!r}: a call would not run it"
+        )
 
 
 def accepts(name: str, value: Callable[..., object], *arguments: str) -> None:
     """Check that ``value`` can be called with these positional arguments.
 
-    A callable without a signature that Python can tell, such as one written in C, passes.
+    A callable without a signature, such as one written in C, passes.
 
     Raises:
         TypeError: it cannot; the message shows both signatures.
@@ -138,14 +142,14 @@ def accepts(name: str, value: Callable[..., object], *arguments: str) -> None:
 
 
 def plain_function(name: str, value: object) -> None:
-    """Check that ``value`` is called, not awaited.
+    """Check that ``value`` is a plain function, not an async one.
 
     Raises:
         TypeError: it is not callable, or async.
     """
     function(name, value)
     if _is(inspect.iscoroutinefunction, value):
-        raise TypeError(f"{name} is called, not awaited: give a plain function, not {value!r}")
+        raise TypeError(f"{name} must be a plain function, got the async {value!r}")
 
 
 def _is(kind: Callable[[object], bool], value: object) -> bool:

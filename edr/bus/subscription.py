@@ -116,9 +116,7 @@ class Subscription(Generic[Item_co]):
 
     def _raise_if_over(self) -> None:
         if self._queue.error is not None:
-            raise self._queue.error.with_traceback(
-                None
-            )  # it may be raised often
+            raise self._queue.error.with_traceback(None)  # it may be raised often
         if self._queue.closed:
             raise StopAsyncIteration
 

@@ -507,7 +507,7 @@ async def test_a_worker_cancelled_from_outside_closes_its_subscription(bus, emit
 
 
 async def test_a_bind_that_is_refused_leaves_nothing_half_done(bus):
-    with pytest.raises(ValueError, match="capacity must be at least 1, not 0"):
+    with pytest.raises(ValueError, match="capacity must be at least 1, got 0"):
         bus.bind(ALL, print, capacity=0)
 
     assert list(bus._handles) == []

@@ -177,16 +177,19 @@ async def test_callbacks_cancelled_from_outside_leave_a_line(bus, emit, caplog):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"concurrency": 2.0}, "concurrency is a whole number, not 2.0"),
-        ({"retries": 2.0}, "retries is a whole number, not 2.0"),
-        ({"retries": True}, "retries is a whole number, not True"),
-        ({"capacity": 2.5}, "capacity is a whole number, not 2.5"),
-        ({"timeout": float("nan")}, "timeout must be more than 0 seconds, not nan"),
-        ({"timeout": "5"}, "timeout is a number of seconds, not '5'"),
-        ({"backoff": float("inf")}, "backoff must be finite, not inf"),
-        ({"overflow": "bloc"}, "overflow is one of block, drop_oldest, drop_newest, close; not"),
-        ({"overflow": "drop-oldest"}, "not 'drop-oldest'; did you mean 'drop_oldest'?"),
-        ({"on_error": "print"}, "on_error must be callable, not 'print'"),
+        ({"concurrency": 2.0}, "concurrency must be a whole number, got 2.0"),
+        ({"retries": 2.0}, "retries must be a whole number, got 2.0"),
+        ({"retries": True}, "retries must be a whole number, got True"),
+        ({"capacity": 2.5}, "capacity must be a whole number, got 2.5"),
+        ({"timeout": float("nan")}, "timeout must be more than 0 seconds, got nan"),
+        ({"timeout": "5"}, "timeout must be a number of seconds, got '5'"),
+        ({"backoff": float("inf")}, "backoff must be finite, got inf"),
+        (
+            {"overflow": "bloc"},
+            "overflow must be one of block, drop_oldest, drop_newest, close, got",
+        ),
+        ({"overflow": "drop-oldest"}, "got 'drop-oldest'; did you mean 'drop_oldest'?"),
+        ({"on_error": "print"}, "on_error must be callable, got 'print'"),
     ],
 )
 async def test_a_wrong_option_is_refused_where_it_is_given(bus, options, message):
@@ -217,11 +220,11 @@ async def test_what_a_call_would_not_run_is_no_callback(bus):
     async def awaited(exc, event):
         pass
 
-    with pytest.raises(TypeError, match="is a generator, and a call of it runs nothing"):
+    with pytest.raises(TypeError, match="a call would not run it"):
         bus.bind(ALL, generates)
-    with pytest.raises(TypeError, match="on_error is called, not awaited"):
+    with pytest.raises(TypeError, match="on_error must be a plain function"):
         bus.bind(ALL, print, on_error=awaited)
-    with pytest.raises(TypeError, match="on_error is called, not awaited"):
+    with pytest.raises(TypeError, match="on_error must be a plain function"):
         Bus(on_error=awaited)
     assert bus.statistics().subscriptions == 0
 
