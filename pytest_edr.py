@@ -41,7 +41,7 @@ def edr_bus(
     """The default bus of this test: it checks all bodies, and records what is emitted.
 
     ``edr_bus.assert_emitted(app_name=..., body={...}, times=1)``, ``edr_bus.assert_not_emitted()``,
-    ``edr_bus.events``, and all that a bus has: ``await edr_bus.settled()`` before you assert on
+    ``edr_bus.events``, and all that a bus has: ``await edr_bus.join()`` before you assert on
     what callbacks do. A subscription that the test leaves open is an error.
     """
     from edr.testing.plugin import bus_of_test  # noqa: PLC0415 - see above

@@ -3,8 +3,8 @@
 Read the modules in this order; each imports only from those before it:
 loop_end, loop_guard, tasks, options, overflow, statistics, template, context, gap_markers, getters,
 policies, putters, bounded_queue, subscription, backpressure, accounts, drop_log, runner, callbacks,
-interest, routes, recording, registry, inbox, quiescence, shutdown, services, admission,
-lifecycle, publisher, taps, bus, default, run, emitter.
+interest, routes, journal_tap, registry, inbox, idle, shutdown, services, admission,
+lifecycle, publisher, taps, bus, default, program, emitter.
 
 Promises: see the table in the README.
 """
@@ -37,7 +37,7 @@ from edr.bus.emitter import Emitter
 from edr.bus.interest import InterestWatch
 from edr.bus.loop_end import LoopEnd
 from edr.bus.overflow import DropReason, Gap, Overflow
-from edr.bus.run import run
+from edr.bus.program import run
 from edr.bus.runner import current_event
 from edr.bus.services import Service
 from edr.bus.statistics import (

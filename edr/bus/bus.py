@@ -36,6 +36,7 @@ from edr.bus.callbacks import (
 from edr.bus.context import contexts, in_context
 from edr.bus.inbox import ThreadInbox
 from edr.bus.interest import InterestWatch, OnInterest
+from edr.bus.journal_tap import EventJournal, JournalTap
 from edr.bus.lifecycle import Lifecycle
 from edr.bus.loop_guard import LoopGuard
 from edr.bus.options import (
@@ -52,7 +53,6 @@ from edr.bus.options import (
 from edr.bus.overflow import AnyOverflow, Gap, Overflow
 from edr.bus.publisher import Publisher, checked_event
 from edr.bus.putters import PendingPut
-from edr.bus.recording import EventJournal, JournalTap
 from edr.bus.registry import Registry
 from edr.bus.routes import Routes
 from edr.bus.runner import (
@@ -363,13 +363,13 @@ class Bus:
         return await self._publisher.publish(pending, durable=True)
 
     async def publish(
-        self, event: Event, *, besides: Subscription[Any] | None = None, durable: bool = False
+        self, event: Event, *, exclude: Subscription[Any] | None = None, durable: bool = False
     ) -> int:
         """Emit an event that exists already, as it is: from a file, a broker, another bus.
 
         Args:
             event: the event.
-            besides: a subscription that does not get it, because it came from there.
+            exclude: a subscription that does not get it, because it came from there.
             durable: wait until the bus's journal has stored the event, as ``emit`` does.
 
         Returns, waits and raises as ``emit`` does.
@@ -377,17 +377,17 @@ class Bus:
         if get_ident() != self._thread or current_task(self._loop) is None:
             self._admission.check_emit()
         if durable:
-            return await self._publisher.publish(event, besides, durable=True)
-        queues = self._publisher.match(event, besides)
+            return await self._publisher.publish(event, exclude, durable=True)
+        queues = self._publisher.match(event, exclude)
         puts: list[PendingPut] = []
         admitted = put_all(queues, event, puts)
         return admitted + await wait_for_space(puts) if puts else admitted
 
-    def publish_nowait(self, event: Event, *, besides: Subscription[Any] | None = None) -> int:
+    def publish_nowait(self, event: Event, *, exclude: Subscription[Any] | None = None) -> int:
         """Emit an event that exists already, without waiting, as ``emit_nowait`` does."""
         if get_ident() != self._thread or current_task(self._loop) is None:
             self._admission.check_emit()
-        queues = self._publisher.match(event, besides)
+        queues = self._publisher.match(event, exclude)
         return sum([queue.offer_nowait(event) for queue in queues])
 
     def emit_nowait(
@@ -565,7 +565,7 @@ class Bus:
         return Subscription(self._guard, queue)
 
     def watch_interest(
-        self, on_change: OnInterest, *, besides: Subscription[Any] | None = None
+        self, on_change: OnInterest, *, exclude: Subscription[Any] | None = None
     ) -> InterestWatch:
         """Tell ``on_change(spot, wanted)`` of each spot of the trie that is wanted, or no longer.
 
@@ -574,11 +574,11 @@ class Bus:
 
         Args:
             on_change: called on the loop's thread, between two events; it must not raise.
-            besides: a subscription whose wants do not count, such as the link's own.
+            exclude: a subscription whose wants do not count, such as the link's own.
         """
         self._guard.check_usable()
         return self._registry.watch_interest(
-            on_change, None if besides is None else queue_of(besides)
+            on_change, None if exclude is None else queue_of(exclude)
         )
 
     def add_tap(self, tap: Tap, *bindings: Binding, wanted: bool = False) -> None:
@@ -725,7 +725,7 @@ class Bus:
 
     # Wait, drain and close
 
-    async def settled(self, timeout: float | None = None) -> dict[str, int]:
+    async def join(self, timeout: float | None = None) -> dict[str, int]:
         """Wait until all that is queued is handled, and what follows from it; the bus stays open.
 
         Waits for callbacks as long as they take, and for what others iterate until it takes

@@ -341,7 +341,7 @@ def publish(event: Event) -> Coroutine[Any, Any, int]:
 
     Args:
         event: the event.
-        besides: a subscription that does not get it, because it came from there.
+        exclude: a subscription that does not get it, because it came from there.
         durable: wait until the bus's journal has stored the event, as ``emit`` does.
 
     Returns, waits and raises as ``emit`` does.

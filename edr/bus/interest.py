@@ -31,11 +31,11 @@ class InterestWatch:
     def __init__(
         self,
         on_change: OnInterest,
-        besides: BoundedQueue | None,
+        exclude: BoundedQueue | None,
         watches: list[InterestWatch],
     ) -> None:
         self._on_change = on_change
-        self._besides = besides
+        self._exclude = exclude
         self._watches = watches
         self._wanted: dict[TrieKey, int] = {}
         watches.append(self)
@@ -47,7 +47,7 @@ class InterestWatch:
 
     def came(self, queue: Any, keys: IndexKeys) -> None:
         """Called when a queue, or a tap, is registered at ``keys``."""
-        if queue is self._besides:
+        if queue is self._exclude:
             return
         for key in dict.fromkeys(key for key, _ in keys):
             count = self._wanted.get(key, 0)
@@ -57,7 +57,7 @@ class InterestWatch:
 
     def went(self, queue: Any, keys: IndexKeys) -> None:
         """Called when a queue, or a tap, is no longer registered at ``keys``."""
-        if queue is self._besides:
+        if queue is self._exclude:
             return
         for key in dict.fromkeys(key for key, _ in keys):
             self._wanted[key] -= 1

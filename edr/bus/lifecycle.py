@@ -19,11 +19,11 @@ from edr._util.log import RateLimitedLog
 from edr.bus.admission import Admission
 from edr.bus.bounded_queue import BoundedQueue
 from edr.bus.callbacks import Handles
+from edr.bus.idle import Calls, discard_all, left_in, left_in_slices, until_quiet
 from edr.bus.inbox import ThreadInbox
+from edr.bus.journal_tap import EventJournal, JournalTap
 from edr.bus.loop_guard import LoopGuard
 from edr.bus.options import check_timeout
-from edr.bus.quiescence import Calls, discard_all, left_in, left_in_slices, until_quiet
-from edr.bus.recording import EventJournal, JournalTap
 from edr.bus.registry import Registry
 from edr.bus.runner import CallbackRunner, waiting_inside
 from edr.bus.services import DRAIN_GRACE, Services

@@ -22,9 +22,9 @@ from edr.bus.admission import Admission
 from edr.bus.backpressure import wait_for_space
 from edr.bus.bounded_queue import BoundedQueue, current_task, put_all
 from edr.bus.context import contexts, in_context
+from edr.bus.journal_tap import JournalTap
 from edr.bus.loop_guard import LoopGuard
 from edr.bus.putters import PendingPut
-from edr.bus.recording import JournalTap
 from edr.bus.routes import Route, Routes
 from edr.bus.subscription import Subscription, queue_of
 from edr.bus.tasks import Tasks

@@ -113,9 +113,9 @@ class Registry:
         nearest = min(reasons, key=len, default=())
         return MatchResult(queue.name, bool(reasons) and not nearest, nearest)
 
-    def watch_interest(self, on_change: OnInterest, besides: BoundedQueue | None) -> InterestWatch:
-        """Call ``on_change`` when the interest of the queues changes, without ``besides``."""
-        return self._routes.watch(on_change, besides)
+    def watch_interest(self, on_change: OnInterest, exclude: BoundedQueue | None) -> InterestWatch:
+        """Call ``on_change`` when the interest of the queues changes, without ``exclude``."""
+        return self._routes.watch(on_change, exclude)
 
     # Reports of the queues
 

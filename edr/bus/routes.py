@@ -338,9 +338,9 @@ class Routes:
 
     # Interest
 
-    def watch(self, on_change: OnInterest, besides: BoundedQueue | None) -> InterestWatch:
+    def watch(self, on_change: OnInterest, exclude: BoundedQueue | None) -> InterestWatch:
         """Call ``on_change`` for each key that becomes wanted, or is not wanted any more."""
-        watch = InterestWatch(on_change, besides, self._watches)
+        watch = InterestWatch(on_change, exclude, self._watches)
         for queue, keys in self.queues.items():
             watch.came(queue, keys)
         for tap, (keys, is_wanted) in self._taps.items():

@@ -15,7 +15,7 @@ service that runs is not to die of it.
 policy decides what is dropped when the broker is away for longer than ``capacity`` lasts. An event
 leaves it only when a connection takes it.
 
-**In.** An event that came in is published ``besides`` the outbox, so that it does not go back, and
+**In.** An event that came in is published ``exclude`` the outbox, so that it does not go back, and
 in no way waits: see ``Publisher.publish_soon``. A ``DedupWindow`` for each bus drops repeated
 events.
 
@@ -292,7 +292,7 @@ class Link(ABC):
         """
         if exc_type is None:
             with suppress(BusClosedError):
-                left = await self._bus.settled(IDLE_GRACE)
+                left = await self._bus.join(IDLE_GRACE)
                 if left and self._lifecycle.drain_follows(exc):
                     return
             self._lifecycle.report_unprocessed(await self.drain())
@@ -620,7 +620,7 @@ class Link(ABC):
             if len(self._waits) < MAX_WAITS:
                 wait = self._publisher.publish_soon(event, self._outbox)
             else:
-                self._bus.publish_nowait(event, besides=self._outbox)
+                self._bus.publish_nowait(event, exclude=self._outbox)
         except (BusClosedError, BodyTooLargeError) as exc:
             return self._not_taken(event, exc)
         self._delivered += 1

@@ -19,7 +19,7 @@ anew from the event and must be the one under which it came: a server's permissi
 subject only, so who may publish under one could otherwise claim to be any account.
 
 **No loops.** An event is not sent back where it came from: not by the server to this connection
-(``no_echo``), not by the bus to this link (``besides``), not through a third party
+(``no_echo``), not by the bus to this link (``exclude``), not through a third party
 (``DedupWindow``); and an event that outlives the window ends at ``max_hops``.
 
 Cost: an emit pays for one more queue. Sending takes some 8 µs an event, receiving 25, of which 20
@@ -170,7 +170,7 @@ class NatsLink(Link):
 
     def _begin(self) -> None:
         if self._receive == "wanted":
-            self._watch = self._bus.watch_interest(self._interest_is, besides=self._outbox)
+            self._watch = self._bus.watch_interest(self._interest_is, exclude=self._outbox)
 
     def _end(self) -> None:
         if self._watch is not None:

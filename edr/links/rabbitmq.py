@@ -210,7 +210,7 @@ class RabbitLink(Link):
 
     def _begin(self) -> None:
         if self._receive == "wanted":
-            self._watch = self._bus.watch_interest(self._interest_is, besides=self._outbox)
+            self._watch = self._bus.watch_interest(self._interest_is, exclude=self._outbox)
 
     def _end(self) -> None:
         if self._watch is not None:

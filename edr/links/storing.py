@@ -54,7 +54,7 @@ class Storing:
         """Return whether the event was received before and is not stored yet."""
         return (event.node, event.id) in self._tasks
 
-    async def store(self, event: Event, besides: Subscription | None) -> None:
+    async def store(self, event: Event, exclude: Subscription | None) -> None:
         """Publish ``event``, unless that is under way, and wait until it is stored.
 
         Cancellation: the event is stored all the same.
@@ -66,15 +66,15 @@ class Storing:
         key = (event.node, event.id)
         task = self._tasks.get(key)
         if task is None:
-            task = asyncio.get_running_loop().create_task(self._store(event, besides))
+            task = asyncio.get_running_loop().create_task(self._store(event, exclude))
             self._tasks[key] = task
             task.add_done_callback(lambda task: self._ended(event, task))
         await asyncio.shield(task)
 
-    async def _store(self, event: Event, besides: Subscription | None) -> None:
+    async def _store(self, event: Event, exclude: Subscription | None) -> None:
         pause = FIRST_RETRY
         try:
-            await self._bus.publish(event, besides=besides, durable=True)
+            await self._bus.publish(event, exclude=exclude, durable=True)
         except _FINAL:
             raise
         except JournalError as exc:

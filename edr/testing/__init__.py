@@ -4,7 +4,7 @@ With pytest there is nothing to import. The plugin, which is installed with edr,
 
     async def test_pause(edr_bus):
         await agents.pause("a1")
-        await edr_bus.settled()
+        await edr_bus.join()
         edr_bus.assert_emitted(app_name="acdc", severity="warning", body={"status": ["paused"]})
 
 ``edr_bus`` is the default bus of this test, a ``RecordingBus``; loops that run one after the other,

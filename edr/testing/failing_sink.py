@@ -10,7 +10,7 @@ Example::
             sink = edr.testing.FailingSink(failures=2)
             bus.bind(edr.Binding(), sink, name="sink", retries=3, backoff=0)
             await bus.emit("acdc", "1", "ok", "info", {"n": 1})
-            await bus.settled()
+            await bus.join()
             assert (sink.calls, len(sink.events)) == (3, 1)
 
     asyncio.run(main())

@@ -160,7 +160,7 @@ async def test_an_event_becomes_a_record(bus, emit, caplog):
     outlet = log_events(bus, edr.Binding(severity="warning"))
     await emit(1, severity="critical")
     await emit(2)
-    await bus.settled()
+    await bus.join()
 
     (record,) = caplog.records
     assert (record.name, record.levelno) == ("edr.events", logging.ERROR)
@@ -186,7 +186,7 @@ async def test_a_logger_that_fails_costs_no_other_event(bus, emit):
     outlet = log_events(bus, logger=Broken("broken", 1))
     await emit(1)
     await emit(2)
-    await bus.settled()
+    await bus.join()
 
     assert (outlet.statistics().passed, outlet.statistics().dropped) == (1, {"failed": 1})
 
@@ -244,7 +244,7 @@ async def test_what_a_callback_logs_of_a_record_makes_no_event(bus, handler, log
 
     bus.bind(ALL, callback)
     logger.info("first")
-    await bus.settled()
+    await bus.join()
 
     assert (handler.statistics().passed, handler.statistics().looped) == (1, 1)
 
@@ -252,7 +252,7 @@ async def test_what_a_callback_logs_of_a_record_makes_no_event(bus, handler, log
 async def test_what_a_callback_logs_of_another_event_is_one_event(bus, handler, logger, emit):
     bus.bind(ALL, lambda event: logger.info("handled"))
     await emit(1)
-    await bus.settled()
+    await bus.join()
 
     assert (handler.statistics().passed, handler.statistics().looped) == (1, 1)
 
@@ -263,7 +263,7 @@ async def test_an_event_that_is_logged_makes_no_event_whatever_the_logger(
     outlet = log_events(bus, ALL, logger="shop.events")
     await emit(1)
     logger.info("a record")
-    await bus.settled()
+    await bus.join()
 
     assert (outlet.statistics().passed, outlet.statistics().looped) == (1, 1)
     assert (handler.statistics().passed, handler.statistics().looped) == (1, 1)
@@ -296,7 +296,7 @@ async def test_all_directions_at_once_are_bounded_and_counted_and_wait_for_nobod
     for thread in threads:
         thread.join(30)
     assert not any(thread.is_alive() for thread in threads)
-    await bus.settled()
+    await bus.join()
 
     statistics = handler.statistics()
     logged = THREADS * EACH

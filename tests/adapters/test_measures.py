@@ -47,7 +47,7 @@ async def test_the_work_of_a_callback_is_measured(bus, emit):
 
     bus.bind(edr.Binding(), audit, retries=1, backoff=0, name="audit", on_error=lambda *_: None)
     await emit(1)
-    await bus.settled()
+    await bus.join()
     found = table(Measures(bus))
 
     assert found["subscription_failed"] == {("audit",): 1}

@@ -110,7 +110,7 @@ async def test_an_event_becomes_a_log_record(bus, exporter, logger_provider):
     await bus.emit("billing", "5.1", "critical", "warn", body, account_id="acme")
     await bus.emit("billing", "5.1", "ok", "info", {})
     (event,) = events.take()
-    await bus.settled()
+    await bus.join()
     (data,) = exporter.get_finished_logs()
     record = data.log_record
 
@@ -139,7 +139,7 @@ async def test_a_verbosity_has_its_number(bus, exporter, logger_provider, verbos
         bus, edr.Binding(verbosity="trace"), logger_provider=logger_provider, name="otel"
     )
     await bus.emit("a", "1", "ok", verbosity, {})
-    await bus.settled()
+    await bus.join()
 
     (data,) = exporter.get_finished_logs()
     assert data.log_record.severity_number.value == number
@@ -149,7 +149,7 @@ async def test_a_verbosity_has_its_number(bus, exporter, logger_provider, verbos
 async def test_the_tree_of_an_account_is_an_attribute(bus, exporter, logger_provider, make_event):
     export_events(bus, logger_provider=logger_provider)
     await bus.publish(make_event(account_id="c", account_tree=["a", "b"]))
-    await bus.settled()
+    await bus.join()
 
     (data,) = exporter.get_finished_logs()
     assert data.log_record.attributes["edr.account.tree"] == ("a", "b")
@@ -186,7 +186,7 @@ async def test_record_of_any_body_can_be_encoded(bus, exporter, logger_provider,
     encoder = pytest.importorskip("opentelemetry.exporter.otlp.proto.common._log_encoder")
     export_events(bus, logger_provider=logger_provider)
     await bus.emit("a", "1", "ok", "info", HARD[name])
-    await bus.settled()
+    await bus.join()
 
     encoded = encoder.encode_logs(exporter.get_finished_logs()).SerializeToString()
     assert b"deepest" in encoded or "deep" not in name

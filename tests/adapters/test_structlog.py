@@ -130,7 +130,7 @@ async def test_an_account_that_fails_costs_the_event_and_not_the_entry(bus, writ
 async def test_an_event_becomes_an_entry(bus, emit, log, written):
     outlet = log_events(bus, edr.Binding(), logger=log)
     await emit(1, severity="warning", account_id="acme")
-    await bus.settled()
+    await bus.join()
 
     ((method, entry),) = written
     assert (method, entry["event"]) == ("warning", "app warning")
@@ -143,7 +143,7 @@ async def test_both_directions_and_a_callback_that_logs_are_cut(bus, emit_events
     bus.bind(ALL, lambda event: log.info("handled"))
     log.info("first")
     await emit(1)
-    await bus.settled()
+    await bus.join()
 
     # The entry "first", the event, and one entry that the callback wrote of the latter.
     assert bus.statistics().emits == 3
@@ -161,6 +161,6 @@ async def test_two_bridges_on_one_bus_are_cut_too(bus, emit_events, log, emit):
 
     bus.bind(ALL, callback)
     await emit(1)
-    await bus.settled()
+    await bus.join()
 
     assert bus.statistics().emits == 3

@@ -62,7 +62,7 @@ async def test_settled_returns_when_the_usual_consumer_takes_all():
         for n in range(3):
             await bus.emit("app", "1", "ok", "info", {"n": n})
         await anext(subscription)  # from now on this task takes the short way
-        settling = asyncio.create_task(bus.settled())
+        settling = asyncio.create_task(bus.join())
         await ticks(20)
         waited = not settling.done()
         await anext(subscription)
@@ -79,7 +79,7 @@ async def test_settled_returns_when_a_full_queue_is_dropped():
         subscription = bus.subscribe(capacity=1)
         emits = [asyncio.create_task(bus.emit("app", "1", "ok", "info", {})) for _ in range(3)]
         await ticks()
-        settling = asyncio.create_task(bus.settled())
+        settling = asyncio.create_task(bus.join())
         await ticks(20)
         await subscription.aclose()
         await ticks(20)

@@ -332,7 +332,7 @@ async def test_the_fields_of_a_binding_may_be_keywords(bus, emit):
 
     await emit(1, "a", "critical")
     await emit(2, "b")
-    await bus.settled(timeout=0)
+    await bus.join(timeout=0)
     await asyncio.sleep(0)
 
     assert (take_ready(warnings), take_ready(either), seen) == ([1], [1, 2], [1])

@@ -96,7 +96,7 @@ async def test_payloads_that_are_equal_are_two(bus, emit):
     assert bus.bind(ALL, take, first) is not bus.bind(ALL, take, second)
     assert bus.bind(ALL, take, first) is bus.bind(ALL, take, first)
     await emit(1)
-    await bus.settled()
+    await bus.join()
     assert (first, second) == ([1], [1])
 
 
@@ -118,7 +118,7 @@ async def test_unbind_ends_a_binding_whose_payload_changed_its_hash(bus, emit):
     assert await emit(1) == 0
     bus.bind(ALL, take, payload)
     assert await emit(2) == 1
-    await bus.settled()
+    await bus.join()
     assert seen == [2]
 
 

@@ -223,7 +223,7 @@ def test_a_callback_bound_in_a_thread_serves_the_loops_that_run_already():
 def test_loops_that_ended_leave_no_bus_behind():
     async def use():
         await edr.emit(*ARGS)
-        await edr.default_bus().settled()
+        await edr.default_bus().join()
 
     handle = edr.bind(edr.Binding(), lambda event: None)
     for _ in range(20):
@@ -361,7 +361,7 @@ def test_an_import_time_handle_is_unbound_from_any_thread_and_serves_no_bus_afte
         await asyncio.to_thread(done.wait)
         await asyncio.sleep(0)
         taken = await edr.emit(*ARGS)
-        await bus.settled()
+        await bus.join()
         return taken
 
     handle = edr.bind(ALL, calls.append)
@@ -390,7 +390,7 @@ def test_what_was_bound_at_import_serves_the_bus_that_overrides_and_then_no_more
 
     async def main():
         await say_paused()
-        await bus.settled()
+        await bus.join()
 
     bus = edr.Bus()
     try:
@@ -407,7 +407,7 @@ def test_what_is_bound_during_an_override_serves_it_too():
 
     async def main():
         await say_paused()
-        await bus.settled()
+        await bus.join()
 
     bus = edr.Bus()
     with override_default_bus(bus):

@@ -41,7 +41,7 @@ async def test_two_that_want_the_same_are_one_interest_whatever_their_body_patte
 
 async def test_the_wants_of_the_one_who_asks_do_not_count(bus):
     own = bus.subscribe(edr.Binding(app_name="a"))
-    watch = bus.watch_interest(lambda *_: None, besides=own)
+    watch = bus.watch_interest(lambda *_: None, exclude=own)
 
     assert watch.keys == ()
     own.rebind(edr.Binding(app_name="b"))
@@ -59,8 +59,8 @@ async def test_rebinding_tells_what_is_new_before_what_is_gone(bus):
 
 async def test_what_comes_from_a_subscriptions_owner_does_not_go_back_to_it(bus, make_event):
     link, other = bus.subscribe(), bus.subscribe()
-    taken = await bus.publish(make_event(body={"n": 1}), besides=link)
-    taken += bus.publish_nowait(make_event(body={"n": 2}), besides=link)
+    taken = await bus.publish(make_event(body={"n": 1}), exclude=link)
+    taken += bus.publish_nowait(make_event(body={"n": 2}), exclude=link)
 
     assert taken == 2
     assert (take_ready(link), take_ready(other)) == ([], [1, 2])

@@ -140,7 +140,7 @@ def test_agrees_with_binding_matches_while_subscriptions_come_go_and_change(step
     routes, registry = Routes("here", 1_000), FakeRegistry()
     queues = [BoundedQueue(registry, n, 1, Overflow.BLOCK) for n in range(6)]
     bound = {}
-    watch = routes.watch(lambda spot, wanted: told.__setitem__(spot, wanted), besides=queues[0])
+    watch = routes.watch(lambda spot, wanted: told.__setitem__(spot, wanted), exclude=queues[0])
     told = {}
     for step, n, bindings in [*steps, ("remove", 5, ())]:
         if step == "remove":

@@ -33,7 +33,7 @@ async def test_what_is_no_exception_is_counted_and_told_too(bus, emit, caplog, f
     handle = bus.bind(ALL, fails, on_error=lambda exc, event: errors.append(exc))
     await emit(0)
     await emit(1)
-    await bus.settled()
+    await bus.join()
 
     assert (seen, errors) == ([0, 1], [fault])
     assert handle.statistics().failed == bus.statistics().callback_errors == 1
@@ -49,7 +49,7 @@ async def test_each_kind_of_failure_has_its_line(bus, emit, caplog):
     handle = bus.bind(ALL, fails, name="fails")
     for n in range(4):
         await emit(n)
-    await bus.settled()
+    await bus.join()
 
     assert [record.exc_info[0] for record in caplog.records] == [ValueError, KeyError]
     assert handle.statistics().failed == 4
@@ -89,7 +89,7 @@ async def test_statistics_have_what_a_callback_last_failed_with(bus, emit):
     told = [handle.statistics().last_error]
     for n in (1, 2, 3, 4):
         await emit(n)
-        await bus.settled()
+        await bus.join()
         told.append(handle.statistics().last_error)
 
     assert told == [
@@ -120,7 +120,7 @@ async def test_callbacks_do_not_run_in_the_context_of_who_bound_or_emitted(bus, 
     REQUEST.set("the one that bound")
     bus.bind(ALL, lambda event: seen.append(REQUEST.get()))
     await emit(1)
-    await bus.settled()
+    await bus.join()
 
     assert seen == [None]
 
@@ -138,7 +138,7 @@ async def test_a_callback_its_tasks_and_its_threads_know_the_current_event(bus, 
     bus.bind(ALL, callback)
     await emit(1)
     await emit(2)
-    await bus.settled()
+    await bus.join()
 
     assert [n for n, _ in seen] == [1, 1, 2, 2]
     assert edr.current_event() is None
@@ -261,7 +261,7 @@ async def test_a_callback_that_cancels_itself_twice_gets_the_next_event(bus, emi
     bus.bind(ALL, cancels)
     for n in range(3):
         await emit(n)
-    await bus.settled()
+    await bus.join()
 
     assert seen == [0, 1, 2]
 
@@ -299,7 +299,7 @@ async def test_context_variable_of_one_event_is_not_set_for_the_next(bus, emit, 
     bus.bind(ALL, kinds[kind], name="callback")
     await emit(1)
     await emit(2)
-    await bus.settled()
+    await bus.join()
 
     assert seen == [None, None]
     assert bus.statistics().callback_errors == 0
@@ -319,7 +319,7 @@ async def test_retry_and_on_error_see_the_context_of_their_event(bus, emit):
     bus.bind(ALL, fails, retries=1, backoff=0, on_error=on_error)
     await emit(1)
     await emit(2)
-    await bus.settled()
+    await bus.join()
 
     assert seen == [None, 1, (1, True), None, 2, (2, True)]
 
@@ -337,7 +337,7 @@ async def test_task_of_a_callback_inherits_the_context_of_its_event(bus, emit):
     bus.bind(ALL, callback, concurrency=2)
     await emit(1)
     await emit(2)
-    await bus.settled()
+    await bus.join()
 
     assert sorted(seen) == [(1, 1), (2, 2)]
 
@@ -355,7 +355,7 @@ async def test_callback_that_is_timed_out_sees_its_cancellation(bus, emit):
 
     bus.bind(ALL, slow, timeout=0.001)
     await emit(1)
-    await bus.settled()
+    await bus.join()
 
     assert seen == [1]
     assert "TimeoutError" in bus.subscriptions()[0].statistics.last_error
@@ -365,7 +365,7 @@ async def test_callback_fails_when_it_cancels_its_own_task(bus, emit):
     handle = bus.bind(ALL, lambda event: asyncio.current_task().cancel())
     await emit(1)
     await emit(2)
-    await bus.settled()
+    await bus.join()
 
     statistics = handle.statistics()
     assert (statistics.delivered, statistics.failed) == (2, 2)

@@ -149,7 +149,7 @@ async def test_outbox_of_a_service_is_left_to_it():
     bus.add_service(Sender(), "sender", outbox)
     await bus.emit(*ARGS)
 
-    assert await bus.settled() == {}
+    assert await bus.join() == {}
     assert await bus.drain() == {}
     assert sent == [1]
 

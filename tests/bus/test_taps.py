@@ -97,7 +97,7 @@ async def test_every_kind_of_emit_reaches_taps():
         bus.publish_anywhere(an_event(11))
         await asyncio.wrap_future(bus.publish_threadsafe(an_event(12)))
         await asyncio.to_thread(bus.emit_anywhere, "app", "1", "ok", "info", {"n": 13})
-        await bus.settled()
+        await bus.join()
 
     assert tap.seen == [*range(1, 14)]
     await bus.aclose()

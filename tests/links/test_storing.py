@@ -62,8 +62,8 @@ def with_storing(check, **options):
     run(main)
 
 
-def start(storing, n, besides=None):
-    return asyncio.ensure_future(storing.store(event(n), besides))
+def start(storing, n, exclude=None):
+    return asyncio.ensure_future(storing.store(event(n), exclude))
 
 
 def test_store_returns_when_the_journal_has_the_event():

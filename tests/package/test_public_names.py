@@ -45,8 +45,8 @@ def test_frameworks_can_read_the_annotations_of_what_holds_data():
 METHODS = {
     edr.Bus: """
         aclose add_service add_tap bind closed drain emit emit_anywhere emit_nowait emit_threadsafe
-        enter explain journal loop on publish publish_anywhere publish_nowait
-        publish_threadsafe remove_service remove_tap services settled
+        enter explain join journal loop on publish publish_anywhere publish_nowait
+        publish_threadsafe remove_service remove_tap services
         statistics subscribe subscriptions watch_interest
     """,
     edr.Subscription: """

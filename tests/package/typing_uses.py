@@ -101,7 +101,7 @@ async def puts_back(events: Subscription[Event | Gap]) -> None:
 
 
 async def test_of_a_user(edr_bus: RecordingBus) -> None:
-    await edr_bus.settled()
+    await edr_bus.join()
     assert_type(edr_bus.assert_emitted(app_name="acdc", times=1), list[Event])
     async with edr_bus.subscribe() as events:
         print(events.take())

@@ -43,7 +43,7 @@ def test_what_was_bound_at_import_serves_each_of_them():
 
     async def main(app):
         await say(app)
-        await edr.default_bus().settled()
+        await edr.default_bus().join()
 
     try:
         with capture():
@@ -86,7 +86,7 @@ class App:
 
 async def say_and_settle(app="app"):
     await say(app)
-    await edr.default_bus().settled()
+    await edr.default_bus().join()
 
 
 def test_capture_records_a_loop_that_runs_in_another_thread():

@@ -16,7 +16,7 @@ async def test_it_fails_as_often_as_told_and_takes_the_event_then(bus, emit):
     sink = FailingSink(failures=2)
     bus.bind(edr.Binding(), sink, retries=2, backoff=0)
     await emit(1)
-    await bus.settled()
+    await bus.join()
 
     assert [event.body["n"] for event in sink.events] == [1]
     assert sink.calls == 3
@@ -28,10 +28,10 @@ async def test_a_sink_that_is_down_loses_the_event_and_one_that_is_back_takes_th
     failures = []
     bus.bind(edr.Binding(), sink, "payload", on_error=lambda exc, event: failures.append(exc))
     await emit(1)
-    await bus.settled()
+    await bus.join()
     sink.failures = 0
     await emit(2)
-    await bus.settled()
+    await bus.join()
 
     assert [event.body["n"] for event in sink.events] == [2]
     assert failures == [sink.error]

@@ -24,7 +24,7 @@ import edr.testing as edr_testing
 
 async def test_the_service_is_heard_and_its_handlers_run(edr_bus):
     await service.pause()
-    await edr_bus.settled()
+    await edr_bus.join()
     edr_bus.assert_emitted(app_name="acdc", body={{"status": ["paused"]}}, times=1)
     assert service.handled == ["paused"]
 
@@ -33,12 +33,12 @@ async def test_the_next_one_has_a_bus_of_its_own(edr_bus):
     async with edr.subscribe(name="screen") as events:
         await service.pause()
         assert (await anext(events)).app_name == "acdc"
-    await edr_bus.settled()
+    await edr_bus.join()
     assert service.handled == ["paused"] * 2
 
 async def test_without_the_fixture_the_default_bus_is_a_plain_one():
     await service.pause()
-    await edr.default_bus().settled()
+    await edr.default_bus().join()
     assert service.handled == ["paused"] * 3
     assert type(edr.default_bus()) is not edr_testing.RecordingBus
     await edr.default_bus().aclose()

@@ -172,9 +172,9 @@ async def test_settled_waits_for_what_is_queued_and_what_follows_and_stays_open(
     bus.bind(Binding(app_name="first"), first)
     bus.bind(Binding(app_name="second"), lambda event: seen.append(event.body["n"]))
     await emit(1, "first")
-    assert await bus.settled() == {}
+    assert await bus.join() == {}
     await emit(2, "first")
-    assert await bus.settled() == {}
+    assert await bus.join() == {}
 
     assert seen == [2, 3]
 
@@ -187,10 +187,10 @@ def test_settled_tells_what_its_time_did_not_suffice_for():
             idle = bus.subscribe(name="idle")
             await bus.emit(*ARGS)
             await bus.emit(*ARGS)
-            assert await bus.settled(timeout=1) == {"slow": 2, "idle": 2}
+            assert await bus.join(timeout=1) == {"slow": 2, "idle": 2}
             gate.set()
             assert take_ready(idle) == [1, 1]
-            assert await bus.settled() == {}
+            assert await bus.join() == {}
 
     run(scenario)
 
@@ -200,12 +200,12 @@ async def test_a_callback_may_wait_until_the_bus_is_settled(bus, emit):
 
     async def waits(event):
         if event.body["n"] == 0:
-            seen.append(await bus.settled(timeout=5))
+            seen.append(await bus.join(timeout=5))
 
     bus.bind(ALL, waits)
     bus.bind(ALL, lambda event: seen.append(event.body["n"]))
     await emit(0)
-    await bus.settled()
+    await bus.join()
     await ticks()
 
     assert seen == [0, {}]
@@ -281,7 +281,7 @@ async def test_what_was_closed_and_still_holds_events_is_waited_for_and_told_of(
         await emit(n)
     subscription.shutdown()
     unread.shutdown()
-    assert await bus.settled(timeout=0.3) == {"unread": 5}
+    assert await bus.join(timeout=0.3) == {"unread": 5}
     assert await bus.drain(timeout=0.01) == {"unread": 5}
     await consumer
 
@@ -298,7 +298,7 @@ async def test_an_event_that_was_put_back_is_not_lost_from_sight(bus, emit):
         raise OSError
 
     assert (bus.statistics().pending, bus.statistics().delivered) == (1, 0)
-    assert await bus.settled(timeout=0.01) == {"s": 1}
+    assert await bus.join(timeout=0.01) == {"s": 1}
 
 
 async def test_a_consumer_may_emit_while_it_drains_whatever_was_counted_before(bus):
@@ -334,7 +334,7 @@ def test_one_that_refuses_all_that_comes_is_given_up():
         emitting = asyncio.create_task(keep_emitting())
         await asyncio.sleep(0.5)
         began = asyncio.get_running_loop().time()
-        assert await bus.settled() == {"dead": 1}
+        assert await bus.join() == {"dead": 1}
         assert asyncio.get_running_loop().time() - began == pytest.approx(5, abs=1)
         emitting.cancel()
         await dead.aclose()
@@ -428,7 +428,7 @@ def test_drain_waits_for_a_callback_that_has_awaited_settled():
         bus, log = Bus(), []
 
         async def callback(_event):
-            log.append(await bus.settled())
+            log.append(await bus.join())
             await asyncio.sleep(10)
             log.append("done")
 
@@ -442,7 +442,7 @@ def test_drain_waits_for_a_callback_that_has_awaited_settled():
         run(lambda delay=delay: main(delay))
 
 
-@pytest.mark.parametrize("call", ["drain", "settled"])
+@pytest.mark.parametrize("call", ["drain", "join"])
 @pytest.mark.parametrize(("timeout", "error"), [("5", TypeError), (-1, ValueError)])
 async def test_timeout_is_checked_before_anything_begins(bus, emit, call, timeout, error):
     with pytest.raises(error, match="timeout"):

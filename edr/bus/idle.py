@@ -29,7 +29,7 @@ async def until_quiet(
     registry: Registry,
     handles: Handles,
     patience: float,
-    besides: Collection[BoundedQueue] = (),
+    exclude: Collection[BoundedQueue] = (),
 ) -> None:
     """Wait until nothing is left to be done, or nobody does it.
 
@@ -38,9 +38,9 @@ async def until_quiet(
         registry: the queues.
         handles: the callbacks; they are waited for as long as they take.
         patience: seconds for which a subscription may take nothing before it is given up.
-        besides: queues that are not waited for.
+        exclude: queues that are not waited for.
     """
-    given_up: set[BoundedQueue] = {*besides}
+    given_up: set[BoundedQueue] = {*exclude}
     while True:
         await inbox.emptied()
         runners = [runner for runner in handles if not runner.is_quiet]
@@ -105,12 +105,12 @@ def left_in(registry: Registry, handles: Handles) -> dict[str, int]:
 
 
 async def left_in_slices(
-    registry: Registry, handles: Handles, besides: Collection[BoundedQueue] = ()
+    registry: Registry, handles: Handles, exclude: Collection[BoundedQueue] = ()
 ) -> dict[str, int]:
-    """Return the same but for the queues ``besides``, and do not hold the loop for it."""
+    """Return the same but for the queues ``exclude``, and do not hold the loop for it."""
     left, queues = _left_with(handles, registry)
     async for queue in _in_slices(queues, LOOK):
-        if queue not in besides and (pending := queue.pending):
+        if queue not in exclude and (pending := queue.pending):
             left[queue.name] = pending
     return left
 
@@ -124,12 +124,12 @@ def _left_with(handles: Handles, registry: Registry) -> tuple[dict[str, int], li
     return left, [queue for queue in queues if queue not in bound] if bound else queues
 
 
-async def discard_all(registry: Registry, besides: Collection[BoundedQueue] = ()) -> None:
+async def discard_all(registry: Registry, exclude: Collection[BoundedQueue] = ()) -> None:
     """Close every queue, and drop and count what it holds. Complete even if it is cancelled.
 
-    Not the queues ``besides``.
+    Not the queues ``exclude``.
     """
-    queues = iter([queue for queue in (*registry, *registry.holding()) if queue not in besides])
+    queues = iter([queue for queue in (*registry, *registry.holding()) if queue not in exclude])
     try:
         async for queue in _in_slices(queues, SLICE):
             queue.discard()
