@@ -371,4 +371,4 @@ def test_run_exits_with_75_when_a_journal_lost_events_at_its_end(tmp_path):
     done = run_program(NOT_STORED.format(path=str(tmp_path / "journal")))
 
     assert done.returncode == 75
-    assert "was closed with 3 events that could not be stored" in done.stderr
+    assert "was closed, and 3 events could not be stored" in done.stderr
