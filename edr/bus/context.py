@@ -20,7 +20,7 @@ from edr.records import snapshot
 
 
 class EventContext(NamedTuple):
-    """What applies to the events that are emitted here. Returned by ``current_context``.
+    """The account and fields of events that are emitted here. Returned by ``current_context``.
 
     Attributes:
         account_id: The account of events that name none themselves; None for no account.
@@ -137,7 +137,7 @@ class context:  # noqa: N801 - used as a function is
 def current_context() -> EventContext:
     """Return the account and the fields that apply to an event that is emitted here.
 
-    Outside of any ``edr.context`` they are None and empty. From any thread; it does not wait.
+    Outside of any ``edr.context``, the account is None and the fields are empty. From any thread.
     """
     scope = _current()
     return _NONE if scope is None else scope.value

@@ -1,7 +1,6 @@
-"""``Emitter``: to emit what a logger is to logging. Who you are is said once.
+"""``Emitter``: emits events of one app. It is to ``emit`` as a logger is to logging.
 
-What is said nearest to the event wins: its own body, then the emitter's fields, then those of
-``edr.context``.
+The fields of a body override those of the emitter, and these override those of ``edr.context``.
 """
 
 from __future__ import annotations

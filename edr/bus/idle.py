@@ -31,7 +31,7 @@ async def until_quiet(
     patience: float,
     exclude: Collection[BoundedQueue] = (),
 ) -> None:
-    """Wait until nothing is left to be done, or nobody does it.
+    """Wait until no event is left to process, or no consumer processes it.
 
     Args:
         inbox: the events of other threads.
@@ -67,7 +67,7 @@ async def _wait(
 
 
 class Calls:
-    """Counts calls that run, so that others can wait until there is none."""
+    """Counts running calls, so that others can wait until the last one ends."""
 
     def __init__(self) -> None:
         self._count = 0

@@ -1,12 +1,12 @@
 """``JournalTap``: how a bus gives its events to a journal.
 
-The bus knows no journal, only what it asks of one: ``EventJournal``. The tap is one more queue in a
-route, so an emit pays nothing for a journal that is not there, and the order of the emits is
-the order in which the journal accepts them.
+The bus depends on a protocol, ``EventJournal``, and not on a journal. The tap is one more queue in
+a route. So an emit without a journal pays nothing, and the journal accepts events in the order of
+their emits.
 
-When a journal has no room left but is well, emits wait for it, as for a full queue under BLOCK.
-While it can store nothing they do not: what it refuses then is counted, and reaches its
-subscribers all the same. So it is with one that raises, since it was closed before its bus.
+If a journal is full but can store, emits wait for space, as for a full queue under BLOCK. If it
+cannot store, emits do not wait: refused events are counted, and subscribers receive them. The same
+applies to a journal that raises, because it was closed before its bus.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ class Storing(Protocol):
 
 
 class EventJournal(Protocol):
-    """What a bus asks of a journal; ``edr.journal.Journal`` is more than that."""
+    """The part of ``edr.journal.Journal`` that a bus uses."""
 
     @property
     def bindings(self) -> tuple[Binding, ...]:
-        """What the bus shall give it."""
+        """The events that it receives from the bus."""
         ...
 
     async def open(self) -> None:
@@ -48,11 +48,11 @@ class EventJournal(Protocol):
         ...
 
     def append_nowait(self, event: Event) -> bool:
-        """Accept an event, to be stored soon, unless there is no room for it."""
+        """Accept an event, to be stored soon; return False if the journal is full."""
         ...
 
     def submit(self, event: Event) -> Storing | None:
-        """Accept an event unless there is no room for it, for a caller who awaits the result."""
+        """Accept an event, and return an awaitable for its storage; ``None`` if it is full."""
         ...
 
     async def append(self, *events: Event) -> int:
@@ -60,7 +60,7 @@ class EventJournal(Protocol):
         ...
 
     async def room(self) -> None:
-        """Wait until there is room, or waiting is no use."""
+        """Wait until there is space, or until the journal cannot store."""
         ...
 
     def statistics(self) -> Any:
@@ -68,23 +68,23 @@ class EventJournal(Protocol):
         ...
 
     async def aclose(self) -> None:
-        """Store what was accepted, and close it."""
+        """Store the accepted events, and close the journal."""
         ...
 
 
-class RecordTicket(PendingPut):
-    """The place in line of an event for which the journal has no room yet.
+class PendingRecord(PendingPut):
+    """One event that waits for space in the journal.
 
-    It is never ``admitted``, which counts subscriptions.
+    It is never ``admitted``: that counts subscriptions.
     """
 
     __slots__ = ("is_durable", "storing")
 
     def __init__(self, tap: JournalTap, event: Event, *, is_durable: bool = False) -> None:
-        super().__init__(tap, event)  # type: ignore[arg-type]  # settled as a ticket of a queue
+        super().__init__(tap, event)  # type: ignore[arg-type]  # a tap stands for a queue
         self.is_durable: bool = is_durable
         self.storing: Storing | None = None
-        """Of a durable emit: what to await, if the journal accepted the event."""
+        """For a durable emit: the storage of the event, once the journal has accepted it."""
 
     def cancel(self) -> None:
         """Stop waiting for the storage."""
@@ -93,15 +93,15 @@ class RecordTicket(PendingPut):
 
 
 class JournalTap:
-    """Gives a journal what is emitted. It stands among the queues of a route; see ``Tap``.
+    """Gives emitted events to a journal. It stands among the queues of a route; see ``Tap``.
 
     Args:
-        journal: which.
+        journal: the journal.
         spawn: runs a coroutine in a task of the bus.
-        log: says what is refused.
+        log: logs refused events.
 
     Raises:
-        TypeError: it is no journal, such as the path of one.
+        TypeError: ``journal`` is not a journal, but a class or a path, for example.
     """
 
     credit = 0
@@ -116,78 +116,78 @@ class JournalTap:
     ) -> None:
         if isinstance(journal, type) or not hasattr(journal, "append_nowait"):
             raise TypeError(
-                "journal is a journal that was made, such as edr.journal.SqliteJournal(path), "
-                f"not {journal!r}"
+                "journal must be a journal, such as edr.journal.SqliteJournal(path), "
+                f"got {journal!r}"
             )
         self.journal = journal
         self._spawn = spawn
         self._log = log
-        self._line: deque[RecordTicket] = deque()
+        self._waiting: deque[PendingRecord] = deque()
         self._is_waiting = False
         self.refused: int = 0
-        """Events that the journal did not take."""
+        """Events that the journal did not accept."""
 
     def offer(self, event: Event) -> PendingPut | bool:
-        """Give ``event`` to the journal; return a ticket if there is no room yet."""
+        """Give ``event`` to the journal; return a pending record if the journal is full."""
         try:
-            if not self._line and self.journal.append_nowait(event):
+            if not self._waiting and self.journal.append_nowait(event):
                 return False  # it counts for no subscription
-        except Exception as exc:  # a fault of the journal must not reach the emit
+        except Exception as exc:  # an error of the journal must not reach the emit
             self._refuse(event, exc)
             return False
-        return self._stand_in_line(RecordTicket(self, event))
+        return self._wait_in_order(PendingRecord(self, event))
 
-    def offer_durably(self, event: Event) -> RecordTicket:
+    def offer_durably(self, event: Event) -> PendingRecord:
         """Give ``event`` to the journal, for an emit that waits until it is stored.
 
-        When the ticket is resolved, the emit awaits ``stored``.
+        When the pending record is resolved, the emit awaits ``stored``.
         """
-        ticket = RecordTicket(self, event, is_durable=True)
-        if self._line or not self._settle(ticket):
-            return self._stand_in_line(ticket)
-        return ticket
+        record = PendingRecord(self, event, is_durable=True)
+        if self._waiting or not self._give(record):
+            return self._wait_in_order(record)
+        return record
 
-    async def stored(self, ticket: RecordTicket) -> None:
-        """Wait until the event of a durable emit is stored, or raise why it is not."""
-        if ticket.storing is not None:
-            await ticket.storing
+    async def stored(self, record: PendingRecord) -> None:
+        """Wait until the event of a durable emit is stored; raise if it cannot be."""
+        if record.storing is not None:
+            await record.storing
             return
-        event = ticket.event
+        event = record.event
         try:
             await self.journal.append(event)
         except Exception as exc:
             self._refuse(event, exc)
             raise
 
-    def _settle(self, ticket: RecordTicket) -> bool:
-        """Give an event to the journal. Return False if there is no room; it changes nothing."""
+    def _give(self, record: PendingRecord) -> bool:
+        """Give an event to the journal; return False, without a change, if it is full."""
         try:
-            if not self._accepts(ticket):
+            if not self._accepts(record):
                 return False
-        except Exception as exc:  # a fault of the journal; a durable emit gets it in ``stored``
-            if not ticket.is_durable:
-                self._refuse(ticket.event, exc)
-        ticket.resolve(admitted=False)
+        except Exception as exc:  # an error of the journal; ``stored`` raises it in a durable emit
+            if not record.is_durable:
+                self._refuse(record.event, exc)
+        record.resolve(admitted=False)
         return True
 
-    def _accepts(self, ticket: RecordTicket) -> bool:
-        event = ticket.event
-        if not ticket.is_durable:
+    def _accepts(self, record: PendingRecord) -> bool:
+        event = record.event
+        if not record.is_durable:
             return self.journal.append_nowait(event)
-        ticket.storing = self.journal.submit(event)
-        return ticket.storing is not None
+        record.storing = self.journal.submit(event)
+        return record.storing is not None
 
-    def _stand_in_line(self, ticket: RecordTicket) -> RecordTicket:
-        self._line.append(ticket)
+    def _wait_in_order(self, record: PendingRecord) -> PendingRecord:
+        self._waiting.append(record)
         if not self._is_waiting:
             self._is_waiting = True
             self._spawn(self._wait_for_room())
-        return ticket
+        return record
 
     def offer_nowait(self, event: Event) -> bool:
-        """Take ``event`` from an emit that cannot wait."""
+        """Give ``event`` to the journal, for an emit that cannot wait."""
         try:
-            if self._line or not self.journal.append_nowait(event):
+            if self._waiting or not self.journal.append_nowait(event):
                 self._refuse(event)
         except Exception as exc:  # as above
             self._refuse(event, exc)
@@ -196,11 +196,11 @@ class JournalTap:
     async def _wait_for_room(self) -> None:
         fault: Exception | None = None
         try:
-            while self._line:
+            while self._waiting:
                 await self.journal.room()
-                while self._line and self._settle(self._line[0]):
-                    self._line.popleft()
-                if self._line and self._is_of_no_use():
+                while self._waiting and self._give(self._waiting[0]):
+                    self._waiting.popleft()
+                if self._waiting and self._cannot_store():
                     self._refuse_all()
         except Exception as exc:  # as above; it was closed, for example
             fault = exc
@@ -208,15 +208,15 @@ class JournalTap:
             self._is_waiting = False
             self._refuse_all(fault)
 
-    def _is_of_no_use(self) -> bool:
+    def _cannot_store(self) -> bool:
         return self.journal.statistics().error is not None
 
     def _refuse_all(self, why: Exception | None = None) -> None:
-        while self._line:
-            ticket = self._line.popleft()
-            if not ticket.is_durable:
-                self._refuse(ticket.event, why)
-            ticket.resolve(admitted=False)
+        while self._waiting:
+            record = self._waiting.popleft()
+            if not record.is_durable:
+                self._refuse(record.event, why)
+            record.resolve(admitted=False)
 
     def _refuse(self, event: Event | Gap, why: Exception | str | None = None) -> None:
         self.refused += 1
@@ -230,21 +230,21 @@ class JournalTap:
             why or self.journal.statistics().error or "it has no room",
         )
 
-    # As a queue, to whoever settles a ticket
+    # As a queue, for ``wait_for_space``
 
     def may_wait(self) -> bool:
-        """Tell that an emit may wait for this."""
+        """Return True: an emit may wait for the journal."""
         return True
 
-    def apply_policy(self, ticket: PendingPut, *, cannot_wait: str | None = None) -> None:
+    def apply_policy(self, record: PendingPut, *, cannot_wait: str | None = None) -> None:
         """Let the emit wait, or drop its event if the emit cannot wait any more."""
-        if cannot_wait is None or ticket.admitted is not None:
+        if cannot_wait is None or record.admitted is not None:
             return
-        if isinstance(ticket, RecordTicket) and ticket in self._line:
-            self._line.remove(ticket)
-            self._refuse(ticket.event, "its emit was cancelled while it waited for room")
-        ticket.admitted = False
+        if isinstance(record, PendingRecord) and record in self._waiting:
+            self._waiting.remove(record)
+            self._refuse(record.event, "its emit was cancelled while it waited for room")
+        record.admitted = False
 
     def is_consumed_only_by(self, _task: asyncio.Task[Any] | None) -> bool:
-        """Tell that waiting for it can end."""
+        """Return False: a wait for the journal can end."""
         return False

@@ -1,4 +1,4 @@
-"""``run``: a program around the default bus, which ends when it is told to and loses nothing."""
+"""``run``: runs a program, and drains the buses of its loop at the end, also on signals."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 EX_TEMPFAIL = 75
-"""The exit status that tells a supervisor: stopped, with work left undone."""
+"""The exit status for a supervisor: the program ended with unprocessed events."""
 
 
 def run(
@@ -30,12 +30,12 @@ def run(
 ) -> T:
     """Run ``main`` as ``asyncio.run`` does, and drain the buses of its loop at the end.
 
-    However ``main`` ends, queued events are processed then, for at most ``drain_timeout`` seconds;
-    events that are left are logged. That holds for the default bus and for each ``Bus()``. On
-    SIGINT and SIGTERM ``main`` is cancelled first, and ``async with Bus()`` drains in spite of the
-    cancellation. A second signal ends at once, also where plain code holds up the loop. The
-    program's own signal handlers are back afterwards. From a thread that is not the main one,
-    signals are left as they are.
+    After ``main``, also if it raises, queued events are processed for at most ``drain_timeout``
+    seconds; unprocessed events are logged. This includes the default bus and each ``Bus()``. On
+    SIGINT and SIGTERM, ``main`` is cancelled first, and ``async with Bus()`` drains in spite of the
+    cancellation. A second signal ends the program at once, also if code blocks the loop. The
+    previous signal handlers are restored at the end. In a thread other than the main one, signal
+    handlers are not changed.
 
     Args:
         main: the program.
@@ -44,10 +44,10 @@ def run(
         loop_factory: as in ``asyncio.Runner``; ``uvloop.new_event_loop``, say.
 
     Returns:
-        What ``main`` returns.
+        The result of ``main``.
 
     Raises:
-        TypeError: ``main`` is no coroutine: the function, say, and not what a call of it gives.
+        TypeError: ``main`` is not a coroutine. It may be a function that was not called.
         KeyboardInterrupt: SIGINT came, and cancelled ``main``.
         SystemExit: SIGTERM came, and cancelled ``main``. The status is 0 if no bus left anything
             undone, else 75, which asks a supervisor to start again. An event counts that was

@@ -1,7 +1,7 @@
-"""``Tap``: gets each event within the call that emits it. ``GuardedTap`` contains its errors.
+"""``Tap``: receives each event within the call that emits it. ``GuardedTap`` contains its errors.
 
-A tap stands among the queues of a route, so an emit without taps does not pay for them. It is no
-subscription: it has no queue, and does not count in what emit returns.
+A tap stands among the queues of a route, so an emit without taps pays nothing. It is not a
+subscription: it has no queue, and the result of emit does not count it.
 """
 
 from __future__ import annotations
@@ -15,31 +15,31 @@ from edr.records import Event
 
 
 class Tap(Protocol):
-    """Takes events as they are emitted. It is called on the loop's thread, and must be quick."""
+    """Receives events as they are emitted. Called on the loop's thread; it must be fast."""
 
     def offer(self, event: Event) -> object:
-        """Take ``event``, from an emit that is awaited. What it returns is ignored."""
+        """Receive ``event`` of an awaited emit. The result is ignored."""
         ...
 
     def offer_nowait(self, event: Event) -> object:
-        """Take ``event``, from an emit that cannot wait. What it returns is ignored."""
+        """Receive ``event`` of an emit that cannot wait. The result is ignored."""
         ...
 
 
 class GuardedTap:
-    """A tap as it stands among the queues: whatever it raises is logged and counted.
+    """A tap among the queues of a route. It logs and counts the exceptions of the user's tap.
 
     Args:
-        tap: the user's.
-        log: says what it raised.
+        tap: the user's tap.
+        log: logs its exceptions.
     """
 
     __slots__ = ("_log", "credit", "failed", "number", "tap")
 
     def __init__(self, tap: Tap, log: RateLimitedLog) -> None:
         self.tap: Tap = tap
-        self.credit: int = 0  # as a queue that is asked for each event
-        self.number: int = 0  # as a queue that was there before every subscription
+        self.credit: int = 0  # as a queue without credit: offer is called for each event
+        self.number: int = 0  # as a queue that is older than every subscription
         self.failed: int = 0
         """Events for which the tap raised."""
         self._log = log
@@ -50,7 +50,7 @@ class GuardedTap:
             self.tap.offer(event)
         except KeyboardInterrupt:
             raise
-        except BaseException as exc:  # no tap ends an emit, as no callback does
+        except BaseException as exc:  # a tap must not end an emit, just as a callback
             self._tell(exc, event)
         return False
 

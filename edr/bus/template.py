@@ -1,10 +1,10 @@
-"""``Template``: how the bus makes an event of what was emitted.
+"""``Template``: how the bus makes an event from the arguments of emit.
 
-An event has two ways into life with one meaning. From outside (``Event(...)``,
-``Event.model_validate_json``) pydantic checks every field. From ``emit`` the fields were
-checked one by one on the way (the template's own once, the account and the body for each event),
-so ``Template.stamp`` only fills the instance. Validating there again, or ``model_construct``,
-would each cost more than all the rest of an emit; see ``benchmarks/questions/event.py``.
+Events are made in two ways, with equal results. From outside (``Event(...)``,
+``Event.model_validate_json``) pydantic checks every field. ``emit`` checks the fields itself: those
+of the template once, account and body for each event. So ``Template.stamp`` only fills the
+instance. Validating again, or ``model_construct``, would cost more than the rest of an emit; see
+``benchmarks/questions/event.py``.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ TemplateKey: TypeAlias = tuple[Any, Any, Any, Any]
 
 
 def _refuse(_self: object, *_args: object) -> Never:
-    raise TypeError("which fields of an event were set cannot change")
+    raise TypeError("model_fields_set of an event cannot be changed")
 
 
 class _FixedSet(set[str]):
-    """``model_fields_set`` of every stamped event: one set, that refuses to change.
+    """``model_fields_set`` of every stamped event: one set, which cannot be changed.
 
     Rejected: a set for each event (4 % of an emit); a frozenset, which pydantic refuses to dump.
     Copies, pickled ones too, are plain sets.
@@ -53,8 +53,8 @@ class _FixedSet(set[str]):
 
 _FIELDS = set.__new__(_FixedSet)
 set.update(_FIELDS, Event.model_fields.keys() - {"traceparent"})
-# The slots of a pydantic instance, set directly: object.__setattr__ by name takes half as long
-# again, and the class's own __setattr__ refuses (frozen).
+# The slots of a pydantic instance, set directly: object.__setattr__ by name takes 1.5 times as
+# long, and __setattr__ of the class raises (frozen).
 _make = object.__new__
 _set_fields = BaseModel.__dict__["__dict__"].__set__
 _set_fields_set = BaseModel.__dict__["__pydantic_fields_set__"].__set__
@@ -63,7 +63,7 @@ _set_private = BaseModel.__dict__["__pydantic_private__"].__set__
 
 
 class Template:
-    """What the events of one app, version, severity and verbosity share, checked once.
+    """The fields that events of one app, version, severity and verbosity share, checked once.
 
     There are as many of these as there are places in the code that emit; accounts, of which there
     may be any number, are not among it.
@@ -107,11 +107,10 @@ class Template:
     ) -> Event:
         """Make an event with a new id, and a snapshot of ``body``.
 
-        It is indistinguishable from a validated one; ``tests/bus/test_template.py`` holds it to
-        that.
+        It is equal to a validated one in every respect; ``tests/bus/test_template.py`` checks it.
 
         Raises:
-            InvalidEventError: something in the body is no JSON value.
+            InvalidEventError: a value in the body is not valid JSON.
             BodyTooLargeError: the body is larger than ``max_body``.
         """
         fields = self._fields.copy()
@@ -149,22 +148,22 @@ _VERBOSITIES = {level.value: level for level in Verbosity}
 
 
 def checked_account(account_id: object) -> str:
-    """Return the id of an account as plain text.
+    """Return the id of an account as a plain ``str``.
 
     Raises:
-        InvalidEventError: it is no text, or empty, or has a lone surrogate.
+        InvalidEventError: it is not a string, or empty, or has a lone surrogate.
     """
     return _checked_name(account_id, "account_id")
 
 
 def _checked_name(value: object, field: str) -> str:
     if not isinstance(value, str) or not value:
-        raise InvalidEventError(f"a name is text and not empty, not {value!r}", field)
+        raise InvalidEventError(f"must be a non-empty string, got {value!r}", field)
     name = str.__str__(value)
     try:
         name.encode()
     except UnicodeEncodeError:
-        raise InvalidEventError(f"{name!r} has a lone surrogate", field) from None
+        raise InvalidEventError(f"must not have a lone surrogate, got {name!r}", field) from None
     return name
 
 

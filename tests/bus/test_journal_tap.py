@@ -159,7 +159,7 @@ async def test_a_durable_emit_needs_a_journal(bus):
 
 @pytest.mark.parametrize("journal", ["events.journal", FakeJournal, 5])
 async def test_what_is_no_journal_is_refused_in_words(journal):
-    with pytest.raises(TypeError, match="journal is a journal that was made, such as edr.journal"):
+    with pytest.raises(TypeError, match="journal must be a journal, such as edr.journal"):
         edr.Bus(journal=journal)
 
 
