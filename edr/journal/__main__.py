@@ -1,8 +1,8 @@
-"""``python -m edr.journal``: look into a journal, or copy it, also while it is in use or damaged.
+"""``python -m edr.journal``: read or copy a journal, also while it is in use or damaged.
 
-It copies the journal's files, as of one moment, into a temporary folder (see ``TMPDIR``) and opens
-the copy as its owner would. So it shows what the owner would find, and only the copy of a damaged
-journal is salvaged. The journal itself is neither locked nor changed.
+It copies the files of the journal, as of one moment, into a temporary folder (see ``TMPDIR``), and
+opens the copy as the owner would open the journal. So it prints the entries that the owner would
+read, and salvages only the copy. The journal itself is neither locked nor changed.
 """
 
 from __future__ import annotations
@@ -34,13 +34,15 @@ from edr.journal.store import BlockStore
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Do what the command line says; return the exit code."""
+    """Run a command line, and return the exit code."""
     options = _parser().parse_args(arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show
+        sys.stdout.reconfigure(
+            errors="backslashreplace"
+        )  # for characters that the terminal cannot show
     try:
         code: int = options.command(options)
-        sys.stdout.flush()  # else a closed pipe is noticed only when the program exits
+        sys.stdout.flush()  # otherwise a closed pipe raises only at exit
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
@@ -58,18 +60,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "python -m edr.journal",
-        description="look into a journal or copy it; the journal is neither locked nor changed",
+        description="read or copy a journal; it is neither locked nor changed",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for command, does in (
-        (_ls, "what it holds, in a few lines"),
-        (_read, "its entries, a JSON object a line"),
-        (_verify, "what is damaged, and what can be saved"),
-        (_consumers, "who reads it, and how far"),
-        (_copy, "a copy as of one moment, for a backup; also of a journal in use"),
+        (_ls, "print a summary"),
+        (_read, "print its entries, one JSON object per line"),
+        (_verify, "print damage, and the number of entries that can be saved"),
+        (_consumers, "print its consumers and their positions"),
+        (_copy, "copy it as of one moment, for a backup; also while it is in use"),
     ):
         sub = commands.add_parser(command.__name__[1:], help=does, description=does)
-        sub.add_argument("path", type=Path, help="the journal's folder")
+        sub.add_argument("path", type=Path, help="the folder of the journal")
         sub.set_defaults(command=command)
         if command is _read:
             for name, reads, metavar, what in (
@@ -78,12 +80,12 @@ def _parser() -> argparse.ArgumentParser:
                 ("--last", _whole, "N", "only the newest N entries"),
             ):
                 sub.add_argument(name, type=reads, metavar=metavar, help=what)
-            matching = "only events that match this binding, or another one; repeatable"
+            matching = "only events that match one of these bindings; repeatable"
             sub.add_argument(
                 "--binding", type=_binding, metavar="JSON", action="append", help=matching
             )
         if command is _copy:
-            sub.add_argument("to", type=Path, metavar="TARGET", help="a folder to be made")
+            sub.add_argument("to", type=Path, metavar="TARGET", help="the new folder")
     return parser
 
 
@@ -93,22 +95,24 @@ def _parser() -> argparse.ArgumentParser:
 def _ls(options: argparse.Namespace) -> int:
     with _copied(options.path) as store:
         entries = existed(store.missing_ranges, store.first, store.last) if store.first else 0
-        _say("id", store.id if store.salvaged is None else "unknown, as the journal is damaged")
-        _say("entries", f"{entries:,}")
+        _print_field(
+            "id", store.id if store.salvaged is None else "unknown, as the journal is damaged"
+        )
+        _print_field("entries", f"{entries:,}")
         ends = store.read(lambda disk: disk.ends())
         if ends is not None:
             oldest, newest = ends
-            _say("positions", f"{oldest.first:,} to {newest.last:,}")
-            _say("recorded", f"{time_of(oldest.since)} to")
-            _say("", str(time_of(newest.until)))
+            _print_field("positions", f"{oldest.first:,} to {newest.last:,}")
+            _print_field("recorded", f"{time_of(oldest.since)} to")
+            _print_field("", str(time_of(newest.until)))
         size = sum(file.stat().st_size for file in options.path.iterdir() if file.is_file())
-        _say("bytes", f"{size:,}" + (f", {size / entries:.0f} an entry" if entries else ""))
-        _say("consumers", ", ".join(sorted(store.consumers)) or "none")
+        _print_field("bytes", f"{size:,}" + (f", {size / entries:.0f} an entry" if entries else ""))
+        _print_field("consumers", ", ".join(sorted(store.consumers)) or "none")
     return 0
 
 
 def _read(options: argparse.Namespace) -> int:
-    # JSON can say any character in ASCII, for an output that is not in UTF-8.
+    # JSON can escape every character, for an output that is not in UTF-8.
     is_ascii = not (sys.stdout.encoding or "").lower().startswith("utf")
     with _copied(options.path) as store:
         entries = _entries(store, Selection(options.binding or ()), options.after or 0)
@@ -132,11 +136,13 @@ def _verify(options: argparse.Namespace) -> int:
         ranges = [(block.first, block.last, block.size) for block in damaged]
         if store.salvaged is not None:
             ranges += store.salvaged.missing
-            _say("damaged", "the database; it is salvaged when it is opened")
+            _print_field("damaged", "the database; it is salvaged when the journal is opened")
         for first, last, count in sorted(ranges):
-            _say("damaged", f"{count:,} entries at positions {first:,} to {last:,} are lost")
+            _print_field(
+                "damaged", f"{count:,} entries at positions {first:,} to {last:,} are lost"
+            )
         is_damaged = bool(ranges) or store.salvaged is not None
-        _say("can be saved" if is_damaged else "sound", f"{sound:,} entries")
+        _print_field("can be saved" if is_damaged else "sound", f"{sound:,} entries")
     return 1 if is_damaged else 0
 
 
@@ -184,13 +190,13 @@ def _copied(path: Path) -> Iterator[BlockStore]:
     with tempfile.TemporaryDirectory(prefix="edr-journal-") as folder:
         copy = Path(folder) / "copy"
         copy_journal(path, copy)
-        said: list[str] = []  # by a salvage of the copy
+        reports: list[str] = []  # of a salvage of the copy
         store = BlockStore(
             copy,
             Limits(),
             full_sync=False,
             now=lambda: time.time_ns() // 1000,
-            report=said.append,
+            report=reports.append,
         )
         try:
             store.open()
@@ -204,14 +210,14 @@ def _copied(path: Path) -> Iterator[BlockStore]:
 
 def _check_folder(path: Path) -> None:
     if not path.is_dir():
-        raise JournalUnusableError("there is no such folder", path)
+        raise JournalUnusableError("the folder does not exist; check the path", path)
     if not (path / DATABASE).is_file():
         raise JournalUnusableError(
-            f"there is no {DATABASE} in it, so it is not a journal's folder", path
+            f"must be the folder of a journal, but it has no {DATABASE}; check the path", path
         )
 
 
-def _say(what: str, text: str) -> None:
+def _print_field(what: str, text: str) -> None:
     print(f"{what:<13} {text}")  # noqa: T201 - its purpose
 
 

@@ -343,7 +343,7 @@ def _fields_of(key: Key) -> dict[str, Any]:
 
 
 def _take_optional(rows: list[list[Any]]) -> dict[int, dict[str, Any]]:
-    """Remove the optional fields from ``rows``, and return those that are known, by row number."""
+    """Remove the optional fields from ``rows``. Return the known ones by row number."""
     return {
         number: {name: value for name, value in row.pop().items() if name in _OPTIONAL}
         for number, row in enumerate(rows)

@@ -2,8 +2,8 @@
 
 Catching up and following live are the same operation. A follower repeatedly reads the committed
 entries after its position, from memory if they are recent enough, otherwise from the disk. If there
-are none, it waits for the next commit. No other code runs between the read and the wait, so no
-commit is missed.
+is nothing to read, it waits for the next commit. No other code runs between the read and the wait,
+so no commit is missed.
 
 Rejected: reading the disk up to the present, then subscribing. Entries committed between the two
 steps are easily lost.
@@ -72,7 +72,7 @@ class Follower:
             self._fetching = None
 
     async def next(self) -> Entry | Lost | None:
-        """Return the next item, or None if there is none yet.
+        """Return the next item, or None if it is not stored yet.
 
         Cancellation: safe. A read that was begun is kept for the next call.
         """
@@ -91,7 +91,7 @@ class Follower:
             await self._fetch()
 
     def take(self) -> Entry | Lost | None:
-        """Return the next item, or None if there is none yet. Call it directly after ``ready``."""
+        """Return the next item, or None if it is not stored yet. Call it after ``ready``."""
         if self._items:
             item = self._items.popleft()
             self.position = item.position

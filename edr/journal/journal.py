@@ -108,7 +108,7 @@ class Cursor(Protocol):
     def __aiter__(self) -> Self: ...
 
     async def __anext__(self) -> Entry | Gap:
-        """Return the next matching entry. Wait if there is none yet.
+        """Return the next matching entry. Wait until it is stored.
 
         Positions rise. Cancellation: safe; the next call returns the entry that the cancelled one
         would have returned. Only one task may wait at a time.

@@ -1,17 +1,16 @@
-"""``Pages``: the blocks in the pages of a database file, found without SQLite's help.
+"""``Pages``: finds the blocks of a damaged database in its pages, without SQLite.
 
-A database whose tree is damaged cannot be walked any more, though nearly all of its pages are good.
-So each page is read for itself: a leaf of a table holds whole rows, with the numbers of the pages
-on which they go on. A row with the form of a block, whose checksum holds, is a block. Only a
-salvage needs this.
+If the tree of a table is damaged, SQLite cannot read the table, although nearly all pages are
+sound. So a salvage reads each page alone. A leaf of a table has whole rows, with the numbers of the
+pages on which they continue. A row with the form of a block and a correct checksum is a block.
 
-Pages of the log are newer than those of the file, up to its last complete commit.
+Pages in the log are newer than those in the file, up to the last complete commit.
 
-The file format is SQLite's, https://www.sqlite.org/fileformat2.html: chapters 1.6 (trees), 2.1
-(rows), 1.5 (free pages), 4.1 (the log).
+The file format is https://www.sqlite.org/fileformat2.html: chapters 1.6 (trees), 2.1 (rows), 1.5
+(free pages), 4.1 (the log).
 
-Rejected: to let SQLite read a copy. One blank page, the first or the root of a tree, costs it all
-blocks; here it costs none, and the copy would need as much room again.
+Rejected: reading a copy with SQLite. One blank page, the first or the root of a tree, loses all
+blocks there and none here, and the copy needs as much space again.
 """
 
 from __future__ import annotations
@@ -30,14 +29,14 @@ from edr.journal.schema import PAGE, ConsumerState, Metadata
 LEAF = 0x0D
 LOG_HEADER, FRAME_HEADER = 32, 24
 MAX_LOCAL, MIN_LOCAL = PAGE - 35, (PAGE - 12) * 32 // 255 - 23
-"""Bytes of a row on its leaf: up to the first, all; else at least the second."""
+"""Bytes of a row on its leaf: all, up to the first number; otherwise at least the second."""
 
 LOCK_PAGE = (1 << 30) // PAGE + 1
-"""The page that SQLite locks bytes of, and never uses."""
+"""The page with the bytes that SQLite locks. It is never used."""
 
 
 class Found(NamedTuple):
-    """Where a block is."""
+    """The place of a block."""
 
     first: int
     last: int
@@ -60,9 +59,9 @@ class Pages:
         self.metadata: Metadata | None = None
         self.consumers: dict[str, ConsumerState] = {}
         self.blocks: list[Found] = []
-        """Those whose headers are sound, by position; none that another holds too."""
-        self.is_whole: bool = self._claims_no_more()
-        """Whether the file is as long as it says, and no page that is in use is blank. If not,
+        """The blocks with sound headers, by position, without overlaps."""
+        self.is_whole: bool = self._has_claimed_length()
+        """Whether the file is as long as its header claims, and no used page is blank. Otherwise
         entries may be missing after the last one that was found."""
 
     def __enter__(self) -> Self:
@@ -74,7 +73,7 @@ class Pages:
             self._log.close()
 
     def scan(self) -> None:
-        """Find all that there is: ``blocks``, ``metadata`` and ``consumers``."""
+        """Find ``blocks``, ``metadata`` and ``consumers``."""
         found: list[Found] = []
         may_be_blank = self._free() | {LOCK_PAGE}
         for number in range(1, self.count + 1):
@@ -87,10 +86,10 @@ class Pages:
         self.blocks = _without_overlaps(found)
 
     def block(self, found: Found) -> Block:
-        """Read the whole of a block that ``scan`` found; its rows may yet be damaged.
+        """Return a block that ``scan`` found. Its rows may be damaged.
 
         Raises:
-            DamagedBlockError: it is not there any more.
+            DamagedBlockError: it cannot be read.
         """
         with suppress(_NoRowError):
             return Block(found.first, *self._row(found.page, found.cell)[1:])
@@ -106,12 +105,12 @@ class Pages:
             elif len(values) == 3 and isinstance(values[2], bytes):
                 self._take_record(rowid, values[1], values[2])
         except (_NoRowError, DamagedBlockError, TypeError, ValueError):
-            pass  # of a page that is no longer in use, or damaged: then positions are missing
+            pass  # an unused or damaged page; in the latter case, positions are missing
 
     def _take_record(self, rowid: int, crc: int, data: bytes) -> None:
         if zlib.crc32(data) != crc:
             raise DamagedBlockError
-        # A page that is no longer in use may hold an older state; the later one has done more.
+        # An unused page may have an older state, which has lower positions.
         with suppress(ValueError, TypeError):
             metadata = Metadata.from_bytes(data)
             if rowid == 1 and (
@@ -129,7 +128,7 @@ class Pages:
         return self._row_at(number, cell)[1]
 
     def _row_at(self, number: int, cell: int) -> tuple[int, list[Any]]:
-        """Return the number and the values of a row."""
+        """Return the row id and the values of a row."""
         page = self._page(number)
         try:
             at = _short(page, 8 + 2 * cell)
@@ -167,7 +166,7 @@ class Pages:
         return os.pread(self._file.fileno(), PAGE, (number - 1) * PAGE).ljust(PAGE, b"\0")
 
     def _free(self) -> set[int]:
-        """Return the numbers of the pages that are not in use."""
+        """Return the numbers of the unused pages."""
         free: set[int] = set()
         trunk = int.from_bytes(self._page(1)[32:36], "big")
         while 0 < trunk <= self.count and trunk not in free:
@@ -178,18 +177,18 @@ class Pages:
             trunk = following
         return free
 
-    def _claims_no_more(self) -> bool:
+    def _has_claimed_length(self) -> bool:
         header = self._page(1)
         claimed = int.from_bytes(header[28:32], "big")
         return header.startswith(b"SQLite format 3\0") and 0 < claimed <= self.count
 
 
 class _NoRowError(Exception):
-    """These bytes are no row."""
+    """The bytes are not a row."""
 
 
 def _frames_in(log: bytes) -> dict[int, int]:
-    """Return where in the log the newest version of each page is, up to its last commit."""
+    """Return the offset in the log of the newest version of each page, up to the last commit."""
     frames: dict[int, int] = {}
     uncommitted: dict[int, int] = {}
     salts = log[16:24]
@@ -205,7 +204,7 @@ def _frames_in(log: bytes) -> dict[int, int]:
 
 
 def _without_overlaps(found: list[Found]) -> list[Found]:
-    """Drop what another block holds too: pages that are not in use may have older versions."""
+    """Drop blocks that others contain: unused pages may have older versions."""
     blocks: list[Found] = []
     for each in sorted(found, key=lambda block: (block.first, -block.last)):
         if not blocks or each.first > blocks[-1].last:
@@ -259,4 +258,4 @@ def _values(record: bytes) -> list[Any]:
 
 
 _INTEGERS = {1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8}
-"""Kinds of value that are integers, and their bytes."""
+"""The types of integer values, and their bytes."""

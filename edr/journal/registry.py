@@ -173,7 +173,7 @@ class ConsumerRegistry:
             self._on_stored()
 
     def lost(self, appended: Appended) -> None:
-        """Tell consumers which entries the commit removed."""
+        """Pass the losses of a commit to the open consumers."""
         for name, loss in appended.losses.items():
             consumer = self._consumers.get(name)
             if consumer is not None:

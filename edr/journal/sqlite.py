@@ -242,7 +242,7 @@ class SqliteJournal:
         self._end()
 
     def _end(self) -> None:
-        """Have the store's thread store the remaining events, close the journal, and end.
+        """Begin the end of the store: its thread stores the remaining events and closes the files.
 
         It does not wait, and works without a running loop.
         """

@@ -17,7 +17,7 @@ sync can succeed although the first lost data. A new connection shows whether th
 made; if so, its events are not stored again.
 
 Invariants, each the name of a test: a position is never given twice; a failed commit leaves no
-trace; a consumer's loss is counted in the commit that causes it; a hole is no loss.
+trace; a consumer's loss is counted in the commit that causes it; skipped positions are not a loss.
 """
 
 from __future__ import annotations

@@ -101,13 +101,16 @@ def test_copy_makes_a_copy_of_a_journal_in_use(journal, tmp_path, capsys):
 def test_nothing_there_is_said_plainly_and_once(tmp_path, capsys):
     assert main(["ls", str(tmp_path)]) == 1
     said = capsys.readouterr().err
-    assert said.startswith(f"{tmp_path}: there is no journal.sqlite3")
+    assert said.startswith(f"{tmp_path}: must be the folder of a journal")
     assert said.count(str(tmp_path)) == 1
 
 
 def test_a_folder_that_is_missing_is_said_plainly(tmp_path, capsys):
     assert main(["read", str(tmp_path / "no" / "journal")]) == 1
-    assert capsys.readouterr().err == f"{tmp_path}/no/journal: there is no such folder\n"
+    assert (
+        capsys.readouterr().err
+        == f"{tmp_path}/no/journal: the folder does not exist; check the path\n"
+    )
 
 
 def test_read_writes_ascii_where_the_output_is_not_utf_8(make_store):
