@@ -137,7 +137,7 @@ class context:  # noqa: N801 - used as a function is
 def current_context() -> EventContext:
     """Return the account and the fields that apply to an event that is emitted here.
 
-    Outside of any ``edr.context``, the account is None and the fields are empty. From any thread.
+    Outside of any ``edr.context``: no account, and no fields. From any thread.
     """
     scope = _current()
     return _NONE if scope is None else scope.value

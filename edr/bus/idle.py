@@ -24,7 +24,7 @@ LOOK = 10 * SLICE
 """Queues that are looked at in one go. A look takes a tenth of what closing one takes."""
 
 
-async def until_quiet(
+async def until_idle(
     inbox: ThreadInbox,
     registry: Registry,
     handles: Handles,
@@ -43,7 +43,7 @@ async def until_quiet(
     given_up: set[BoundedQueue] = {*exclude}
     while True:
         await inbox.emptied()
-        runners = [runner for runner in handles if not runner.is_quiet]
+        runners = [runner for runner in handles if not runner.is_idle]
         bound = {runner.queue for runner in handles}
         queues = [
             queue
@@ -62,7 +62,7 @@ async def _wait(
     async with asyncio.TaskGroup() as group:
         emptied = {queue: group.create_task(queue.emptied(patience)) for queue in queues}
         for runner in runners:
-            group.create_task(runner.quiet())
+            group.create_task(runner.until_idle())
     return {queue for queue, task in emptied.items() if not task.result()}
 
 

@@ -237,7 +237,7 @@ class JournalTap:
         return True
 
     def apply_policy(self, record: PendingPut, *, cannot_wait: str | None = None) -> None:
-        """Let the emit wait, or drop its event if the emit cannot wait any more."""
+        """Drop the event of an emit that cannot wait any more; other emits wait."""
         if cannot_wait is None or record.admitted is not None:
             return
         if isinstance(record, PendingRecord) and record in self._waiting:

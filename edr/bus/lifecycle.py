@@ -19,7 +19,7 @@ from edr._util.log import RateLimitedLog
 from edr.bus.admission import Admission
 from edr.bus.bounded_queue import BoundedQueue
 from edr.bus.callbacks import Handles
-from edr.bus.idle import Calls, discard_all, left_in, left_in_slices, until_quiet
+from edr.bus.idle import Calls, discard_all, left_in, left_in_slices, until_idle
 from edr.bus.inbox import ThreadInbox
 from edr.bus.journal_tap import EventJournal, JournalTap
 from edr.bus.loop_guard import LoopGuard
@@ -124,7 +124,7 @@ class Lifecycle:
         check_timeout(timeout)
         outboxes = self._services.outboxes
         waiting = self._tasks.spawn(
-            until_quiet(self._inbox, self._registry, self._handles, self._patience, outboxes)
+            until_idle(self._inbox, self._registry, self._handles, self._patience, outboxes)
         )
         with self._joins.counted(), waiting_inside(self._guard):
             try:
@@ -204,7 +204,7 @@ class Lifecycle:
 
     async def _until_idle(self, outboxes: Collection[BoundedQueue]) -> None:
         while True:
-            await until_quiet(self._inbox, self._registry, self._handles, self._patience, outboxes)
+            await until_idle(self._inbox, self._registry, self._handles, self._patience, outboxes)
             if not self._joins:
                 return
             # The calls of ``join`` end now as well. A callback that awaited one goes on, and the

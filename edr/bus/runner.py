@@ -139,7 +139,7 @@ class CallbackRunner:
         self._inside: list[_Worker] = []
         self._interrupted = 0
         self._stopped = False
-        self._quiet: asyncio.Future[None] | None = None
+        self._idle: asyncio.Future[None] | None = None
 
     @property
     def name(self) -> str:
@@ -214,7 +214,7 @@ class CallbackRunner:
             finally:
                 self.in_flight -= 1
                 worker.call = None
-                self.tell_if_quiet()
+                self.wake_if_idle()
             if _stopped_from_outside():  # and the callback did not raise it
                 raise asyncio.CancelledError
 
@@ -292,12 +292,12 @@ class CallbackRunner:
             undone = self.queue.pending + self._interrupted
             self.queue.discard()
             self._on_end(self, 0 if self._stopped else undone)
-        self.tell_if_quiet()
+        self.wake_if_idle()
 
     # Idle or busy
 
     @property
-    def is_quiet(self) -> bool:
+    def is_idle(self) -> bool:
         """Whether it has no event to process, or no free worker.
 
         A call that waits for the bus (``settled``, ``drain``) does not count as busy.
@@ -306,23 +306,23 @@ class CallbackRunner:
             return False
         return not self.queue.to_take or len(self._inside) >= len(self.workers())
 
-    async def quiet(self) -> None:
-        """Wait until ``is_quiet``."""
-        while not self.is_quiet:
-            if self._quiet is None or self._quiet.done():
-                self._quiet = asyncio.get_running_loop().create_future()
-            await asyncio.wait({self._quiet})
+    async def until_idle(self) -> None:
+        """Wait until ``is_idle``."""
+        while not self.is_idle:
+            if self._idle is None or self._idle.done():
+                self._idle = asyncio.get_running_loop().create_future()
+            await asyncio.wait({self._idle})
 
-    def tell_if_quiet(self) -> None:
-        """Wake the waits for ``quiet``."""
-        if self._quiet is not None and self.is_quiet and not self._quiet.done():
-            self._quiet.set_result(None)
+    def wake_if_idle(self) -> None:
+        """Wake the waits for ``until_idle``."""
+        if self._idle is not None and self.is_idle and not self._idle.done():
+            self._idle.set_result(None)
 
     @contextmanager
     def waiting(self, worker: _Worker) -> Iterator[None]:
         """Record that the call in ``worker`` waits for the bus, during the ``with`` block."""
         self._inside.append(worker)
-        self.tell_if_quiet()
+        self.wake_if_idle()
         try:
             yield
         finally:
