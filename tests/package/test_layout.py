@@ -36,7 +36,7 @@ PACKAGES = [
 ]
 
 # What several modules do together: how a bus begins and ends, and how faults are contained.
-WITHOUT_A_MODULE = {"lifecycle", "isolation", "agreement", "natural", "excepted"}
+WITHOUT_A_MODULE = {"lifecycle", "isolation", "agreement", "natural"}
 
 
 def imports_of(path, *, also_nested=False):
@@ -96,6 +96,14 @@ def test_the_tests_mirror_the_package():
             name = path.stem.removeprefix("test_")
             module = ROOT / "edr" / package / f"{name}.py"
             assert name in WITHOUT_A_MODULE or module.exists(), f"{path} is named for no module"
+
+
+@pytest.mark.parametrize("package", ["patterns", "records"])
+def test_each_module_has_a_test_file_of_its_name(package):
+    modules = {path.stem for path in (ROOT / "edr" / package).glob("*.py")} - {"__init__"}
+    tests = {path.stem for path in (ROOT / "tests" / package).glob("test_*.py")}
+
+    assert modules <= {name.removeprefix("test_") for name in tests}
 
 
 def test_import_edr_loads_no_house():
