@@ -1,20 +1,26 @@
-"""OpenTelemetry: the counts of a bus as metrics, and its events as log records.
+"""OpenTelemetry: traces and metrics of a bus, and its events as log records.
 
 Example::
 
     import asyncio
     import edr
-    from edr.adapters.opentelemetry import export_events, instrument
+    from edr.adapters.opentelemetry import export_events, export_metrics, instrument
 
     async def main():
         async with edr.Bus() as bus:
             instrument(bus)
+            export_metrics(bus)
             export_events(bus, edr.Binding(severity="warning"))
             await bus.emit("billing", "5.1", "warning", "warn", {"rate": None}, account_id="acme")
 
     asyncio.run(main())
 
 It uses the API package alone, so without an SDK that a program has set up, it does nothing.
+
+**Traces.** After ``instrument(bus)``, each event that is emitted within a span has the span's W3C
+trace context in ``event.traceparent``. The native form, CloudEvents, the journal, and the NATS and
+JetStream links carry it. Each call of a callback runs in a new span ``edr process <name>`` with a
+link to the span of the emit. Without ``instrument``, no event has a trace context of this process.
 
 **Metrics** are those of ``edr.adapters.measures``: ``edr.emits``, ``edr.dropped`` (with
 ``reason``), ``edr.subscription.pending`` (with ``subscription``) and so on, each with ``bus``.
@@ -32,15 +38,19 @@ levels deep. A time before 1970 or after 2554 is the attribute ``edr.timestamp``
 
 from __future__ import annotations
 
+import inspect
 import threading
-from collections.abc import Callable, Iterable, Mapping
+import weakref
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, ExitStack
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
 
 from edr.adapters.measures import Measure, Measures
-from edr.bus import Bus, Handle
+from edr.bus import Bus, Handle, observe_default_buses, set_tracer
+from edr.bus import Tracer as BusTracer
 from edr.records import Binding, Event, Verbosity
 
 try:
@@ -49,10 +59,20 @@ try:
     from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation, get_meter
     from opentelemetry.trace import (
         INVALID_SPAN_CONTEXT,
+        Link,
         NonRecordingSpan,
+        Span,
         SpanContext,
+        SpanKind,
+        Status,
+        StatusCode,
         TraceFlags,
+        Tracer,
+        TracerProvider,
+        get_current_span,
+        get_tracer,
         set_span_in_context,
+        use_span,
     )
 except ImportError as _missing:
     raise ImportError(
@@ -84,7 +104,115 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
+class Instrumentation:
+    """Returned by ``instrument``. ``uninstrument`` ends the tracing."""
+
+    def __init__(self, bus: Bus | None, tracer: BusTracer) -> None:
+        self._buses: weakref.WeakSet[Bus] = weakref.WeakSet()
+        self._tracer = tracer
+        self._observed = ExitStack()
+        if bus is not None:
+            self._add(bus)
+        else:
+            self._observed.enter_context(observe_default_buses(self._add))
+
+    def _add(self, bus: Bus) -> None:
+        set_tracer(bus, self._tracer)
+        self._buses.add(bus)
+
+    def uninstrument(self) -> None:
+        """End the tracing. Events and callbacks are as before ``instrument``. Idempotent."""
+        self._observed.close()
+        for bus in list(self._buses):
+            set_tracer(bus, None)
+        self._buses.clear()
+
+
 def instrument(
+    bus: Bus | None = None, *, tracer_provider: TracerProvider | None = None
+) -> Instrumentation:
+    """Give events the trace context of the current span, and run callbacks in spans.
+
+    Args:
+        bus: The bus; by default all default buses, of the loops that run and of those that start
+            later. Call this in the thread of the bus.
+        tracer_provider: The provider of the spans of callbacks; by default the global one.
+    """
+    return Instrumentation(bus, _Tracer(get_tracer(SCOPE, tracer_provider=tracer_provider)))
+
+
+class _Tracer:
+    """Implements ``edr.bus.Tracer`` with OpenTelemetry."""
+
+    def __init__(self, tracer: Tracer) -> None:
+        self._tracer = tracer
+
+    def traceparent(self) -> str | None:
+        span = get_current_span().get_span_context()
+        if not span.is_valid:
+            return None
+        return f"00-{span.trace_id:032x}-{span.span_id:016x}-{span.trace_flags & 0xFF:02x}"
+
+    def wrap(self, name: str, callback: Callable[..., Any]) -> Callable[..., Any]:
+        def traced(event: Event, *payload: Any) -> Any:
+            span = self._start(name, event)
+            try:
+                with _current(span):
+                    result = callback(event, *payload)
+            except BaseException as exc:
+                _end(span, exc)
+                raise
+            if inspect.isawaitable(result):
+                return _awaited(result, span)
+            _end(span)
+            return result
+
+        return traced
+
+    def _start(self, name: str, event: Event) -> Span:
+        attributes = {
+            "messaging.system": "edr",
+            "messaging.operation.name": "process",
+            "messaging.operation.type": "process",
+            "messaging.destination.name": event.app_name,
+            "messaging.destination.subscription.name": name,
+            "messaging.message.id": event.id,
+        }
+        if event.account_id is not None:
+            attributes["edr.account.id"] = event.account_id
+        return self._tracer.start_span(
+            f"edr process {name}",
+            kind=SpanKind.CONSUMER,
+            attributes=attributes,
+            links=[] if event.traceparent is None else [Link(span_context_of(event))],
+        )
+
+
+async def _awaited(awaitable: Awaitable[Any], span: Span) -> Any:
+    """Await ``awaitable`` within ``span``, and end the span."""
+    try:
+        with _current(span):
+            result = await awaitable
+    except BaseException as exc:  # a cancellation too: the callback did not finish
+        _end(span, exc)
+        raise
+    _end(span)
+    return result
+
+
+def _current(span: Span) -> AbstractContextManager[Span]:
+    return use_span(span, record_exception=False, set_status_on_exception=False)
+
+
+def _end(span: Span, exc: BaseException | None = None) -> None:
+    if exc is not None:
+        span.record_exception(exc)
+        span.set_attribute("error.type", type(exc).__qualname__)
+        span.set_status(Status(StatusCode.ERROR, str(exc)))
+    span.end()
+
+
+def export_metrics(
     buses: Bus | Mapping[str, Bus], *, meter_provider: MeterProvider | None = None
 ) -> None:
     """Measure a bus, or several, when metrics are read, in any thread, for as long as they live.
@@ -92,7 +220,7 @@ def instrument(
     Call it once for a meter provider, as instruments of one name would be in conflict.
 
     Args:
-        buses: What to measure: a bus, whose attribute ``bus`` is ``default``, or several by name.
+        buses: The bus to measure, whose attribute ``bus`` is ``default``, or several by name.
         meter_provider: The provider of the instruments; by default the global one.
     """
     meter = get_meter(SCOPE, meter_provider=meter_provider)
@@ -111,9 +239,9 @@ def instrument(
 
 
 class _Readings:
-    """Gives each instrument its part of a reading, and reads anew when one has had its part.
+    """Gives each instrument its part of a reading; reads again when an instrument comes twice.
 
-    All instruments are asked one after the other; what they show shall be of one moment.
+    The SDK calls all instruments one after the other, and their values must be of one moment.
     """
 
     def __init__(self, measures: Measures) -> None:
@@ -200,7 +328,7 @@ def _trace_of(event: Event) -> Context:
 
 
 def span_context_of(event: Event) -> SpanContext:
-    """Return the span in which ``event`` was emitted; it is invalid if there was none."""
+    """Return the span in which ``event`` was emitted; invalid if there was no span."""
     if event.traceparent is None:
         return INVALID_SPAN_CONTEXT
     _, trace_id, span_id, flags = event.traceparent.split("-")

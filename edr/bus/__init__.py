@@ -1,9 +1,9 @@
 """The asyncio part of edr: how events travel within a process.
 
 Read the modules in this order; each imports only from those before it:
-loop_end, loop_guard, tasks, options, overflow, statistics, template, context, gap_markers, getters,
-policies, putters, bounded_queue, subscription, backpressure, accounts, drop_log, runner, callbacks,
-interest, routes, journal_tap, registry, inbox, idle, shutdown, services, admission,
+loop_end, loop_guard, tasks, options, overflow, statistics, template, tracing, context, gap_markers,
+getters, policies, putters, bounded_queue, subscription, backpressure, accounts, drop_log, runner,
+callbacks, interest, routes, journal_tap, registry, inbox, idle, shutdown, services, admission,
 lifecycle, publisher, taps, bus, default, program, emitter.
 
 Promises: see the table in the README.
@@ -11,7 +11,7 @@ Promises: see the table in the README.
 
 from edr._util.log import RateLimitedLog, log_safely
 from edr.bus.accounts import AccountResolver, AccountTree
-from edr.bus.bus import Bus, parts_of
+from edr.bus.bus import Bus, parts_of, set_tracer
 from edr.bus.callbacks import AnyHandle, Handle, SubscribeOptions
 from edr.bus.context import EventContext, context, current_context
 from edr.bus.default import (
@@ -48,6 +48,7 @@ from edr.bus.statistics import (
 )
 from edr.bus.subscription import Batches, Subscription
 from edr.bus.taps import Tap
+from edr.bus.tracing import Tracer
 
 __all__ = [
     "AccountResolver",
@@ -73,6 +74,7 @@ __all__ = [
     "SubscriptionInfo",
     "SubscriptionStatistics",
     "Tap",
+    "Tracer",
     "bind",
     "configure",
     "configured_options",
@@ -94,5 +96,6 @@ __all__ = [
     "publish_nowait",
     "publish_threadsafe",
     "run",
+    "set_tracer",
     "subscribe",
 ]

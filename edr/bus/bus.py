@@ -69,6 +69,7 @@ from edr.bus.subscription import Subscription, queue_of
 from edr.bus.taps import GuardedTap, Tap
 from edr.bus.tasks import Tasks
 from edr.bus.template import Draft, TemplateKey, checked_account
+from edr.bus.tracing import Tracer
 from edr.errors import BusClosedError
 from edr.records import (
     EVERY_EVENT,
@@ -897,3 +898,10 @@ class BusParts(NamedTuple):
 def parts_of(bus: Bus) -> BusParts:
     """Return the parts of ``bus``, for other modules of edr and not for users."""
     return BusParts(bus._guard, bus._publisher, bus._lifecycle)  # noqa: SLF001 - see above
+
+
+def set_tracer(bus: Bus, tracer: Tracer | None) -> None:
+    """Trace the events and callbacks of ``bus``, for adapters of edr; ``None`` ends that."""
+    bus._routes.set_tracer(tracer)  # noqa: SLF001 - as for parts_of
+    bus._publisher.tracer = tracer  # noqa: SLF001
+    bus._handles.set_tracer(tracer)  # noqa: SLF001

@@ -10,6 +10,7 @@ from edr.bus.options import accepts, function, keywords
 from edr.bus.overflow import AnyOverflow
 from edr.bus.runner import NO_PAYLOAD, Callback, CallbackRunner, OnError
 from edr.bus.statistics import SubscriptionStatistics
+from edr.bus.tracing import Tracer
 from edr.records import EVERY_EVENT, Binding, BindingFields, checked_bindings
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -100,6 +101,13 @@ class Handles:
     def __init__(self) -> None:
         self._handles: dict[CallbackRunner, tuple[Hashable, Handle]] = {}
         self._alike: dict[Hashable, Handle] = {}
+        self._tracer: Tracer | None = None
+
+    def set_tracer(self, tracer: Tracer | None) -> None:
+        """Run each callback, now and later ones too, in a span of ``tracer``; ``None``: without."""
+        self._tracer = tracer
+        for runner in self:
+            runner.set_tracer(tracer)
 
     def __iter__(self) -> Iterator[CallbackRunner]:
         return iter(list(self._handles))
@@ -113,6 +121,7 @@ class Handles:
     def add(self, bindings: tuple[Binding, ...], runner: CallbackRunner) -> Handle:
         """Make, store and return the handle of ``runner``."""
         handle = Handle(bindings, runner)
+        runner.set_tracer(self._tracer)
         key = identity_of(bindings, handle.callback, handle.payload)
         self._handles[runner] = (key, handle)
         self._alike[key] = handle

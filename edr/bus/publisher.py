@@ -29,6 +29,7 @@ from edr.bus.routes import Route, Routes
 from edr.bus.subscription import Subscription, queue_of
 from edr.bus.tasks import Tasks
 from edr.bus.template import Draft, Template, TemplateKey, checked_account
+from edr.bus.tracing import Tracer, with_traceparent
 from edr.errors import InvalidEventError
 from edr.records import Event, FrozenDict, check_size, json_size, no_object, snapshot
 
@@ -61,6 +62,7 @@ class Publisher:
     ) -> None:
         self.emits: int = 0
         """Events that came through here and were accepted."""
+        self.tracer: Tracer | None = None
         self._node = node
         self._max_body = max_body
         self._guard = guard
@@ -100,7 +102,10 @@ class Publisher:
         Template(key, self._node, self._max_body)
         if not isinstance(body, Mapping):
             raise no_object(body)
-        return Draft(key, account_id, snapshot(body, self._max_body), timestamp, last_number)
+        # Here, since the event is made in another task, which has another span or none.
+        traceparent = None if self.tracer is None else self.tracer.traceparent()
+        body = snapshot(body, self._max_body)
+        return Draft(key, account_id, body, timestamp, last_number, traceparent)
 
     def checked(self, event: Event) -> Event:
         """Return ``event``, if it may be published.
@@ -224,9 +229,10 @@ class Publisher:
         last_number = item.last_number
         if last_number is not None:
             queues = tuple([queue for queue in queues if queue.number <= last_number])
-        event = route.stamp(item.body, item.timestamp, item.account_id, account_tree)
+        stamp = route.template.stamp
+        event = stamp(item.body, item.timestamp, item.account_id, account_tree)
         self.emits += 1
-        return event, queues
+        return with_traceparent(event, item.traceparent), queues
 
     async def _put_durably(self, event: Event, queues: Sequence[BoundedQueue]) -> int:
         """Put ``event`` into the journal and the queues; wait for full ones and the storage."""

@@ -26,6 +26,7 @@ from typing import Any
 from edr.bus.bounded_queue import BoundedQueue
 from edr.bus.interest import IndexKeys, InterestWatch, OnInterest
 from edr.bus.template import Stamp, Template, TemplateKey
+from edr.bus.tracing import Tracer, traced
 from edr.records import (
     Binding,
     Branch,
@@ -71,7 +72,7 @@ class Route:
 
     def __init__(self, template: Template, routes: Routes) -> None:
         self.template: Template = template
-        self.stamp: Stamp = template.stamp
+        self.stamp: Stamp = routes.stamp_of(template)
         self._routes = routes
         self._answers_at = 0
         # Account -> its tree, and the queues that were found for it.
@@ -173,6 +174,17 @@ class Routes:
         self._fresh_of_app: dict[str, dict[Route, None]] = {}
         self._fresh_of_level: dict[int, dict[Route, None]] = {}
         self._index: KeyIndex[Any] = KeyIndex()
+        self._tracer: Tracer | None = None
+
+    def set_tracer(self, tracer: Tracer | None) -> None:
+        """Make the events of all routes with the trace context of ``tracer``; ``None``: without."""
+        self._tracer = tracer
+        for route in (*self.known.values(), *self._older.values()):
+            route.stamp = self.stamp_of(route.template)
+
+    def stamp_of(self, template: Template) -> Stamp:
+        """Return the function that makes the events of a route."""
+        return template.stamp if self._tracer is None else traced(template.stamp, self._tracer)
 
     # Registration
 

@@ -30,6 +30,7 @@ from edr.bus.options import accepts, plain_function, seconds, whole_number
 from edr.bus.overflow import Gap
 from edr.bus.statistics import SubscriptionStatistics
 from edr.bus.subscription import Subscription, queue_of, statistics_of
+from edr.bus.tracing import Tracer
 from edr.errors import SubscriptionOverflowError
 from edr.records import Event
 
@@ -121,6 +122,7 @@ class CallbackRunner:
     ) -> None:
         self.guard = guard
         self.callback = callback
+        self._traced = callback
         self.payload = payload
         self.failed: int = 0
         """Events on which the callback failed, after its last retry."""
@@ -159,6 +161,10 @@ class CallbackRunner:
     def statistics(self) -> SubscriptionStatistics:
         """Return the counts of this moment. From any thread."""
         return self.guard.read(lambda: statistics_of(self.queue, self))
+
+    def set_tracer(self, tracer: Tracer | None) -> None:
+        """Run the callback in a span of ``tracer``, from its next call on; ``None``: without."""
+        self._traced = self.callback if tracer is None else tracer.wrap(self.name, self.callback)
 
     # Its tasks
 
@@ -243,7 +249,7 @@ class CallbackRunner:
     async def _call(self, event: Event, context: Context) -> None:
         args = (event,) if self.payload is NO_PAYLOAD else (event, self.payload)
         try:
-            result = context.run(self.callback, *args)
+            result = context.run(self._traced, *args)
             if inspect.isawaitable(result):
                 if self._options.timeout is None:
                     await _InContext(result, context)

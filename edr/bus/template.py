@@ -141,6 +141,8 @@ class Draft(NamedTuple):
     timestamp: datetime
     last_number: int | None
     """The last subscription that may see it; ``None`` for all that are there when it is put."""
+    traceparent: str | None = None
+    """The trace context of the emit."""
 
 
 _SEVERITIES = {level.value: level for level in Severity}

@@ -1,5 +1,7 @@
 import asyncio
 import gc
+import subprocess
+import sys
 from datetime import UTC, datetime
 
 import pytest
@@ -18,9 +20,25 @@ from opentelemetry.sdk._logs.export import (
 )
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-from opentelemetry.trace import NonRecordingSpan, SpanContext, use_span
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import (
+    NonRecordingSpan,
+    SpanContext,
+    SpanKind,
+    StatusCode,
+    get_current_span,
+    use_span,
+)
 
-from edr.adapters.opentelemetry import MAX_LEVELS, export_events, instrument, record_of
+from edr.adapters.opentelemetry import (
+    MAX_LEVELS,
+    export_events,
+    export_metrics,
+    instrument,
+    record_of,
+)
 
 
 @pytest.fixture
@@ -65,7 +83,7 @@ def values(metric):
 
 
 async def test_the_sdk_reads_the_measures_of_a_bus(bus, emit, reader, meter_provider):
-    instrument(bus, meter_provider=meter_provider)
+    export_metrics(bus, meter_provider=meter_provider)
     held = bus.subscribe(name="archive", capacity=1, overflow="drop_newest")
     await emit(1)
     await emit(2)
@@ -85,7 +103,7 @@ async def test_the_sdk_reads_the_measures_of_a_bus(bus, emit, reader, meter_prov
 async def test_all_that_is_read_at_once_is_of_one_moment_and_read_anew_each_time(
     bus, emit, reader, meter_provider
 ):
-    instrument(bus, meter_provider=meter_provider)
+    export_metrics(bus, meter_provider=meter_provider)
     held = bus.subscribe()
     for n in range(1, 4):
         await emit(n)
@@ -96,7 +114,7 @@ async def test_all_that_is_read_at_once_is_of_one_moment_and_read_anew_each_time
 
 async def test_a_bus_that_is_gone_has_no_measures(reader, meter_provider):
     bus = edr.Bus()
-    instrument(bus, meter_provider=meter_provider)
+    export_metrics(bus, meter_provider=meter_provider)
     del bus
     gc.collect()
 
@@ -233,3 +251,170 @@ def test_time_that_otlp_cannot_hold_is_an_attribute(make_event, year):
 
     assert record.timestamp is None
     assert datetime.fromisoformat(record.attributes["edr.timestamp"]) == event.timestamp
+
+
+@pytest.fixture
+def spans():
+    return InMemorySpanExporter()
+
+
+@pytest.fixture
+def tracer_provider(spans):
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(spans))
+    yield provider
+    provider.shutdown()
+
+
+@pytest.fixture
+def request_span(tracer_provider):
+    """Return a function that runs an emit within a span, and returns the span's context."""
+
+    async def run(emit):
+        with tracer_provider.get_tracer("test").start_as_current_span("request") as span:
+            await emit
+        return span.get_span_context()
+
+    return run
+
+
+def processed(spans):
+    return [span for span in spans.get_finished_spans() if span.name.startswith("edr")]
+
+
+async def test_instrumented_bus_sets_the_trace_of_an_event(
+    bus, emit, tracer_provider, request_span
+):
+    instrument(bus, tracer_provider=tracer_provider)
+    events = bus.subscribe()
+    context = await request_span(emit(1))
+    await emit(2)
+    traced, untraced = events.take()
+
+    assert (
+        traced.traceparent
+        == f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
+    )
+    assert untraced.traceparent is None
+
+
+async def test_callback_runs_in_a_span_with_a_link_to_the_emit(
+    bus, emit, spans, tracer_provider, request_span
+):
+    instrument(bus, tracer_provider=tracer_provider)
+    current = []
+
+    @bus.on(name="audit")
+    async def audit(event):
+        current.append(get_current_span().get_span_context())
+        await asyncio.sleep(0)
+        current.append(get_current_span().get_span_context())
+
+    context = await request_span(emit(1))
+    await bus.join()
+    (span,) = processed(spans)
+
+    assert (span.name, span.kind, span.parent) == ("edr process audit", SpanKind.CONSUMER, None)
+    (link,) = span.links
+    assert (link.context.trace_id, link.context.span_id) == (context.trace_id, context.span_id)
+    assert current == 2 * [span.context]
+    assert span.attributes["messaging.system"] == "edr"
+    assert span.attributes["messaging.operation.type"] == "process"
+    assert span.attributes["messaging.destination.subscription.name"] == "audit"
+    assert span.status.status_code is StatusCode.UNSET
+
+
+async def test_event_of_a_callback_has_the_trace_of_its_span(bus, emit, spans, tracer_provider):
+    instrument(bus, tracer_provider=tracer_provider)
+    caused = bus.subscribe(app_name="caused")
+
+    @bus.on(app_name="app", name="cause")
+    async def cause(event):
+        await bus.emit("caused", "1", "ok", "info", {})
+
+    await bus.emit("app", "1", "ok", "info", {})
+    await bus.join()
+    (event,), (span,) = caused.take(), processed(spans)
+
+    assert event.traceparent.split("-")[1:3] == [
+        f"{span.context.trace_id:032x}",
+        f"{span.context.span_id:016x}",
+    ]
+
+
+@pytest.mark.parametrize("is_async", [True, False])
+async def test_exception_of_a_callback_is_recorded(bus, emit, spans, tracer_provider, is_async):
+    instrument(bus, tracer_provider=tracer_provider)
+
+    def fail(event):
+        raise ValueError("no rate")
+
+    async def fail_async(event):
+        fail(event)
+
+    bus.bind(edr.Binding(), fail_async if is_async else fail, name="rate")
+    await emit(1)
+    await bus.join()
+    (span,) = processed(spans)
+
+    assert (span.status.status_code, span.status.description) == (StatusCode.ERROR, "no rate")
+    assert span.attributes["error.type"] == "ValueError"
+    (recorded,) = span.events
+    assert recorded.attributes["exception.message"] == "no rate"
+    assert not span.links
+
+
+async def test_callback_that_times_out_ends_its_span(bus, emit, spans, tracer_provider):
+    instrument(bus, tracer_provider=tracer_provider)
+    bus.bind(edr.Binding(), lambda _: asyncio.Event().wait(), name="slow", timeout=0.01)
+    await emit(1)
+    await bus.join()
+    (span,) = processed(spans)
+
+    assert span.attributes["error.type"] == "CancelledError"
+
+
+async def test_uninstrument_ends_the_tracing(bus, emit, spans, tracer_provider, request_span):
+    instrumentation = instrument(bus, tracer_provider=tracer_provider)
+    instrumentation.uninstrument()
+    instrumentation.uninstrument()
+    events = bus.subscribe()
+    bus.bind(edr.Binding(), print, name="print")
+    await request_span(emit(1))
+    await bus.join()
+
+    assert [event.traceparent for event in events.take()] == [None]
+    assert not processed(spans)
+
+
+def test_default_buses_are_instrumented_until_that_ends(spans, tracer_provider, request_span):
+    async def traceparent_of_an_emit():
+        events = edr.subscribe()
+        await request_span(edr.emit("app", "1", "ok", "info", {}))
+        (event,) = events.take()
+        await edr.default_bus().aclose()
+        return event.traceparent
+
+    instrumentation = instrument(tracer_provider=tracer_provider)
+    during = [asyncio.run(traceparent_of_an_emit()) for _ in range(2)]
+    instrumentation.uninstrument()
+
+    assert None not in during
+    assert asyncio.run(traceparent_of_an_emit()) is None
+
+
+def test_import_of_edr_does_not_import_opentelemetry():
+    code = "import sys, edr, edr.bus; edr.Bus(); print('opentelemetry' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout.strip() == "False"
+
+
+async def test_bus_without_instrument_sets_no_trace(bus, emit, spans, request_span):
+    events = bus.subscribe()
+    bus.bind(edr.Binding(), print, name="print")
+    await request_span(emit(1))
+    await bus.join()
+
+    assert [event.traceparent for event in events.take()] == [None]
+    assert not processed(spans)
