@@ -12,8 +12,9 @@ import math
 from collections import Counter
 from itertools import groupby
 
-from edr import Binding, Gap, Overflow
+from edr import Gap, Overflow
 from edr.bus.subscription import statistics_of
+from edr.records import EVERY_EVENT
 
 MISSED = "missed"
 """Stands in a model's queue for each event that was dropped there."""
@@ -84,7 +85,7 @@ class QueueModel(Ledger):
 
     def __init__(self, queue, bindings, *, capacity, overflow, stall_timeout, gaps=False, takers=0):
         super().__init__(queue, gaps=gaps)
-        self.bindings = bindings or [Binding()]
+        self.bindings = bindings or [EVERY_EVENT]
         self.capacity = capacity
         self.overflow = overflow
         self.stall_timeout = stall_timeout

@@ -27,6 +27,7 @@ from support.shuffled_loop import ShuffledLoop
 
 from edr import Binding, Bus, Event, Overflow, SubscriptionOverflowError
 from edr.bus.subscription import queue_of
+from edr.records import EVERY_EVENT
 from promises.model import Emission, QueueModel
 
 STALL_AFTER = 4.5
@@ -115,7 +116,7 @@ class BusMachine(RuleBasedStateMachine):
             if fails:
                 raise ValueError
 
-        handle = self.call(self.bus.bind, bindings or Binding(), callback, **options)
+        handle = self.call(self.bus.bind, bindings or EVERY_EVENT, callback, **options)
         model = self.add_model(handle._runner.queue, bindings, options, takers=math.inf)
         model.fails = fails
         self.run_until_idle()
