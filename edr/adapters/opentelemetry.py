@@ -134,8 +134,8 @@ def instrument(
     """Give events the trace context of the current span, and run callbacks in spans.
 
     Args:
-        bus: The bus; by default all default buses, of the loops that run and of those that start
-            later. Call this in the thread of the bus.
+        bus: The bus; by default the default bus of each loop that runs now or starts later. Call
+            this in the thread of the bus.
         tracer_provider: The provider of the spans of callbacks; by default the global one.
     """
     return Instrumentation(bus, _Tracer(get_tracer(SCOPE, tracer_provider=tracer_provider)))
@@ -328,7 +328,7 @@ def _trace_of(event: Event) -> Context:
 
 
 def span_context_of(event: Event) -> SpanContext:
-    """Return the span in which ``event`` was emitted; invalid if there was no span."""
+    """Return the span in which ``event`` was emitted; invalid without a span."""
     if event.traceparent is None:
         return INVALID_SPAN_CONTEXT
     _, trace_id, span_id, flags = event.traceparent.split("-")

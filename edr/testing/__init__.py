@@ -36,19 +36,17 @@ Promises:
 * ``run`` runs a coroutine in virtual time, in an order that its seed draws, and the same each time.
 
 Read the modules in this order; each imports only from those before it:
-shuffled_loop, recorder, recording_bus, capture, failing_sink, plugin.
+shuffled_loop, recorder, recording_bus, capture, plugin.
 """
 
 from edr.bus import override_default_bus
 from edr.testing.capture import capture
-from edr.testing.failing_sink import FailingSink
 from edr.testing.recorder import Recorder
 from edr.testing.recording_bus import RecordingBus
-from edr.testing.shuffled_loop import Deadlock, ShuffledLoop, run
+from edr.testing.shuffled_loop import LoopDeadlockError, ShuffledLoop, run
 
 __all__ = [
-    "Deadlock",
-    "FailingSink",
+    "LoopDeadlockError",
     "Recorder",
     "RecordingBus",
     "ShuffledLoop",

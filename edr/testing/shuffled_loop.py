@@ -1,21 +1,18 @@
 """An event loop for tests: its time is virtual, and its order is shuffled, by a seed.
 
-**Time** stands still while anything is ready, and then jumps to the next timer; no test sleeps.
-If nothing is ready and no timer is left, nothing can ever happen again: that is a ``Deadlock``,
-raised at once and naming the tasks that wait.
+**Time** does not pass while a callback is ready. Then it jumps to the next timer, so no test
+sleeps. If no callback is ready and no timer is left, ``LoopDeadlockError`` is raised at once. Its
+message has the tasks that wait.
 
 **Order.** The callbacks that are ready in one iteration of the loop run in an order drawn from
-the seed; with ``seed=None`` in the usual one. Everything else that asyncio promises holds: a
-callback runs once and in its loop's thread, a cancelled one not at all, none before its time, and
-what is scheduled while an iteration runs waits for the next one. So a task that yields once lets
-every ready task run, though maybe after itself. The only promise taken away is that callbacks run
-in the order in which they were scheduled. Code that is right without it is right for every order
-in which its peers, timers and I/O may become ready.
+the seed; with ``seed=None`` in the usual order. The other promises of asyncio hold. A callback runs
+once and in its loop's thread. A cancelled callback does not run. No timer fires too early. A
+callback that is scheduled during an iteration waits for the next one. The loop breaks one promise
+only: that callbacks run in the order in which they were scheduled. Code that is correct without it
+is correct for every order in which its peers, timers and I/O may become ready.
 
-It hooks into three seams of ``SelectorEventLoop``: its clock, its selector (which the loop asks to
-wait for the next timer), and ``_process_events`` (which it calls between waiting and running).
-
-An hour takes no time, and a fault of one order in a thousand is found by its seed.
+The class overrides three parts of ``SelectorEventLoop``: its clock, its selector (which waits for
+the next timer), and ``_process_events`` (called between waiting and running).
 
 Example::
 
@@ -50,12 +47,12 @@ HORIZON = 7 * 86_400.0
 """Virtual seconds after which a run counts as deadlocked: some timer re-arms itself."""
 
 
-class Deadlock(AssertionError):  # noqa: N818 - the usual word for it
-    """Nothing can happen any more. Raised by ``run``, past all handlers of the tasks."""
+class LoopDeadlockError(AssertionError):
+    """Every task waits, and no timer is left. Raised by ``run``; tasks cannot catch it."""
 
 
 class _JumpingSelector(selectors.DefaultSelector):
-    """Where the loop would wait for its next timer, this moves its clock there."""
+    """Moves the clock of the loop to the next timer instead of waiting for it."""
 
     loop: ShuffledLoop
 
@@ -67,7 +64,7 @@ class _JumpingSelector(selectors.DefaultSelector):
             return super().select()  # threads are real, and so is the wait for them
         if timeout is None or self.loop.now > HORIZON:
             waiting = sorted(map(repr, asyncio.all_tasks(self.loop)))
-            raise Deadlock(
+            raise LoopDeadlockError(
                 "\n  ".join(
                     [
                         f"at {self.loop.now} s these tasks wait for each other or for nothing:",
@@ -148,7 +145,7 @@ def run(
     ``for seed in range(200): run(scenario, seed)``.
 
     Raises:
-        Deadlock: everything waits, and nothing can wake it.
+        LoopDeadlockError: everything waits, and nothing can wake it.
     """
     with asyncio.Runner(loop_factory=lambda: ShuffledLoop(seed), debug=debug) as runner:
         return runner.run(coro_fn())

@@ -4,9 +4,9 @@ import asyncio
 import os
 
 from edr import testing
-from edr.testing import Deadlock
+from edr.testing import LoopDeadlockError
 
-__all__ = ["Deadlock", "ShuffledLoop", "run", "set_task_factory"]
+__all__ = ["LoopDeadlockError", "ShuffledLoop", "run", "set_task_factory"]
 
 
 class ShuffledLoop(testing.ShuffledLoop):

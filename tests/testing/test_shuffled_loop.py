@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from edr.testing import Deadlock, run
+from edr.testing import LoopDeadlockError, run
 
 
 async def order_of_five():
@@ -42,7 +42,7 @@ def test_what_waits_for_ever_is_named_at_once():
     async def hang():
         await asyncio.Event().wait()
 
-    with pytest.raises(Deadlock, match="hang"):
+    with pytest.raises(LoopDeadlockError, match="hang"):
         run(hang)
 
 
