@@ -42,7 +42,7 @@ from functools import partial
 from time import monotonic
 from typing import Any, NamedTuple
 
-from edr.bus import Bus, current_event, emit_anywhere
+from edr.bus import Bus, current_event, emit_nowait
 from edr.errors import BusClosedError, InvalidEventError, WrongLoopError
 from edr.records import Binding, Event, Severity, Verbosity, snapshot
 
@@ -225,7 +225,7 @@ class Inlet:
     """
 
     def __init__(self, bus: Bus | None) -> None:
-        self._emit = emit_anywhere if bus is None else bus.emit_anywhere
+        self._emit = emit_nowait if bus is None else bus.emit_nowait
         self._counts = _Counts()
         self._thread = threading.local()
         self._limited_until: dict[str, float] = {}

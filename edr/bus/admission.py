@@ -134,10 +134,6 @@ class Admission:
         )
         return False
 
-    def refuse_after_error(self) -> bool:
-        """As ``refuse``, after a check that raised: it has counted the event if it was sealed."""
-        return False if self.state is State.SEALED and not self._guard.closed else self.refuse()
-
     def _is_part(self) -> bool:
         """Return whether a callback or a consumer of the bus called this."""
         return is_inside(self._guard) or self._is_consumer()

@@ -38,7 +38,7 @@ from edr.bus.inbox import ThreadInbox
 from edr.bus.interest import InterestWatch, OnInterest
 from edr.bus.journal_tap import EventJournal, JournalTap
 from edr.bus.lifecycle import Lifecycle
-from edr.bus.loop_guard import LoopGuard
+from edr.bus.loop_guard import LoopGuard, is_loop_running
 from edr.bus.options import (
     accepts,
     check_name,
@@ -70,7 +70,6 @@ from edr.bus.taps import GuardedTap, Tap
 from edr.bus.tasks import Tasks
 from edr.bus.template import Draft, TemplateKey, checked_account
 from edr.bus.tracing import Tracer
-from edr.errors import BusClosedError
 from edr.records import (
     EVERY_EVENT,
     AnySeverity,
@@ -384,14 +383,26 @@ class Bus:
         admitted = put_all(queues, event, puts)
         return admitted + await wait_for_space(puts) if puts else admitted
 
-    def publish_nowait(self, event: Event, *, exclude: Subscription[Any] | None = None) -> int:
-        """Emit an event that exists already, without waiting, as ``emit_nowait`` does."""
-        if get_ident() != self._thread or current_task(self._loop) is None:
-            self._admission.check_emit()
-        queues = self._publisher.match(event, exclude)
-        return sum([queue.offer_nowait(event) for queue in queues])
+    def publish_nowait(self, event: Event, *, exclude: Subscription[Any] | None = None) -> bool:
+        """Emit an event that exists already from any thread, without waiting.
 
-    def emit_nowait(
+        Returns and raises as ``emit_nowait`` does.
+
+        Args:
+            event: the event.
+            exclude: a subscription that does not get it. Only in the loop of the bus.
+        """
+        if (
+            get_ident() != self._thread or current_task(self._loop) is None
+        ) and not self._accepts_here():
+            if exclude is not None:
+                self._guard.enter()
+            return self._hand_over_nowait(self._publisher.checked(event))
+        for queue in self._publisher.match(event, exclude):
+            queue.offer_nowait(event)
+        return True
+
+    def emit_nowait(  # noqa: C901 - as emit
         self,
         app_name: str,
         app_version: str,
@@ -399,14 +410,29 @@ class Bus:
         verbosity: AnyVerbosity,
         body: Mapping[str, Any],
         account_id: str | None = None,
-    ) -> int:
-        """Emit without waiting, for plain functions on the loop's thread.
+    ) -> bool:
+        """Emit from any thread without waiting, for plain functions and log handlers.
 
-        As ``emit``, but a policy drops at once, and a full queue under BLOCK drops the event,
-        counted as ``would_block``. An account whose ancestors must be waited for has none.
+        In the loop this is as ``emit``, but a policy drops at once, and a full queue under BLOCK
+        drops the event, counted as ``would_block``. An event whose account needs a look-up that
+        takes time is emitted without the accounts above it. In another thread the event is
+        checked, copied and stamped, and handed to the loop.
+
+        Returns:
+            Whether the bus accepted the event. It refuses the event if it is closed or drains, or
+            if 1,024 events of other threads wait for the loop. Refused events are counted in
+            ``statistics().refused`` and logged.
+
+        Raises:
+            InvalidEventError: as ``emit``.
+            WrongLoopError: no loop has used the bus yet, another loop runs in the thread of the
+                bus, or this is a fork of its process.
         """
-        if get_ident() != self._thread or current_task(self._loop) is None:
-            self._admission.check_emit()
+        if (
+            get_ident() != self._thread or current_task(self._loop) is None
+        ) and not self._accepts_here():
+            key = (app_name, app_version, severity, verbosity)
+            return self._hand_over_nowait(self._publisher.pending(key, body, account_id))
         if contexts.are_used:
             body, account_id = in_context(body, account_id)
         account_tree: tuple[str, ...] = ()
@@ -428,10 +454,12 @@ class Bus:
             route.unwanted or not (queues := route.wanting(account_id, account_tree, body))
         ):
             self._emits += 1
-            return 0
+            return True
         event = route.stamp(body, _now(UTC), account_id, account_tree)
         self._emits += 1
-        return sum([queue.offer_nowait(event) for queue in queues])
+        for queue in queues:
+            queue.offer_nowait(event)
+        return True
 
     def emit_threadsafe(
         self,
@@ -458,56 +486,23 @@ class Bus:
         pending = self._publisher.pending(key, body, account_id)
         return self._hand_over(pending)
 
-    def emit_anywhere(
-        self,
-        app_name: str,
-        app_version: str,
-        severity: AnySeverity,
-        verbosity: AnyVerbosity,
-        body: Mapping[str, Any],
-        account_id: str | None = None,
-    ) -> bool:
-        """Emit from any thread, the loop's too, and never wait: for log handlers and their like.
-
-        On the loop's thread this is ``emit_nowait``; elsewhere the event is checked, copied and
-        stamped here and handed over, unless 1,024 events of threads are on their way already, or
-        the bus is over. What is refused so is counted, in ``statistics().refused``, and logged.
-
-        Returns:
-            Whether the event is on its way; what becomes of it then is in the counts.
-
-        Raises:
-            InvalidEventError: as ``emit``.
-            WrongLoopError: no loop has used the bus yet, or this is a fork of its process.
-        """
-        if self._guard.is_at_home():
-            try:
-                self.emit_nowait(app_name, app_version, severity, verbosity, body, account_id)
-            except BusClosedError:
-                return self._admission.refuse_after_error()
-            return True
-        key = (app_name, app_version, severity, verbosity)
-        pending = self._publisher.pending(key, body, account_id)
-        return self._hand_over_nowait(pending)
-
     def publish_threadsafe(self, event: Event) -> Future[int]:
         """Emit an event that exists already from any thread, as ``emit_threadsafe`` does."""
         return self._hand_over(self._publisher.checked(event))
-
-    def publish_anywhere(self, event: Event) -> bool:
-        """Emit an event that exists already from any thread, as ``emit_anywhere`` does."""
-        if self._guard.is_at_home():
-            try:
-                self.publish_nowait(event)
-            except BusClosedError:
-                return self._admission.refuse_after_error()
-            return True
-        return self._hand_over_nowait(self._publisher.checked(event))
 
     def _hand_over(self, item: Draft | Event) -> Future[int]:
         self._admission.check_hand_over()
         loop = self._guard.loop_for_threads()
         return self._inbox.put(item, loop, wait=get_ident() != self._guard.home)
+
+    def _accepts_here(self) -> bool:
+        """Return whether this is the loop of the bus, and an event is accepted here."""
+        guard = self._guard
+        is_elsewhere = guard.loop is not None and get_ident() != guard.home
+        if guard.closed or is_elsewhere or not is_loop_running():
+            return False
+        guard.enter()
+        return self._admission.accepts()
 
     def _hand_over_nowait(self, item: Draft | Event) -> bool:
         loop = self._guard.loop_for_threads()

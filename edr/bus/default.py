@@ -356,15 +356,30 @@ def emit_nowait(
     verbosity: AnyVerbosity,
     body: Mapping[str, Any],
     account_id: str | None = None,
-) -> int:
-    """Emit without waiting, for plain functions on the loop's thread.
+) -> bool:
+    """Emit from any thread without waiting, for plain functions and log handlers.
 
-    Acts on the default bus of the running loop.
+    Acts on the default bus; in a thread without a loop, on the only one whose loop is running.
+    ``WrongLoopError`` is raised if there are none or several.
 
-    As ``emit``, but a policy drops at once, and a full queue under BLOCK drops the event,
-    counted as ``would_block``. An account whose ancestors must be waited for has none.
+    In the loop this is as ``emit``, but a policy drops at once, and a full queue under BLOCK
+    drops the event, counted as ``would_block``. An event whose account needs a look-up that
+    takes time is emitted without the accounts above it. In another thread the event is
+    checked, copied and stamped, and handed to the loop.
+
+    Returns:
+        Whether the bus accepted the event. It refuses the event if it is closed or drains, or
+        if 1,024 events of other threads wait for the loop. Refused events are counted in
+        ``statistics().refused`` and logged.
+
+    Raises:
+        InvalidEventError: as ``emit``.
+        WrongLoopError: no loop has used the bus yet, another loop runs in the thread of the
+            bus, or this is a fork of its process.
     """
-    return default_bus().emit_nowait(app_name, app_version, severity, verbosity, body, account_id)
+    return _bus_for_thread().emit_nowait(
+        app_name, app_version, severity, verbosity, body, account_id
+    )
 
 
 def emit_threadsafe(
@@ -419,41 +434,15 @@ def _bus_for_thread() -> Bus:
         ) from None
 
 
-def emit_anywhere(
-    app_name: str,
-    app_version: str,
-    severity: AnySeverity,
-    verbosity: AnyVerbosity,
-    body: Mapping[str, Any],
-    account_id: str | None = None,
-) -> bool:
-    """Emit from any thread, the loop's too, and never wait: for log handlers and their like.
+def publish_nowait(event: Event) -> bool:
+    """Emit an event that exists already from any thread, without waiting.
 
     Acts on the default bus; in a thread without a loop, on the only one whose loop is running.
     ``WrongLoopError`` is raised if there are none or several.
 
-    On the loop's thread this is ``emit_nowait``; elsewhere the event is checked, copied and
-    stamped here and handed over, unless 1,024 events of threads are on their way already, or
-    the bus is over. What is refused so is counted, in ``statistics().refused``, and logged.
-
-    Returns:
-        Whether the event is on its way; what becomes of it then is in the counts.
-
-    Raises:
-        InvalidEventError: as ``emit``.
-        WrongLoopError: no loop has used the bus yet, or this is a fork of its process.
+    Returns and raises as ``emit_nowait`` does.
     """
-    return _bus_for_thread().emit_anywhere(
-        app_name, app_version, severity, verbosity, body, account_id
-    )
-
-
-def publish_nowait(event: Event) -> int:
-    """Emit an event that exists already, without waiting, as ``emit_nowait`` does.
-
-    Acts on the default bus of the running loop.
-    """
-    return default_bus().publish_nowait(event)
+    return _bus_for_thread().publish_nowait(event)
 
 
 def publish_threadsafe(event: Event) -> concurrent.futures.Future[int]:
@@ -463,15 +452,6 @@ def publish_threadsafe(event: Event) -> concurrent.futures.Future[int]:
     ``WrongLoopError`` is raised if there are none or several.
     """
     return _bus_for_thread().publish_threadsafe(event)
-
-
-def publish_anywhere(event: Event) -> bool:
-    """Emit an event that exists already from any thread, as ``emit_anywhere`` does.
-
-    Acts on the default bus; in a thread without a loop, on the only one whose loop is running.
-    ``WrongLoopError`` is raised if there are none or several.
-    """
-    return _bus_for_thread().publish_anywhere(event)
 
 
 @overload

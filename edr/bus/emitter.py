@@ -81,7 +81,7 @@ class Emitter:
         verbosity: AnyVerbosity,
         body: Mapping[str, Any],
         account_id: str | None = None,
-    ) -> int:
+    ) -> bool:
         """``Bus.emit_nowait``."""
         return (self.bus or default).emit_nowait(
             *self._values(severity, verbosity, body, account_id)
@@ -96,18 +96,6 @@ class Emitter:
     ) -> concurrent.futures.Future[int]:
         """``Bus.emit_threadsafe``."""
         return (self.bus or default).emit_threadsafe(
-            *self._values(severity, verbosity, body, account_id)
-        )
-
-    def emit_anywhere(
-        self,
-        severity: AnySeverity,
-        verbosity: AnyVerbosity,
-        body: Mapping[str, Any],
-        account_id: str | None = None,
-    ) -> bool:
-        """``Bus.emit_anywhere``."""
-        return (self.bus or default).emit_anywhere(
             *self._values(severity, verbosity, body, account_id)
         )
 

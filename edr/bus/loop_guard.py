@@ -94,10 +94,6 @@ class LoopGuard:
         is_loop_closed = self.loop is not None and self.loop.is_closed()
         return self.closed or self.is_inherited or is_loop_closed
 
-    def is_at_home(self) -> bool:
-        """Return whether this is the loop's thread, and a loop runs in it."""
-        return get_ident() == self.home and is_loop_running()
-
     def check_each_use(self) -> None:
         """Make ``thread`` 0, so that no use passes without a check."""
         self._change(0)

@@ -58,7 +58,7 @@ class BusStatistics:
     callback_errors: int
     """Events on which a callback failed, after its last retry."""
     refused: int
-    """Events that ``emit_anywhere`` and ``publish_anywhere`` did not accept from other threads, and
+    """Events that ``emit_nowait`` and ``publish_nowait`` did not accept, and
     events that a drain refused after ``drain_grace``."""
     account_failures: int
     """Look-ups of an account's ancestors that failed; their events had an empty tree."""

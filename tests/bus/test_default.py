@@ -67,7 +67,6 @@ def test_without_a_loop_a_clear_error():
         lambda: edr.emit(*ARGS),
         edr.subscribe,
         edr.default_bus,
-        lambda: edr.emit_nowait(*ARGS),
     ):
         with pytest.raises(WrongLoopError, match="no event loop runs in this thread") as caught:
             use()
@@ -256,8 +255,8 @@ def test_module_functions_raise_after_the_default_bus_ended(end):
     async def main():
         await getattr(edr.default_bus(), end)()
         assert await edr.default_bus().drain() == {}
+        assert edr.emit_nowait("app", "1", "ok", "info", {}) is False
         for call in (
-            lambda: edr.emit_nowait("app", "1", "ok", "info", {}),
             edr.subscribe,
             lambda: edr.on(print),
         ):
@@ -497,7 +496,7 @@ def test_override_ends_while_its_loop_runs_in_another_thread():
 def test_thread_emits_on_a_bus_that_overrides_once_a_loop_asked_for_it():
     async def lifespan():
         assert edr.default_bus() is bus
-        return await asyncio.to_thread(edr.emit_anywhere, "thread", "1", "ok", "info", {})
+        return await asyncio.to_thread(edr.emit_nowait, "thread", "1", "ok", "info", {})
 
     bus = edr.Bus()
     with override_default_bus(bus):

@@ -52,7 +52,7 @@ async def test_the_severities_are_methods(bus):
     await emitter.ok({"n": 1}, verbosity="trace")
     await emitter.warning({"n": 2}, account_id="acme")
     await emitter.critical({"n": 3})
-    emitter.emit_anywhere("ok", "info", {"n": 4})
+    emitter.emit_nowait("ok", "info", {"n": 4})
     levels = [(event.severity, event.verbosity) for event in await taken(events, 4)]
 
     assert levels == [

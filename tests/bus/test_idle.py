@@ -152,11 +152,12 @@ async def test_who_emits_from_elsewhere_is_refused_while_it_drains(bus, emit):
     for use in (
         bus.subscribe,
         lambda: bus.bind(ALL, print),
-        lambda: bus.emit_nowait(*ARGS),
         lambda: bus.emit_threadsafe(*ARGS),
     ):
         with pytest.raises(BusClosedError, match="drains"):
             use()
+    assert bus.emit_nowait(*ARGS) is False
+    assert bus.statistics().refused == 1
     gate.set()
 
     assert await draining == {}

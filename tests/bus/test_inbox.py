@@ -255,10 +255,10 @@ def test_a_bus_closes_whatever_threads_hand_over_meanwhile():
 
 async def test_emit_anywhere_takes_events_of_any_thread_and_never_waits(bus, make_event):
     seen = bus.subscribe()
-    assert bus.emit_anywhere(*ARGS)
-    assert await asyncio.to_thread(bus.emit_anywhere, *ARGS)
-    assert bus.publish_anywhere(make_event(body={"n": 2}))
-    assert await asyncio.to_thread(bus.publish_anywhere, make_event(body={"n": 3}))
+    assert bus.emit_nowait(*ARGS)
+    assert await asyncio.to_thread(bus.emit_nowait, *ARGS)
+    assert bus.publish_nowait(make_event(body={"n": 2}))
+    assert await asyncio.to_thread(bus.publish_nowait, make_event(body={"n": 3}))
     future = await asyncio.to_thread(bus.publish_threadsafe, make_event(body={"n": 4}))
     await ticks()
 
@@ -273,7 +273,7 @@ async def test_what_is_refused_is_counted_and_said(bus, monkeypatch, caplog):
     monkeypatch.setattr(inbox, "MAX_ON_THE_WAY", 3)
     outcomes = []
     thread = threading.Thread(
-        target=lambda: outcomes.extend(bus.emit_anywhere(*ARGS) for _ in range(5))
+        target=lambda: outcomes.extend(bus.emit_nowait(*ARGS) for _ in range(5))
     )
     thread.start()
     thread.join()  # the loop is held, so nothing is taken out meanwhile
@@ -282,16 +282,16 @@ async def test_what_is_refused_is_counted_and_said(bus, monkeypatch, caplog):
     assert bus.statistics().refused == 2
     assert "refused an event: too many events of threads are on their way" in caplog.text
     await bus.aclose()
-    assert not await asyncio.to_thread(bus.emit_anywhere, *ARGS)
+    assert not await asyncio.to_thread(bus.emit_nowait, *ARGS)
     assert bus.statistics().refused == 3
 
 
 def test_before_any_loop_there_is_nowhere_to_emit_to(make_event):
     bus = edr.Bus()
-    for emit in (bus.emit_anywhere, bus.emit_threadsafe):
+    for emit in (bus.emit_nowait, bus.emit_threadsafe):
         with pytest.raises(edr.WrongLoopError, match="has no event loop yet"):
             emit(*ARGS)
-    for publish in (bus.publish_anywhere, bus.publish_threadsafe):
+    for publish in (bus.publish_nowait, bus.publish_threadsafe):
         with pytest.raises(edr.InvalidEventError):
             publish({"no": "event"})
         with pytest.raises(edr.WrongLoopError, match="has no event loop yet"):

@@ -89,14 +89,14 @@ async def test_every_kind_of_emit_reaches_taps():
         await emit(bus, 3, account_id="a")
         await emit(bus, 4, account_id="b", durable=True)
         bus.emit_nowait("app", "1", "ok", "info", {"n": 5})
-        bus.emit_anywhere("app", "1", "ok", "info", {"n": 6})
+        bus.emit_nowait("app", "1", "ok", "info", {"n": 6})
         await asyncio.wrap_future(bus.emit_threadsafe("app", "1", "ok", "info", {"n": 7}))
         await bus.publish(an_event(8))
         bus.publish_nowait(an_event(9))
         parts_of(bus).publisher.publish_soon(an_event(10))
-        bus.publish_anywhere(an_event(11))
+        bus.publish_nowait(an_event(11))
         await asyncio.wrap_future(bus.publish_threadsafe(an_event(12)))
-        await asyncio.to_thread(bus.emit_anywhere, "app", "1", "ok", "info", {"n": 13})
+        await asyncio.to_thread(bus.emit_nowait, "app", "1", "ok", "info", {"n": 13})
         await bus.join()
 
     assert tap.seen == [*range(1, 14)]

@@ -44,8 +44,8 @@ def test_frameworks_can_read_the_annotations_of_what_holds_data():
 
 METHODS = {
     edr.Bus: """
-        aclose add_service add_tap bind closed drain emit emit_anywhere emit_nowait emit_threadsafe
-        enter explain join journal loop on publish publish_anywhere publish_nowait
+        aclose add_service add_tap bind closed drain emit emit_nowait emit_threadsafe
+        enter explain join journal loop on publish publish_nowait
         publish_threadsafe remove_service remove_tap services
         statistics subscribe subscriptions watch_interest
     """,
@@ -54,7 +54,7 @@ METHODS = {
     """,
     edr.Handle: "bindings callback name payload statistics unbind",
     edr.Emitter: """
-        account_id app_name app_version bind bus critical durable emit emit_anywhere emit_nowait
+        account_id app_name app_version bind bus critical durable emit emit_nowait
         emit_threadsafe fields ok warning
     """,
 }
