@@ -441,6 +441,10 @@ def publish_nowait(event: Event) -> bool:
     ``WrongLoopError`` is raised if there are none or several.
 
     Returns and raises as ``emit_nowait`` does.
+
+    Args:
+        event: the event.
+        exclude: a subscription that does not get it. Only in the loop of the bus.
     """
     return _bus_for_thread().publish_nowait(event)
 
