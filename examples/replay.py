@@ -114,7 +114,7 @@ def documents_of(texts: list[str], paths: list[Path]) -> Iterator[Document]:
         try:
             content = orjson.loads(path.read_bytes())
         except orjson.JSONDecodeError as exc:
-            raise ValueError(f"{path}: this is no JSON: {exc}") from exc
+            raise ValueError(f"{path}: the document is not valid JSON: {exc}") from exc
         if isinstance(content, dict):
             for name, item in content.items():
                 yield Document(f"{path}: {name}", name, item)

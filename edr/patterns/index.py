@@ -1,47 +1,47 @@
 """The index: finds the patterns that a body matches, among any number of them.
 
-**The problem.** Testing patterns one by one costs an event what all of them cost. 100,000
-bindings that each wait for another ``call_id`` must cost little more than ten.
+**Problem.** Testing patterns one by one takes time in proportion to their number. 100,000 bindings
+with different ``call_id`` values must cost an event little more than ten.
 
-**The idea** is that of the Le Subscribe system: *one access predicate per conjunction*. Of the
-conditions that a pattern ands, one is chosen when the pattern is added: the one whose posting list
-is the shortest, which is expected to give the fewest false candidates. The pattern
-is stored under that one alone. A body is looked up in the posting lists of the fields that
-patterns name; only the patterns found there are candidates, and only their other conditions are
-tested. Equal conditions are one object (*interned*), whose verdict is remembered for the length of
-one event. So candidates that share a condition test it once.
+**Idea** (of the Le Subscribe system): *one access predicate per conjunction*. When a pattern is
+added, one of its conditions is chosen: the one with the shortest posting list, which is expected to
+give the fewest false candidates. The pattern is stored under that condition only. A body is looked
+up in the posting lists of the fields that patterns name. The patterns found there are the
+candidates, and only their other conditions are tested. Equal conditions are one object
+(*interned*), and its result is cached during one event, so that candidates that share a condition
+test it once.
 
 **Rejected.**
 
 * Counting satisfied conditions (Siena, Gryphon): 100,000 patterns that share
   ``type = order.created`` cost each such event 100,000 increments.
 * One automaton for all fields (Event Ruler): a pattern's fields multiply with each other's, and
-  array consistency, absence and wildcards each need a second mechanism beside it.
-* Flattening the body to paths: it costs for each field of the body, asked for or not, and loses
-  which values are in one object.
-* Unfolding ``$or`` to conjunctions: ten of two members each are 1,024. An ``$or`` that the access
-  predicate is not in is a condition like any other; one that it is in has one for each member,
-  as the conjunctions would. So a pattern has at most as many access predicates as leaves.
+  array consistency, absence and wildcards each need a second mechanism.
+* Flattening the body to paths: it costs time for each field of the body, even if no pattern names
+  it, and loses which values are in the same object.
+* Expanding ``$or`` to conjunctions: ten with two members each are 1,024. An ``$or`` without the
+  access predicate is an ordinary condition. Otherwise each of its members has an access predicate.
+  So a pattern has at most as many access predicates as leaves.
 
 **Arrays of objects.** A candidate is found at one leaf, in one object, in one array, and so on up
-to the body: the *scopes*, from the body down. Its other conditions are tables of what each of
-those scopes must also satisfy. As these are tested against exactly the objects that the leaf
-was found in, one and the same object satisfies them all.
+to the body: the *scopes*, from the body down. Its other conditions belong to these scopes. They are
+tested against exactly the objects in which the leaf was found, so that one and the same object
+satisfies all of them.
 
-**Absence.** A pattern that asks for absent fields only has no value to be found by. The nodes on
-the way to such a field are marked (``Node.absences``) and visited even where the body has nothing.
+**Absence.** No value leads to a pattern that requires only absent fields. The nodes on the path to
+such a field are marked (``Node.absences``) and visited even if the body has nothing there.
 
 **Invariants.**
 
 * Agreement: ``match`` returns the values of the patterns whose ``Pattern.matches`` is true.
 * Each value is returned once, even if several of its patterns match.
-* Nothing remains: after a removal the index is as if the pattern had never been added. Only the
-  order of additions shows in which access predicates were chosen, never in what matches.
-* Adding and removing cost what the pattern's own size costs, whatever else is stored.
+* Nothing remains: after a removal the index is as if the pattern had never been added. The order of
+  additions affects the choice of access predicates, never the result of a match.
+* The time to add or remove a pattern depends on its size, not on the other patterns.
 
-**Cost** of a match: for each object of the body that patterns name a field in, the smaller of the
-number of its fields and of the fields named there; for each value at such a field, one probe for
-each kind of element asked for there; for each candidate, its other conditions, once per scope.
+**Cost** of a match: for each object in which patterns name a field, the smaller of the number of
+its fields and the number of fields named there. For each value at such a field, one probe per kind
+of element there. For each candidate, its other conditions, once per scope.
 """
 
 from __future__ import annotations

@@ -33,8 +33,8 @@ pattern depends on nothing else. ``Pattern.matches`` defines it; ``index`` is te
   require one and the same call, put the ``$or`` below ``calls``.
 
 Cost: a match visits the fields that the pattern names, not the other fields of the body. It is at
-most linear in the product of the body's size and the pattern's cost for one field, which ``work``
-counts and ``limits`` bounds. Matching never backtracks.
+most linear in the product of the body's size and the pattern's cost for one field, which ``cost``
+computes and ``limits`` bounds. Matching never backtracks.
 """
 
 from __future__ import annotations

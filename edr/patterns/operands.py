@@ -53,9 +53,9 @@ def wildcard_of(text: str, path: Path) -> Wildcard:
 def comparison_of(operand: object, path: Path) -> str:
     """Return a comparison operator."""
     if not isinstance(operand, str):
-        refuse(path, f"must be one of =, <, <=, > and >=, not {kind_of(operand)}")
+        refuse(path, f"must be one of =, <, <=, > and >=, got {kind_of(operand)}")
     if operand not in _COMPARISONS:
-        refuse(path, f"must be one of =, <, <=, > and >=, not {shown(operand)}")
+        refuse(path, f"must be one of =, <, <=, > and >=, got {shown(operand)}")
     return str.__str__(operand)
 
 
@@ -91,7 +91,7 @@ def block_of(text: str, path: Path) -> Block:
 def number_of(operand: object, path: Path) -> Number:
     """Return a number that a body can hold, as a plain ``int`` or ``float``."""
     if isinstance(operand, bool) or not isinstance(operand, int | float):
-        refuse(path, f"must be a number, not {kind_of(operand)}")
+        refuse(path, f"must be a number, got {kind_of(operand)}")
     if isinstance(operand, int):
         if not INT_MIN <= operand <= INT_MAX:
             refuse(path, "is an integer outside -2**63 ... 2**64-1, which no body can hold")
@@ -104,7 +104,7 @@ def number_of(operand: object, path: Path) -> Number:
 def text_of(operand: object, path: Path) -> str:
     """Return a string, as a plain ``str`` that can be encoded."""
     if not isinstance(operand, str):
-        refuse(path, f"must be a string, not {kind_of(operand)}")
+        refuse(path, f"must be a string, got {kind_of(operand)}")
     text = str.__str__(operand)  # an enum's value; str() would give its name
     if not is_encodable(text):
         refuse(path, "holds a lone surrogate, which no JSON text can")
@@ -114,14 +114,14 @@ def text_of(operand: object, path: Path) -> str:
 def name_of(key: object, path: Path) -> str:
     """Return the name of a field, or of an operator."""
     if not isinstance(key, str):
-        refuse(path, f"must have strings for field names, not {kind_of(key)}")
+        refuse(path, f"must have strings for field names, got {kind_of(key)}")
     return text_of(key, path)
 
 
 def only_member(element: dict[object, object], path: Path) -> tuple[str, object]:
     """Return the operator and the operand of an element."""
     if len(element) != 1:
-        refuse(path, f"must have one operator, not {len(element)}")
+        refuse(path, f"must have one operator, got {len(element)}")
     ((operator, operand),) = element.items()
     return name_of(operator, path), operand
 

@@ -104,9 +104,9 @@ class _Parser:
 
     def _members(self, document: object, path: Path, depth: int) -> dict[str, object]:
         if not isinstance(document, dict):
-            refuse(path, f"must be an object, not {kind_of(document)}")
+            refuse(path, f"must be an object, got {kind_of(document)}")
         if not document:
-            refuse(path, "must have a field: an empty object asks for nothing")
+            refuse(path, "must have a field: an empty object matches nothing")
         if depth > self._limits.max_depth:
             refuse(
                 path, f"is nested deeper than Limits.max_depth = {self._limits.max_depth} objects"
@@ -124,9 +124,9 @@ class _Parser:
         self, document: object, path: Path, depth: int, outside: frozenset[Names]
     ) -> tuple[ObjectPattern, ...]:
         if not isinstance(document, list | tuple):
-            refuse(path, f"must be an array of objects, not {kind_of(document)}")
+            refuse(path, f"must be an array of objects, got {kind_of(document)}")
         if len(document) < _MIN_ALTERNATIVES:
-            refuse(path, f"must have two or more members, not {len(document)}")
+            refuse(path, f"must have two or more members, got {len(document)}")
         self._counts.check("fields", len(document), path)
         return tuple(
             self.fields(member, (*path, index), depth + 1, outside)
@@ -139,7 +139,7 @@ class _Parser:
         check_length(document, path, self._limits.max_elements)
         if _names(path) in outside:
             # Either could be meant: both, or that the one inside wins.
-            refuse(path, f"is also asked for outside of this {OR}: ask in one place")
+            refuse(path, f"is also named outside of this {OR}; name it in one place only")
         self._counts.add("fields", 1, path)
         self._counts.add("elements", len(document), path)
         elements = _Elements(self._limits, self._counts)
@@ -199,8 +199,8 @@ def _refuse_leaf(document: object, path: Path) -> NoReturn:
         element = json.dumps(document[:20] if isinstance(document, str) else document)
         if name in OPERATORS:
             element = json.dumps({name: json.loads(element)})
-        refuse(path, f"must be an array or an object, not {kind_of(document)}; write [{element}]")
-    refuse(path, f"must be an array of elements or an object, not {kind_of(document)}")
+        refuse(path, f"must be an array or an object, got {kind_of(document)}; write [{element}]")
+    refuse(path, f"must be an array of elements or an object, got {kind_of(document)}")
 
 
 class _Elements:
@@ -242,7 +242,7 @@ class _Elements:
             refuse(
                 path,
                 f"must be a string, a number, true, false, null or an object with one "
-                f"operator, not {kind_of(element)}",
+                f"operator, got {kind_of(element)}",
             )
 
     def _values(self) -> ScalarSet:
@@ -271,7 +271,7 @@ class _Elements:
         if isinstance(operand, dict):
             operator, folded = only_member(operand, path)
             if operator != "equals-ignore-case":
-                refuse(path, f"must be a string or equals-ignore-case, not {shown(operator)}")
+                refuse(path, f"must be a string or equals-ignore-case, got {shown(operator)}")
             self._sets["folded_" + kind].add(fold(self._affix(folded, (*path, operator))))
         else:
             self._sets[kind].add(self._affix(operand, path))
@@ -293,7 +293,7 @@ class _Elements:
 
     def _add_numeric(self, operand: object, path: Path) -> None:
         if not isinstance(operand, list | tuple):
-            refuse(path, f"must be an array of operators and numbers, not {kind_of(operand)}")
+            refuse(path, f"must be an array of operators and numbers, got {kind_of(operand)}")
         if len(operand) not in (2, 4):
             refuse(path, "must be [operator, number], once or twice")
         bounds = [
@@ -312,7 +312,7 @@ class _Elements:
 
     def _add_exists(self, operand: object, path: Path) -> None:
         if not isinstance(operand, bool):
-            refuse(path, f"must be true or false, not {kind_of(operand)}")
+            refuse(path, f"must be true or false, got {kind_of(operand)}")
         if operand:
             self._present = True
         else:
@@ -334,7 +334,7 @@ class _Elements:
             kinds = set()
             for member, at in self._members(operand, path):
                 if isinstance(member, dict | bool) or not isinstance(member, str | int | float):
-                    refuse(at, f"must be a string or a number, not {kind_of(member)}")
+                    refuse(at, f"must be a string or a number, got {kind_of(member)}")
                 excepted.add(member, at)
                 kinds.add(isinstance(member, str))
             if len(kinds) > 1:

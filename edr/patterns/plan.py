@@ -12,14 +12,14 @@ from edr.patterns.postings import is_broad
 
 
 class Cost(NamedTuple):
-    """How bad an access predicate is; the least is the best.
+    """The expected cost of an access predicate; the lowest is chosen.
 
     Attributes:
-        selectivity: 0 for a leaf that names values, 1 for one that nearly any value satisfies, 2
-            for one that nothing satisfies. A longer list of a lower selectivity is better: the list
-            of a ``type`` is met by the events of that type, that of an ``anything-but`` by all.
-        size: How many patterns are found by the posting lists already, roughly.
-        breadth: Which kind satisfies fewer bodies, where the lists are of one length.
+        selectivity: 0 for a leaf that names values, 1 for a leaf that nearly every value matches,
+            2 for a leaf that an absent value matches. It counts more than the length of the posting
+            list: few events have a given ``type``, but nearly all match an ``anything-but``.
+        size: Approximate number of patterns in its posting lists.
+        breadth: For lists of equal length, lower for a kind that fewer bodies match.
     """
 
     selectivity: int

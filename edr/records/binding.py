@@ -1,4 +1,4 @@
-"""``Binding``: what a subscription wants. Data, not code: it can be stored, sent and indexed.
+"""``Binding``: a filter of events. It is data, not code: it can be stored, sent and indexed.
 
 ``Binding.matches`` states the semantics plainly, field by field, and slowly. It is the oracle
 that the trie is tested against: when the two disagree, the trie is wrong.
@@ -42,9 +42,11 @@ _Level = TypeVar("_Level", Severity, Verbosity)
 
 def _name(value: object, *path: str | int) -> str:
     if not isinstance(value, str) or not value:
-        raise InvalidBindingError(f"a name is text and not empty, not {value!r}", join_path(*path))
+        raise InvalidBindingError(f"must be a non-empty string, got {value!r}", join_path(*path))
     if not is_encodable(value):
-        raise InvalidBindingError(f"{value!r} has a lone surrogate", join_path(*path))
+        raise InvalidBindingError(
+            f"must be encodable as UTF-8, got {value!r} with a lone surrogate", join_path(*path)
+        )
     return str.__str__(value)
 
 
@@ -71,7 +73,7 @@ def _levels(field: str, kind: type[_Level]) -> BeforeValidator:
         if not isinstance(value, (list, tuple)):
             return one(value, field)
         if not value:
-            raise InvalidBindingError("an empty list matches nothing; name the levels", field)
+            raise InvalidBindingError("must have at least one level, got an empty list", field)
         return tuple(sorted({one(level, field, i) for i, level in enumerate(value)}))
 
     return BeforeValidator(check)
@@ -162,20 +164,20 @@ class BindingFields(TypedDict, total=False):
 
 
 class Binding(FrozenModel):
-    """Which events a subscription wants; all fields must agree.
+    """A filter of events. An event matches if all fields match.
 
-    One level means that level and every higher one, or with its ``exact_`` flag that level
-    alone; a list of levels means exactly those. ``"*"`` is a wildcard only as the whole value:
-    inside a name, or in a list, it is a plain character.
+    A single level matches that level and every higher one; with its ``exact_`` flag, that level
+    only. A list of levels matches exactly those. ``"*"`` is a wildcard only as the whole value: in
+    a name or a list it is an ordinary character.
 
-    ``edr.Limits`` bound a body pattern. They are not in its JSON; to read back a pattern of raised
-    limits, use ``bindings_from_json(text, limits=…)``.
+    ``edr.Limits`` bound a body pattern. The JSON of a binding does not contain them. To read a
+    pattern with raised limits, use ``bindings_from_json(text, limits=…)``.
 
-    A likely mistake in a body pattern is a ``PatternWarning`` when the binding is made, unless it
-    is read with limits of its own.
+    A likely mistake in a body pattern causes a ``PatternWarning`` when the binding is created,
+    unless it is read with explicit limits.
 
     Raises:
-        InvalidBindingError: a field is unknown or wrong; ``path`` says which.
+        InvalidBindingError: a field is unknown or has a wrong value; ``path`` is its name.
     """
 
     _invalid: ClassVar = InvalidBindingError
@@ -303,15 +305,17 @@ def bindings_from_json(
         try:
             document = orjson.loads(document)
         except orjson.JSONDecodeError as exc:
-            raise InvalidBindingError(f"this is no JSON: {exc}") from exc
+            raise InvalidBindingError(f"the document is not valid JSON: {exc}") from exc
     if isinstance(document, Mapping):
         return _binding(document, limits)
     if not isinstance(document, (list, tuple)):
         raise InvalidBindingError(
-            f"expected a binding or an array of them, not {kind_of(document)}"
+            f"the document must be an object or an array of objects, got {kind_of(document)}"
         )
     if not document:
-        raise InvalidBindingError("an empty array matches nothing; {} is the default binding")
+        raise InvalidBindingError(
+            "the document must have at least one binding, got an empty array; {} is the default one"
+        )
     if limits is not None and len(document) > limits.max_bindings:
         raise InvalidBindingError(
             f"the document has {len(document):,} bindings, "
@@ -320,7 +324,7 @@ def bindings_from_json(
     bindings = []
     for index, item in enumerate(document):
         if not isinstance(item, Mapping):
-            raise InvalidBindingError(f"a binding is an object, not {kind_of(item)}", f"[{index}]")
+            raise InvalidBindingError(f"must be an object, got {kind_of(item)}", f"[{index}]")
         try:
             bindings.append(_binding(item, limits))
         except InvalidBindingError as exc:
@@ -362,7 +366,7 @@ EVERY_EVENT = Binding.everything()
 
 
 def checked_bindings(bindings: tuple[object, ...]) -> tuple[Binding, ...]:
-    """Return ``bindings``, of which there must be one, and which must all be some.
+    """Return ``bindings`` after checking that there is at least one and that all are bindings.
 
     Raises:
         InvalidBindingError: a value is not a binding, or there are none.
@@ -370,11 +374,11 @@ def checked_bindings(bindings: tuple[object, ...]) -> tuple[Binding, ...]:
     for index, binding in enumerate(bindings):
         if not isinstance(binding, Binding):
             raise InvalidBindingError(
-                f"expected an edr.Binding, not {shown(binding)}{_way_out(binding)}", f"[{index}]"
+                f"must be an edr.Binding, got {shown(binding)}{_way_out(binding)}", f"[{index}]"
             )
     if not bindings:
         raise InvalidBindingError(
-            "an empty list matches nothing; edr.Binding() matches from info up"
+            "must be at least one binding, got an empty list; edr.Binding() matches info and higher"
         )
     return cast("tuple[Binding, ...]", bindings)
 

@@ -33,7 +33,7 @@ INT_MIN, INT_MAX = -(2**63), 2**64 - 1
 
 
 def _refuse(_self: object, *_args: object, **_kwargs: object) -> Never:
-    raise TypeError("an event's body cannot change; copy.deepcopy(event.body) is yours to change")
+    raise TypeError("the body of an event is immutable; change a copy: copy.deepcopy(event.body)")
 
 
 # ``__init__`` fills an instance, so it must refuse too: a second call would change a body. A frozen
@@ -297,25 +297,25 @@ def _copy_value(value: Any, depth: int) -> Any:
         real = float.__float__(value)
         if isfinite(real):
             return real
-        raise _NotJsonError(f"{real} is no JSON number; send null or text")
+        raise _NotJsonError(f"{real} is not a JSON number; send null or text")
     if issubclass(kind, Mapping):
         return _copy_object(value, depth - 1)
     if issubclass(kind, (list, tuple)):
         return _copy_array(value, depth - 1)
     way_out = _way_out(value, _WAYS_OUT) or "send text, a number, a list or an object"
-    raise _NotJsonError(f"{kind_of(value)} is no JSON value; {way_out}")
+    raise _NotJsonError(f"{kind_of(value)} is not a JSON value; {way_out}")
 
 
 def _copy_text(text: str) -> str:
     plain = str.__str__(text)
     if not is_encodable(plain):
-        raise _NotJsonError("text with a lone surrogate cannot be sent")
+        raise _NotJsonError("must be encodable as UTF-8, got a string with a lone surrogate")
     return plain
 
 
 def _copy_key(key: Any) -> str:
     if not issubclass(type(key), str):
-        raise _NotJsonError(f"a key must be a string, not {key!r}")
+        raise _NotJsonError(f"a key must be a string, got {key!r}")
     try:
         return _copy_text(key)
     except _NotJsonError:
@@ -357,7 +357,7 @@ _WAYS_OUT = {
 
 def no_object(body: object) -> InvalidEventError:
     """Return the error of a body that is not an object, with a way to convert it."""
-    reason = f"a body is a JSON object, not {kind_of(body)}"
+    reason = f"must be a JSON object, got {kind_of(body)}"
     way_out = _way_out(body, _WAYS_TO_AN_OBJECT)
     return InvalidEventError(f"{reason}; {way_out}" if way_out else reason, "body")
 

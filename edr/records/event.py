@@ -54,16 +54,16 @@ def _only_text_or_datetime(value: object) -> object:
     # too. In ISO 8601 text a hyphen follows the year.
     if isinstance(value, datetime) or (isinstance(value, str) and value[4:5] == "-"):
         return value
-    raise ValueError(f"a timestamp is ISO 8601 text or a datetime, not {value!r}")
+    raise ValueError(f"must be ISO 8601 text or a datetime, got {value!r}")
 
 
 def _aware_utc(value: datetime) -> datetime:
     if value.tzinfo is None or value.utcoffset() is None:
-        raise ValueError("a timestamp needs a UTC offset; this one is naive")
+        raise ValueError("must have a UTC offset, got a naive timestamp")
     try:
         utc = value.astimezone(UTC)
     except OverflowError:
-        raise ValueError("a timestamp must be within the years 1 to 9999 in UTC") from None
+        raise ValueError("must be within the years 1 to 9999 in UTC") from None
     # Of a subclass (pandas and pendulum have some) the plain datetime: orjson takes no other.
     return utc if type(utc) is datetime else datetime.combine(utc.date(), utc.time(), UTC)
 

@@ -103,7 +103,7 @@ async def test_a_bad_body_reaches_nobody(bus):
     subscription = bus.subscribe()
     for emit in (bus.emit, bus.emit_nowait, bus.emit_threadsafe):
         with pytest.raises(
-            InvalidEventError, match=r"body.calls\[1\].at: a bytes is no JSON value"
+            InvalidEventError, match=r"body.calls\[1\].at: a bytes is not a JSON value"
         ):
             outcome = emit("a", "1", "ok", "info", {"calls": [0, {"at": b""}]})
             if asyncio.iscoroutine(outcome):

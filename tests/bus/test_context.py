@@ -144,7 +144,7 @@ async def test_current_context_tells_what_applies(bus):
 async def test_body_that_is_not_an_object_is_refused_within_a_context(bus):
     with (
         edr.context("acme", a=1),
-        pytest.raises(edr.InvalidEventError, match="a body is a JSON object"),
+        pytest.raises(edr.InvalidEventError, match="must be a JSON object"),
     ):
         await bus.emit("app", "1", "ok", "info", [1])
 
@@ -199,7 +199,7 @@ def test_context_checks_its_account(account):
 
 
 def test_context_checks_its_fields():
-    with pytest.raises(edr.InvalidEventError, match="body.at: a set is no JSON value"):
+    with pytest.raises(edr.InvalidEventError, match="body.at: a set is not a JSON value"):
         edr.context("acme", at={1})
 
 

@@ -314,7 +314,7 @@ async def test_the_peak_is_the_most_that_was_ever_pending(bus, emit):
 async def test_wrong_options_are_refused_and_nothing_is_registered(bus, options):
     with pytest.raises(ValueError):
         bus.subscribe(**options)
-    with pytest.raises(InvalidBindingError, match=r"\[1\]: expected an edr.Binding"):
+    with pytest.raises(InvalidBindingError, match=r"\[1\]: must be an edr.Binding"):
         bus.subscribe(Binding(), {"app_name": "x"})
 
     assert bus.statistics().subscriptions == 0

@@ -289,9 +289,9 @@ def test_a_file_that_cannot_be_read_is_told_before_any_event_is_published(good, 
         ('{"severity": "warn"}', "--binding 1: severity: 'warn'"),
         ('late=[{}, {"verbosity": []}]', "--binding 1: [1].verbosity: an empty list"),
         ('{"colour": "red"}', "--binding 1: colour: "),
-        ("[]", "--binding 1: an empty array matches nothing"),
-        ("late", "--binding 1: this is no JSON"),
-        ("late={", "--binding 1: this is no JSON"),
+        ("[]", "--binding 1: the document must have at least one binding, got an empty array"),
+        ("late", "--binding 1: the document is not valid JSON"),
+        ("late={", "--binding 1: the document is not valid JSON"),
     ],
 )
 def test_a_wrong_binding_is_a_usage_error_that_names_the_field(good, binding, message):
@@ -308,7 +308,7 @@ def test_a_wrong_binding_is_a_usage_error_that_names_the_field(good, binding, me
         ('{"late": {"severity": "warn"}}', "wanted.json: late: severity: 'warn'"),
         ('[{}, {"app_name": ""}]', "wanted.json: [1]: app_name: "),
         ("7", "wanted.json: this is neither"),
-        ("{", "wanted.json: this is no JSON"),
+        ("{", "wanted.json: the document is not valid JSON"),
     ],
 )
 def test_a_wrong_binding_in_a_file_is_named_by_the_file_and_its_place(

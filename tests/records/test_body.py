@@ -192,9 +192,9 @@ def test_integer_that_lies_about_its_order_is_checked_by_its_value():
 
 @pytest.mark.parametrize("kind", [str, int, float, dict, list])
 def test_mock_is_refused_whatever_it_stands_for(kind):
-    with pytest.raises(InvalidEventError, match="a MagicMock is no JSON value"):
+    with pytest.raises(InvalidEventError, match="a MagicMock is not a JSON value"):
         snapshot({"at": MagicMock(spec=kind)})
-    with pytest.raises(InvalidEventError, match="a body is a JSON object, not a MagicMock"):
+    with pytest.raises(InvalidEventError, match="must be a JSON object, got a MagicMock"):
         snapshot(MagicMock(spec=kind))
 
 
@@ -291,7 +291,7 @@ class HasEverything:
 def test_a_way_out_is_found_by_type_alone():
     with pytest.raises(InvalidEventError, match=r"send its item\(\)"):
         snapshot({"at": Scalar()})
-    with pytest.raises(InvalidEventError, match="a HasEverything is no JSON value; send text"):
+    with pytest.raises(InvalidEventError, match="a HasEverything is not a JSON value; send text"):
         snapshot({"at": HasEverything()})
 
 

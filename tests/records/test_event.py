@@ -68,9 +68,9 @@ def test_from_json_requires_what_the_sender_has_set(make_event, field):
         ("[1]", "", "object"),
         (SENT.replace("1.0", ""), "app_version", "at least 1 character"),
         (SENT.replace('"ok"', '"okk"'), "severity", "ok"),
-        (SENT.replace("{}", '{"a": [1, NaN]}'), "body.a[1]", "nan is no JSON number"),
+        (SENT.replace("{}", '{"a": [1, NaN]}'), "body.a[1]", "nan is not a JSON number"),
         (SENT.replace("{}", '{"a": 18446744073709551616}'), "body.a", "an integer outside"),
-        (SENT.replace("{}", "[]"), "body", "a body is a JSON object, not an array"),
+        (SENT.replace("{}", "[]"), "body", "must be a JSON object, got an array"),
         (
             SENT.replace("{}", '{"a":' * 128 + "{}" + "}" * 128),
             "body" + ".a" * 128,
@@ -166,7 +166,7 @@ def test_bad_json_tells_all_its_faults():
         Event.model_validate_json(b'{"app_name":"x","body":{"a":NaN},"severity":"ok"}')
 
     assert "app_version: Field required" in str(caught.value)
-    assert "body.a: nan is no JSON number" in str(caught.value)
+    assert "body.a: nan is not a JSON number" in str(caught.value)
     with pytest.raises(InvalidEventError, match="Invalid JSON"):
         Event.model_validate_json("{")
 
