@@ -245,7 +245,7 @@ def test_a_wrong_field_or_level_is_told_with_the_one_that_was_meant():
 
 def test_a_body_that_is_no_object_is_told_how_to_become_one():
     with pytest.raises(
-        InvalidEventError, match=r'not a Binding; send its model_dump\(mode="json"\)'
+        InvalidEventError, match=r'got a Binding; send its model_dump\(mode="json"\)'
     ):
         Event(app_name="a", app_version="1", severity="ok", verbosity="info", body=Binding())
 
