@@ -81,7 +81,7 @@ async def _measure(path: Path, rounds: int) -> dict[str, float]:
         if not number:
             samples["memory"] = [float(process.memory_info().rss - before)]
         oldest = await anext(journal.cursor(after=0))
-        middle = journal.assigned_up_to // 2
+        middle = journal.statistics().last // 2
         at = (await anext(journal.cursor(after=middle))).recorded_at
         cost, _ = await _timed(journal.cursor(since=at).__anext__)
         samples.setdefault("since", []).append(cost)

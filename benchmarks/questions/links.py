@@ -303,7 +303,7 @@ async def _bytes(server: Server, settings: Settings) -> list[Row]:
             bus = await stack.enter_async_context(edr.Bus(node=node))
             events = bus.subscribe(binding, capacity=100_000)
             link = await stack.enter_async_context(NatsLink(bus, server.url))
-            stack.callback(events.close)
+            stack.callback(events.shutdown)
             await link.ready()
         for n in range(each * ACCOUNTS):
             await here.emit(APP, VERSION, "ok", "info", BODY, f"account-{n % ACCOUNTS}")

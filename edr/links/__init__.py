@@ -2,7 +2,7 @@
 
 Read the modules in this order; each imports only from those before it:
 errors, statistics, log, dedup, spool, link, subject, nats_client, nats, stream_api,
-stream_appending, stream_cursor, stream_consumer, stream_session, jetstream, rabbitmq_keys,
+stream_appender, stream_cursor, stream_consumer, stream_session, jetstream, rabbitmq_keys,
 rabbitmq_acks, rabbitmq_confirms, rabbitmq_client, rabbitmq, connect.
 
 Promises: an emit never waits, hangs or raises for a broker; nothing is lost uncounted; who gets an

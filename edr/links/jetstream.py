@@ -1,8 +1,8 @@
 """``JetStreamJournal``: a journal in a stream of NATS JetStream, which many machines share.
 
-What a journal promises stands in ``edr.journal``. How a stream keeps it: ``stream_appending`` for
-what goes in, ``stream_cursor`` and ``stream_consumer`` for what comes out, ``stream_session`` for
-the connection, and whose stream it is; here they are put together.
+``edr.journal`` documents the promises of a journal. This class joins the parts that keep them:
+``stream_appender`` stores events, ``stream_cursor`` and ``stream_consumer`` read them, and
+``stream_session`` holds the connection and verifies the stream.
 
 **Full.** With ``discard="new"`` a full stream refuses, and ``append`` waits until there is room,
 for at most ``timeout`` seconds: back-pressure. With ``"old"`` the oldest entry is removed, and
@@ -12,8 +12,8 @@ consumers get a ``Gap``.
 the disk each two minutes only, unless its ``sync_interval`` is ``always``: an event survives
 ``kill -9`` there, and power loss with three replicas.
 
-Not as in the embedded journal: several processes may append; a consumer that is opened in two of
-them at once is shared by them, and neither is told.
+Unlike the embedded journal, several processes may append. A consumer that two processes open at
+once is shared between them without an error.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from edr.journal.receipts import Receipt
 from edr.links.errors import LinkError
 from edr.links.nats_client import address_of, checked_options, denied_by
 from edr.links.stream_api import NO_SUCH_CONSUMER, StreamApi, StreamError
-from edr.links.stream_appending import Appending
+from edr.links.stream_appender import Appender
 from edr.links.stream_consumer import StreamConsumer, consumer_of, consumer_status
 from edr.links.stream_cursor import Start, StreamCursor, start_of
 from edr.links.stream_session import StreamSession
@@ -48,7 +48,7 @@ from edr.records import Binding, Event, checked_bindings
 DUPLICATES = 120.0
 """Seconds for which the stream knows an id again."""
 
-ASK_EACH = 0.25
+STATE_RETRY_DELAY = 0.25
 """Seconds between two questions for the newest position, while it cannot be asked."""
 
 _FAULTS = (LinkError, ConnectionError, TimeoutError)
@@ -61,7 +61,8 @@ class JetStreamJournal:
     Args:
         url: of a server, or of several of one cluster.
         stream: its name.
-        bindings: what a bus shall give it; without one, what the default binding matches.
+        bindings: of the events that a bus passes to it; without one, what the default binding
+            matches.
         create: make the stream if it is not there.
         max_bytes: of a stream that is made; must be named then.
         max_age: of a stream that is made: entries that are older go.
@@ -118,7 +119,9 @@ class JetStreamJournal:
         }
         self.timeout = timeout
         self.corrupt = 0
-        self._appending = Appending(stream, self.prefix, max_pending, timeout, on_doubt=self._doubt)
+        self._appender = Appender(
+            stream, self.prefix, max_pending, timeout, on_mismatch=self._check_soon
+        )
         self._session = StreamSession(
             urls,
             where,
@@ -128,7 +131,7 @@ class JetStreamJournal:
             client=checked_options(client),
             on_up=self._up,
             on_down=self._down,
-            on_pulse=self._pulse,
+            on_state=self._on_state,
             on_end=self._ended,
             on_violation=self._violated,
         )
@@ -152,7 +155,7 @@ class JetStreamJournal:
 
     @property
     def bindings(self) -> tuple[Binding, ...]:
-        """What a bus shall give it."""
+        """The bindings of the events that a bus passes to it."""
         return self._bindings
 
     # Life
@@ -161,7 +164,7 @@ class JetStreamJournal:
         """Connect, and verify the stream, or make it.
 
         Raises:
-            JournalUnusableError: there is no such stream, or it is none for events.
+            JournalUnusableError: the stream does not exist, or a journal cannot use it.
             JournalError: no server was reached within ``timeout``; or it was closed.
         """
         await self._session.open()
@@ -179,32 +182,32 @@ class JetStreamJournal:
         return await self._session.info(api)
 
     async def _up(self, api: StreamApi, info: Mapping[str, Any]) -> None:
-        await self._appending.begin(api, info["config"]["max_bytes"], info["state"]["last_seq"])
+        await self._appender.begin(api, info["config"]["max_bytes"], info["state"]["last_seq"])
 
     def _down(self, reason: str) -> None:
-        self._appending.end(reason)
+        self._appender.end(reason)
         self._wake()
 
-    def _pulse(self) -> None:
+    def _on_state(self) -> None:
         for consumer in self._consumers.values():
-            consumer.pulse()
+            consumer.checkpoint_if_due()
 
     def _ended(self, error: JournalError) -> None:
-        self._appending.fail(error)
+        self._appender.fail(error)
         self._wake()
 
     def _violated(self, words: str) -> None:
-        self._appending.not_permitted(words)
+        self._appender.not_permitted(words)
         _, subject = denied_by(words) or ("", "")
-        for reading in list(self._cursors):
-            reading.not_permitted(subject, words)
+        for cursor in list(self._cursors):
+            cursor.not_permitted(subject, words)
 
     def _wake(self) -> None:
-        for reading in list(self._cursors):
-            reading.wake()
+        for cursor in list(self._cursors):
+            cursor.wake()
 
-    def _doubt(self) -> None:
-        self._session.doubt()
+    def _check_soon(self) -> None:
+        self._session.check_soon()
 
     async def aclose(self) -> None:
         """Store what was accepted, within ``timeout``, and the acks, and close. Idempotent."""
@@ -213,17 +216,17 @@ class JetStreamJournal:
         try:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self.timeout):
-                    await self._appending.drain()
+                    await self._appender.drain()
                     await self._end_cursors()
         finally:
-            self._appending.close()
+            self._appender.close()
             await self._session.close()
             await self._end_cursors()
 
     async def _end_cursors(self) -> None:
-        for reading in list(self._cursors):
+        for cursor in list(self._cursors):
             with suppress(JournalError):  # it is logged
-                await reading.aclose()
+                await cursor.aclose()
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -244,7 +247,7 @@ class JetStreamJournal:
 
         While the server is away, or the stream or the account is full, it waits, at most until
         nothing was stored for ``timeout`` seconds. The events stay accepted then, and may yet be
-        stored, unless the error says that there was no room for them.
+        stored, unless the error is a ``JournalFullError``.
 
         Raises:
             EventsRefusedError: the server will never take some of them: they are too large, or not
@@ -254,29 +257,29 @@ class JetStreamJournal:
             JournalError: the server is away, or does not answer; or the journal was closed.
         """
         await self.open()
-        return await self._appending.append(events) if events else await self.flush()
+        return await self._appender.append(events) if events else await self.flush()
 
     def append_nowait(self, event: Event) -> bool:
-        """Accept ``event``, to be stored soon; False if there is no room.
+        """Accept ``event``, to be stored soon; return False if the journal is full.
 
         One that the server then refuses for good is counted as ``failed`` and logged, and the next
         ``flush`` raises for it.
         """
         self._session.check_open()
-        return self._appending.append_nowait(event)
+        return self._appender.append_nowait(event)
 
     def submit(self, event: Event) -> Receipt | None:
-        """Accept ``event``, and return what to await until it is stored; None if there is no room.
+        """Accept ``event``, and return a receipt to await; None if the journal is full.
 
         Raises:
             JournalError: the journal was closed, or its stream cannot be used any more.
         """
         self._session.check_open()
-        return self._appending.submit(event)
+        return self._appender.submit(event)
 
     async def room(self) -> None:
-        """Return when ``append_nowait`` would accept an event, or when waiting is no use."""
-        await self._appending.room()
+        """Return when ``append_nowait`` would accept an event, or when waiting cannot help."""
+        await self._appender.room()
 
     async def flush(self) -> int:
         """Return when all that was accepted before is stored; the newest position.
@@ -286,7 +289,7 @@ class JetStreamJournal:
                 ``Journal.flush``.
         """
         await self.open()
-        await self._appending.flush()
+        await self._appender.flush()
         return int((await self._session.look())["last_seq"])
 
     # Read
@@ -303,49 +306,49 @@ class JetStreamJournal:
         self._session.check_open()
         start = start_of(after, since, last)
         bindings = checked_bindings(bindings) if bindings else ()
-        reading = StreamCursor(self, bindings, start, live=live)
-        self._cursors.add(reading)
+        cursor = StreamCursor(self, bindings, start, live=live)
+        self._cursors.add(cursor)
         if start.is_now:
-            reading.now = asyncio.ensure_future(self._now(self._appending.accepted))
-            reading.now.add_done_callback(lambda done: done.cancelled() or done.exception())
-        return reading
+            cursor.now = asyncio.ensure_future(self._now(self._appender.accepted))
+            cursor.now.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return cursor
 
     async def _now(self, accepted: int) -> int:
-        """Return the newest position, but none of what was accepted here after ``accepted``.
+        """Return the newest position, without events accepted here after ``accepted``.
 
         The server answers when it comes to it, and may have stored by then what was appended after
         the question.
         """
-        first_after = self._appending.after(accepted)
+        first_after = self._appender.after(accepted)
         while True:
             try:
                 newest = int((await self._session.look())["last_seq"])
-                if self._appending.accepted > accepted:
-                    await self._appending.settle()
+                if self._appender.accepted > accepted:
+                    await self._appender.settle()
                     if first_after.done():
                         return min(newest, first_after.result() - 1)
             except JournalUnusableError:
                 raise
             except JournalError:  # it cannot be asked now
                 self._session.check_open()
-                await asyncio.sleep(ASK_EACH)
+                await asyncio.sleep(STATE_RETRY_DELAY)
             else:
                 return newest
 
     @property
     def first(self) -> int:
-        """The oldest position that is known here."""
+        """The oldest known position."""
         return int(self._session.state["first_seq"])
 
     @property
     def newest(self) -> int:
-        """The newest position that is known here."""
-        return max(int(self._session.state["last_seq"]), self._appending.newest)
+        """The newest known position."""
+        return max(int(self._session.state["last_seq"]), self._appender.newest)
 
     async def position_before_last(self, bindings: tuple[Binding, ...], count: int) -> int:
-        """Return behind which position the last ``count`` entries are that match.
+        """Return the position before the last ``count`` entries that match.
 
-        By reading ever longer ends of the stream: a server cannot look into bodies.
+        It reads longer and longer ends of the stream: a server cannot match bodies.
         """
         state = await self._session.look()
         newest, before_first = int(state["last_seq"]), int(state["first_seq"]) - 1
@@ -387,10 +390,10 @@ class JetStreamJournal:
         self._cursors.add(consumer)
         try:
             if start == "now":
-                await self._appending.settle()
+                await self._appender.settle()
             await consumer.open()
         except BaseException:
-            self.is_done(consumer)
+            self.remove_cursor(consumer)
             raise
         return consumer
 
@@ -400,19 +403,18 @@ class JetStreamJournal:
         try:
             newest = (await self.info(api))["state"]["last_seq"]
             found = [
-                consumer_status(server_consumer, newest, self._consumers)
-                async for server_consumer in api.consumers()
+                consumer_status(info, newest, self._consumers) async for info in api.consumers()
             ]
         except _FAULTS as exc:
             raise JournalError(f"{self!r} cannot be asked now: {exc}") from exc
         return tuple(sorted(status for status in found if status is not None))
 
     async def forget(self, name: str) -> None:
-        """Delete what is remembered of the consumer ``name``; no entry is touched.
+        """Delete the consumer ``name``. The entries stay.
 
         Raises:
             ConsumerInUseError: it is open.
-            JournalError: there is no such consumer.
+            JournalError: the consumer does not exist.
         """
         if name in self._consumers:
             raise ConsumerInUseError(name)
@@ -424,16 +426,16 @@ class JetStreamJournal:
                 raise JournalError(f"there is no consumer {name!r}") from exc
             raise JournalError(f"{self!r} cannot forget consumer {name!r} now: {exc}") from exc
 
-    def is_done(self, reading: StreamCursor) -> None:
-        """Hear that a reading has ended."""
-        self._cursors.discard(reading)
-        if isinstance(reading, StreamConsumer) and self._consumers.get(reading.name) is reading:
-            del self._consumers[reading.name]
+    def remove_cursor(self, cursor: StreamCursor) -> None:
+        """Called by a cursor when it was closed."""
+        self._cursors.discard(cursor)
+        if isinstance(cursor, StreamConsumer) and self._consumers.get(cursor.name) is cursor:
+            del self._consumers[cursor.name]
 
     def statistics(self) -> JournalStatistics:
         """Return the counts of this moment; those of the stream are some seconds old, at most."""
-        appending, state, newest = self._appending, self._session.state, self.newest
-        # What was stored since the last look, at the mean of what was stored here.
+        appending, state, newest = self._appender, self._session.state, self.newest
+        # Entries stored since the last check count with the mean size of those stored here.
         unseen = newest - state["last_seq"]
         mean = appending.bytes // appending.appended if appending.appended else 0
         return JournalStatistics(

@@ -40,7 +40,7 @@ from edr.links.link import LONGEST_PAUSE, Link
 from edr.links.nats_client import A_TURN, Connection, address_of, checked_options, denied_by
 from edr.links.subject import (
     DEEP,
-    MOST_HOPS,
+    MAX_HOPS,
     PREFIX,
     checked_prefix,
     hops_of,
@@ -121,8 +121,8 @@ class NatsLink(Link):
         urls = [url] if isinstance(url, str) else list(url)
         if max_patterns < 1:
             raise ValueError(f"max_patterns must be at least 1, not {max_patterns}")
-        if not 1 <= max_hops <= MOST_HOPS:
-            raise ValueError(f"max_hops must be within 1 and {MOST_HOPS}, not {max_hops}")
+        if not 1 <= max_hops <= MAX_HOPS:
+            raise ValueError(f"max_hops must be within 1 and {MAX_HOPS}, not {max_hops}")
         if isinstance(receive, str) and receive != "wanted":
             raise ValueError(f'receive is "wanted" or a sequence of bindings, not {receive!r}')
         super().__init__(

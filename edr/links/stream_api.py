@@ -1,4 +1,4 @@
-"""What JetStream's API is asked, and what it answers: one stream, its consumers, their messages."""
+"""Requests to the API of JetStream: one stream, its consumers, their messages."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _new_meta = tuple.__new__
 
 
 class StreamError(LinkError):
-    """JetStream said no.
+    """JetStream refused a request.
 
     Attributes:
-        status: as of HTTP.
-        code: which of JetStream's errors it is.
-        words: what it said.
+        status: the HTTP status.
+        code: the error code of JetStream.
+        words: its description.
     """
 
     def __init__(self, error: Mapping[str, Any]) -> None:
@@ -41,40 +41,40 @@ class StreamError(LinkError):
         super().__init__(f"JetStream: {self.words} ({self.code})")
 
     @property
-    def may_pass(self) -> bool:
+    def is_temporary(self) -> bool:
         """Whether the same may succeed later: something is full, or a server is not ready."""
         return self.is_full or self.status >= 500 or self.status == _TOO_MANY_REQUESTS  # noqa: PLR2004
 
     @property
     def is_full(self) -> bool:
-        """Whether there is no room for the event: in the stream, the account or the server."""
+        """Whether the stream, the account or the server is full."""
         return self.code in _FULL
 
     @property
     def is_about_stream(self) -> bool:
-        """Whether the stream takes no event at all."""
+        """Whether the stream cannot store any event."""
         return self.code in {SEALED, NO_SUCH_STREAM}
 
 
-class Meta(NamedTuple):
-    """What stands in the reply subject of a message that a consumer gives."""
+class MessageMetadata(NamedTuple):
+    """The metadata in the reply subject of a message from a consumer."""
 
     delivery: int
     position: int
     consumer_position: int
     recorded_at: datetime
     pending: int
-    """Messages that match, behind this one."""
+    """Matching messages after this one."""
 
 
-def meta_of(reply: bytes) -> Meta:
+def parse_reply(reply: bytes) -> MessageMetadata:
     """Read ``$JS.ACK.<stream>.<consumer>.…``, or its newer form with domain and account."""
     words = reply.split(b".")
     first = 4 if len(words) == 9 else 6  # noqa: PLR2004
     delivery, position, consumer_position, nanoseconds, pending = map(int, words[first : first + 5])
-    # Not the constructor of Meta: it is a Python function, called for each message.
+    # Not the constructor of MessageMetadata: it is a Python function, called for each message.
     return _new_meta(
-        Meta,
+        MessageMetadata,
         (
             delivery,
             position,
@@ -101,7 +101,7 @@ class StreamApi:
         """Make the stream."""
         return await self._ask(f"STREAM.CREATE.{self._stream}", config)
 
-    async def make_consumer(
+    async def create_consumer(
         self, name: str, config: Mapping[str, Any], action: str = "create"
     ) -> dict[str, Any]:
         """Make a consumer, or with ``action="update"`` change one."""
@@ -122,7 +122,7 @@ class StreamApi:
             raise
 
     async def consumers(self) -> AsyncIterator[dict[str, Any]]:
-        """Give every consumer there is."""
+        """Yield the state of every consumer."""
         seen, total = 0, 1
         while seen < total:
             page = await self._ask(f"CONSUMER.LIST.{self._stream}", {"offset": seen})
@@ -138,12 +138,12 @@ class StreamApi:
         """Delete a consumer.
 
         Raises:
-            StreamError: there is none.
+            StreamError: it does not exist.
         """
         await self._ask(f"CONSUMER.DELETE.{self._stream}.{name}")
 
     def pull(self, name: str, count: int, seconds: float, reply: str) -> None:
-        """Ask a consumer for ``count`` messages, as they come within ``seconds``."""
+        """Request up to ``count`` messages of a consumer, within ``seconds``."""
         self.connection.publish_nowait(
             f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{name}",
             b'{"batch":%d,"expires":%d}' % (count, int(seconds * 1e9)),

@@ -1,18 +1,18 @@
-"""``StreamCursor``: the entries of a stream, one after the other. It pulls, and is not pushed at.
+"""``StreamCursor``: reads the entries of a stream in order, by pull requests.
 
-The server_consumer of a stream is asked for ``BATCH`` messages at a time, two requests ahead, so
-that the next ones are here before these are used up. (``fetch`` of the client library waits for
-each batch,
-and makes a subscription for it: six times the cost.)
+It requests ``BATCH`` messages at a time from a JetStream consumer, two requests ahead, so that the
+next messages arrive before the last ones are used. (``fetch`` of the client library waits for each
+batch and makes a subscription for it: twice the cost.)
 
-**No hole.** A server_consumer numbers what it gives. If a number is missing, or the server_consumer
-is gone, or the connection, it is made anew behind the last entry that was taken.
+**Nothing is skipped.** A JetStream consumer numbers its messages. If a number is missing, or the
+consumer or the connection is lost, it is created again after the last entry that was read.
 
-**Loss.** Positions of a stream are dense, so a reading of everything sees each hole. A reading that
+**Loss.** Positions of a stream are dense, so a cursor of everything sees each hole. A cursor that
 has filters compares its position with the stream's first entry: before it takes an entry that does
-not follow the last one, unless ``Horizon`` excludes a loss. One question serves all messages that
-have come until then. The gap counts entries of any kind. It can count entries that the reading
-would have passed over, if retention overtakes it between two questions; it never counts less.
+not follow the last one, unless ``RetentionBounds`` excludes a loss. One question serves all
+messages that have come until then. The gap counts entries of any kind. It can count entries that
+the cursor would have passed over, if retention overtakes it between two questions; it never counts
+less.
 
 While it waits for an entry, its position moves on to the newest one that the server has passed
 over, so that what retention removes later is not taken for a loss.
@@ -45,8 +45,8 @@ from edr.links.nats_client import (
     Connection,
     status_of,
 )
-from edr.links.stream_api import Meta, StreamApi, StreamError, meta_of
-from edr.links.stream_horizon import LONG_AGO, Horizon
+from edr.links.stream_api import MessageMetadata, StreamApi, StreamError, parse_reply
+from edr.links.stream_retention import EPOCH, RetentionBounds
 from edr.links.subject import filters_of, stem_of
 from edr.records import Binding, Event
 
@@ -56,32 +56,33 @@ BATCH = 256
 PULLS_AHEAD = 2
 """Requests that stand at the server: one is being answered, the other one comes next."""
 
-PULL_SECONDS = 30.0
+PULL_EXPIRES = 30.0
 """Seconds for which a request stands, if nothing comes."""
 
-MOST_FILTERS = 32
-"""Filters of a server_consumer; the server compares each message with each."""
+MAX_FILTERS = 32
+"""Filters of a JetStream consumer; the server compares each message with each."""
 
-FORGOTTEN_AFTER = 300.0
-"""Seconds after which the server forgets a look that nobody pulls; it is made anew then."""
+INACTIVE_THRESHOLD = 300.0
+"""Seconds without a request after which the server deletes the JetStream consumer of a cursor. The
+cursor creates it again."""
 
-MADE_EACH = 0.1
+RECREATE_INTERVAL = 0.1
 """Seconds between two attempts to make a server consumer that the server keeps ending."""
 
-LOOK_EACH = 0.25
-"""Seconds without a message after which a reading that is not known to be caught up asks."""
+INFO_INTERVAL = 0.25
+"""Seconds without a message after which a cursor that is not known to be caught up asks."""
 
-LOOK_IDLE = 5.0
+IDLE_INFO_INTERVAL = 5.0
 """Seconds between two questions while it is caught up and waits, at most."""
 
-SHORTEST_IDLE = 0.05
+MIN_INFO_INTERVAL = 0.05
 """The same, at least."""
 
 CONFLICT = 409
 
 
 class Start(NamedTuple):
-    """Where a look begins."""
+    """Where a cursor starts."""
 
     after: int | None
     since: datetime | None
@@ -89,12 +90,12 @@ class Start(NamedTuple):
 
     @property
     def is_now(self) -> bool:
-        """Whether it begins with what comes from now on."""
+        """Whether it starts after the newest entry."""
         return self == (None, None, None)
 
 
 def start_of(after: int | None, since: datetime | timedelta | None, last: int | None) -> Start:
-    """Return where a look begins.
+    """Return where a cursor starts.
 
     Raises:
         ValueError: more than one is given, or a wrong one.
@@ -114,7 +115,7 @@ def start_of(after: int | None, since: datetime | timedelta | None, last: int | 
 
 
 class StreamJournal(Protocol):
-    """The journal, as its readings see it."""
+    """The journal, as its cursors see it."""
 
     timeout: float
     corrupt: int
@@ -122,7 +123,7 @@ class StreamJournal(Protocol):
 
     @property
     def api(self) -> StreamApi | None:
-        """Of the connection that there is now."""
+        """The API of the present connection."""
         ...
 
     @property
@@ -144,7 +145,7 @@ class StreamJournal(Protocol):
         ...
 
     async def position_before_last(self, bindings: tuple[Binding, ...], count: int) -> int:
-        """Return behind which position the last ``count`` entries are that match."""
+        """Return the position before the last ``count`` entries that match."""
         ...
 
     @property
@@ -152,13 +153,13 @@ class StreamJournal(Protocol):
         """The newest position that is known here."""
         ...
 
-    def is_done(self, reading: StreamCursor) -> None:
-        """Hear that a reading has ended."""
+    def remove_cursor(self, cursor: StreamCursor) -> None:
+        """Called by a cursor when it was closed."""
         ...
 
 
 class StreamCursor:
-    """The entries of a stream, one after the other; see ``edr.journal.Cursor``."""
+    """Reads the entries of a stream in order; see ``edr.journal.Cursor``."""
 
     def __init__(
         self, journal: StreamJournal, bindings: tuple[Binding, ...], start: Start, *, live: bool
@@ -168,41 +169,41 @@ class StreamCursor:
         self._start = start
         self._live = live
         self._filters = (
-            list(filters_of(*bindings, limit=MOST_FILTERS, prefix=journal.prefix))
+            list(filters_of(*bindings, limit=MAX_FILTERS, prefix=journal.prefix))
             if bindings
             else []
         )
         self.now: asyncio.Future[int] | None = None
-        """Where "now" was, for one that begins there; as soon as the server has said it."""
+        """The newest position when the cursor was created, if it starts there."""
         self._position = 0
         self._is_placed = False
         self._caught_up = False
         self._closed = False
-        self._asker: asyncio.Task[Any] | None = None
-        # Messages as they came, and what was made of those that were taken.
+        self._waiting_task: asyncio.Task[Any] | None = None
+        # Messages as they arrived, and the entries that were made of them.
         self._raw: deque[tuple[bytes, bytes, bytes]] = deque()
         self._ready: deque[Entry | Gap] = deque()
         self._arrived = asyncio.Event()
-        self._horizon = Horizon()
-        self._recorded_at = LONG_AGO
+        self._retention = RetentionBounds()
+        self._recorded_at = EPOCH
         """No entry after the position was recorded earlier."""
         self._covered = 0
-        """The number of the last message that had come when the stream was last asked."""
+        """The number of the last message that had arrived when the state was last requested."""
         self._answered = 0
-        """The same, when it answered."""
+        """The same, when the answer arrived."""
         self._end: int | None = None
-        """The last position that one which is not live gives."""
+        """The last position of a cursor that is not live."""
         self._fault: str | None = None
-        """What the server did not permit."""
-        self._pause = MADE_EACH
-        self._idle = LOOK_IDLE
-        """Seconds between two questions while it is caught up."""
-        self._wait = LOOK_EACH
-        """Seconds until the next one while it is not."""
+        """The error of the server when it did not permit something."""
+        self._pause = RECREATE_INTERVAL
+        self._idle = IDLE_INFO_INTERVAL
+        """Seconds between two requests for the state while it is caught up."""
+        self._wait = INFO_INTERVAL
+        """Seconds until the next request while it is not."""
 
         self._api: StreamApi | None = None
         self._listens_on: Connection | None = None
-        self._server_consumer = ""
+        self._consumer_name = ""
         self._inbox = ""
         self._number = 0
         self._next = 1
@@ -236,13 +237,13 @@ class StreamCursor:
             JournalError: it cannot be read now; or another task asks it.
             WrongJournalError: it was to begin at a position that the journal never gave.
         """
-        if self._ready and self._asker is None:
+        if self._ready and self._waiting_task is None:
             return self._ready.popleft()
-        while self._asker is not None:
-            if not self._asker.cancelling():
+        while self._waiting_task is not None:
+            if not self._waiting_task.cancelling():
                 raise JournalError("another task waits for the next entry of this reading")
             await asyncio.sleep(0)  # it was cancelled, and has not had its turn yet
-        self._asker = asyncio.current_task()
+        self._waiting_task = asyncio.current_task()
         try:
             while not self._closed:
                 if self._ready:
@@ -255,15 +256,15 @@ class StreamCursor:
                     await self._fill()
             raise StopAsyncIteration
         finally:
-            self._asker = None
+            self._waiting_task = None
 
     def wake(self) -> None:
-        """Look again: the connection was lost, or the journal is closed."""
+        """Wake the waiting call: the connection was lost, or the journal was closed."""
         self._arrived.set()
 
     def not_permitted(self, subject: str, words: str) -> None:
-        """Fail the call that waits, if it is for this reading that the server did not permit it."""
-        if f".{self._server_consumer}".lower() in subject:
+        """Fail the waiting call, if the server denied a subject of this cursor."""
+        if f".{self._consumer_name}".lower() in subject:
             self._fault = words
             self.wake()
 
@@ -274,7 +275,7 @@ class StreamCursor:
         self._closed = True
         if self.now is not None:
             self.now.cancel()
-        self._journal.is_done(self)
+        self._journal.remove_cursor(self)
         self._arrived.set()
         await self._leave()
         self._ready.clear()
@@ -290,7 +291,7 @@ class StreamCursor:
     ) -> None:
         await self.aclose()
 
-    # Its server_consumer
+    # The JetStream consumer
 
     async def _fill(self) -> None:
         """Wait until a message has come, or until something else has happened."""
@@ -299,19 +300,19 @@ class StreamCursor:
             if api is not self._api:
                 await self._consume(api)
                 return
-            self._pause = MADE_EACH
+            self._pause = RECREATE_INTERVAL
             self._pull(api)
             self._arrived.clear()
             try:
                 async with asyncio.timeout(self._patience()):
                     await self._arrived.wait()
-                self._wait = LOOK_EACH
+                self._wait = INFO_INTERVAL
             except TimeoutError:
                 await self._refresh(api)
             self._check_permitted()
         except LinkError as exc:
             self._api = None
-            if not (isinstance(exc, StreamError) and exc.may_pass):
+            if not (isinstance(exc, StreamError) and exc.is_temporary):
                 raise JournalError(f"{self._journal!r} cannot be read now: {exc}") from exc
             # Such as: a leader is being elected. As after a lost connection, it is tried again.
             logger.info("%r: %s; trying again", self._journal, exc)
@@ -332,51 +333,51 @@ class StreamCursor:
         """Return the seconds to wait for a message, before the server is asked what there is."""
         if not self._is_settled:
             return self._wait
-        if not self._filters or not self._horizon.can_lose:
-            return None  # a hole would be seen, or there is none
+        if not self._filters or not self._retention.can_remove:
+            return None  # a missing range would be seen, or cannot occur
         return self._idle
 
     @property
     def _is_settled(self) -> bool:
-        """Whether nothing is expected but new entries."""
+        """Whether only new entries are expected."""
         return self._caught_up
 
     async def _refresh(self, api: StreamApi) -> None:
-        """Move on to the newest entry, if the server has passed over all that is not wanted."""
-        self._wait = min(2 * self._wait, LOOK_IDLE)
-        last, asked_at = self._horizon.last, self._horizon.asked_at
+        """Move to the newest entry, if the server has skipped all entries that do not match."""
+        self._wait = min(2 * self._wait, IDLE_INFO_INTERVAL)
+        last, asked_at = self._retention.last, self._retention.asked_at
         await self._ask_stream(api)
-        server_consumer = await api.consumer(self._server_consumer)
-        if server_consumer is None:
+        info = await api.consumer(self._consumer_name)
+        if info is None:
             self._api = None
             return
         if self._api is not api or self._raw:
             return
-        grown, passed = self._horizon.last - last, self._horizon.asked_at - asked_at
+        grown, passed = self._retention.last - last, self._retention.asked_at - asked_at
         if grown:
             # A quarter of the time in which retention removes all that there is now.
-            size = self._horizon.last - self._horizon.first
-            self._idle = min(LOOK_IDLE, max(SHORTEST_IDLE, passed * size / (4 * grown)))
+            size = self._retention.last - self._retention.first
+            self._idle = min(
+                IDLE_INFO_INTERVAL, max(MIN_INFO_INTERVAL, passed * size / (4 * grown))
+            )
         # A request that waits at the server has found nothing, whatever num_pending says: that can
         # be too high after retention has removed entries.
-        most = server_consumer["config"].get(
-            "max_ack_pending", inf
-        )  # none where none is acknowledged
-        waits = server_consumer["num_waiting"] and server_consumer["num_ack_pending"] < most
-        if waits or not server_consumer["num_pending"]:
+        most = info["config"].get("max_ack_pending", inf)  # none where none is acknowledged
+        waits = info["num_waiting"] and info["num_ack_pending"] < most
+        if waits or not info["num_pending"]:
             self._settle(is_idle=True)
 
     def _settle(self, *, is_idle: bool = False) -> None:  # noqa: ARG002 - for a consumer
         """Stand at the newest entry that there was when the stream was asked."""
         self._caught_up = True
-        if self._horizon.last > self._position:
-            self._position = self._horizon.last
-            self._recorded_at = self._horizon.at
+        if self._retention.last > self._position:
+            self._position = self._retention.last
+            self._recorded_at = self._retention.at
 
     async def _consume(self, api: StreamApi) -> None:
-        """Listen, and make a server_consumer behind the last entry that was taken."""
+        """Listen, and create a JetStream consumer after the last entry that was read."""
         loop = asyncio.get_running_loop()
-        await asyncio.sleep(max(0.0, self._made_at + MADE_EACH - loop.time()))
+        await asyncio.sleep(max(0.0, self._made_at + RECREATE_INTERVAL - loop.time()))
         self._made_at = loop.time()
         self._raw.clear()
         self._open_pulls.clear()
@@ -385,7 +386,7 @@ class StreamCursor:
         if self._listens_on is api.connection:
             await api.connection.unlisten(self._number)
         self._listens_on = api.connection
-        self._number = await api.connection.listen(f"{self._inbox}.*", self._came)
+        self._number = await api.connection.listen(f"{self._inbox}.*", self._on_message)
         await self._make(api)
         self._api = api
 
@@ -399,15 +400,15 @@ class StreamCursor:
             since = self._start.since.astimezone(UTC).isoformat()
             begins = {"deliver_policy": "by_start_time", "opt_start_time": since}
         else:
-            self._lose(self._horizon.first - 1 - self._position)
-        self._server_consumer = f"edr-{uuid7().hex}"
-        made = await api.make_consumer(
-            self._server_consumer,
+            self._skip_lost(self._retention.first - 1 - self._position)
+        self._consumer_name = f"edr-{uuid7().hex}"
+        made = await api.create_consumer(
+            self._consumer_name,
             {
                 **begins,
                 "ack_policy": "none",
                 "filter_subjects": self._filters,
-                "inactive_threshold": int(FORGOTTEN_AFTER * 1e9),
+                "inactive_threshold": int(INACTIVE_THRESHOLD * 1e9),
                 "mem_storage": True,
                 "num_replicas": 1,
             },
@@ -416,7 +417,7 @@ class StreamCursor:
         self._note_pending(made)
 
     async def _begin(self, api: StreamApi) -> int:
-        """Return the position behind which it begins."""
+        """Return the position after which it starts."""
         if self.now is not None:
             return await asyncio.shield(self.now)
         last_position = (await self._journal.info(api))["state"]["last_seq"]
@@ -430,18 +431,18 @@ class StreamCursor:
         return 0
 
     async def _leave(self) -> None:
-        """Delete its server_consumer, if the connection on which it was made is there."""
+        """Delete the JetStream consumer, if its connection still exists."""
         api = self._api
         if api is not None and api is self._journal.api:
             with suppress(LinkError, ConnectionError, TimeoutError):
-                await self._let_go(api)
+                await self._release(api)
 
-    async def _let_go(self, api: StreamApi) -> None:
+    async def _release(self, api: StreamApi) -> None:
         await api.connection.unlisten(self._number)
-        await api.delete_consumer(self._server_consumer)
+        await api.delete_consumer(self._consumer_name)
 
-    def _compare_filters(self, server_consumer: Mapping[str, Any]) -> None:
-        config = server_consumer["config"]
+    def _compare_filters(self, info: Mapping[str, Any]) -> None:
+        config = info["config"]
         one = [config["filter_subject"]] if config.get("filter_subject") else []
         found = config.get("filter_subjects") or one
         if sorted(found) != sorted(self._filters):
@@ -450,21 +451,21 @@ class StreamCursor:
     async def _ask_stream(self, api: StreamApi) -> None:
         """Ask for the state of the stream; the answer covers the messages that are here now."""
         asked_at, covered = self._now(), self._newest_number
-        self._horizon.note(await self._journal.info(api), asked_at)
+        self._retention.note(await self._journal.info(api), asked_at)
         self._covered, self._answered = covered, self._newest_number
 
     @property
     def _newest_number(self) -> int:
-        """The server_consumer's number of the last message that has come."""
+        """The JetStream consumer's number of the last message that has come."""
         return self._next + len(self._raw) - 1
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
 
-    def _note_pending(self, server_consumer: Mapping[str, Any]) -> None:
-        self._caught_up = not server_consumer["num_pending"]
+    def _note_pending(self, info: Mapping[str, Any]) -> None:
+        self._caught_up = not info["num_pending"]
         if not self._live and self._end is None:
-            self._end = self._horizon.last
+            self._end = self._retention.last
         if self._caught_up:
             self._settle()
 
@@ -472,23 +473,21 @@ class StreamCursor:
         while len(self._open_pulls) < PULLS_AHEAD:
             self._pulls += 1
             self._open_pulls[self._pulls] = self._batch
-            api.pull(
-                self._server_consumer, self._batch, PULL_SECONDS, f"{self._inbox}.{self._pulls}"
-            )
+            api.pull(self._consumer_name, self._batch, PULL_EXPIRES, f"{self._inbox}.{self._pulls}")
 
     # Its messages
 
-    def _came(
+    def _on_message(
         self, number: int, subject: bytes, reply: bytes, payload: bytes, headers: bytes | None
     ) -> None:
         if number != self._number:
-            return  # for the server_consumer before this one
+            return  # for the JetStream consumer before this one
         status = 0 if payload else status_of(headers)
         if status:
             # The status of a request comes to the request; the messages under their own subjects.
             self._open_pulls.pop(int(subject[subject.rfind(b".") + 1 :]), None)
             if status == NO_RESPONDERS or (status == CONFLICT and b"Completed" not in headers):  # type: ignore[operator]  # it has a status
-                self._api = None  # the server_consumer is gone, or has moved
+                self._api = None  # the JetStream consumer is gone, or has moved
         else:
             self._raw.append((subject, reply, payload))
             for pull, left in self._open_pulls.items():  # they are answered one after the other
@@ -504,7 +503,7 @@ class StreamCursor:
         for _ in range(A_TURN):
             if not self._raw or len(self._ready) >= self._at_once:
                 return
-            meta = meta_of(self._raw[0][1])
+            meta = parse_reply(self._raw[0][1])
             if meta.position > self._position + 1 and self._may_hide_a_loss(meta):
                 if not self._ready:  # else it is asked when those were taken
                     await self._look()
@@ -513,15 +512,15 @@ class StreamCursor:
         if not self._ready:
             await asyncio.sleep(0)
 
-    def _may_hide_a_loss(self, meta: Meta) -> bool:
+    def _may_hide_a_loss(self, meta: MessageMetadata) -> bool:
         """Return whether entries may have been removed unseen, in front of this message."""
         return (
             bool(self._filters)
             and meta.consumer_position > self._covered
-            and not self._horizon.spares(self._position, self._recorded_at, self._now())
+            and not self._retention.keeps_all_after(self._position, self._recorded_at, self._now())
         )
 
-    def _take(self, meta: Meta) -> None:
+    def _take(self, meta: MessageMetadata) -> None:
         """Take a message; its entry is ready then, if it is wanted."""
         subject, reply, payload = self._raw.popleft()
         if meta.consumer_position != self._next:
@@ -537,7 +536,7 @@ class StreamCursor:
         if self._caught_up and meta.consumer_position > self._answered:
             self._settle()  # the server gave it after it had told what is the last one
 
-    def _read(self, meta: Meta, subject: bytes, reply: bytes, payload: bytes) -> None:
+    def _read(self, meta: MessageMetadata, subject: bytes, reply: bytes, payload: bytes) -> None:
         if not self._position and self._start.since is not None:
             self._position = meta.position - 1
         if self._end is not None and meta.position > self._end:
@@ -547,23 +546,23 @@ class StreamCursor:
             self._position = meta.position
             self._recorded_at = meta.recorded_at
         elif meta.position > self._position:
-            first = self._horizon.first
+            first = self._retention.first
             lost_before = min(first, meta.position) if self._filters else meta.position
-            self._lose(lost_before - 1 - self._position)
+            self._skip_lost(lost_before - 1 - self._position)
             self._position = meta.position
             self._recorded_at = meta.recorded_at
         event = self._event(subject, payload)
         if event is None:
             self._journal.corrupt += 1
             self._ready.append(Gap(1))
-            self._pass_over(meta.position, reply)
+            self._skip(meta.position, reply)
         elif not self._bindings or any(binding.matches(event) for binding in self._bindings):
-            self._give(Entry(meta.position, meta.recorded_at, event, meta.delivery), reply)
+            self._deliver(Entry(meta.position, meta.recorded_at, event, meta.delivery), reply)
         else:
-            self._pass_over(meta.position, reply)
+            self._skip(meta.position, reply)
 
     def _event(self, subject: bytes, payload: bytes) -> Event | None:
-        """Return the event of a message; None if it is none, or does not belong to its subject."""
+        """Return the event of a message; None if it is invalid or does not fit its subject."""
         try:
             event = Event.from_json(payload)
         except InvalidEventError:
@@ -571,20 +570,20 @@ class StreamCursor:
         stem = subject[: subject.rfind(b".")]
         return event if stem_of(event, self._journal.prefix).encode() == stem else None
 
-    def _give(self, entry: Entry, _reply: bytes) -> None:
+    def _deliver(self, entry: Entry, _reply: bytes) -> None:
         self._ready.append(entry)
 
-    def _pass_over(self, position: int, reply: bytes) -> None:
-        """Take note of a message that gives no entry."""
+    def _skip(self, position: int, reply: bytes) -> None:
+        """Called for a message that gives no entry; a consumer acknowledges it."""
 
-    def _lose(self, count: int) -> None:
-        """Tell of entries that are not there any more, behind the position, and move past them."""
+    def _skip_lost(self, count: int) -> None:
+        """Report ``count`` removed entries after the position, and move past them."""
         if count > 0:
             self._position += count
             self._ready.append(Gap(count))
 
     async def _look(self) -> None:
-        """Learn what retention has left. If that fails, the server consumer is made again."""
+        """Request the state of the stream. If that fails, create the consumer again."""
         api = self._api
         if api is not None:
             try:

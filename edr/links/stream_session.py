@@ -2,10 +2,10 @@
 
 The stream is verified, never changed, and created only if that was asked for. Its identity is its
 name and the time of its creation: positions in a stream that was deleted and created again mean
-other events. So each look at the stream compares its identity and its settings with those that a
-journal needs. When they differ, or the stream is gone, the session **ends**: nothing can cure that,
-so each call that waits or comes later gets ``JournalUnusableError``. Everything else is tried
-again.
+other events. So each look at the stream compares its identity and its settings with the settings
+that a journal needs. When they differ, or the stream is gone, the session **ends**: nothing can
+cure that, so each call that waits or comes later gets ``JournalUnusableError``. Everything else is
+tried again.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from edr.links.log import logger
 from edr.links.nats_client import Connection
 from edr.links.stream_api import NO_SUCH_STREAM, StreamApi, StreamError
 
-PULSE = 5.0
+STATE_INTERVAL = 5.0
 """Seconds between two looks at the stream: whether the connection lives, and what is in it."""
 
-ASKED_AGAIN = (0.2, 0.5, 1.0)
+INFO_RETRY_DELAYS = (0.2, 0.5, 1.0)
 """Seconds after which the server is asked again for a stream that it does not find: one that has
 just started, or lost its leader, may not know its streams yet."""
 
-ANSWERED_WITHIN = 1.0
+FIRST_INFO_TIMEOUT = 1.0
 """Seconds after which a new connection is asked again."""
 
 _SETTINGS = {
@@ -53,15 +53,15 @@ class StreamSession:
 
     Args:
         urls: of servers of one cluster.
-        where: the same, for those who read it: without passwords.
+        where: the same without passwords, for errors and logs.
         config: of the stream: what is verified, and what is made.
         create: make it if it is not there.
         timeout: seconds to connect, and to be answered.
         client: further arguments of ``nats.connect``.
         on_up: awaited with the API of each new connection and the stream's settings and state,
-            before anybody else has it.
+            before any other call uses it.
         on_down: called with the reason when a connection is gone.
-        on_pulse: called each ``PULSE`` seconds, while there is one.
+        on_state: called each ``STATE_INTERVAL`` seconds, while there is one.
         on_end: called with the error when the stream cannot be used any more.
         on_violation: called with the server's words when it did not permit something.
     """
@@ -77,7 +77,7 @@ class StreamSession:
         client: Mapping[str, Any],
         on_up: Callable[[StreamApi, Mapping[str, Any]], Awaitable[None]],
         on_down: Callable[[str], None],
-        on_pulse: Callable[[], None],
+        on_state: Callable[[], None],
         on_end: Callable[[JournalError], None],
         on_violation: Callable[[str], None],
     ) -> None:
@@ -89,7 +89,7 @@ class StreamSession:
         """Of the stream, as it was when it was last looked at."""
         self.first_at_open: int = 0
         self.error: str | None = None
-        """Why there is no connection."""
+        """The reason why the connection is missing."""
         self.is_closed: bool = False
         self._stream = config["name"]
         self._urls = urls
@@ -100,11 +100,11 @@ class StreamSession:
         self._client = client
         self._on_up = on_up
         self._on_down = on_down
-        self._on_pulse = on_pulse
+        self._on_state = on_state
         self._on_end = on_end
         self._on_violation = on_violation
         self._ended: JournalUnusableError | None = None
-        self._is_in_doubt = asyncio.Event()
+        self._check_requested = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._opened: asyncio.Future[None] | None = None
         self._is_up = asyncio.Event()
@@ -125,7 +125,7 @@ class StreamSession:
         """Connect, and verify the stream, or make it. Idempotent.
 
         Raises:
-            JournalUnusableError: there is no such stream, or it is none for events.
+            JournalUnusableError: the stream does not exist, or a journal cannot use it.
             JournalError: no server was reached within ``timeout``; or it was closed.
         """
         self.check_open()
@@ -166,7 +166,7 @@ class StreamSession:
         """Return the API, waiting at most ``timeout`` seconds for a connection.
 
         Raises:
-            JournalError: as ``connected``; or there was none in time.
+            JournalError: as ``connected``; or the time ran out.
         """
         try:
             async with asyncio.timeout(self._timeout):
@@ -184,7 +184,7 @@ class StreamSession:
             JournalUnusableError: it is not; the session has ended.
             StreamError, ConnectionError, TimeoutError: it cannot be asked.
         """
-        for pause in (*ASKED_AGAIN, None):
+        for pause in (*INFO_RETRY_DELAYS, None):
             try:
                 info = await api.info(timeout)
                 break
@@ -216,7 +216,7 @@ class StreamSession:
                         return (await self.info(api))["state"]  # type: ignore[no-any-return]
                     except (StreamError, ConnectionError, TimeoutError) as exc:
                         error = exc
-                        if isinstance(exc, StreamError) and not exc.may_pass:
+                        if isinstance(exc, StreamError) and not exc.is_temporary:
                             break
                     await asyncio.sleep(FIRST_DELAY)  # there will be another connection, or leader
         except TimeoutError:
@@ -225,9 +225,9 @@ class StreamSession:
             f"journal {self._stream!r} cannot be asked now: {error or self.error or 'no answer'}"
         ) from error
 
-    def doubt(self) -> None:
-        """Look at the stream soon: an answer does not fit the one that was opened."""
-        self._is_in_doubt.set()
+    def check_soon(self) -> None:
+        """Check the stream soon: an answer does not fit the stream that was opened."""
+        self._check_requested.set()
 
     async def close(self) -> None:
         """End it; calls that wait for a connection get an error."""
@@ -257,7 +257,9 @@ class StreamSession:
                 if not opened.done():
                     opened.set_result(None)
                 await self._keep(api)
-            except Exception as exc:  # of the library, the server, or ours: a reason to try anew
+            except (
+                Exception
+            ) as exc:  # of the library, the server, or ours: a reason to connect again
                 self._lost(exc, opened)
             finally:
                 self._is_up.clear()
@@ -323,8 +325,8 @@ class StreamSession:
         while True:
             try:
                 if self.id:
-                    return await self.info(api, ANSWERED_WITHIN)
-                return await api.info(ANSWERED_WITHIN)
+                    return await self.info(api, FIRST_INFO_TIMEOUT)
+                return await api.info(FIRST_INFO_TIMEOUT)
             except TimeoutError:
                 if api.connection.lost.is_set():
                     raise
@@ -368,26 +370,28 @@ class StreamSession:
         return self._unusable(reason)
 
     async def _keep(self, api: StreamApi) -> None:
-        """Look after the connection, until it is lost."""
+        """Check the stream regularly, until the connection is lost."""
         lost = asyncio.ensure_future(api.connection.lost.wait())
         try:
             while not lost.done():
-                doubt = asyncio.ensure_future(self._is_in_doubt.wait())
+                check_soon = asyncio.ensure_future(self._check_requested.wait())
                 try:
-                    await asyncio.wait({lost, doubt}, timeout=PULSE, return_when=FIRST_COMPLETED)
+                    await asyncio.wait(
+                        {lost, check_soon}, timeout=STATE_INTERVAL, return_when=FIRST_COMPLETED
+                    )
                 finally:
-                    doubt.cancel()
+                    check_soon.cancel()
                 if lost.done():
                     break
-                self._is_in_doubt.clear()
+                self._check_requested.clear()
                 try:
                     await self.info(api)
                     self.error = None
                 except StreamError as exc:
-                    if not exc.may_pass:
+                    if not exc.is_temporary:
                         raise
                     self.error = str(exc)  # such as: a leader is being elected
-                self._on_pulse()
+                self._on_state()
         finally:
             lost.cancel()
         raise api.connection.fault or ConnectionError("the connection was lost")

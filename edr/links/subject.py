@@ -1,4 +1,4 @@
-"""The subject of an event on NATS, and the patterns that ask for what somebody wants. Pure.
+"""The subject of an event on NATS, and the subscription patterns of bindings. Pure.
 
 The problem: a broker can tell events apart by their subject only, one token after the other. The
 subject must let it decide as much as it can of ``Binding.matches``, in as few patterns as can be:
@@ -14,14 +14,14 @@ threshold, an exact level, and any run of levels is **one** pattern: from ``info
 would take 12 patterns instead of one.
 
 **The account** stands at a fixed place, so that a broker's permissions can be written for it. The
-ancestors stand behind, each at its depth. Who wants what is below an account asks for it at each of
-the first 8 depths; no tree of accounts is needed to ask. Of a tree that is deeper, the first 8 are
-listed, and ``~deep`` behind them: a lane that all take who want what is below some account.
+ancestors follow, each at its depth. A binding that includes the descendants of an account has a
+pattern for each of the first 8 depths, and needs no tree of accounts. Of a deeper tree, the first 8
+are listed and ``~deep`` follows: each binding with descendants subscribes to that as well.
 
-**Tokens.** Letters, digits, ``_`` and ``-`` stand for themselves, other bytes are ``%XX``. What is
-longer than 64 then is ``~`` and 32 hex digits of its hash; no account is ``~``. So none is empty or
-a wildcard, no two names up to there are one token, and a subject is never so long that a server
-would refuse the line and close the connection for good.
+**Tokens.** Letters, digits, ``_`` and ``-`` stand for themselves, other bytes are ``%XX``. A longer
+token than 64 is ``~`` and 32 hex digits of its hash; no account is ``~``. So a token is never empty
+or a wildcard, two names up to that length never share one, and a subject is never so long that a
+server would refuse the line and close the connection for good.
 
 **Hops**, how many links the event crossed, are the last token and not a header: parsing headers
 costs a client more than the event.
@@ -48,8 +48,8 @@ PREFIX = "edr"
 LISTED = 8
 """Ancestors that a subject lists. Trees of accounts have three or four levels in practice."""
 
-LONGEST_TOKEN = 64
-LONGEST_PREFIX = 64
+MAX_TOKEN = 64
+MAX_PREFIX = 64
 LONGEST = 1000
 """Bytes of a subject, at most, whatever the names: a server reads lines of 4,096, with two subjects
 in them. 10 tokens of 64, the levels, the prefix and the dots make 750."""
@@ -62,8 +62,8 @@ _PLAIN = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _PREFIX = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 _NOT_REACHED = "-"
 
-MOST_HOPS = 99
-_HOPS = {str(hops): hops for hops in range(1, MOST_HOPS + 1)}
+MAX_HOPS = 99
+_HOPS = {str(hops): hops for hops in range(1, MAX_HOPS + 1)}
 
 
 # Events
@@ -106,7 +106,7 @@ def _stem(
 
 
 def hops_of(subject: str) -> int:
-    """Return the hops of a subject; 0 if what stands in their place is no number of them."""
+    """Return the hops of a subject; 0 if the last token is not a valid number of hops."""
     return _HOPS.get(subject[subject.rfind(".") + 1 :], 0)
 
 
@@ -115,7 +115,7 @@ def token(name: str) -> str:
     if _PLAIN.fullmatch(name):
         return name
     encoded = quote(name, safe="").replace(".", "%2E").replace("~", "%7E")
-    if len(encoded) <= LONGEST_TOKEN:
+    if len(encoded) <= MAX_TOKEN:
         return encoded
     return "~" + hashlib.blake2b(name.encode(), digest_size=16).hexdigest()
 
@@ -124,11 +124,11 @@ def checked_prefix(prefix: str) -> str:
     """Return ``prefix``, which must be one token or several.
 
     Raises:
-        ValueError: it is none, or too long.
+        ValueError: it is not a valid prefix, or too long.
     """
-    if len(prefix) > LONGEST_PREFIX or not _PREFIX.fullmatch(prefix):
+    if len(prefix) > MAX_PREFIX or not _PREFIX.fullmatch(prefix):
         raise ValueError(
-            f"a prefix is up to {LONGEST_PREFIX} letters, digits, '_' and '-', with single dots "
+            f"a prefix is up to {MAX_PREFIX} letters, digits, '_' and '-', with single dots "
             f"between, not {prefix!r}"
         )
     return prefix
@@ -162,7 +162,7 @@ def patterns_at(spots: Iterable[TrieKey], prefix: str = PREFIX) -> Iterator[str]
 def plan(spots: Iterable[TrieKey], limit: int, prefix: str = PREFIX) -> frozenset[str]:
     """Return at most ``limit`` patterns for what is wanted at ``spots``, or more.
 
-    What another spot covers is left out. If there are too many still, the accounts of an app and
+    Keys that another key covers are left out. If there are too many still, the accounts of an app and
     levels become any account, those first of which there are most; then the apps; then all is one
     pattern.
     """
@@ -199,8 +199,9 @@ def permissions_of(
 def filters_of(*bindings: Binding, limit: int, prefix: str = PREFIX) -> tuple[str, ...]:
     """Return at most ``limit`` patterns of which no two match one subject, in sorted order.
 
-    So a consumer of JetStream wants its filters. Those for what is below an account would meet each
-    other at every depth, so any account is asked for instead; patterns that meet become one.
+    JetStream refuses filters that overlap. Patterns for the descendants of an account overlap at
+    every depth, so a pattern for any account takes their place; other patterns that overlap become
+    one.
     """
     spots = [
         _to_any_account(spot) if spot.include_descendants else spot

@@ -489,7 +489,7 @@ async def test_a_reading_and_a_reader_go_on_over_a_lost_connection(open_journal,
 async def test_kills_and_hangs_of_the_server_lose_nothing_double_nothing_and_keep_the_order(  # noqa: C901
     open_journal, server, monkeypatch, capsys
 ):
-    monkeypatch.setattr(stream_session, "PULSE", 0.1)
+    monkeypatch.setattr(stream_session, "STATE_INTERVAL", 0.1)
     journal = await open_journal(timeout=1.0)
     reading = journal.cursor(after=0)
     consumer = await journal.consumer("audit")

@@ -171,8 +171,8 @@ async def test_gap_that_was_not_taken_is_told_when_opened_again(open_journal):
 
 @pytest.mark.parametrize("is_named", [False, True], ids=["reading", "consumer"])
 async def test_caught_up_selective_reading_is_told_of_no_loss(open_journal, monkeypatch, is_named):
-    monkeypatch.setattr(stream_cursor, "LOOK_IDLE", 0.02)
-    monkeypatch.setattr(stream_cursor, "SHORTEST_IDLE", 0.02)
+    monkeypatch.setattr(stream_cursor, "IDLE_INFO_INTERVAL", 0.02)
+    monkeypatch.setattr(stream_cursor, "MIN_INFO_INTERVAL", 0.02)
     journal = await open_journal()
     await append(journal, 0, app_name="rare")
     reading = await journal.consumer("r", RARE) if is_named else journal.cursor(RARE, after=0)
@@ -230,7 +230,7 @@ async def test_election_of_a_leader_ends_no_reading(open_journal, monkeypatch, i
     await append(journal, 0)
     reading = await journal.consumer("r") if is_named else journal.cursor(after=0)
     assert (await anext(reading)).event.body["n"] == 0
-    consumer, left = stream_api.StreamApi.make_consumer, [3]
+    consumer, left = stream_api.StreamApi.create_consumer, [3]
 
     async def without_leader(api, *args):
         if left[0]:
@@ -238,7 +238,7 @@ async def test_election_of_a_leader_ends_no_reading(open_journal, monkeypatch, i
             raise stream_api.StreamError({"code": 503, "err_code": 10008, "description": "wait"})
         return await consumer(api, *args)
 
-    monkeypatch.setattr(stream_api.StreamApi, "make_consumer", without_leader)
+    monkeypatch.setattr(stream_api.StreamApi, "create_consumer", without_leader)
     waiting = asyncio.ensure_future(anext(reading))
     await asyncio.sleep(0)
     journal.api.connection.end(ConnectionError("cut"))

@@ -79,7 +79,7 @@ async def test_a_broker_that_is_down_at_drain_costs_the_timeout_and_is_counted(m
 async def test_a_server_that_hangs_is_noticed_and_emits_do_not_wait(
     machine, own_server, monkeypatch
 ):
-    monkeypatch.setattr(nats_module, "PULSE", 0.05)
+    monkeypatch.setattr(nats_module, "STATE_INTERVAL", 0.05)
     server = own_server()
     here, link = await machine("here", server.url, timeout=0.2)
     there, other = await machine("there", server.url, timeout=0.2)

@@ -12,7 +12,7 @@ import edr
 from edr.links.subject import (
     LISTED,
     LONGEST,
-    LONGEST_PREFIX,
+    MAX_PREFIX,
     checked_prefix,
     filters_of,
     hops_of,
@@ -213,7 +213,7 @@ def test_no_name_is_the_token_of_another_things():
     )
 )
 def test_a_subject_is_never_too_long(event):
-    assert len(subject_of(event, 9, "p" * LONGEST_PREFIX)) <= LONGEST
+    assert len(subject_of(event, 9, "p" * MAX_PREFIX)) <= LONGEST
     assert ".." not in subject_of(event)
 
 

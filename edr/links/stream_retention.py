@@ -1,10 +1,10 @@
-"""``Horizon``: how far retention may have come in a stream, from its state when it was last asked.
+"""``RetentionBounds``: how many entries retention may have removed from a stream.
 
-A reading with filters sees no hole: the server passes over the entries that it does not want, and
-over those that retention has removed, in the same way. It can only compare its position with the
-first entry of the stream, and to ask for that before each entry costs a round trip. So the horizon
-answers without a question where it can: no stream takes in, and so removes, more than ``FASTEST``
-entries a second, and no entry expires before its age.
+A cursor with filters cannot see a missing range: the server skips entries that do not match, and
+entries that retention has removed, in the same way. The cursor can only compare its position with
+the first entry of the stream, and a request for that before each entry costs a round trip. So the
+bounds exclude a loss without a request where possible: no stream stores, and so removes, more than
+``MAX_REMOVAL_RATE`` entries a second, and no entry expires before its age.
 """
 
 from __future__ import annotations
@@ -14,33 +14,33 @@ from datetime import UTC, datetime, timedelta
 from math import inf
 from typing import Any
 
-FASTEST = 1_000_000
+MAX_REMOVAL_RATE = 1_000_000
 """Entries a second that retention may remove, as one server stores them at most."""
 
-LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class Horizon:
-    """What is known of the entries that a stream has left."""
+class RetentionBounds:
+    """Bounds of the entries that are left in a stream, from its last known state."""
 
     def __init__(self) -> None:
         self.first: int = 0
-        """The oldest entry, as it was when it was last asked for."""
+        """The oldest entry, as of the last request."""
         self.last: int = 0
         """The newest one."""
-        self.at: datetime = LONG_AGO
+        self.at: datetime = EPOCH
         """When that was, by the server's clock."""
         self.asked_at: float = -inf
         self._max_age = timedelta()
         self._is_bounded = False
 
     @property
-    def can_lose(self) -> bool:
+    def can_remove(self) -> bool:
         """Whether retention can remove entries that were not read."""
         return self._is_bounded or bool(self._max_age)
 
     def note(self, info: Mapping[str, Any], asked_at: float) -> None:
-        """Take over the settings and the state of the stream, which were asked for at that time."""
+        """Store the settings and the state of the stream, requested at ``asked_at``."""
         config, state = info["config"], info["state"]
         self.first, self.last = state["first_seq"], state["last_seq"]
         self.asked_at = asked_at
@@ -50,7 +50,7 @@ class Horizon:
         self._max_age = timedelta(microseconds=config["max_age"] // 1000)
         self.at = datetime.fromisoformat(info["ts"])
 
-    def spares(self, position: int, recorded_at: datetime, now: float) -> bool:
+    def keeps_all_after(self, position: int, recorded_at: datetime, now: float) -> bool:
         """Return whether no entry after ``position`` can have been removed up to ``now``.
 
         Args:
@@ -61,7 +61,7 @@ class Horizon:
         passed = now - self.asked_at
         if position + 1 < self.first:
             return False
-        if self._is_bounded and position + 1 - self.first < passed * FASTEST:
+        if self._is_bounded and position + 1 - self.first < passed * MAX_REMOVAL_RATE:
             return False
         if not self._max_age:
             return True

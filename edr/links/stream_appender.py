@@ -1,4 +1,4 @@
-"""``Appending``: events on their way into a stream, in order, each once.
+"""``Appender``: events on their way into a stream, in order, each once.
 
 At most ``WINDOW`` events are sent before they are acknowledged. When the connection is lost, or the
 stream is full, the unacknowledged events are sent again, from the oldest on. The server recognises
@@ -51,10 +51,10 @@ WINDOW = 256
 """Events that are sent before they are acknowledged: enough for a round trip of some milliseconds,
 and few to send again."""
 
-RETRY = 0.25
+RETRY_DELAY = 0.25
 """Seconds after which a stream that refused for now is tried again."""
 
-LATE = 2.0
+RESEND_AFTER = 2.0
 """Seconds without an acknowledgement after which events are sent again."""
 
 OVERHEAD = 34
@@ -87,7 +87,7 @@ class _Item:
         return len(self.headers) + len(self.payload)
 
 
-class Appending:
+class Appender:
     """The events that a journal has accepted, until the stream has them.
 
     Args:
@@ -95,7 +95,7 @@ class Appending:
         prefix: of the subjects.
         max_pending: events that may be accepted and not stored.
         patience: seconds without any stored event after which the calls that wait get an error.
-        on_doubt: called when an answer does not fit the stream that was opened.
+        on_mismatch: called when an answer does not fit the stream that was opened.
     """
 
     def __init__(
@@ -104,10 +104,10 @@ class Appending:
         prefix: str,
         max_pending: int,
         patience: float,
-        on_doubt: Callable[[], None],
+        on_mismatch: Callable[[], None],
     ) -> None:
         self.error: str | None = None
-        """Why the stream takes nothing now."""
+        """The reason why the stream stores nothing now."""
         self.accepted: int = 0
         self.appended: int = 0
         self.failed: int = 0
@@ -119,7 +119,7 @@ class Appending:
         self._prefix = prefix
         self._max_pending = max_pending
         self._patience = patience
-        self._on_doubt = on_doubt
+        self._on_mismatch = on_mismatch
         self._api: StreamApi | None = None
         self._max_bytes = 0
         self._acks_to = ""
@@ -129,17 +129,17 @@ class Appending:
         self._last_position = 0
         """The position of the last event that was settled in order."""
         self._away = "there is no connection"
-        self._is_held = False
+        self._is_paused = False
         self._is_full = False
         self._ended: JournalError | None = None
         self._sending: asyncio.Handle | None = None
-        # When an event was last settled, or began to wait alone; and what looks at that.
+        # When an event was last settled, or began to wait alone; and the timer that checks it.
         self._progress_at = 0.0
         self._watch: asyncio.TimerHandle | None = None
         # Calls that wait for room, in their order.
         self._turn = asyncio.Lock()
         self._has_room = asyncio.Event()
-        # Who wants to know the position of the first event that is accepted after a number.
+        # Futures for the position of the first event accepted after a number.
         self._watchers: list[tuple[int, asyncio.Future[int]]] = []
         self._log = RateLimitedLog(logger=logger)
 
@@ -168,16 +168,16 @@ class Appending:
             )
             self.newest = last
         self._acks_to = self._acks_to or api.connection.new_inbox()
-        await api.connection.listen(f"{self._acks_to}.*", self._acked)
+        await api.connection.listen(f"{self._acks_to}.*", self._on_acked)
         self._max_bytes = max_bytes
         self._api = api
-        self._is_held = self._is_full = False
+        self._is_paused = self._is_full = False
         self.error = None
         self.send_again()
         self._send()
 
     def end(self, reason: str) -> None:
-        """Stop sending: there is no connection, for ``reason``."""
+        """Stop sending: the connection was lost, for ``reason``."""
         self._api = None
         self._away = reason
         self._has_room.set()
@@ -199,11 +199,11 @@ class Appending:
         self._has_room.set()
 
     def close(self) -> None:
-        """Give up what is not stored."""
+        """Give up every event that is not stored."""
         words = f"journal {self._stream!r} was closed before it was stored"
         self.fail(JournalFullError(words) if self._is_full else JournalError(words))
 
-    # What is accepted
+    # Accepting events
 
     async def append(self, events: tuple[Event, ...]) -> int:
         """Accept ``events``, all together, when there is room, and return when they are stored."""
@@ -214,7 +214,9 @@ class Appending:
             while self.waiting and self.waiting + len(events) > self._max_pending:
                 self._check()
                 if self._is_stuck:
-                    raise self._trouble("there is no room for these events; none was accepted")
+                    raise self._not_stored_error(
+                        "there is no room for these events; none was accepted"
+                    )
                 self._has_room.clear()
                 await self._has_room.wait()
             receipt = self._accept(events)
@@ -228,11 +230,11 @@ class Appending:
         return True
 
     def submit(self, event: Event) -> Receipt | None:
-        """Accept ``event`` if there is room for it, and return what to await until it is stored."""
+        """Accept ``event`` if there is room for it; return a receipt, which waits for storage."""
         return self._accept((event,)) if self._has_room_now else None
 
     async def room(self) -> None:
-        """Return when there is room, or waiting is no use; not without a turn of the loop."""
+        """Return when there is room, or waiting cannot help. It always yields to the loop."""
         await asyncio.sleep(0)
         while self.waiting >= self._max_pending and self._api is not None and not self.error:
             self._has_room.clear()
@@ -249,7 +251,7 @@ class Appending:
             self._receipts.check()
             return
         receipt = self._receipts.expect_all(self.accepted)
-        self._tell_if_stuck()
+        self._fail_if_stuck()
         await receipt
 
     async def settle(self) -> None:
@@ -282,7 +284,7 @@ class Appending:
         for event in events:
             self._take(event)
         receipt = self._receipts.expect(first, self.accepted)
-        self._tell_if_stuck()
+        self._fail_if_stuck()
         return receipt
 
     def _take(self, event: Event) -> None:
@@ -291,7 +293,7 @@ class Appending:
             loop = asyncio.get_running_loop()
             self._progress_at = loop.time()
             if self._watch is None:
-                self._watch = loop.call_later(min(LATE, self._patience), self._look)
+                self._watch = loop.call_later(min(RESEND_AFTER, self._patience), self._look)
         self.accepted += 1
         self._unsent.append(item)
         if self._sending is None:
@@ -309,9 +311,11 @@ class Appending:
         now = asyncio.get_running_loop().time()
         return bool(self.waiting) and now >= self._progress_at + self._patience
 
-    def _tell_if_stuck(self) -> None:
+    def _fail_if_stuck(self) -> None:
         if self._is_stuck:
-            self._receipts.fail(self._trouble("the events stay accepted and may yet be stored"))
+            self._receipts.fail(
+                self._not_stored_error("the events stay accepted and may yet be stored")
+            )
 
     def _look(self) -> None:
         """Look whether there was any progress: send again, and after ``patience`` raise."""
@@ -319,20 +323,20 @@ class Appending:
         if not self.waiting:
             return
         loop = asyncio.get_running_loop()
-        if not self._is_held and loop.time() >= self._progress_at + LATE:
+        if not self._is_paused and loop.time() >= self._progress_at + RESEND_AFTER:
             self.send_again()  # a server that lost its leader has forgotten them
         if self._is_stuck:
             if self._api is not None and self.error is None:
                 self.error = "the server does not acknowledge events"
                 logger.warning("journal %r: %s", self._stream, self.error)
-            self._tell_if_stuck()
+            self._fail_if_stuck()
             self._has_room.set()  # calls that wait for room get the same error
             due = inf
         else:
             due = self._progress_at + self._patience
-        self._watch = loop.call_at(min(due, loop.time() + LATE), self._look)
+        self._watch = loop.call_at(min(due, loop.time() + RESEND_AFTER), self._look)
 
-    def _trouble(self, consequence: str) -> JournalError:
+    def _not_stored_error(self, consequence: str) -> JournalError:
         reason = self.error or self._away
         kind = JournalFullError if self._is_full else JournalError
         return kind(
@@ -340,14 +344,14 @@ class Appending:
             f"{consequence}"
         )
 
-    # What is sent
+    # Sending events
 
     def _send_soon(self) -> None:
         self._sending = None
         self._send()
 
     def _send(self) -> None:
-        if self._api is None or self._is_held:
+        if self._api is None or self._is_paused:
             return
         with suppress(ConnectionError):  # it will be sent over the next one
             while self._unsent and len(self._sent) < WINDOW:
@@ -374,7 +378,7 @@ class Appending:
             return
         kept = size + len(item.subject) + OVERHEAD
         if 0 < self._max_bytes < kept:
-            words = f"it has {kept} bytes with what is stored beside it, and the stream holds "
+            words = f"it has {kept} bytes with its subject and overhead, and the stream holds "
             self._give_up(item, f"{words}{self._max_bytes}")
             return
         reply = f"{self._acks_to}.{item.number}"
@@ -385,9 +389,9 @@ class Appending:
         """The number of the oldest event that was sent and is not acknowledged; 0 if none is."""
         return self._sent[0].number if self._sent else 0
 
-    # What the server answers
+    # Answers of the server
 
-    def _acked(
+    def _on_acked(
         self, _number: int, subject: bytes, _reply: bytes, payload: bytes, headers: bytes | None
     ) -> None:
         number = int(subject[subject.rfind(b".") + 1 :])
@@ -397,13 +401,13 @@ class Appending:
         item = self._sent[index]
         if status_of(headers):
             self._hold(StreamError({"code": 503, "description": "no stream takes this subject"}))
-            self._on_doubt()
+            self._on_mismatch()
             return
         answer = orjson.loads(payload)
         if "error" in answer:
             self._answered(item, StreamError(answer["error"]))
         elif answer["seq"] <= self.newest and not answer.get("duplicate"):
-            self._on_doubt()  # positions rise, unless this is another stream
+            self._on_mismatch()  # positions rise, unless this is another stream
             return
         else:
             self._stored(item, answer["seq"])
@@ -413,7 +417,7 @@ class Appending:
 
     def _stored(self, item: _Item, position: int) -> None:
         item.position = position
-        if not self._is_held and self.error is not None:
+        if not self._is_paused and self.error is not None:
             logger.warning("journal %r stores events again", self._stream)
             self.error = None
             self._is_full = False
@@ -437,12 +441,12 @@ class Appending:
         self._has_room.set()
 
     def _answered(self, item: _Item, exc: StreamError) -> None:
-        if exc.may_pass:
+        if exc.is_temporary:
             self._hold(exc)
             return
         self._give_up(item, str(exc))
         if exc.is_about_stream:
-            self._on_doubt()
+            self._on_mismatch()
 
     def not_permitted(self, words: str) -> None:
         """Give up the event that the server did not permit to publish.
@@ -476,19 +480,19 @@ class Appending:
         self._receipts.refused(item.number, Refusal(event, reason))
 
     def _hold(self, exc: StreamError) -> None:
-        """Send nothing for a while; then what was refused, and all behind it, in order."""
-        if self._is_held:
+        """Pause; then send the refused event and all events after it again, in order."""
+        if self._is_paused:
             return
-        self._is_held = True
+        self._is_paused = True
         self._is_full = exc.is_full
         if self.error != str(exc):
             logger.warning("journal %r stores nothing now: %s; trying again", self._stream, exc)
         self.error = str(exc)
-        self._has_room.set()  # calls that wait for room: waiting is no use now
-        asyncio.get_running_loop().call_later(RETRY, self._release, self._api)
+        self._has_room.set()  # calls that wait for room: waiting cannot help now
+        asyncio.get_running_loop().call_later(RETRY_DELAY, self._release, self._api)
 
     def _release(self, api: StreamApi | None) -> None:
-        if self._is_held and api is not None and api is self._api:
-            self._is_held = False
+        if self._is_paused and api is not None and api is self._api:
+            self._is_paused = False
             self.send_again()
             self._send()
