@@ -38,6 +38,7 @@ from edr.bus import Gap
 from edr.journal import ConsumerStatus, Entry, JournalError, WrongJournalError
 from edr.links.errors import LinkError
 from edr.links.log import logger
+from edr.links.stream_acks import AckSender
 from edr.links.stream_api import MessageMetadata, StreamApi, parse_reply
 from edr.links.stream_cursor import BATCH, INFO_INTERVAL, Start, StreamCursor, StreamJournal
 from edr.links.stream_retention import EPOCH
@@ -54,9 +55,6 @@ REDELIVERY_DELAY = 0.25
 """Seconds until the server has redelivered them: it checks 0.1 s after such a change."""
 
 MAX_NAME = 128
-
-ACK_INTERVAL = 0.1
-"""Seconds after which an ack is on its way, at the latest."""
 
 # Keys in the metadata of the JetStream consumer.
 _NAME, _BINDINGS = "edr-consumer", "edr-bindings"
@@ -105,10 +103,7 @@ class StreamConsumer(StreamCursor):
         """How often the server sent an entry before the consumer delivered it."""
         self._unacked: dict[int, _Unacked] = {}
         """Entries that are not acknowledged, by their position."""
-        self._acks: dict[int, str] = {}
-        """Acks that are not stored yet: the reply subject by position."""
-        self._acked: dict[int, None] = {}
-        """Recent acks: the server may have redelivered these entries just before."""
+        self._acks = AckSender(journal, max_unacked)
         self._looked_at_newest = 0
         self._expected = 0
         """Entries that were unacknowledged when it was opened, and were not redelivered yet."""
@@ -125,9 +120,6 @@ class StreamConsumer(StreamCursor):
         self._checkpointed = 0
         """The ack floor in the last checkpoint."""
         self._checkpointing: asyncio.Task[None] | None = None
-        self._hurry = asyncio.Event()
-        self._acking: asyncio.Task[None] | None = None
-        self._storing = asyncio.Lock()
 
     @property
     def missed(self) -> int:
@@ -260,7 +252,7 @@ class StreamConsumer(StreamCursor):
         return made
 
     async def _release(self, api: StreamApi) -> None:
-        await self._store_acks()
+        await self._acks.store()
         known = {
             _AT: self._position,
             _GIVEN: self._delivered_up_to,
@@ -321,28 +313,29 @@ class StreamConsumer(StreamCursor):
         """
         if self._closed:
             return
-        tasks = [task for task in (self._acking, self._checkpointing) if task is not None]
-        for task in tasks:
-            task.cancel()
+        checkpointing = self._checkpointing
+        if checkpointing is not None:
+            checkpointing.cancel()
         words = (
             "consumer %r was closed with %d acks that could not be stored; these entries come again"
         )
         try:
-            if tasks:
-                await asyncio.wait(tasks)
+            await self._acks.stop()
+            if checkpointing is not None:
+                await asyncio.wait({checkpointing})
             await super().aclose()
         finally:
-            if self._acks:
-                logger.error(words, self.name, len(self._acks))
-        if self._acks:
-            raise JournalError(words % (self.name, len(self._acks)))
+            if self._acks.pending:
+                logger.error(words, self.name, len(self._acks.pending))
+        if self._acks.pending:
+            raise JournalError(words % (self.name, len(self._acks.pending)))
 
     async def _leave(self) -> None:
-        if self._acks:
+        if self._acks.pending:
             with suppress(*_FAULTS, JournalError):
                 async with asyncio.timeout(self._journal.timeout):
                     await self._journal.connected()
-                    await self._store_acks()
+                    await self._acks.store()
         await super()._leave()
 
     # Its messages
@@ -419,9 +412,9 @@ class StreamConsumer(StreamCursor):
             self._redelivering -= 1
         if self._expected and meta.position <= self._resumed_at:
             self._expected -= 1
-        if meta.position in self._acked:
-            self._say(meta.position, reply.decode())
-        elif meta.position not in self._unacked and meta.position not in self._acks:
+        if meta.position in self._acks.recent:
+            self._acks.add(meta.position, reply.decode())
+        elif meta.position not in self._unacked and meta.position not in self._acks.pending:
             super()._read(meta, subject, reply, payload)
 
     def _deliver(self, entry: Entry, reply: bytes) -> None:
@@ -434,7 +427,7 @@ class StreamConsumer(StreamCursor):
         super()._deliver(entry._replace(delivery=entry.delivery - ahead), reply)
 
     def _skip(self, position: int, reply: bytes) -> None:
-        self._say(position, reply.decode())
+        self._acks.add(position, reply.decode())
 
     # Acknowledging
 
@@ -447,7 +440,7 @@ class StreamConsumer(StreamCursor):
         held = self._remove_unacked(entry)
         if held is not None:
             self._early_deliveries.pop(entry.position, None)
-            self._say(entry.position, held.reply)
+            self._acks.add(entry.position, held.reply)
 
     def nack(self, entry: Entry, delay: float = 0.0) -> None:
         """Request ``entry`` again, in ``delay`` seconds or later.
@@ -473,24 +466,6 @@ class StreamConsumer(StreamCursor):
             raise JournalError(f"consumer {self.name!r} has never given {entry.position} like this")
         return self._unacked.pop(entry.position, None)
 
-    def _say(self, position: int, reply: str) -> None:
-        self._acks[position] = reply
-        if len(self._acks) > self._max_unacked // 4:
-            self._hurry.set()
-        if self._acking is None or self._acking.done():
-            self._acking = asyncio.get_running_loop().create_task(self._store_soon())
-
-    async def _store_soon(self) -> None:
-        while self._acks:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(ACK_INTERVAL):
-                    await self._hurry.wait()
-            self._hurry.clear()
-            try:
-                await self._store_acks()
-            except _FAULTS:
-                await asyncio.sleep(ACK_INTERVAL)
-
     async def flush(self) -> None:
         """Return when all acks so far are stored.
 
@@ -498,27 +473,9 @@ class StreamConsumer(StreamCursor):
             JournalError: they could not be stored now; it goes on trying.
         """
         try:
-            await self._store_acks()
+            await self._acks.store()
         except _FAULTS as exc:
             raise JournalError(f"consumer {self.name!r} cannot store its acks now: {exc}") from exc
-
-    async def _store_acks(self) -> None:
-        """Send the acks; the last one is answered, when the server has taken them all."""
-        async with self._storing:
-            if not self._acks:
-                return
-            if self._journal.api is None:
-                raise ConnectionError("there is no connection")
-            connection = self._journal.api.connection
-            *earlier, last = acks = list(self._acks)
-            for position in earlier:
-                connection.publish_nowait(self._acks[position], b"+ACK")
-            await connection.ask(self._acks[last], b"+ACK", self._journal.timeout)
-            for position in acks:
-                del self._acks[position]
-                self._acked[position] = None
-            for position in list(self._acked)[: -2 * self._max_unacked]:
-                del self._acked[position]
 
 
 def consumer_of(name: str) -> str:

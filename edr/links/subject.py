@@ -162,9 +162,8 @@ def patterns_at(spots: Iterable[TrieKey], prefix: str = PREFIX) -> Iterator[str]
 def plan(spots: Iterable[TrieKey], limit: int, prefix: str = PREFIX) -> frozenset[str]:
     """Return at most ``limit`` patterns for what is wanted at ``spots``, or more.
 
-    Keys that another key covers are left out. If there are too many still, the accounts of an app and
-    levels become any account, those first of which there are most; then the apps; then all is one
-    pattern.
+    Keys that another key covers are left out. If there are too many still, the accounts of an app
+    and levels become any account, the largest groups first; then the apps; then all is one pattern.
     """
     wanted = uncovered(spots)
     for widen in (_to_any_account, _to_any_app, _to_all):
