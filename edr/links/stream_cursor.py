@@ -237,7 +237,7 @@ class StreamCursor:
             JournalError: it cannot be read now; or another task asks it.
             WrongJournalError: it was to begin at a position that the journal never gave.
         """
-        if self._ready and self._waiting_task is None:
+        if self._ready and self._waiting_task is None and not self._closed:
             return self._ready.popleft()
         while self._waiting_task is not None:
             if not self._waiting_task.cancelling():
@@ -278,6 +278,7 @@ class StreamCursor:
         self._journal.remove_cursor(self)
         self._arrived.set()
         await self._leave()
+        self._position = self.position  # before the entries that were ready and not returned
         self._ready.clear()
 
     async def __aenter__(self) -> Self:

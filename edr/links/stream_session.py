@@ -257,9 +257,7 @@ class StreamSession:
                 if not opened.done():
                     opened.set_result(None)
                 await self._keep(api)
-            except (
-                Exception
-            ) as exc:  # of the library, the server, or ours: a reason to connect again
+            except Exception as exc:  # of any kind: a reason to connect again
                 self._lost(exc, opened)
             finally:
                 self._is_up.clear()

@@ -545,6 +545,19 @@ async def test_kills_and_hangs_of_the_server_lose_nothing_double_nothing_and_kee
     assert set(acked) == set(range(appended))
 
 
+async def test_a_closed_cursor_stands_after_the_last_entry_it_returned(open_journal):
+    journal = await open_journal()
+    await journal.append(*map(make_event, range(100)))
+    async with journal.cursor(after=0) as cursor:
+        for position in (1, 2, 3):
+            assert (await anext(cursor)).position == position
+            assert cursor.position == position
+
+    assert cursor.position == 3
+    async with journal.cursor(after=cursor.position) as rest:
+        assert (await anext(rest)).position == 4
+
+
 async def test_closing_tells_those_who_wait_that_their_events_are_not_stored(open_journal, server):
     journal = await open_journal(timeout=0.3)
     server.kill()
