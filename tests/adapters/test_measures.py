@@ -55,47 +55,6 @@ async def test_the_work_of_a_callback_is_measured(bus, emit):
     assert found["callback_errors"] == {(): 1}
 
 
-async def test_those_of_one_name_are_summed_and_no_counter_falls_when_one_goes(bus, emit):
-    first, second = bus.subscribe(name="sse"), bus.subscribe(name="sse")
-    measures = Measures(bus)
-    await emit(1)
-    assert table(measures)["subscription_offered"] == {("sse",): 2}
-    second.shutdown()
-    await emit(2)
-
-    assert table(measures)["subscription_offered"] == {("sse",): 3}
-    first.shutdown()
-    third = bus.subscribe(name="sse")
-    await emit(3)
-    assert table(measures)["subscription_offered"] == {("sse",): 4}
-    assert third.name == "sse"
-
-
-async def test_a_name_that_is_gone_keeps_its_counters_and_has_no_gauges(bus, emit):
-    measures = Measures(bus)
-    events = bus.subscribe(name="once")
-    await emit(1)
-    assert table(measures)["subscription_pending"] == {("once",): 1}
-    await events.aclose()
-
-    found = table(measures)
-    assert found["subscription_offered"] == {("once",): 1}
-    assert found["subscription_pending"] == {}
-
-
-async def test_names_that_are_made_up_are_forgotten_in_the_end(bus, monkeypatch):
-    monkeypatch.setattr("edr.adapters.named_counts.MAX_GONE", 3)
-    measures = Measures(bus)
-    lasting = bus.subscribe(name="lasting")
-    for n in range(10):
-        async with bus.subscribe(name=f"made up {n}"):
-            measures.read()
-
-    labels = list(table(measures)["subscription_offered"])
-    assert labels == [("lasting",), ("made up 7",), ("made up 8",), ("made up 9",)]
-    lasting.shutdown()
-
-
 async def test_a_bus_is_not_kept_and_one_that_is_gone_has_no_measures():
     bus = edr.Bus()
     measures = Measures(bus)
@@ -193,15 +152,6 @@ async def test_journal_and_its_consumers_are_measured(journalled):
     assert found["consumer_lag"] == {("billing",): 3}
     assert found["consumer_unacked"] == {("billing",): 1}
     assert found["consumer_missed"] == {("billing",): 0}
-
-
-async def test_page_made_in_the_loop_shows_the_consumers_of_the_page_before(journalled):
-    measures = Measures(journalled)
-    async with await journalled.journal.consumer("billing"):
-        assert table(measures)["consumer_lag"] == {}
-        await measures._buses["default"]._consumers._asking
-        assert table(measures)["consumer_lag"] == {("billing",): 0}
-        await measures._buses["default"]._consumers._asking
 
 
 class FakeLink:
