@@ -369,7 +369,7 @@ def checked_bindings(bindings: tuple[object, ...]) -> tuple[Binding, ...]:
     """Return ``bindings`` after checking that there is at least one and that all are bindings.
 
     Raises:
-        InvalidBindingError: a value is not a binding, or there are none.
+        InvalidBindingError: a value is not a binding, or ``bindings`` is empty.
     """
     for index, binding in enumerate(bindings):
         if not isinstance(binding, Binding):
