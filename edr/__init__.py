@@ -11,7 +11,6 @@ errors, _util, patterns, records, bus, wire, journal, delivery, links, typed, ad
 """
 
 import typing as _typing
-from collections.abc import Mapping as _Mapping
 from contextlib import AbstractAsyncContextManager as _AbstractAsyncContextManager
 from typing import Any as _Any
 
@@ -73,9 +72,10 @@ from edr.records import (
 __version__ = "0.1.0"
 
 if _typing.TYPE_CHECKING:
+    from edr.bus import BusOptions as _BusOptions
     from edr.links import Link as _Link
 else:
-    _Link = _Any
+    _Link = _BusOptions = _Any
 
 __all__ = [
     "AccountResolver",
@@ -134,7 +134,7 @@ __all__ = [
 
 
 def connect(
-    url: str, *, bus: _Mapping[str, _Any] | None = None, **options: _Any
+    url: str, *, bus: _BusOptions | None = None, **options: _Any
 ) -> _AbstractAsyncContextManager[tuple[Bus, _Link]]:
     """Make a bus that is linked to a broker: ``async with edr.connect(url) as (bus, link)``.
 

@@ -11,7 +11,7 @@ Promises: see the table in the README.
 
 from edr._util.log import RateLimitedLog, log_safely
 from edr.bus.accounts import AccountResolver, AccountTree
-from edr.bus.bus import Bus, parts_of, set_tracer
+from edr.bus.bus import Bus, BusOptions, parts_of, set_tracer
 from edr.bus.callbacks import AnyHandle, Handle, SubscribeOptions
 from edr.bus.context import EventContext, context, current_context
 from edr.bus.default import (
@@ -54,6 +54,7 @@ __all__ = [
     "AnyHandle",
     "Batches",
     "Bus",
+    "BusOptions",
     "BusStatistics",
     "DropReason",
     "Emitter",

@@ -17,7 +17,7 @@ from concurrent.futures import Future
 from datetime import UTC, datetime
 from threading import get_ident
 from types import TracebackType
-from typing import Any, Literal, NamedTuple, Never, Self, TypeVar, Unpack, overload
+from typing import Any, Literal, NamedTuple, Never, Self, TypedDict, TypeVar, Unpack, overload
 
 from edr._util.log import RateLimitedLog
 from edr.bus.accounts import AccountCache, AccountFailures, AccountResolver
@@ -92,6 +92,23 @@ DEFAULT_MAX_BODY = 256 * 1024
 match of one pattern within ``Limits.untrusted()`` takes at most 100 ms then."""
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class BusOptions(TypedDict, total=False):
+    """The keywords of ``Bus``."""
+
+    node: str | None
+    accounts: AccountResolver | None
+    accounts_timeout: float
+    accounts_ttl: float
+    accounts_cache: int
+    stall_timeout: float
+    debug: bool
+    max_body: int
+    drain_grace: float
+    on_error: OnError | None
+    journal: EventJournal | None
+    durable: bool
 
 
 class Bus:

@@ -12,7 +12,7 @@ from functools import partial
 from inspect import signature
 from typing import Any, Literal, TypeVar, Unpack, overload
 
-from edr.bus.bus import Bus, parts_of
+from edr.bus.bus import Bus, BusOptions, parts_of
 from edr.bus.callbacks import (
     AnyHandle,
     BindOptions,
@@ -37,7 +37,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 # it out; where a loop ended without a word, the next one does.
 _buses: dict[asyncio.AbstractEventLoop, _DefaultBus] = {}
 
-_options: dict[str, Any] = {}
+_options: BusOptions = {}
 
 
 _CLOSED_HINT = (
@@ -70,31 +70,33 @@ def _all_buses() -> list[Bus]:
     return [entry.bus for entry in _buses.copy().values()]
 
 
-def configure(**options: Any) -> None:
-    """Set the options of ``Bus`` with which default buses are made from now on.
+def configure(**options: Unpack[BusOptions]) -> None:
+    """Set options of the default buses that are made from now on.
 
-    Each call replaces the one before. Call it at import time, or as the first thing in ``main``.
-    Where the default bus of the running loop was drained or closed, the next use starts another.
+    The options are those of ``Bus``. Options of earlier calls stay in force, so several modules
+    may configure one option each. To undo an option, pass its default. Call this at import time or
+    at the start of ``main``. If the default bus of the running loop was drained or closed, the next
+    use after this call makes another.
 
     Raises:
-        TypeError, ValueError: an option is unknown or wrong; nothing has changed.
+        TypeError, ValueError: an option is unknown or not valid; nothing has changed.
         RuntimeError: the default bus of the running loop is in use.
     """
     keywords("configure", options, signature(Bus).parameters)
-    Bus(**options)
+    merged: BusOptions = {**_options, **options}
+    Bus(**merged)
     loop = asyncio.get_running_loop() if is_loop_running() else None
     bus = _default_bus_of(loop)
     if bus is not None and not bus.closed:
         raise RuntimeError("the default bus of this loop is in use already; configure it before")
     if loop is not None:
         _buses.pop(loop, None)
-    _options.clear()
     _options.update(options)
 
 
-def configured_options() -> dict[str, Any]:
+def configured_options() -> BusOptions:
     """Return the options with which default buses are made."""
-    return dict(_options)
+    return _options.copy()
 
 
 class ImportTimeHandle:

@@ -51,8 +51,8 @@ class Emitter:
     def __repr__(self) -> str:
         return f"Emitter({self.app_name!r}, {self.app_version!r}, {self.account_id!r})"
 
-    def bind(self, account_id: str | None = None, **fields: Any) -> Self:
-        """Return an emitter like this one whose bodies have these fields too, and this account."""
+    def with_fields(self, account_id: str | None = None, **fields: Any) -> Self:
+        """Return a copy of this emitter that adds ``fields`` to each body, and has this account."""
         return type(self)(
             self.app_name,
             self.app_version,

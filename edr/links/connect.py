@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from inspect import signature
 from typing import Any
 
-from edr.bus import Bus
+from edr.bus import Bus, BusOptions
 from edr.errors import did_you_mean
 from edr.links.address import split_url
 from edr.links.link import Link
@@ -25,7 +25,7 @@ _LINKS = {
 
 @asynccontextmanager
 async def connect(
-    url: str, *, bus: Mapping[str, Any] | None = None, **options: Any
+    url: str, *, bus: BusOptions | None = None, **options: Any
 ) -> AsyncIterator[tuple[Bus, Link]]:
     """Make a bus that is joined to a broker, and give both.
 

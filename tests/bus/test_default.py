@@ -4,6 +4,7 @@ import asyncio
 import gc
 import os
 import threading
+from inspect import signature
 
 import pytest
 import trio
@@ -12,7 +13,7 @@ from support.forking import fork
 
 import edr
 from edr import Binding, Bus, Emitter, WrongLoopError
-from edr.bus import override_default_bus
+from edr.bus import BusOptions, override_default_bus
 from edr.bus.default import _bound_at_import, _buses
 
 ALL = Binding()
@@ -283,7 +284,7 @@ def test_configure_starts_another_default_bus_after_its_end():
     try:
         asyncio.run(main())
     finally:
-        edr.configure()
+        edr.configure(node=None)
 
 
 def test_new_loop_has_a_new_default_bus_after_a_drain():
@@ -314,7 +315,25 @@ def test_the_default_bus_can_be_configured_before_its_first_use():
             edr.configure(stall_afer=1)
         assert asyncio.run(use()) == "configured"
     finally:
-        edr.configure()
+        edr.configure(node=None)
+
+
+def test_configure_keeps_the_options_of_earlier_calls():
+    async def use():
+        return edr.default_bus().node
+
+    try:
+        edr.configure(node="configured")
+        edr.configure(debug=True)
+        assert asyncio.run(use()) == "configured"
+        edr.configure(node=None)
+        assert asyncio.run(use()) != "configured"
+    finally:
+        edr.configure(node=None, debug=False)
+
+
+def test_the_typed_options_are_those_of_a_bus():
+    assert set(BusOptions.__annotations__) == set(signature(edr.Bus).parameters)
 
 
 async def test_ending_from_another_thread_names_the_call_to_use_instead(bus):

@@ -16,7 +16,7 @@ async def taken(subscription, count):
 async def test_what_is_bound_is_in_every_body_and_what_is_nearest_wins(bus):
     events = bus.subscribe()
     plain = Emitter("shop", "1", "acme", bus=bus)
-    bound = plain.bind("other", request="r1", user="u1").bind(user="u2")
+    bound = plain.with_fields("other", request="r1", user="u1").with_fields(user="u2")
     await bound.emit("ok", "info", {"n": 1, "request": "own"})
     await plain.emit("ok", "info", {"n": 2})
     first, second = await taken(events, 2)
@@ -27,7 +27,7 @@ async def test_what_is_bound_is_in_every_body_and_what_is_nearest_wins(bus):
 
 async def test_a_context_holds_for_what_begins_in_it(bus):
     events = bus.subscribe()
-    emitter = Emitter("shop", "1", bus=bus).bind(user="u1")
+    emitter = Emitter("shop", "1", bus=bus).with_fields(user="u1")
     with edr.context("acme", request="r1", user="around"):
         with edr.context(step=2):
             await emitter.emit("ok", "info", {"n": 1})
@@ -75,14 +75,14 @@ async def test_its_bus_may_come_later():
 
 async def test_a_body_that_is_none_is_refused_as_anywhere(bus):
     with pytest.raises(edr.InvalidEventError):
-        await Emitter("shop", "1", bus=bus).bind(a=1).emit("ok", "info", [1])
+        await Emitter("shop", "1", bus=bus).with_fields(a=1).emit("ok", "info", [1])
 
 
 async def test_the_account_may_be_given_by_name_and_is_no_field_of_the_body(bus):
     events = bus.subscribe()
     with edr.context(account_id="acme", request="r1"):
         await Emitter("app", "1", bus=bus).ok({})
-    await Emitter("app", "1", bus=bus).bind(account_id="globex").ok({})
+    await Emitter("app", "1", bus=bus).with_fields(account_id="globex").ok({})
 
     assert [(event.account_id, event.body) for event in events.take()] == [
         ("acme", {"request": "r1"}),

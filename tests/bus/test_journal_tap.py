@@ -133,7 +133,7 @@ async def test_a_durable_emitter_waits():
     journal = FakeJournal()
     async with edr.Bus(journal=journal) as bus:
         emitter = edr.Emitter("app", "1", bus=bus, durable=True)
-        await emitter.bind("acme", m=1).emit("ok", "info", {"n": 1})
+        await emitter.with_fields("acme", m=1).emit("ok", "info", {"n": 1})
 
         assert journal.stored[0].body == {"n": 1, "m": 1}
         assert journal.stored[0].account_id == "acme"

@@ -54,8 +54,8 @@ METHODS = {
     """,
     edr.Handle: "bindings callback name payload statistics unbind",
     edr.Emitter: """
-        account_id app_name app_version bind bus critical durable emit emit_nowait
-        emit_threadsafe fields ok warning
+        account_id app_name app_version bus critical durable emit emit_nowait
+        emit_threadsafe fields ok warning with_fields
     """,
 }
 

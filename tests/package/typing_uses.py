@@ -28,7 +28,7 @@ async def emits() -> None:
     assert_type(bus.emit_threadsafe("a", "1", "ok", "trace", {}).result(), int)
     await emitter.warning({"rate": None}, verbosity="error")
     with edr.context("acme", request_id="r1"):
-        await emitter.bind(user="u1").emit("ok", "info", {})
+        await emitter.with_fields(user="u1").emit("ok", "info", {})
 
 
 async def consumes(severity: edr.Severity) -> None:
