@@ -149,7 +149,7 @@ def connect(
         options: arguments of ``edr.links.NatsLink`` or ``edr.links.RabbitLink``.
 
     Raises:
-        ValueError: there is no link for such a URL.
+        ValueError: the scheme of the URL is not supported.
         TypeError: the link has no such argument; the message names the bus's argument if it is one.
         edr.links.LinkRefusedError: the broker refused the link, and a retry would not help.
     """

@@ -26,7 +26,7 @@ _SEALED = "it drains for longer than its drain_grace"
 
 
 class State(Enum):
-    """What a bus accepts. Whether it is closed is in ``LoopGuard.closed``."""
+    """The state of the intake of a bus. Whether it is closed is in ``LoopGuard.closed``."""
 
     OPEN = "open"
     DRAINING = "draining"
@@ -53,7 +53,7 @@ class Admission:
     ) -> None:
         self.state: State = State.OPEN
         self.refused: int = 0
-        """Events that were not accepted, as far as they are counted."""
+        """Number of refused events."""
         self._guard = guard
         self._registry = registry
         self._log = log

@@ -1,4 +1,4 @@
-"""``Bus``: what users hold. Emit, subscribe, bind, drain.
+"""``Bus``: emit, subscribe, bind, drain.
 
 A bus has parts: ``LoopGuard`` binds it to a loop, ``Admission`` decides who may emit, ``Publisher``
 has the pipeline of an event, ``Lifecycle`` drains and closes. The methods here check and delegate.
@@ -116,23 +116,23 @@ class Bus:
 
     Args:
         node: where the events come from; by default the host's name and the process id.
-        accounts: answers the ancestors of an account; without it every tree is empty.
-        accounts_timeout: seconds to wait for such an answer.
-        accounts_ttl: seconds for which an answer is remembered.
-        accounts_cache: how many answers are remembered.
+        accounts: finds the ancestors of an account; without it every tree is empty.
+        accounts_timeout: seconds to wait for a look-up.
+        accounts_ttl: seconds for which its result is cached.
+        accounts_cache: number of accounts in the cache.
         stall_timeout: seconds after which emitters stop waiting for a subscriber under BLOCK;
-            ``math.inf`` to wait for ever.
-        debug: check the body of every event, also of those that nobody wants.
-        drain_grace: seconds for which a drain accepts what callbacks and consumers emit. After
-            that such events are refused, counted (``statistics().refused``) and logged, so that
+            ``math.inf`` for no limit.
+        debug: check the body of every event, even if no subscription matches it.
+        drain_grace: seconds for which a drain accepts events from callbacks and consumers. After
+            that, such events are refused, counted (``statistics().refused``) and logged, so that
             the drain ends; ``math.inf`` for no limit.
         max_body: bytes of JSON that the body of an event may have, 256 KiB by default. ``emit``,
             ``publish`` and all their forms raise ``BodyTooLargeError`` for a larger one. Matching
             takes time in proportion to the body, so a larger limit lets one event hold the loop
             for longer.
         on_error: ``on_error(exception, event)`` for callbacks that were bound without their own.
-        journal: keeps what is emitted, as far as its bindings want it. ``async with`` opens it,
-            and the end of the bus closes it; see ``edr.journal``.
+        journal: stores the emitted events that its bindings match. ``async with`` opens it, and
+            the end of the bus closes it; see ``edr.journal``.
         durable: let ``emit`` wait until the journal has stored the event, unless it says
             ``durable=False``.
 
@@ -294,25 +294,27 @@ class Bus:
         account_id: str | None = None,
         durable: bool = False,  # noqa: FBT001, FBT002 - a keyword alone costs each call a tenth
     ) -> int:
-        """Emit an event to every subscription that wants it.
+        """Emit an event to every subscription that matches it.
 
-        Returns the number of subscriptions that took it into their queues. Queued is not
-        handled: the subscribers run later, in their own tasks, and may still fail on it.
+        Returns the number of subscriptions that queued it. Their consumers run later, in their own
+        tasks, and may still fail on it.
 
-        Order: the emits of a task arrive in their order. Waiting: only for full queues, see
-        ``Overflow``; never for a subscriber's code. Cancellation: subscriptions with room have
-        the event; those still waited for have dropped it, counted as ``cancelled``.
+        Order: the emits of a task stay in order. Waiting: only for full queues, see ``Overflow``;
+        never for the code of a subscriber. Cancellation: subscriptions with room have the event;
+        full ones drop it, counted as ``cancelled``.
 
-        ``durable=True`` waits until the bus's journal has stored the event, whatever the journal's
-        bindings; cancelled meanwhile, it may or may not be stored.
+        ``durable=True`` waits until the journal of the bus has stored the event, whether or not the
+        bindings of the journal match. If this wait is cancelled, the event may or may not be
+        stored.
 
         Raises:
-            InvalidEventError: a name, a level or the body is wrong; it reached nobody.
-            BodyTooLargeError: the body is larger than ``Bus(max_body=…)``; no subscriber got it.
-            BusClosedError, WrongLoopError: the bus cannot be used here; it reached nobody.
-            DeadlockError: it would wait for the task that it runs in.
-            ValueError: it shall be durable, and the bus has no journal; it reached nobody.
-            edr.journal.JournalError: it is not known to be stored; subscribers have it.
+            InvalidEventError: a name, a level or the body is not valid; no subscription received
+                it.
+            BodyTooLargeError: the body is larger than ``Bus(max_body=…)``; as above.
+            BusClosedError, WrongLoopError: the bus cannot be used here; as above.
+            DeadlockError: the emit would wait for its own task.
+            ValueError: ``durable=True``, and the bus has no journal; as above.
+            edr.journal.JournalError: the event may not be stored; subscriptions received it.
         """
         if durable:
             return await self._emit_durably(
@@ -382,11 +384,11 @@ class Bus:
     async def publish(
         self, event: Event, *, exclude: Subscription[Any] | None = None, durable: bool = False
     ) -> int:
-        """Emit an event that exists already, as it is: from a file, a broker, another bus.
+        """Emit an existing event unchanged, such as one from a file, a broker or another bus.
 
         Args:
             event: the event.
-            exclude: a subscription that does not get it, because it came from there.
+            exclude: a subscription that does not receive it, because the event came from there.
             durable: wait until the bus's journal has stored the event, as ``emit`` does.
 
         Returns, waits and raises as ``emit`` does.
@@ -401,13 +403,13 @@ class Bus:
         return admitted + await wait_for_space(puts) if puts else admitted
 
     def publish_nowait(self, event: Event, *, exclude: Subscription[Any] | None = None) -> bool:
-        """Emit an event that exists already from any thread, without waiting.
+        """Emit an existing event from any thread, without waiting.
 
         Returns and raises as ``emit_nowait`` does.
 
         Args:
             event: the event.
-            exclude: a subscription that does not get it. Only in the loop of the bus.
+            exclude: a subscription that does not receive it. Only in the loop of the bus.
         """
         if (
             get_ident() != self._thread or current_task(self._loop) is None
@@ -430,10 +432,10 @@ class Bus:
     ) -> bool:
         """Emit from any thread without waiting, for plain functions and log handlers.
 
-        In the loop this is as ``emit``, but a policy drops at once, and a full queue under BLOCK
-        drops the event, counted as ``would_block``. An event whose account needs a look-up that
-        takes time is emitted without the accounts above it. In another thread the event is
-        checked, copied and stamped, and handed to the loop.
+        In the loop this works as ``emit``, but a full queue applies its policy at once, and under
+        BLOCK drops the event, counted as ``would_block``. If the account look-up takes time, the
+        event has an empty ``account_tree``. In another thread, the event is checked, copied and
+        stamped there, and handed to the loop.
 
         Returns:
             Whether the bus accepted the event. It refuses the event if it is closed or drains, or
@@ -487,12 +489,12 @@ class Bus:
         body: Mapping[str, Any],
         account_id: str | None = None,
     ) -> Future[int]:
-        """Emit from any thread; the loop is woken at once.
+        """Emit from any thread, and wake the loop.
 
-        The event is checked, copied and stamped here and now, so ``InvalidEventError`` is raised
-        here. The returned future gives what ``emit`` returns, once every queue has taken or
-        dropped it. The events of a thread keep their order. This waits only while 1,024 events of
-        other threads are on their way, and never on the loop's own thread.
+        The event is checked, copied and stamped in the calling thread. The returned future has the
+        result of ``emit`` once every queue has accepted or dropped the event. The events of a
+        thread stay in order. This waits only while 1,024 events of other threads are pending, and
+        never in the thread of the loop.
 
         Raises:
             InvalidEventError: as ``emit``.
@@ -504,7 +506,7 @@ class Bus:
         return self._hand_over(pending)
 
     def publish_threadsafe(self, event: Event) -> Future[int]:
-        """Emit an event that exists already from any thread, as ``emit_threadsafe`` does."""
+        """Emit an existing event from any thread, as ``emit_threadsafe`` does."""
         return self._hand_over(self._publisher.checked(event))
 
     def _hand_over(self, item: Draft | Event) -> Future[int]:
@@ -553,20 +555,20 @@ class Bus:
         The fields of one binding may be given as keywords: ``subscribe(severity="warning")``.
         A ``Binding()`` matches events of verbosity ``info`` and higher.
 
-        The subscription is registered when this returns: what is emitted after it is seen. An
-        event that several of its bindings match comes once.
+        The subscription is registered when this returns, so it receives every later event. An event
+        that several of its bindings match is received once.
 
         Args:
-            bindings: what is wanted.
-            capacity: events that may be queued.
-            overflow: what happens to an event that finds ``capacity`` queued.
-            name: stands in warnings and statistics.
+            bindings: the events to receive.
+            capacity: limit of queued events.
+            overflow: the policy for an event that finds a full queue.
+            name: the name in log lines and statistics.
             gaps: put a ``Gap`` into the stream where events were dropped.
             wanted: the fields of one more binding.
 
         Raises:
-            InvalidBindingError: something is no binding.
-            TypeError, ValueError: an option is wrong; the message says what it may be.
+            InvalidBindingError: an argument is not a binding.
+            TypeError, ValueError: an option is not valid.
         """
         keywords("subscribe", wanted, _SUBSCRIBE_KEYWORDS)
         whole_number("capacity", capacity, at_least=1)
@@ -580,14 +582,14 @@ class Bus:
     def watch_interest(
         self, on_change: OnInterest, *, exclude: Subscription[Any] | None = None
     ) -> InterestWatch:
-        """Tell ``on_change(spot, wanted)`` of each spot of the trie that is wanted, or no longer.
+        """Call ``on_change(key, wanted)`` when a key of the trie gains or loses its subscriptions.
 
-        First of those that are now, at once; then as subscriptions come and go. It is how a link
-        asks a broker for what somebody here wants, and for nothing else.
+        It is called at once for each key that has subscriptions now, and then for each change. A
+        link uses it to request from a broker only events that local subscriptions match.
 
         Args:
-            on_change: called on the loop's thread, between two events; it must not raise.
-            exclude: a subscription whose wants do not count, such as the link's own.
+            on_change: called in the thread of the loop, between two events; it must not raise.
+            exclude: a subscription that does not count, such as the link's own.
         """
         self._guard.check_usable()
         return self._registry.watch_interest(
@@ -597,7 +599,7 @@ class Bus:
     def add_tap(self, tap: Tap, *bindings: Binding, wanted: bool = False) -> None:
         """Give ``tap`` each event that any of ``bindings`` matches; without one, every event.
 
-        A tap gets events within the call that emits them, durable emits too, and also those that
+        A tap gets events within the call that emits them, also durable ones, and also events that
         queues drop. It is not a subscription, so the result of ``emit`` does not count it.
         An exception that it raises is logged and counted (``statistics().tap_errors``), and the
         emit continues. Adding the same tap again replaces its bindings and ``wanted``.
@@ -638,25 +640,25 @@ class Bus:
         backoff: float = 0.1,
         on_error: OnError | None = None,
     ) -> Handle:
-        """Call ``callback(event)``, or ``callback(event, payload)``, for what ``bindings`` match.
+        """Call ``callback(event)`` or ``callback(event, payload)`` for matching events.
 
-        The callback, async or plain, runs in a task of the bus, one event after the other. A
-        plain one holds up the loop while it runs. When it raises, exits, or cancels itself, that
-        is logged, counted and given to ``on_error``, and the next event is handled.
+        The callback, async or plain, runs in a task of the bus, one event after the other. A plain
+        one blocks the loop while it runs. If it raises, exits or cancels itself, that is logged,
+        counted and passed to ``on_error``, and the next event is handled.
 
-        Binding the same callback, payload and bindings again returns the same handle, whose
-        options stay as they were.
+        Binding the same callback, payload and bindings again returns the same handle with its
+        options unchanged.
 
         Args:
-            bindings: what is wanted.
+            bindings: the events to receive.
             callback: called with each event.
             payload: its second argument; without one it is called with the event alone.
-            name: stands in warnings and statistics; by default the callback's own.
-            capacity: events that may be queued.
-            overflow: what happens to an event that finds ``capacity`` queued.
-            concurrency: calls at a time; with more than 1, events may overtake each other.
+            name: the name in log lines and statistics; by default the callback's own.
+            capacity: limit of queued events.
+            overflow: the policy for an event that finds a full queue.
+            concurrency: concurrent calls; with more than 1, events may be reordered.
             timeout: seconds for each call of an async callback; ``None`` for no limit.
-            retries: further calls after one that failed.
+            retries: further calls after a failed one.
             backoff: seconds before the first retry, doubled for each further one.
             on_error: ``on_error(exception, event)``, instead of the bus's.
         """
@@ -716,7 +718,7 @@ class Bus:
         Args:
             service: a link, or another component that takes from the bus. One that ends by itself
                 calls ``remove_service``.
-            name: names it in logs and in what ``drain`` returns.
+            name: its name in logs and in the result of ``drain``.
             outbox: its subscription. The drain of the bus does not wait for it, and leaves it to
                 the service.
 
@@ -739,20 +741,18 @@ class Bus:
     # Wait, drain and close
 
     async def join(self, timeout: float | None = None) -> dict[str, int]:
-        """Wait until all that is queued is handled, and what follows from it; the bus stays open.
+        """Wait until queued events, and the events that they cause, are processed.
 
-        Waits for callbacks as long as they take, and for what others iterate until it takes
-        nothing for ``stall_timeout``; not for links, which send in their own time. Where events
-        never
-        cease to come, it may never return: give it a timeout. Cancellation: safe; it changes
-        nothing.
+        The bus stays open. The wait has no limit for callbacks. A subscription is not waited for
+        once it takes nothing for ``stall_timeout``. Links are not waited for. If new events keep
+        arriving, this may never return without a timeout. Cancellation: safe; nothing changes.
 
         Args:
-            timeout: seconds to wait at the most.
+            timeout: seconds to wait; ``None`` for no limit.
 
         Returns:
-            What is not handled yet: the names of subscriptions -> events that are queued, or in
-            the hands of a callback. Empty if all is done.
+            The events that are not processed yet: the names of subscriptions -> events that are
+            queued or that a callback handles. Empty if all are processed.
         """
         return await self._lifecycle.join(timeout)
 
@@ -761,10 +761,10 @@ class Bus:
 
         The drain waits for each callback until it has finished. The events that callbacks emit are
         processed too, for ``drain_grace`` seconds. After that the bus refuses, counts and logs
-        further events, and processes those that are queued. So a drain ends also when callbacks
-        answer each other. A callback that has returned may not emit, nor may the tasks that it
+        further events, and processes the queued ones. So a drain also ends if callbacks answer each
+        other without end. A callback that has returned may not emit, nor may the tasks that it
         began. The drain waits for a subscription until that takes nothing for ``stall_timeout``.
-        Then iterators end, links send the events that they hold, and the journal stores those that
+        Then iterators end, links send their pending events, and the journal stores the events that
         it accepted. Any other emit or subscribe raises ``BusClosedError``.
 
         Any number of tasks may drain at once: it is one drain, which ends for all when the
@@ -779,7 +779,7 @@ class Bus:
         Returns:
             The events that were not processed: the names of subscriptions -> events that were
             queued, or that a callback had; the names of links -> events that were not sent. Empty
-            if there are none. They are logged too.
+            if all were processed. They are logged too.
         """
         return await self._lifecycle.drain(timeout)
 
@@ -810,14 +810,16 @@ class Bus:
         if lifecycle is not None:
             lifecycle.collected()
 
-    # What is going on
+    # Inspect
 
     def subscriptions(self, *, named: bool = False) -> tuple[SubscriptionInfo, ...]:
-        """Return what is subscribed and bound, in the order in which it came. From any thread.
+        """Return the subscriptions and callbacks, oldest first. From any thread.
+
+        Each takes about 50 µs.
 
         Args:
-            named: only those that were given a name, and callbacks. The others then cost next to
-                nothing; each that is returned takes some 50 µs.
+            named: return only callbacks and subscriptions with a name. The others cost almost
+                nothing.
         """
         return self._guard.read(lambda: self._subscriptions(named=named))
 
@@ -828,9 +830,9 @@ class Bus:
         return tuple([self._registry.info_of(queue, works.get(queue)) for queue in queues])
 
     def explain(self, event: Event) -> tuple[MatchResult, ...]:
-        """Tell of each subscription whether it wants ``event``, and if not, why. From any thread.
+        """Return for each subscription whether it matches ``event``, and why not. From any thread.
 
-        It asks ``Binding.explain``, not the index, so it takes microseconds for each.
+        It uses ``Binding.explain`` and not the index, so each subscription takes microseconds.
         """
         checked_event(event, sys.maxsize)
         return self._guard.read(lambda: self._explain(event))
@@ -842,8 +844,8 @@ class Bus:
     def statistics(self) -> BusStatistics:
         """Return the counts of this moment, as a frozen snapshot.
 
-        From any thread. It visits the subscriptions that were used since they were last visited:
-        some tenth of a microsecond for each.
+        From any thread. It visits the subscriptions that were used since the last visit, which
+        takes about 0.1 µs for each.
         """
         return self._guard.read(self._statistics)
 
@@ -868,7 +870,7 @@ class Bus:
 
     @property
     def journal(self) -> EventJournal | None:
-        """The journal that stores the events of this bus; ``None`` if there is none."""
+        """The journal that stores the events of this bus, or ``None``."""
         return None if self._tap is None else self._tap.journal
 
     def _release_here(self) -> bool:
@@ -894,7 +896,7 @@ class Bus:
 
 
 def _name_of(callback: Callback) -> str:
-    """Return the name that is read in warnings: of a function within one, its own part."""
+    """Return the name of a callback for log lines; of a nested function, its own part."""
     name = getattr(callback, "__qualname__", None)
     return name.rpartition("<locals>.")[2] if isinstance(name, str) and name else repr(callback)
 

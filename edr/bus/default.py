@@ -34,7 +34,7 @@ from edr.records import AnySeverity, AnyVerbosity, Binding, BindingFields, Event
 F = TypeVar("F", bound=Callable[..., Any])
 
 # Keyed strongly: a bus refers to its loop, so weak keys would never die. The end of the loop takes
-# it out; where a loop ended without a word, the next one does.
+# it out; if a loop was never closed, the start of the next one does.
 _buses: dict[asyncio.AbstractEventLoop, _DefaultBus] = {}
 
 _options: BusOptions = {}
@@ -123,11 +123,11 @@ class ImportTimeHandle:
 
     @property
     def bindings(self) -> tuple[Binding, ...]:
-        """What was bound."""
+        """The bindings."""
         return self._bindings
 
     def is_of(self, bindings: tuple[Binding, ...], callback: Callback, payload: Any) -> bool:
-        """Tell whether it was bound with just these."""
+        """Return whether it was bound with exactly these."""
         mine = identity_of(self._bindings, self.callback, self.payload)
         return mine == identity_of(bindings, callback, payload)
 
@@ -250,16 +250,16 @@ def existing_default_bus() -> Bus | None:
 
 @contextmanager
 def override_default_bus(bus: Bus, *, successor: Callable[[], Bus] | None = None) -> Iterator[Bus]:
-    """Let ``bus`` be the default bus, whatever loop asks for one, until this ends; for tests.
+    """Make ``bus`` the default bus of every loop within this block; for tests.
 
-    What was bound at import time serves it meanwhile. It belongs to the loop that uses it first;
-    another one that runs at the same time gets the bus's ``WrongLoopError``, and not a bus of
-    which the test would know nothing. Overrides nest. The bus is not closed.
+    Callbacks that were bound at import time serve it too. It belongs to the loop that uses it
+    first; another loop that runs at the same time gets a ``WrongLoopError``. Blocks nest. The end
+    of the block does not close the bus.
 
     Args:
-        bus: the one to use.
-        successor: makes the one to use when that is over, with its loop, say; without it the
-            errors of a closed bus are raised.
+        bus: the default bus.
+        successor: makes the next default bus when ``bus`` is closed, such as with its loop; without
+            it, the errors of a closed bus are raised.
     """
     global _override  # noqa: PLW0603 - one for the process, as the default buses are
     before, _override = _override, _Override(bus, successor)
@@ -308,27 +308,29 @@ def emit(
     account_id: str | None = None,
     durable: bool = False,  # noqa: FBT001, FBT002 - as the method
 ) -> Coroutine[Any, Any, int]:
-    """Emit an event to every subscription that wants it.
+    """Emit an event to every subscription that matches it.
 
     Acts on the default bus of the running loop.
 
-    Returns the number of subscriptions that took it into their queues. Queued is not
-    handled: the subscribers run later, in their own tasks, and may still fail on it.
+    Returns the number of subscriptions that queued it. Their consumers run later, in their own
+    tasks, and may still fail on it.
 
-    Order: the emits of a task arrive in their order. Waiting: only for full queues, see
-    ``Overflow``; never for a subscriber's code. Cancellation: subscriptions with room have
-    the event; those still waited for have dropped it, counted as ``cancelled``.
+    Order: the emits of a task stay in order. Waiting: only for full queues, see ``Overflow``;
+    never for the code of a subscriber. Cancellation: subscriptions with room have the event;
+    full ones drop it, counted as ``cancelled``.
 
-    ``durable=True`` waits until the bus's journal has stored the event, whatever the journal's
-    bindings; cancelled meanwhile, it may or may not be stored.
+    ``durable=True`` waits until the journal of the bus has stored the event, whether or not the
+    bindings of the journal match. If this wait is cancelled, the event may or may not be
+    stored.
 
     Raises:
-        InvalidEventError: a name, a level or the body is wrong; it reached nobody.
-        BodyTooLargeError: the body is larger than ``Bus(max_body=…)``; no subscriber got it.
-        BusClosedError, WrongLoopError: the bus cannot be used here; it reached nobody.
-        DeadlockError: it would wait for the task that it runs in.
-        ValueError: it shall be durable, and the bus has no journal; it reached nobody.
-        edr.journal.JournalError: it is not known to be stored; subscribers have it.
+        InvalidEventError: a name, a level or the body is not valid; no subscription received
+            it.
+        BodyTooLargeError: the body is larger than ``Bus(max_body=…)``; as above.
+        BusClosedError, WrongLoopError: the bus cannot be used here; as above.
+        DeadlockError: the emit would wait for its own task.
+        ValueError: ``durable=True``, and the bus has no journal; as above.
+        edr.journal.JournalError: the event may not be stored; subscriptions received it.
     """
     bus = default_bus()
     if durable:
@@ -337,13 +339,13 @@ def emit(
 
 
 def publish(event: Event) -> Coroutine[Any, Any, int]:
-    """Emit an event that exists already, as it is: from a file, a broker, another bus.
+    """Emit an existing event unchanged, such as one from a file, a broker or another bus.
 
     Acts on the default bus of the running loop.
 
     Args:
         event: the event.
-        exclude: a subscription that does not get it, because it came from there.
+        exclude: a subscription that does not receive it, because the event came from there.
         durable: wait until the bus's journal has stored the event, as ``emit`` does.
 
     Returns, waits and raises as ``emit`` does.
@@ -362,12 +364,12 @@ def emit_nowait(
     """Emit from any thread without waiting, for plain functions and log handlers.
 
     Acts on the default bus; in a thread without a loop, on the only one whose loop is running.
-    ``WrongLoopError`` is raised if there are none or several.
+    ``WrongLoopError`` is raised if no loop or several loops have one.
 
-    In the loop this is as ``emit``, but a policy drops at once, and a full queue under BLOCK
-    drops the event, counted as ``would_block``. An event whose account needs a look-up that
-    takes time is emitted without the accounts above it. In another thread the event is
-    checked, copied and stamped, and handed to the loop.
+    In the loop this works as ``emit``, but a full queue applies its policy at once, and under
+    BLOCK drops the event, counted as ``would_block``. If the account look-up takes time, the
+    event has an empty ``account_tree``. In another thread, the event is checked, copied and
+    stamped there, and handed to the loop.
 
     Returns:
         Whether the bus accepted the event. It refuses the event if it is closed or drains, or
@@ -392,15 +394,15 @@ def emit_threadsafe(
     body: Mapping[str, Any],
     account_id: str | None = None,
 ) -> concurrent.futures.Future[int]:
-    """Emit from any thread; the loop is woken at once.
+    """Emit from any thread, and wake the loop.
 
     Acts on the default bus; in a thread without a loop, on the only one whose loop is running.
-    ``WrongLoopError`` is raised if there are none or several.
+    ``WrongLoopError`` is raised if no loop or several loops have one.
 
-    The event is checked, copied and stamped here and now, so ``InvalidEventError`` is raised
-    here. The returned future gives what ``emit`` returns, once every queue has taken or
-    dropped it. The events of a thread keep their order. This waits only while 1,024 events of
-    other threads are on their way, and never on the loop's own thread.
+    The event is checked, copied and stamped in the calling thread. The returned future has the
+    result of ``emit`` once every queue has accepted or dropped the event. The events of a
+    thread stay in order. This waits only while 1,024 events of other threads are pending, and
+    never in the thread of the loop.
 
     Raises:
         InvalidEventError: as ``emit``.
@@ -437,25 +439,25 @@ def _bus_for_thread() -> Bus:
 
 
 def publish_nowait(event: Event) -> bool:
-    """Emit an event that exists already from any thread, without waiting.
+    """Emit an existing event from any thread, without waiting.
 
     Acts on the default bus; in a thread without a loop, on the only one whose loop is running.
-    ``WrongLoopError`` is raised if there are none or several.
+    ``WrongLoopError`` is raised if no loop or several loops have one.
 
     Returns and raises as ``emit_nowait`` does.
 
     Args:
         event: the event.
-        exclude: a subscription that does not get it. Only in the loop of the bus.
+        exclude: a subscription that does not receive it. Only in the loop of the bus.
     """
     return _bus_for_thread().publish_nowait(event)
 
 
 def publish_threadsafe(event: Event) -> concurrent.futures.Future[int]:
-    """Emit an event that exists already from any thread, as ``emit_threadsafe`` does.
+    """Emit an existing event from any thread, as ``emit_threadsafe`` does.
 
     Acts on the default bus; in a thread without a loop, on the only one whose loop is running.
-    ``WrongLoopError`` is raised if there are none or several.
+    ``WrongLoopError`` is raised if no loop or several loops have one.
     """
     return _bus_for_thread().publish_threadsafe(event)
 
@@ -483,20 +485,20 @@ def subscribe(
     The fields of one binding may be given as keywords: ``subscribe(severity="warning")``.
     A ``Binding()`` matches events of verbosity ``info`` and higher.
 
-    The subscription is registered when this returns: what is emitted after it is seen. An
-    event that several of its bindings match comes once.
+    The subscription is registered when this returns, so it receives every later event. An event
+    that several of its bindings match is received once.
 
     Args:
-        bindings: what is wanted.
-        capacity: events that may be queued.
-        overflow: what happens to an event that finds ``capacity`` queued.
-        name: stands in warnings and statistics.
+        bindings: the events to receive.
+        capacity: limit of queued events.
+        overflow: the policy for an event that finds a full queue.
+        name: the name in log lines and statistics.
         gaps: put a ``Gap`` into the stream where events were dropped.
         wanted: the fields of one more binding.
 
     Raises:
-        InvalidBindingError: something is no binding.
-        TypeError, ValueError: an option is wrong; the message says what it may be.
+        InvalidBindingError: an argument is not a binding.
+        TypeError, ValueError: an option is not valid.
     """
     return default_bus().subscribe(
         *bindings, capacity=capacity, overflow=overflow, name=name, gaps=gaps, **wanted
@@ -509,28 +511,28 @@ def bind(
     payload: Any = NO_PAYLOAD,
     **options: Unpack[BindOptions],
 ) -> AnyHandle:
-    """Call ``callback(event)``, or ``callback(event, payload)``, for what ``bindings`` match.
+    """Call ``callback(event)`` or ``callback(event, payload)`` for matching events.
 
     Acts on the default bus. If no loop is running, it acts on the default bus of each loop that
     starts later.
 
-    The callback, async or plain, runs in a task of the bus, one event after the other. A
-    plain one holds up the loop while it runs. When it raises, exits, or cancels itself, that
-    is logged, counted and given to ``on_error``, and the next event is handled.
+    The callback, async or plain, runs in a task of the bus, one event after the other. A plain
+    one blocks the loop while it runs. If it raises, exits or cancels itself, that is logged,
+    counted and passed to ``on_error``, and the next event is handled.
 
-    Binding the same callback, payload and bindings again returns the same handle, whose
-    options stay as they were.
+    Binding the same callback, payload and bindings again returns the same handle with its
+    options unchanged.
 
     Args:
-        bindings: what is wanted.
+        bindings: the events to receive.
         callback: called with each event.
         payload: its second argument; without one it is called with the event alone.
-        name: stands in warnings and statistics; by default the callback's own.
-        capacity: events that may be queued.
-        overflow: what happens to an event that finds ``capacity`` queued.
-        concurrency: calls at a time; with more than 1, events may overtake each other.
+        name: the name in log lines and statistics; by default the callback's own.
+        capacity: limit of queued events.
+        overflow: the policy for an event that finds a full queue.
+        concurrency: concurrent calls; with more than 1, events may be reordered.
         timeout: seconds for each call of an async callback; ``None`` for no limit.
-        retries: further calls after one that failed.
+        retries: further calls after a failed one.
         backoff: seconds before the first retry, doubled for each further one.
         on_error: ``on_error(exception, event)``, instead of the bus's.
     """

@@ -99,7 +99,7 @@ class LoopGuard:
         self._change(0)
 
     def trust_thread(self) -> None:
-        """Let the loop's thread use the bus without a check again."""
+        """Restore the thread of the loop, which may use the bus without a check."""
         self._change(self.home)
 
     def close(self) -> None:

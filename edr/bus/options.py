@@ -83,7 +83,7 @@ def choice(name: str, value: object, choices: type[E]) -> E:
     """Return the member of ``choices`` that ``value`` is or names.
 
     Raises:
-        ValueError: there is none; the message lists all members.
+        ValueError: it is not a member; the message lists them.
     """
     try:
         return choices(value)  # type: ignore[arg-type]  # any value may be given
