@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from edr._util.log import RateLimitedLog, log_safely
+from edr.records import Event
 
 LOG_INTERVAL = 30.0
 """Seconds between two log lines of the same fault: an outage of an hour writes 120 lines."""
@@ -32,3 +33,10 @@ class FaultLog:
     def fault(self, level: int, key: str, message: str, *args: object) -> None:
         """Log a fault, unless the same ``key`` was logged within ``LOG_INTERVAL``."""
         self._limited.log(level, key, f"%s {message}", self.name, *args)
+
+    def dropped(self, event: Event, reason: str, details: str) -> None:
+        """Log an event that will not be sent; of each reason one, the others are counted."""
+        self.last_error = f"{reason}: {details}"
+        message = "dropped event %r of %r (%s): %s"
+        args = (event.id, event.app_name, reason, details)
+        self.fault(logging.WARNING, f"dropped {reason}", message, *args)

@@ -1,9 +1,10 @@
 """A bus joined to a broker: what is emitted here is seen there, and the other way round.
 
 Read the modules in this order; each imports only from those before it:
-errors, statistics, log, dedup, spool, link, subject, nats_client, nats, stream_api,
-stream_acks, stream_appender, stream_cursor, stream_consumer, stream_session, jetstream,
-rabbitmq_keys, rabbitmq_acks, rabbitmq_confirms, rabbitmq_client, rabbitmq, connect.
+errors, statistics, log, dedup, storing, inbound, transport, interest, link, subject, nats_client,
+nats, stream_api, stream_acks, stream_appender, stream_cursor, stream_consumer, stream_session,
+jetstream, rabbitmq_keys, rabbitmq_acks, rabbitmq_confirms, rabbitmq_client, rabbitmq_consumer,
+rabbitmq_publisher, rabbitmq, connect.
 
 Promises: an emit never waits, hangs or raises for a broker; nothing is lost uncounted; who gets an
 event that came from afar is exactly who would get it if it had been emitted here. What each link

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from inspect import signature
 from typing import Any
@@ -50,14 +50,14 @@ async def connect(
         yield made, joined
 
 
-def _link_for(url: str) -> type[Link]:
+def _link_for(url: str) -> Callable[..., Link]:
     example = ", ".join(f"{scheme}://host" for scheme in _LINKS)
     module, name = _LINKS[split_url(url, dict.fromkeys(_LINKS, 0), example).scheme]
-    link: type[Link] = getattr(importlib.import_module(module), name)
+    link: Callable[..., Link] = getattr(importlib.import_module(module), name)
     return link
 
 
-def _check_options(link: type[Link], options: Mapping[str, Any]) -> None:
+def _check_options(link: Callable[..., Link], options: Mapping[str, Any]) -> None:
     known = set(signature(link).parameters) - {"bus", "url"}
     for name in options:
         if name in known:

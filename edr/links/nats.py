@@ -1,29 +1,29 @@
 """``NatsLink``: a bus joined to a NATS server. Live, at most once.
 
-**Interest.** The link asks the server for what somebody on this bus has subscribed to, and for
-nothing else: it watches the spots of the trie, and each is a few patterns (see ``subject``). What
-the server then sends too widely, the bus's own routes decide. A pattern that nobody wants any more
-is asked for a little longer (``linger``), since subscriptions come and go.
+**Interest.** The link subscribes at the server to the events that this bus has subscriptions for.
+It watches the keys of the trie, and each is a few patterns (see ``subject``). Where the patterns
+match more events, the bus's own routes decide. A pattern stays subscribed for ``linger`` seconds
+after its last use, because subscriptions come and go.
 
-**Sending** is a stream of publishes behind which a fence is set, over and over: what is in front of
-a fence that was answered is sent. What is not, when a connection is lost, is ``uncertain``: it may
-have arrived, so to send it again could double it. At most ``MOST_ON_THE_WAY`` events are not
-fenced, so a server that hangs holds up the link and not the memory. The fence is also the pulse: an
-idle link sets one each 5 seconds.
+**Sending** is a stream of publishes, and a fence (PING) follows them at intervals. Events before an
+answered fence are sent. The others are ``uncertain`` when a connection is lost: they may have
+arrived, and sending them again could double them. At most ``MAX_IN_FLIGHT`` events wait for a
+fence, so a server that hangs stops the link and does not fill the memory. The fence is also the
+heartbeat: an idle link sends one every 5 seconds.
 
-After an outage it waits as long as that took, but 2 seconds at most, before it sends what has come
-up: so that those who are to receive it have joined again, too.
+After an outage the link waits as long as the outage took, at most 2 seconds, before it sends the
+events that accumulated. The receivers have connected again by then.
 
-**Receiving** is done as messages are read, in one order for all patterns. The subject is computed
-anew from the event and must be the one under which it came: a server's permissions act on the
-subject only, so who may publish under one could otherwise claim to be any account.
+**Receiving** happens as messages are read, in one order for all patterns. The subject is computed
+from the event and must equal the subject of the message: a server's permissions apply to the
+subject only, so a publisher could otherwise claim to be any account.
 
-**No loops.** An event is not sent back where it came from: not by the server to this connection
+**No loops.** An event does not return to its sender: not by the server to this connection
 (``no_echo``), not by the bus to this link (``exclude``), not through a third party
-(``DedupWindow``); and an event that outlives the window ends at ``max_hops``.
+(``DedupWindow``). An event that returns after the window has forgotten it ends at ``max_hops``.
 
-Cost: an emit pays for one more queue. Sending takes some 8 µs an event, receiving 25, of which 20
-are its validation.
+Cost: an emit pays for one more queue. Sending takes about 8 µs per event, receiving 25, of which 20
+are the validation of the event.
 """
 
 from __future__ import annotations
@@ -31,13 +31,17 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
-from edr.bus import Bus, InterestWatch, Overflow
-from edr.links.link import LONGEST_PAUSE, Link
-from edr.links.nats_client import A_TURN, Connection, address_of, checked_options, denied_by
+from edr._util.tasks import first_of
+from edr.bus import Bus, Overflow
+from edr.delivery import MAX_DELAY, FaultLog, Outbox
+from edr.links.inbound import Inbound
+from edr.links.link import Link
+from edr.links.log import logger
+from edr.links.nats_client import YIELD_EVERY, Connection, address_of, checked_options, denied_by
 from edr.links.subject import (
     DEEP,
     MAX_HOPS,
@@ -48,333 +52,328 @@ from edr.links.subject import (
     stem_of,
     subject_of,
 )
-from edr.records import Binding, Event, TrieKey, trie_keys
+from edr.records import Binding, Event, TrieKey
 
 if TYPE_CHECKING:
     from edr.journal import Journal
 
-PULSE = 5.0
-"""Seconds after which an idle connection is asked whether it lives."""
+HEARTBEAT_INTERVAL = 5.0
+"""Seconds without a fence after which an idle connection is checked by one."""
 
-FENCE_EACH = 0.05
-"""Seconds between two fences while events flow: each costs a round trip, some 50 µs of each end."""
+FENCE_INTERVAL = 0.05
+"""Seconds between two fences while events flow: each costs a round trip, 50 µs at each end."""
 
-MOST_ON_THE_WAY = 8192
-"""Events that may be on their way, and uncertain if the connection is lost: 160,000 a second with
-a fence each 50 ms, which is more than a process can send."""
+MAX_IN_FLIGHT = 8192
+"""Most events in flight, which are uncertain if the connection is lost: 160,000 a second with a
+fence every 50 ms, more than a process can send."""
 
-MOST_BYTES_ON_THE_WAY = 16 * 1024 * 1024
-"""The same in bytes of payload, beyond which no further event is sent."""
+MAX_BYTES_IN_FLIGHT = 16 * 1024 * 1024
+"""The same in bytes of payload."""
 
-JOIN_WITHIN = 0.1
-"""Seconds that a connection takes, with its questions, once an attempt begins."""
-
-ASK_EACH = 0.01
-"""Seconds between two times that the server is told what is wanted, at least, and at least ten
-times what telling took: ten thousand subscriptions a second cost the loop a tenth of its time."""
+CONNECT_TIME = 0.1
+"""Seconds that an attempt to connect takes, with its subscriptions."""
 
 
-class NatsLink(Link):
-    """A bus joined to a NATS server of version 2.10 or newer.
+def NatsLink(  # noqa: N802 - makes a Link, and reads like a class at the call
+    bus: Bus,
+    url: str | Sequence[str],
+    *,
+    name: str | None = None,
+    send: Sequence[Binding] = (Binding(),),
+    receive: Literal["wanted"] | Sequence[Binding] = "wanted",
+    prefix: str = PREFIX,
+    capacity: int = 10_000,
+    overflow: Overflow | str = Overflow.DROP_OLDEST,
+    timeout: float = 10.0,
+    linger: float = 5.0,
+    max_patterns: int = 256,
+    max_hops: int = 4,
+    journal: Journal | None = None,
+    client: Mapping[str, Any] | None = None,
+) -> Link:
+    """Return a link of a bus to a NATS server of version 2.10 or newer.
+
+    The link delivers at most once. The events of one emitter arrive in their order while it is
+    connected. It never changes a timestamp.
 
     Args:
         bus: the bus. When it ends, it drains first and then ends the link.
         url: of a server, or of several of one cluster; ``nats://``, ``tls://`` or ``wss://``.
-        name: stands in logs and statistics; by default the servers' addresses.
-        send: what is sent of what is published here; nothing if it is empty.
-        receive: bindings to ask for; or what somebody here wants, as that changes.
-        prefix: the first token of subjects, or several with dots between: two systems that share a
-            server take two prefixes.
-        capacity: events that wait to be sent, at most.
-        overflow: what becomes of an event that finds so many: ``drop_oldest`` or ``drop_newest``.
-        timeout: seconds to connect, to be answered, and to drain.
-        linger: seconds for which a pattern is asked for that nobody wants any more.
-        max_patterns: patterns to ask a server for, at most; beyond, accounts become any account.
-        max_hops: links that an event may cross.
-        journal: keeps the events to be sent, in place of the outbox: the broker gets them in the
-            end, across restarts of both. A link that also receives sends the events of its own node
-            only, so name the bus's node. The backlog belongs to ``name``, or to the prefix.
+        name: names the link in logs and statistics; by default the servers' addresses.
+        send: the published events that match are sent; none if it is empty.
+        receive: bindings; or ``"wanted"`` for the events that the bus has subscriptions for.
+        prefix: the first token of subjects, or several with dots between. Two systems that share a
+            server need two prefixes.
+        capacity: most events that wait to be sent.
+        overflow: drops an event when the queue is full: ``drop_oldest`` or ``drop_newest``.
+        timeout: seconds to connect, for an answer of the server, and to drain.
+        linger: seconds for which a pattern stays subscribed after its last use.
+        max_patterns: most patterns to subscribe to; beyond, an account becomes any account.
+        max_hops: most links that an event may cross.
+        journal: keeps the events to send, in place of a queue in memory: the broker receives them
+            later, across restarts of both. A link that also receives sends the events of its own
+            node only, so give the bus a node. The backlog belongs to ``name``, or to the prefix.
         client: further arguments of ``nats.connect``, such as ``user_credentials`` or ``tls``.
 
-    Promises, beside those of ``Link``: at most once; the events of one emitter in their order,
-    while connected; a timestamp is never rewritten.
+    Raises:
+        ValueError: an argument is not valid.
+        TypeError: ``nats.connect`` has no such argument.
     """
+    urls = [url] if isinstance(url, str) else list(url)
+    if max_patterns < 1:
+        raise ValueError(f"max_patterns must be at least 1, got {max_patterns}")
+    if not 1 <= max_hops <= MAX_HOPS:
+        raise ValueError(f"max_hops must be within 1 and {MAX_HOPS}, got {max_hops}")
+    link_name = name or ",".join(address_of(each) for each in urls)
+    log = FaultLog(f"link {link_name!r}", logger)
+    inbound = Inbound(bus, log)
+    transport = NatsTransport(
+        urls,
+        inbound,
+        log,
+        name=f"edr {bus.node}",
+        prefix=checked_prefix(prefix),
+        timeout=timeout,
+        linger=linger,
+        max_patterns=max_patterns,
+        max_hops=max_hops,
+        client=checked_options(client),
+    )
+    return Link(
+        bus,
+        transport,
+        inbound,
+        log,
+        name=link_name,
+        backlog=name or f"nats:{prefix}",
+        receive=receive,
+        send=send,
+        capacity=capacity,
+        overflow=overflow,
+        timeout=timeout,
+        journal=journal,
+    )
+
+
+class NatsTransport:
+    """The connection of a link to a NATS server. The arguments are those of ``NatsLink``."""
+
+    is_blocked: bool = False
 
     def __init__(
         self,
-        bus: Bus,
-        url: str | Sequence[str],
+        urls: Sequence[str],
+        inbound: Inbound,
+        log: FaultLog,
         *,
-        name: str | None = None,
-        send: Sequence[Binding] = (Binding(),),
-        receive: Literal["wanted"] | Sequence[Binding] = "wanted",
-        prefix: str = PREFIX,
-        capacity: int = 10_000,
-        overflow: Overflow | str = Overflow.DROP_OLDEST,
-        timeout: float = 10.0,
-        linger: float = 5.0,
-        max_patterns: int = 256,
-        max_hops: int = 4,
-        journal: Journal | None = None,
-        client: Mapping[str, Any] | None = None,
+        name: str,
+        prefix: str,
+        timeout: float,
+        linger: float,
+        max_patterns: int,
+        max_hops: int,
+        client: Mapping[str, Any],
     ) -> None:
-        urls = [url] if isinstance(url, str) else list(url)
-        if max_patterns < 1:
-            raise ValueError(f"max_patterns must be at least 1, not {max_patterns}")
-        if not 1 <= max_hops <= MAX_HOPS:
-            raise ValueError(f"max_hops must be within 1 and {MAX_HOPS}, not {max_hops}")
-        if isinstance(receive, str) and receive != "wanted":
-            raise ValueError(f'receive is "wanted" or a sequence of bindings, not {receive!r}')
-        super().__init__(
-            bus,
-            name,
-            address=",".join(address_of(each) for each in urls),
-            backlog=f"nats:{prefix}",
-            receives=bool(receive),
-            send=send,
-            capacity=capacity,
-            overflow=overflow,
-            timeout=timeout,
-            journal=journal,
-        )
         self._urls = urls
-        self._receive = receive
-        self._prefix = checked_prefix(prefix)
+        self._inbound = inbound
+        self._log = log
+        self._name = name
+        self._prefix = prefix
+        self._timeout = timeout
         self._linger = linger
         self._max_patterns = max_patterns
         self._max_hops = max_hops
-        self._client = checked_options(client)
-
+        self._client = client
         self._connection = Connection()
-        self._watch: InterestWatch | None = None
-        self._interest_changed = asyncio.Event()
-        self._interest_settled = asyncio.Event()
-        # What this connection was asked for, with the client's number of it.
-        self._asked: dict[str, int] = {}
-        self._unwanted_since: dict[str, float] = {}
+
+        self._subscribed: dict[str, int] = {}
+        """Patterns of this connection, with the client's number of each."""
+        self._unused_since: dict[str, float] = {}
         self._denied: set[str] = set()
 
-        self._unfenced = asyncio.Event()
-        self._hurry = asyncio.Event()
+        self._has_unfenced = asyncio.Event()
+        self._fence_now = asyncio.Event()
         self._has_room = asyncio.Event()
-        self._bytes_on_the_way = 0
+        self._bytes_in_flight = 0
         self._not_permitted = 0
-        self._outbox_has_ended = False
+        """Publishes that the server denied since the last fence."""
         self._last: tuple[int, bytes] = (0, b"")
+        """The last message: the number of its pattern, and its payload."""
 
     @property
-    def _patterns(self) -> int:
-        return len(self._asked) - len(self._denied)
+    def patterns(self) -> int:
+        """Number of patterns that the server sends messages for."""
+        return len(self._subscribed) - len(self._denied)
 
-    # Life
-
-    def _begin(self) -> None:
-        if self._receive == "wanted":
-            self._watch = self._bus.watch_interest(self._interest_is, exclude=self._outbox)
-
-    def _end(self) -> None:
-        if self._watch is not None:
-            self._watch.close()
-        self._interest_settled.set()
-
-    async def _connect(self) -> None:
+    async def connect(self) -> None:
+        """Make a new connection."""
         self._connection = connection = Connection()
-        connection.on_violation = self._violated
+        connection.on_violation = self._on_violation
         await connection.open(
-            self._urls, name=f"edr {self._bus.node}", timeout=self._timeout, options=self._client
+            self._urls, name=self._name, timeout=self._timeout, options=self._client
         )
-        self._asked = {}
+        self._subscribed = {}
         self._denied.clear()
-        self._unwanted_since.clear()
-        self._bytes_on_the_way = self._not_permitted = 0
+        self._unused_since.clear()
+        self._bytes_in_flight = self._not_permitted = 0
         self._has_room.set()
-        self._unfenced.set()
-        await self._ask()
+        self._has_unfenced.set()
 
-    async def _serve(self) -> None:
-        await self._first_of(
-            self._send_events(),
-            self._set_fences(),
-            self._keep_asking(),
-            self._connection.lost.wait(),
-        )
+    async def lost(self) -> None:
+        """Wait until the connection is lost, and raise the reason if there is one."""
+        await self._connection.lost.wait()
         if self._connection.fault is not None:
             raise self._connection.fault
 
-    async def _disconnect(self) -> None:
-        self._interest_settled.clear()
+    async def close(self) -> None:
+        """End the connection at once."""
         await self._connection.abort()
-
-    async def ready(self) -> None:
-        """Wait until there is a connection, and the server has heard all that is wanted now.
-
-        In a cluster, that server which the link is connected to; it tells the others.
-
-        Raises:
-            LinkError: the link is closed.
-        """
-        await super().ready()
-        while not self._interest_settled.is_set():
-            await self._interest_settled.wait()
-            await super().ready()
 
     # Interest
 
-    def _interest_is(self, _spot: TrieKey, _wanted: bool) -> None:  # noqa: FBT001 - as it is called
-        self._interest_settled.clear()
-        self._interest_changed.set()
+    def patterns_for(self, keys: Iterable[TrieKey]) -> frozenset[str]:
+        """Return at most ``max_patterns`` patterns that cover ``keys`` of the trie."""
+        return plan(keys, self._max_patterns, self._prefix)
 
-    async def _keep_asking(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            due = min(self._unwanted_since.values(), default=None)
-            with suppress(TimeoutError):
-                async with asyncio.timeout_at(None if due is None else due + self._linger):
-                    await self._interest_changed.wait()
-            began = loop.time()
-            await self._ask()
-            await asyncio.sleep(max(ASK_EACH, 10 * (loop.time() - began)))
+    async def set_interest(self, patterns: frozenset[str]) -> float | None:
+        """Subscribe to ``patterns``, and wait until the server has processed that.
 
-    async def _ask(self) -> None:
-        """Tell the server what is wanted now, and wait until it has heard it."""
-        self._interest_changed.clear()
-        if self._watch is not None:
-            wanted = plan(self._watch.keys, self._max_patterns, self._prefix)
-        else:
-            wanted = self._fixed()
+        Returns:
+            The loop's time at which the next unused pattern has lingered long enough.
+        """
         now = asyncio.get_running_loop().time()
-        new = [pattern for pattern in wanted if pattern not in self._asked]
+        new = [pattern for pattern in patterns if pattern not in self._subscribed]
         for pattern in new:
-            self._asked[pattern] = await self._connection.listen(pattern, self._came)
-        for pattern in list(self._asked):
-            if pattern in wanted:
-                self._unwanted_since.pop(pattern, None)
-            elif self._unwanted_since.setdefault(pattern, now) + self._linger <= now:
-                del self._unwanted_since[pattern]
+            self._subscribed[pattern] = await self._connection.listen(pattern, self._on_message)
+        for pattern in list(self._subscribed):
+            if pattern in patterns:
+                self._unused_since.pop(pattern, None)
+            elif self._unused_since.setdefault(pattern, now) + self._linger <= now:
+                del self._unused_since[pattern]
                 self._denied.discard(pattern.lower())
-                await self._connection.unlisten(self._asked.pop(pattern))
+                await self._connection.unlisten(self._subscribed.pop(pattern))
         if new:
             await self._connection.fence(self._timeout)
-        if not self._interest_changed.is_set():
-            self._interest_settled.set()
+        since = min(self._unused_since.values(), default=None)
+        return None if since is None else since + self._linger
 
-    def _fixed(self) -> frozenset[str]:
-        spots = [spot for binding in self._receive for spot in trie_keys(binding)]  # type: ignore[arg-type]  # no text here
-        return plan(spots, self._max_patterns, self._prefix)
-
-    def _violated(self, words: str) -> None:
-        self._last_error = words
-        what, subject = denied_by(words) or ("", "")
-        if what == "publish":
+    def _on_violation(self, words: str) -> None:
+        self._log.last_error = words
+        verb, subject = denied_by(words) or ("", "")
+        if verb == "publish":
             self._not_permitted += 1
-            self._say(logging.ERROR, "publish", "link %r may not send: %s", self.name, words)
-        elif what == "subscription":
+            self._log.fault(logging.ERROR, "publish", "is not permitted to send: %s", words)
+        elif verb == "subscription":
             self._denied.add(subject)
-            # A tenant is never given the lane of deep trees, which all accounts share.
+            # A tenant never has access to the lane of deep trees, which all accounts share.
             level = logging.INFO if DEEP in subject else logging.ERROR
-            self._say(level, words, "link %r may not receive: %s", self.name, words)
+            self._log.fault(level, words, "is not permitted to receive: %s", words)
         else:
-            self._say(logging.ERROR, words, "link %r: the server says: %s", self.name, words)
+            self._log.fault(logging.ERROR, words, "received an error of the server: %s", words)
 
     # Out
 
-    async def _send_events(self) -> None:
+    async def send(self, outbox: Outbox, *, outage: float) -> None:
+        """Send the events of ``outbox`` until the connection is lost."""
+        await first_of(self._send_events(outbox, outage), self._set_fences(outbox))
+
+    async def _send_events(self, outbox: Outbox, outage: float) -> None:
         connection = self._connection
-        # The others lost the server when this link did, and try again as often: at most as long
-        # after it came back as it was away. What was sent before they are joined reaches nobody.
-        if self._outage:
-            await asyncio.sleep(min(self._outage + JOIN_WITHIN, LONGEST_PAUSE))
+        # Receivers that lost the server at the same time are connected again after at most the
+        # length of the outage. An event that is sent before does not reach them.
+        if outage:
+            await asyncio.sleep(min(outage + CONNECT_TIME, MAX_DELAY))
         for count in itertools.count(1):
-            try:
-                event = await self._peek()
-            except StopAsyncIteration:
-                self._outbox_has_ended = True
-                self._unfenced.set()
-                self._hurry.set()
-                await connection.lost.wait()
-                return
-            hops = self._seen.hops(event) + 1
-            if hops > self._max_hops:
-                self._drop("hops", f"it has crossed {hops - 1} links")
+            event = await outbox.peek()
+            if event is None:
+                break
+            frame = self._frame_of(event, outbox)
+            if frame is None:
                 continue
-            try:
-                payload, subject = event.to_json(), subject_of(event, hops, self._prefix)
-            except Exception as exc:  # published without validation: it must not stop the others
-                self._drop("invalid", repr(exc))
-                continue
-            if len(payload) > connection.max_payload:
-                most = connection.max_payload
-                words = f"its {len(payload)} bytes are more than the {most} that the server takes"
-                self._drop("too_large", words)
-                continue
-            while not self._room():
+            subject, payload = frame
+            while not self._room(outbox):
                 self._has_room.clear()
-                self._hurry.set()
+                self._fence_now.set()
                 await self._has_room.wait()
             if connection.lost.is_set():
                 return
-            self._take()
-            self._bytes_on_the_way += len(payload)
+            outbox.take()
+            self._bytes_in_flight += len(payload)
             connection.publish_nowait(subject, payload)
-            self._unfenced.set()
-            if not count % A_TURN:
+            self._has_unfenced.set()
+            if not count % YIELD_EVERY:
                 await asyncio.sleep(0)
+        self._has_unfenced.set()
+        self._fence_now.set()
+        await connection.lost.wait()
 
-    def _room(self) -> bool:
-        return self._in_flight < MOST_ON_THE_WAY and self._bytes_on_the_way < MOST_BYTES_ON_THE_WAY
+    def _frame_of(self, event: Event, outbox: Outbox) -> tuple[str, bytes] | None:
+        """Return subject and payload of the event of ``peek``; drop it if it cannot be sent."""
+        hops = self._inbound.window.hops(event) + 1
+        if hops > self._max_hops:
+            self._drop(outbox, event, "hops", f"it has crossed {hops - 1} links")
+            return None
+        try:
+            payload, subject = event.to_json(), subject_of(event, hops, self._prefix)
+        except Exception as exc:  # published without validation; the other events must be sent
+            self._drop(outbox, event, "invalid", repr(exc))
+            return None
+        limit = self._connection.max_payload
+        if len(payload) > limit:
+            words = f"its {len(payload)} bytes exceed the server's max_payload of {limit}"
+            self._drop(outbox, event, "too_large", words)
+            return None
+        return subject, payload
 
-    async def _set_fences(self) -> None:
+    def _drop(self, outbox: Outbox, event: Event, reason: str, words: str) -> None:
+        outbox.drop(reason)
+        self._log.dropped(event, reason, words)
+
+    def _room(self, outbox: Outbox) -> bool:
+        return outbox.in_flight < MAX_IN_FLIGHT and self._bytes_in_flight < MAX_BYTES_IN_FLIGHT
+
+    async def _set_fences(self, outbox: Outbox) -> None:
         while True:
-            await _set_within(PULSE, self._unfenced)
-            self._unfenced.clear()
-            count, size = self._in_flight, self._bytes_on_the_way
+            await _set_within(HEARTBEAT_INTERVAL, self._has_unfenced)
+            self._has_unfenced.clear()
+            count, size = outbox.in_flight, self._bytes_in_flight
             await self._connection.fence(self._timeout)
             refused = min(self._not_permitted, count)
             self._not_permitted -= refused
-            self._in_flight -= refused
-            self._dropped["not_permitted"] += refused
-            self._confirmed(count - refused)
-            if self._spool is not None:
-                self._spool.confirmed(refused)
-            self._bytes_on_the_way -= size
+            # The server does not say which events; with a journal, all of these are acknowledged.
+            outbox.give_up_oldest(refused, "not_permitted")
+            outbox.confirm_oldest(count - refused)
+            self._bytes_in_flight -= size
             self._has_room.set()
-            if self._has_nothing_left():
-                self._sent_all()
-            await _set_within(FENCE_EACH, self._hurry)
-            self._hurry.clear()
-
-    def _has_nothing_left(self) -> bool:
-        if self._head is not None or self._in_flight:
-            return False
-        return self._outbox_has_ended and (self._spool is None or self._spool.is_drained)
+            await _set_within(FENCE_INTERVAL, self._fence_now)
+            self._fence_now.clear()
 
     # In
 
-    def _came(
+    def _on_message(
         self, number: int, subject: bytes, _reply: bytes, payload: bytes, _headers: bytes | None
     ) -> None:
-        """Take a message: publish the event in it, or refuse it. Never raises."""
+        """Publish the event of a message, or refuse it. It never raises."""
         last_number, last_payload = self._last
         if payload == last_payload and number != last_number:
-            return  # one message that two patterns match, one behind the other
+            return  # one message that matches two patterns; the server sends these in succession
         self._last = (number, payload)
-        self._received += 1
+        inbound = self._inbound
+        inbound.received += 1
         try:
             event = Event.from_json(payload)
-        except (
-            Exception
-        ) as exc:  # from a stranger: InvalidEventError, or what a parser may raise else
-            self._refuse("invalid", str(exc)[:500])
+        except Exception as exc:  # of a stranger: InvalidEventError, or any error of a parser
+            inbound.refuse("invalid", str(exc)[:500])
             return
         name = subject.decode("ascii", "replace")
         if name[: name.rfind(".")] != stem_of(event, self._prefix):
-            self._refuse("mismatch", f"event {event.id} does not belong to subject {name}")
+            inbound.refuse("mismatch", f"event {event.id} does not belong to subject {name}")
             return
         hops = hops_of(name)
         if not 1 <= hops <= self._max_hops:
-            self._refuse("hops", f"event {event.id} came under {name}")
+            inbound.refuse("hops", f"event {event.id} came under {name}")
             return
-        self._deliver(event, hops)
+        inbound.publish(event, hops)
 
 
 async def _set_within(seconds: float, event: asyncio.Event) -> None:

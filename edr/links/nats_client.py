@@ -45,7 +45,7 @@ OLDEST_SERVER = (2, 10)
 """Older ones ignore what they do not know, such as several filters of one consumer, and would send
 everything, or nothing, without a word."""
 
-A_TURN = 64
+YIELD_EVERY = 64
 """Messages that are handed on before the event loop has a turn: some 2 ms."""
 
 NO_RESPONDERS = 503
@@ -385,7 +385,7 @@ class Connection(Client):
         if handler is not None:
             handler(sid, subject, reply, data, headers)
         self._handled += 1
-        if not self._handled % A_TURN:
+        if not self._handled % YIELD_EVERY:
             await asyncio.sleep(0)
 
     async def _process_op_err(self, e: Exception) -> None:

@@ -41,7 +41,7 @@ from yarl import URL
 
 from edr.links import address
 from edr.links.errors import LinkError, LinkRefusedError
-from edr.links.rabbitmq_frames import MOST_FRAME_MAX, FrameReader
+from edr.links.rabbitmq_frames import MAX_FRAME_SIZE, FrameReader
 from edr.wire import kazoo
 
 __all__ = [
@@ -152,7 +152,7 @@ class BrokerConnection:
         await self._connection.connect()
         assert self._factory.frames is not None
         self._factory.frames.frame_max = (
-            self._connection.connection_tune.frame_max or MOST_FRAME_MAX
+            self._connection.connection_tune.frame_max or MAX_FRAME_SIZE
         )
         channel = await self._connection.channel(publisher_confirms=confirms)
         assert isinstance(channel, Channel)

@@ -16,20 +16,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aiormq.exceptions import AMQPError, ChannelInvalidStateError, DeliveryError
 
 from edr.records import Event
 
-if TYPE_CHECKING:
-    from edr.journal import Entry
-
-MOST = 256
+MAX_IN_FLIGHT = 256
 """Events that wait for the broker's confirm, or to be sent again: the window of Kazoo's own kind of
 client, and what is uncertain at most when a connection is lost."""
 
-MOST_BYTES = 16 * 1024 * 1024
+MAX_BYTES_IN_FLIGHT = 16 * 1024 * 1024
 """The same in bytes of payload, beyond which no further event is sent."""
 
 RETRY_AFTER = (0.25, 1.0, 4.0)
@@ -47,8 +44,8 @@ class Outgoing:
     event: Event
     key: str
     payload: bytes
-    entry: Entry | None
-    """The entry of the journal that the event came from."""
+    tag: int
+    """Identifies the event in its outbox."""
     attempts: int = 0
 
 
@@ -171,7 +168,7 @@ class Confirms:
 
     def _update(self) -> None:
         count = len(self._wire) + len(self._waiting)
-        _set(self._has_room, count < MOST and self._bytes < MOST_BYTES)
+        _set(self._has_room, count < MAX_IN_FLIGHT and self._bytes < MAX_BYTES_IN_FLIGHT)
         _set(self._is_busy, bool(self._wire))
         _set(self._is_answered, not self._wire)
         _set(self._is_settled, not count)

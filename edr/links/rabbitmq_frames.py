@@ -26,7 +26,7 @@ from edr.links.errors import LinkError
 FIRST_FRAME_MAX = 131_072
 """Bytes of a frame until the broker has said what its frames have at most: RabbitMQ's default."""
 
-MOST_FRAME_MAX = 128 * 1024 * 1024
+MAX_FRAME_SIZE = 128 * 1024 * 1024
 """Bytes of a frame that are accepted from a broker that does not bound its frames."""
 
 _METHOD, _HEADER, _END = 1, 2, 0xCE

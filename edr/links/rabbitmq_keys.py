@@ -61,7 +61,7 @@ class BoundQueue:
         since = min(self._unwanted_since.values(), default=None)
         return None if since is None else since + LINGER
 
-    async def bind(self, wanted: set[str], *, again: bool = False) -> None:
+    async def bind(self, wanted: frozenset[str] | set[str], *, again: bool = False) -> None:
         """Bind it to ``wanted``, and give up some of what was unwanted for long; see ``due``.
 
         Args:

@@ -21,7 +21,7 @@ DENIED_FOR = 60.0
 """Seconds for which events of a key that the broker did not permit are not tried again: each costs
 a connection, and permissions change seldom."""
 
-MOST_KEYS = 1024
+MAX_KEYS = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Refusal:
     """Whether every event would be refused, whatever it is."""
     is_of_key: bool = False
     """Whether every event of the same key would be refused."""
-    most_bytes: int = sys.maxsize
+    max_bytes: int = sys.maxsize
     """Bytes of the largest message that the broker takes, if it says so."""
 
 
@@ -52,7 +52,7 @@ def refusal_of(exc: amqp.ChannelClosed) -> Refusal | None:
         is_of_key = _TOPIC.search(words) is not None
         return Refusal(words, "not_permitted", is_of_all=not is_of_key, is_of_key=is_of_key)
     if found := _TOO_LARGE.search(words):
-        return Refusal(words, "too_large", most_bytes=int(found[1]))
+        return Refusal(words, "too_large", max_bytes=int(found[1]))
     return Refusal(words, "refused")
 
 
@@ -64,7 +64,7 @@ class DeniedKeys:
 
     def add(self, key: str, words: str) -> None:
         """Remember that the broker does not permit ``key``, and its words."""
-        if len(self._until) >= MOST_KEYS:
+        if len(self._until) >= MAX_KEYS:
             self._until.clear()
         self._until[key] = (monotonic() + DENIED_FOR, words)
 

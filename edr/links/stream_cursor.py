@@ -40,8 +40,8 @@ from edr.journal import Entry, JournalError, WrongJournalError
 from edr.links.errors import LinkError
 from edr.links.log import logger
 from edr.links.nats_client import (
-    A_TURN,
     NO_RESPONDERS,
+    YIELD_EVERY,
     Connection,
     status_of,
 )
@@ -208,7 +208,7 @@ class StreamCursor:
         self._number = 0
         self._next = 1
         self._batch = BATCH
-        self._at_once = A_TURN
+        self._at_once = YIELD_EVERY
         """Entries that are made of messages before one of them is taken."""
         self._pulls = 0
         self._open_pulls: dict[int, int] = {}
@@ -500,8 +500,8 @@ class StreamCursor:
         self._arrived.set()
 
     async def _take_some(self) -> None:
-        """Take up to ``A_TURN`` messages, at most until ``_at_once`` entries are ready."""
-        for _ in range(A_TURN):
+        """Take up to ``YIELD_EVERY`` messages, at most until ``_at_once`` entries are ready."""
+        for _ in range(YIELD_EVERY):
             if not self._raw or len(self._ready) >= self._at_once:
                 return
             meta = parse_reply(self._raw[0][1])

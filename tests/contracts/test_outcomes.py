@@ -183,8 +183,13 @@ async def test_sqlite_cannot_go_on(journal, observe, caplog):
 
 
 @pytest.fixture
-async def link(bus):
-    async with MemoryLink(bus, Broker(), timeout=0.05) as link:
+def broker():
+    return Broker()
+
+
+@pytest.fixture
+async def link(bus, broker):
+    async with MemoryLink(bus, broker, timeout=0.05) as link:
         yield link
 
 
@@ -212,8 +217,8 @@ async def test_link_sent(bus, link, observe, caplog):
 
 
 @row("a link", "refused permanently")
-async def test_link_refused_permanently(bus, link, observe, caplog):
-    link.broker.refuses = {1}
+async def test_link_refused_permanently(bus, link, broker, observe, caplog):
+    broker.refuses = {1}
     observed = observe(link_counts(link))
     with observed.caller():
         await emit_to(bus)
@@ -226,36 +231,36 @@ async def test_link_refused_permanently(bus, link, observe, caplog):
 
 
 @row("a link", "refused for now")
-async def test_link_refused_for_now(bus, link, observe, caplog):
+async def test_link_refused_for_now(bus, link, broker, observe, caplog):
     observed = observe(link_counts(link))
-    link.broker.is_away = True
-    link.broker.lose()
+    broker.is_away = True
+    broker.lose()
     await until(lambda: link.statistics().last_error == "nobody is there")
     with observed.caller():
         await emit_to(bus)
     observed.check(caplog.records)
-    link.broker.is_away = False
+    broker.is_away = False
     await until(lambda: link.statistics().sent)
 
 
 @row("a link", "uncertain")
-async def test_link_uncertain(bus, link, observe, caplog):
-    link.broker.confirms = False
+async def test_link_uncertain(bus, link, broker, observe, caplog):
+    broker.confirms = False
     observed = observe(link_counts(link))
     with observed.caller():
         await emit_to(bus)
-    await until(lambda: link.broker.taken)
-    link.broker.lose()
+    await until(lambda: broker.taken)
+    broker.lose()
     await until(lambda: link.statistics().uncertain)
     observed.compare()
     observed.check(caplog.records)
 
 
 @row("a link", "closed before it was sent")
-async def test_link_closed_before_it_was_sent(bus, link, observe, caplog):
+async def test_link_closed_before_it_was_sent(bus, link, broker, observe, caplog):
     observed = observe(link_counts(link))
-    link.broker.is_away = True
-    link.broker.lose()
+    broker.is_away = True
+    broker.lose()
     await until(lambda: link.statistics().last_error == "nobody is there")
     await emit_to(bus)
     with observed.caller():

@@ -102,17 +102,17 @@ async def test_what_comes_back_within_the_linger_is_asked_for_all_the_time(machi
     there, link = await machine("there", linger=60.0)
     there.subscribe(edr.Binding(app_name="a")).shutdown()
     there.subscribe(edr.Binding(app_name="a")).shutdown()
-    await until(lambda: link.statistics().patterns == 0 or link._asked)
+    await until(lambda: link.statistics().patterns == 0 or link._transport._subscribed)
     kept = there.subscribe(edr.Binding(app_name="a"))
     await link.ready()
-    before = dict(link._asked)
+    before = dict(link._transport._subscribed)
     kept.shutdown()
     again = there.subscribe(edr.Binding(app_name="a"))
     await link.ready()
     await emit(here, 1, app="a")
 
     assert await take(again, 1) == [1]
-    assert link._asked == before
+    assert link._transport._subscribed == before
 
 
 async def test_an_own_event_comes_once_and_does_not_come_back(machine):
@@ -393,8 +393,13 @@ async def test_what_is_not_permitted_is_named_in_state_and_log(machine, own_serv
     assert (counts.sent, counts.dropped, counts.state) == (1, {"not_permitted": 1}, "up")
     assert counts.patterns == 1
     assert 'violation for publish to "edr.rival.app' in counts.last_error
-    assert 'may not receive: permissions violation for subscription to "edr.rival' in caplog.text
-    assert 'may not send: permissions violation for publish to "edr.rival' in caplog.text
+    assert (
+        'is not permitted to receive: permissions violation for subscription to "edr.rival'
+        in caplog.text
+    )
+    assert (
+        'is not permitted to send: permissions violation for publish to "edr.rival' in caplog.text
+    )
 
 
 async def test_a_denied_subscription_named_publish_denies_no_event(machine, own_server):

@@ -79,7 +79,7 @@ async def test_a_broker_that_is_down_at_drain_costs_the_timeout_and_is_counted(m
 async def test_a_server_that_hangs_is_noticed_and_emits_do_not_wait(
     machine, own_server, monkeypatch
 ):
-    monkeypatch.setattr(nats_module, "STATE_INTERVAL", 0.05)
+    monkeypatch.setattr(nats_module, "HEARTBEAT_INTERVAL", 0.05)
     server = own_server()
     here, link = await machine("here", server.url, timeout=0.2)
     there, other = await machine("there", server.url, timeout=0.2)
@@ -162,7 +162,7 @@ async def test_latency_costs_no_throughput(machine, own_server):
 async def test_a_server_that_takes_nothing_bounds_what_is_on_its_way(
     machine, own_server, monkeypatch
 ):
-    monkeypatch.setattr(nats_module, "MOST_ON_THE_WAY", 10)
+    monkeypatch.setattr(nats_module, "MAX_IN_FLIGHT", 10)
     server = own_server()
     async with FaultProxy(server.port) as proxy:
         here, link = await machine("here", proxy.url, capacity=20)
@@ -170,7 +170,7 @@ async def test_a_server_that_takes_nothing_bounds_what_is_on_its_way(
         await emit(here, *range(100))
         await until(lambda: link.statistics().pending == 31)
 
-        assert link._in_flight == 10
+        assert link._outbox.in_flight == 10
         assert link.statistics().dropped == {"overflow": 69}
         proxy.unmute()
         await until(lambda: link.statistics().pending == 0)
@@ -230,7 +230,7 @@ async def test_ten_thousand_subscriptions_come_and_go_and_the_server_keeps_nothi
     async with asyncio.timeout(10):
         while await kept():
             await asyncio.sleep(0.01)
-    assert link._asked == link._unwanted_since == {}
+    assert link._transport._subscribed == link._transport._unused_since == {}
 
 
 @pytest.mark.timeout(240)

@@ -68,7 +68,7 @@ async def test_an_event_too_large_for_the_server_stops_no_other(
     assert counts.dropped == {"too_large": 2}
     assert (counts.uncertain, counts.reconnects) == (0, 0)
     assert is_balanced(counts)
-    assert "more than the 50000 that the server takes" in caplog.text
+    assert "exceed the server's max_payload of 50000" in caplog.text
 
 
 @outboxes

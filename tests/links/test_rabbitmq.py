@@ -295,9 +295,9 @@ async def test_connect_makes_a_bus_of_an_amqp_url(rabbit, exchange):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"durable": True}, "a durable queue needs a name"),
-        ({"durable": True, "queue": "q"}, "bindings to receive"),
-        ({"durable": True, "queue": "q", "receive": []}, "bindings to receive"),
+        ({"durable": True}, "durable=True needs"),
+        ({"durable": True, "queue": "q"}, "durable=True needs"),
+        ({"durable": True, "queue": "q", "receive": []}, "durable=True needs"),
         ({"prefetch": 0}, "prefetch"),
         ({"ack": "stored"}, "needs a bus with a journal"),
         ({"ack": "done"}, "ack must be"),

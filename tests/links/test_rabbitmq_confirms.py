@@ -5,7 +5,13 @@ from aiormq.exceptions import ChannelPreconditionFailed, DeliveryError
 from support.consuming import ticks
 from support.shuffled_loop import run
 
-from edr.links.rabbitmq_confirms import MOST, MOST_BYTES, RETRY_AFTER, Confirms, Outgoing
+from edr.links.rabbitmq_confirms import (
+    MAX_BYTES_IN_FLIGHT,
+    MAX_IN_FLIGHT,
+    RETRY_AFTER,
+    Confirms,
+    Outgoing,
+)
 
 
 class Broker:
@@ -59,7 +65,7 @@ async def waits(coroutine):
     return True
 
 
-@pytest.mark.parametrize(("count", "size"), [(MOST, 1), (1, MOST_BYTES)])
+@pytest.mark.parametrize(("count", "size"), [(MAX_IN_FLIGHT, 1), (1, MAX_BYTES_IN_FLIGHT)])
 def test_the_window_is_full_in_number_or_bytes_until_the_broker_answers(count, size):
     async def check(broker, confirms):
         for _ in range(count):

@@ -120,7 +120,7 @@ async def test_under_cuts_no_event_is_doubled_or_out_of_order_and_all_are_counte
 async def test_an_exchange_that_is_deleted_is_there_again_for_who_only_receives(
     rabbit, raw, exchange, monkeypatch
 ):
-    monkeypatch.setattr("edr.links.rabbitmq.PULSE", 0.1)
+    monkeypatch.setattr("edr.links.rabbitmq_consumer.HEARTBEAT_INTERVAL", 0.1)
     bus, link = await rabbit(send=[])
     events = bus.subscribe()
     await link.ready()
@@ -136,7 +136,7 @@ async def test_an_exchange_that_is_deleted_is_there_again_for_who_only_receives(
 
 
 async def test_a_deleted_exchange_costs_its_sender_no_event(rabbit, raw, exchange, monkeypatch):
-    monkeypatch.setattr("edr.links.rabbitmq.PULSE", 0.1)
+    monkeypatch.setattr("edr.links.rabbitmq_consumer.HEARTBEAT_INTERVAL", 0.1)
     here, link = await rabbit(receive=[])
     there, other = await rabbit(send=[])
     events = there.subscribe()
@@ -231,7 +231,7 @@ async def test_a_broker_that_hangs_is_noticed_and_emits_do_not_wait(rabbit, rabb
 async def test_a_receiver_that_hears_nothing_asks_and_connects_again(
     rabbit, rabbit_proxy, raw, monkeypatch
 ):
-    monkeypatch.setattr("edr.links.rabbitmq.PULSE", 0.2)
+    monkeypatch.setattr("edr.links.rabbitmq_consumer.HEARTBEAT_INTERVAL", 0.2)
     bus, link = await rabbit(rabbit_proxy.url, send=[], timeout=0.3)
     events = bus.subscribe()
     await link.ready()
@@ -247,21 +247,21 @@ async def test_a_receiver_that_hears_nothing_asks_and_connects_again(
 
 
 @pytest.mark.parametrize("task", ["_reader_task", "_writer_task"])
-@pytest.mark.parametrize("which", ["_publishing", "_consuming"])
+@pytest.mark.parametrize("which", ["_publisher", "_consumer"])
 async def test_a_cancellation_inside_the_client_that_nobody_asked_for_is_a_lost_connection(
     rabbit, which, task
 ):
     here, link = await rabbit()
     events = here.subscribe()
     await link.ready()
-    getattr(getattr(link, which)._connection, task).cancel()
+    getattr(getattr(link._transport, which)._connection._connection, task).cancel()
     await until(lambda: link.statistics().reconnects == 1)
     await link.ready()
     await emit(here, 1)
     await until(lambda: link.statistics().sent == 1)
 
     assert len(await take_events(events, 1)) == 1
-    assert not link._task.done()
+    assert link.statistics().state is ConnectionState.UP
 
 
 async def test_who_may_not_publish_hears_so_and_the_bus_goes_on(vhost, bus, rabbitmq):

@@ -46,7 +46,7 @@ def test_refusal_of_reads_why_the_channel_was_closed(exc, expected):
 def test_refusal_of_reads_the_largest_size(verb):
     words = f"PRECONDITION_FAILED - message size 20 {verb} max size 10"
     refusal = refusal_of(amqp.ChannelPreconditionFailed(words))
-    assert refusal == Refusal(words, "too_large", most_bytes=10)
+    assert refusal == Refusal(words, "too_large", max_bytes=10)
 
 
 def test_denied_keys_are_forgotten_after_a_while(monkeypatch):

@@ -1,9 +1,12 @@
 """A link to a broker in memory, which comes, goes, hangs and refuses as a test tells it."""
 
 import asyncio
+import logging
 from contextlib import suppress
 
+from edr.delivery import FaultLog
 from edr.links import Link, LinkRefusedError
+from edr.links.inbound import Inbound
 
 
 class Broker:
@@ -20,18 +23,30 @@ class Broker:
         self.confirms = True
         self.refuses = set()
         self.lost = asyncio.Event()
+        self.cancels = False
+        self.inbound = None
 
     def lose(self):
         self.lost.set()
         self.lost = asyncio.Event()
 
+    def deliver(self, event, hops=1):
+        """Make the link receive an event."""
+        self.inbound.received += 1
+        self.inbound.publish(event, hops)
 
-class MemoryLink(Link):
-    def __init__(self, bus, broker, *, name=None, **options):
-        super().__init__(bus, name, address="memory", backlog="memory", **options)
+
+class MemoryTransport:
+    """The connection to a ``Broker``."""
+
+    is_blocked = False
+    patterns = 0
+
+    def __init__(self, broker, log):
         self.broker = broker
+        self._log = log
 
-    async def _connect(self):
+    async def connect(self):
         self.broker.attempts.append(asyncio.get_running_loop().time())
         if self.broker.refusal:
             raise LinkRefusedError(self.broker.refusal)
@@ -44,31 +59,47 @@ class MemoryLink(Link):
             await asyncio.sleep(1e6)
         self.broker.connections += 1
 
-    async def _serve(self):
-        await self._first_of(self._send_events(), self.broker.lost.wait())
+    async def lost(self):
+        await self.broker.lost.wait()
+        if self.broker.cancels:
+            raise asyncio.CancelledError
 
-    async def _send_events(self):
-        while True:
-            try:
-                event = await self._peek()
-            except StopAsyncIteration:
-                self._sent_all()
-                await asyncio.sleep(1e6)
-            entry = self._take()
+    async def send(self, outbox, *, outage):
+        while (event := await outbox.peek()) is not None:
+            tag = outbox.take()
             if event.body["n"] in self.broker.refuses:
-                self._give_up(event, entry, "refused", "the broker does not like it")
+                outbox.give_up(tag, "refused")
+                self._log.dropped(event, "refused", "the broker does not like it")
                 continue
             self.broker.taken.append(event.body["n"])
             if self.broker.confirms:
-                self._confirmed(1)
+                outbox.confirm(tag)
             await asyncio.sleep(0)
+        await asyncio.sleep(1e6)
 
-    async def _disconnect(self):
+    def patterns_for(self, keys):
+        return frozenset()
+
+    async def set_interest(self, patterns):
+        return None
+
+    async def close(self):
         self.broker.connections -= 1
 
-    def receive(self, event, hops=1):
-        self._received += 1
-        self._deliver(event, hops)
+
+def MemoryLink(bus, broker, *, name=None, receives=True, **options):  # noqa: N802 - as NatsLink
+    log = FaultLog(f"link {name or 'memory'!r}", logging.getLogger("edr.links"))
+    broker.inbound = inbound = Inbound(bus, log)
+    return Link(
+        bus,
+        MemoryTransport(broker, log),
+        inbound,
+        log,
+        name=name or "memory",
+        backlog=name or "memory",
+        receive="wanted" if receives else (),
+        **options,
+    )
 
 
 def is_balanced(counts):
