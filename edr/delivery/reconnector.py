@@ -212,4 +212,4 @@ class Reconnector:
     def _set_state(self, state: ConnectionState) -> None:
         if state is not self.state:
             self.state = state
-            self._log.log(logging.INFO, "is %s", state)
+            self._log.log(logging.INFO, "changed its state to %s", state)

@@ -123,8 +123,7 @@ class Inbound:
         """Count and log a received message that is not an event for this bus."""
         self.refused[reason] += 1
         self._log.last_error = f"{reason}: {details}"
-        message = "refused a message (%s): %s"
-        self._log.fault(logging.WARNING, reason, message, reason, details)
+        self._log.fault(logging.WARNING, reason, "refused a message (%s): %s", reason, details)
 
     def _delayed(self, event: Event, exc: EdrError) -> None:
         self._log.last_error = str(exc)
