@@ -113,7 +113,7 @@ async def test_a_tenant_that_asks_for_everything_gets_nothing_more(tenants, capl
     await tenants["services"][1].drain()
 
     assert link.statistics().patterns == 0
-    assert "may not receive" in caplog.text
+    assert "is not permitted to receive" in caplog.text
     assert take_ready(everything) == []
 
 
