@@ -1,4 +1,4 @@
-"""A bus joined to a broker: what is emitted here is seen there, and the other way round.
+"""Links between a bus and a broker: the events of each are emitted on the other.
 
 Read the modules in this order; each imports only from those before it:
 errors, statistics, log, dedup, storing, inbound, transport, interest, link, subject, nats_client,
@@ -6,12 +6,12 @@ nats, stream_api, stream_acks, stream_appender, stream_cursor, stream_consumer, 
 jetstream, rabbitmq_keys, rabbitmq_acks, rabbitmq_confirms, rabbitmq_client, rabbitmq_consumer,
 rabbitmq_publisher, rabbitmq, connect.
 
-Promises: an emit never waits, hangs or raises for a broker; nothing is lost uncounted; who gets an
-event that came from afar is exactly who would get it if it had been emitted here. What each link
-promises beside that stands in its class.
+Promises: an emit never waits, hangs or raises because of a broker. Every loss is counted. A remote
+event reaches exactly the subscriptions that it would reach if it had been emitted here. Each link
+documents its further promises.
 
-The client libraries are extras (``edr[nats]``, ``edr[rabbitmq]``), and are loaded when a link is
-first asked for.
+The client libraries are extras (``edr[nats]``, ``edr[rabbitmq]``). They are loaded when a link is
+first used.
 """
 
 import importlib

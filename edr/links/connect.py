@@ -38,7 +38,7 @@ async def connect(
         options: arguments of the link.
 
     Raises:
-        ValueError: there is no link for such a URL.
+        ValueError: the scheme of the URL is not supported.
         TypeError: the link has no such argument; the message says if the bus has it.
         LinkRefusedError: the broker will not have this link, and to try again would not help.
     """

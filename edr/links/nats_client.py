@@ -1,17 +1,17 @@
-"""``Connection``: a client of nats-py, used for one connection, and bent where it must be.
+"""``Connection``: a client of nats-py for one connection, with some methods overridden.
 
-The library knows the protocol, TLS, and the many ways to log in; none of that is our business.
-But a link needs of it what it does not give, so this class overrides some of its inner methods.
-They are all here, and ``tests/links/test_nats_client.py`` would notice if one changed.
+The library implements the protocol, TLS and the ways to log in. A link needs three more properties,
+so this class overrides some private methods of the library. All of them are in this module, and
+``tests/links/test_nats_client.py`` fails if one changes.
 
 * **One order.** The library gives each subscription a queue and a task of its own, so the events
   of one emitter arrive out of order if they match different patterns. Here each message is handed
   to its handler as it is read, and no object is made of it.
-* **A fence.** ``flush`` of the library writes its PING ahead of what waits to be written, so the
-  answer says nothing about that. Here it stands behind all that was published before.
-* **An end.** The library's own reconnecting can leave a client that believes to be connected, or
-  that is closed without a word; its ``close`` waits for a server that hangs. Here a connection is
-  lost once, ``lost`` says so, and ``abort`` ends it at once.
+* **A fence.** ``flush`` of the library writes its PING before the buffered messages, so the answer
+  does not confirm them. Here the PING follows all messages that were published before.
+* **An end.** After a reconnect of the library, a client may report a connection that is dead, or be
+  closed without an error; its ``close`` waits for a server that hangs. Here a connection is lost
+  once, ``lost`` is set then, and ``abort`` ends it at once.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ Handler: TypeAlias = Callable[[int, bytes, bytes, bytes, bytes | None], None]
 """``handler(number, subject, reply, data, headers)``; it must not raise."""
 
 OLDEST_SERVER = (2, 10)
-"""Older ones ignore what they do not know, such as several filters of one consumer, and would send
-everything, or nothing, without a word."""
+"""Older servers ignore unknown settings, such as several filters of one consumer, and would send
+all messages or none without an error."""
 
 YIELD_EVERY = 64
 """Messages that are handed on before the event loop has a turn: some 2 ms."""
@@ -76,7 +76,7 @@ _REFUSALS = ("authorization", "authentication", "credentials", "nkey", "user jwt
 
 
 def status_of(headers: bytes | None) -> int:
-    """Return the status that the server put into ``headers``; 0 if there is none."""
+    """Return the status that the server put into ``headers``; 0 without one."""
     return int(headers[9:12]) if headers and headers[9:12].isdigit() else 0
 
 
@@ -160,7 +160,7 @@ class Connection(Client):
                 # Each server is tried twice, and then NoServersError is raised.
                 max_reconnect_attempts=1,
                 reconnect_time_wait=0,
-                # What this bus has published it has seen.
+                # This bus has its own events already.
                 no_echo=True,
                 connect_timeout=max(1, int(timeout)),
                 error_cb=self._note,
@@ -258,9 +258,9 @@ class Connection(Client):
         """Send a request, and return the answer.
 
         Raises:
-            TimeoutError: there was none in time.
+            TimeoutError: no answer arrived in time.
             ConnectionError: the connection was lost.
-            LookupError: nobody is there to answer.
+            LookupError: no service answers this subject.
             NotPermittedError: the server permits neither the question nor the answer, or not both.
         """
         if not self._answers_to:
@@ -339,7 +339,7 @@ class Connection(Client):
                 raise ConnectionError(str(self.fault or "the connection was lost"))
             raise TimeoutError(f"the server did not answer within {timeout:g} s")
 
-    # What the library does otherwise
+    # Overridden methods of the library
 
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:  # noqa: FBT001, FBT002 - as it is called
         # The library upgrades only to a server that requires TLS, not to one that offers it.
@@ -401,7 +401,7 @@ class Connection(Client):
         self.fault = exc
 
     def end(self, fault: Exception) -> None:
-        """Take note that the connection is of no use any more."""
+        """Mark the connection as lost."""
         self.fault = fault
         self._status = Client.CLOSED
         self.lost.set()

@@ -56,7 +56,7 @@ class Acks:
             self._many.set()
 
     async def keep_telling(self) -> None:
-        """Tell the broker, again and again."""
+        """Send the acks to the broker, until cancelled."""
         while True:
             await self._some.wait()
             with suppress(TimeoutError):

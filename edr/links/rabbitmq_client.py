@@ -1,19 +1,19 @@
 """A connection to RabbitMQ that is made once and never repaired, with support for Kazoo's wire.
 
-``aiormq`` speaks AMQP; this is what it lacks for us:
+``aiormq`` implements AMQP. This module adds:
 
 * **Time stamps.** Kazoo sets this property to microseconds since the year 0, where AMQP has seconds
   since 1970. ``KazooProperties`` writes the number as Kazoo does.
 * **Reading.** One message with properties that the library cannot decode ends the connection: see
   ``rabbitmq_frames``.
-* **Letting go.** Closing waits for the broker, which may never answer; here it is bounded, and ends
-  with the socket closed in any case.
-* **Blocked.** A broker that is short of memory says so, and reads no more from who publishes. The
-  library knows, and has no question for it.
+* **Closing.** Closing waits for the broker, which may never answer. Here the wait is bounded, and
+  the socket is closed in any case.
+* **Blocked.** A broker that is short of memory announces it and stops reading from publishers. The
+  library receives this but does not expose it.
 
-Rejected: ``aio-pika``'s robust connection (it would bind queues anew to an exchange that may be
-another, and believes in connections that are dead); its plain one (more layers on the same library,
-twice the time to publish, and nothing that is used here).
+Rejected: ``aio-pika``'s robust connection (it would bind queues again to an exchange that may be
+another one, and reports dead connections as alive); its plain connection (more layers on the same
+library, twice the time to publish, and no feature that is used here).
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ __all__ = [
 ]
 
 HEARTBEAT = 10
-"""Seconds, unless the URL says otherwise: a broker that is gone without a word is noticed after
-three, where publishing and asking do not notice sooner."""
+"""Seconds, unless set in the URL. A broker that disappears is detected after three heartbeats, or
+earlier by a publish or a request."""
 
 CLOSE_WITHIN = 1.0
 """Seconds for the broker to answer that the connection is closed."""
@@ -70,7 +70,7 @@ _PORTS = {"amqp": 5672, "amqps": 5671}
 _NUMBERS = {"heartbeat", "timeout"}
 _OPTIONS = _NUMBERS | {"auth", "cadata", "cafile", "capath", "certfile", "keyfile", "name"}
 _OPTIONS |= {"no_verify_ssl"}
-"""What the library reads from the query of a URL."""
+"""The parameters of a URL that the library reads."""
 
 
 def address_of(url: str) -> str:
@@ -185,7 +185,7 @@ class BrokerConnection:
         return True
 
     async def close(self) -> None:
-        """Let go of it, in good order if the broker answers soon."""
+        """Close the connection, in good order if the broker answers in time."""
         try:
             with suppress(TimeoutError):
                 async with asyncio.timeout(CLOSE_WITHIN):
@@ -222,7 +222,7 @@ def as_link_error(exc: Exception, *, connecting: bool) -> Exception:
             exchange that is another than declared, or a virtual host that is not there, are final.
     """
     if connecting and isinstance(exc, amqp.InvalidFrameError) and "Connection.Close" in str(exc):
-        # What the broker said is lost in the library.
+        # The library loses the broker's message.
         return LinkRefusedError(
             "RabbitMQ closed the connection as it was opened: is there such a virtual host, "
             "and may this user use it?"

@@ -2,12 +2,12 @@
 
 A broker answers a publish in one of three ways:
 
-* It confirms it: the event is in every queue that wants it.
+* It confirms it: the event is in every queue that is bound to its key.
 * It rejects it (``basic.nack``): a queue is full and rejects, or cannot store it. Later it may have
-  room, so the event is sent again on the same channel after a growing delay, while others go on.
-  Each time, the other queues that want the event get it again. After the last delay it is given up.
+  room, so the event is sent again on the same channel after a growing delay, while others continue.
+  Each time, the other queues get the event again. After the last delay the event is given up.
 * It closes the channel, for a size or a permission, and does not say for which event. ``cut``
-  returns those that it has not answered, and the link sends them again one at a time: an event
+  returns the unanswered events, and the link sends them again one at a time: an event
   that was alone on its way when the broker closed the channel is the one that it refuses.
 """
 
@@ -34,7 +34,7 @@ RETRY_AFTER = (0.25, 1.0, 4.0)
 has room then, and one that stays full gets each event no more than four times."""
 
 _CUT = (AMQPError, ChannelInvalidStateError, OSError)
-"""What a publish raises when its channel or its connection is gone."""
+"""The errors of a publish whose channel or connection is lost."""
 
 
 @dataclass(slots=True, eq=False)
@@ -53,8 +53,8 @@ class Confirms:
     """The events that were published and are not settled yet: a window, in number and in bytes.
 
     Args:
-        publish: publishes an event, and returns when the broker has confirmed it. What is added
-            first, the library sends first.
+        publish: publishes an event, and returns when the broker has confirmed it. The library sends
+            in the order of the calls.
         on_taken: called for each event that the broker confirmed.
         on_given_up: called for each event that is given up, with the reason and the details.
     """

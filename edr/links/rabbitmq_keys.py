@@ -1,4 +1,4 @@
-"""What a queue is bound to: the keys that cover what a bus wants, kept in step with it."""
+"""The binding keys of a queue: they cover the events that the subscriptions of a bus match."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from edr.records import TrieKey, bindings_from_keys
 from edr.wire import kazoo
 
 LINGER = 5.0
-"""Seconds for which a key stays bound that nobody wants any more: subscriptions come and go."""
+"""Seconds for which an unused key stays bound, because subscriptions often come back."""
 
 AT_A_TIME = 64
-"""Keys that are given up before it is asked again what is wanted: each takes a round trip, some
-milliseconds where the broker is busy, and who wants something new shall not wait for a thousand."""
+"""Keys that are unbound before new keys are bound. Each takes a round trip, some milliseconds with
+a busy broker, so a new key must not wait for a thousand of them."""
 
 
 def keys_of(spots: Sequence[TrieKey], most: int) -> set[str]:
@@ -57,16 +57,16 @@ class BoundQueue:
 
     @property
     def due(self) -> float | None:
-        """The loop's time at which a key is to be given up that nobody wants, if there is one."""
+        """The loop's time at which the next unused key will be unbound, if there is one."""
         since = min(self._unwanted_since.values(), default=None)
         return None if since is None else since + LINGER
 
     async def bind(self, wanted: frozenset[str] | set[str], *, again: bool = False) -> None:
-        """Bind it to ``wanted``, and give up some of what was unwanted for long; see ``due``.
+        """Bind the queue to ``wanted``, and unbind some keys that are unused for long; see ``due``.
 
         Args:
-            wanted: keys.
-            again: bind it also to those that it should be bound to already.
+            wanted: the keys.
+            again: also repeat the bindings that should exist already.
         """
         new = sorted(wanted if again else wanted - self._bound)
         for key in new[:-1]:

@@ -26,13 +26,13 @@ MAX_KEYS = 1024
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """What is known of the refusal."""
+    """A refusal of the broker."""
 
     words: str
-    """The broker's own."""
+    """The text of the broker."""
     reason: str | None
-    """Counts the event that it was: ``too_large``, ``not_permitted``, ``refused``; ``None`` if no
-    event is to blame."""
+    """The reason under which the event is counted: ``too_large``, ``not_permitted``, ``refused``;
+    ``None`` if no event caused the refusal."""
     is_of_all: bool = False
     """Whether every event would be refused, whatever it is."""
     is_of_key: bool = False

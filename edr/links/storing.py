@@ -84,8 +84,8 @@ class Storing:
         journal = self._bus.journal
         assert journal is not None
         while True:
-            # What it accepted it stores itself when it can. It may also not have accepted the
-            # event, and does not say which, so the event is appended once more after that.
+            # The journal stores accepted events by itself when it can. The error does not tell
+            # whether it accepted this event, so the event is appended once more after that.
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_RETRY)
             if journal.statistics().error is not None:

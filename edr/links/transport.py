@@ -15,7 +15,7 @@ from edr.records import TrieKey
 
 
 class Transport(Protocol):
-    """A connection to one kind of broker, made anew after each loss."""
+    """A connection to one kind of broker. After each loss it is made again."""
 
     @property
     def is_blocked(self) -> bool:
