@@ -2,21 +2,17 @@ import os
 import sqlite3
 import stat
 import sys
-from datetime import timedelta
 
 import pytest
 from contracts.journal import events
 from journal.conftest import everything
 from support.forking import fork
 
-import edr
 from edr.journal import JournalError, JournalFullError, JournalInUseError, batch, opening
 from edr.journal.batch import RejectedError
 from edr.journal.codec import row_of
-from edr.journal.retention import NoRoomYetError
 from edr.journal.salvage import RESERVED
 from edr.journal.schema import ConsumerState, connect
-from edr.journal.selection import Selection
 from edr.journal.store import ConsumerUpdate
 
 
@@ -255,75 +251,6 @@ def test_a_clock_that_is_set_back_does_not_set_back_what_is_recorded(make_store,
     assert put(make_store(), 3).recorded_at == first
 
 
-# Retention
-
-
-@pytest.mark.slow
-def test_the_oldest_go_when_it_takes_more_than_max_bytes(make_store):
-    store = make_store(max_bytes=1 << 19)
-    for n in range(0, 60_000, 1000):
-        put(store, *range(n, n + 1000))
-        assert store.bytes <= (1 << 19) + (1 << 17)
-    lost, *left = everything(store)
-
-    assert lost.missed == left[0] == store.first - 1
-    assert left == list(range(left[0], 60_000))
-    assert store.path.joinpath("journal.sqlite3").stat().st_size < 1 << 20
-
-
-def test_what_is_older_than_max_age_goes(make_store, clock):
-    store = make_store(max_age=timedelta(hours=1))
-    put(store, *range(300))
-    clock.advance(3_000_000_000)
-    put(store, *range(300, 600))
-    clock.advance(1_000_000_000)
-    put(store, 600)
-
-    assert everything(store)[1:] == list(range(300, 601))
-
-
-@pytest.mark.slow
-def test_a_smaller_limit_is_worked_off_and_given_back(make_store):
-    store = make_store()
-    for n in range(0, 40_000, 1000):
-        put(store, *range(n, n + 1000), body={"pad": "x" * 100})
-    before = store.bytes
-    store.close()
-    store = make_store(max_bytes=before // 4)
-    for n in range(40_000, 40_040):
-        put(store, n)
-
-    assert store.bytes <= before // 4
-    assert everything(store)[-1] == 40_039
-    store.close()
-    assert store.path.joinpath("journal.sqlite3").stat().st_size < before // 2
-
-
-def test_no_more_goes_than_is_above_max_events(make_store):
-    store = make_store()
-    for n in range(0, 2560, 256):
-        put(store, *range(n, n + 256))
-    store.close()
-    store = make_store(max_events=2000)
-    put(store, 2560)
-
-    assert everything(store)[1:] == list(range(512, 2561))
-
-
-@pytest.mark.slow
-def test_large_events_after_small_ones_stay_within_max_bytes(make_store):
-    """As many bytes go as come in, not as many blocks."""
-    limit, large = 1 << 20, 1 << 18
-    store = make_store(max_bytes=limit, full_sync=False)
-    while not store.first > 1:
-        put(store, *range(256), body={"pad": os.urandom(20).hex()})
-    for n in range(12):
-        put(store, n, body={"pad": os.urandom(large // 2).hex()})
-
-        assert store.bytes <= limit + 2 * large
-    assert store.path.joinpath("journal.sqlite3").stat().st_size <= limit + 3 * large
-
-
 class Counting(dict):
     """A dict that counts the entries that are looked through."""
 
@@ -362,49 +289,6 @@ def test_a_commit_with_the_acks_of_many_readers_is_linear(make_store):
         store.close()
 
     assert work[80] <= 4 * work[20]
-
-
-def test_a_readers_loss_is_counted_in_the_commit_that_causes_it(make_store, crash):
-    store = make_store(max_events=256)
-    put(store, *range(256))
-    store.make_consumer(ConsumerState("r", "[]", 100, unacked=((90, 1), (95, 2))))
-    for n in range(256, 2048, 256):
-        put(store, *range(n, n + 256))
-        for each in (store, make_store(crash(store))):
-            state = each.consumers["r"]
-            lost = each.first - 1 - 100 + 2 if each.first > 1 else 0
-            assert (state.missed, state.unreported) == (lost, lost)
-            assert state.delivered_up_to >= each.first - 1
-            assert state.unacked == () or each.first == 1
-
-
-def test_an_update_that_has_not_heard_of_a_loss_does_not_undo_it(make_store):
-    store = make_store(max_events=256)
-    put(store, *range(256))
-    store.make_consumer(ConsumerState("r", "[]", 0))
-    for n in range(256, 1024, 256):
-        put(store, *range(n, n + 256))
-    missed = store.consumers["r"].missed
-    store.store_consumers([ConsumerUpdate("r", 50, ((20, 1),), 7)], synced=False)
-    state = store.consumers["r"]
-
-    assert missed == state.missed == store.first - 1
-    assert (state.delivered_up_to, state.unacked, state.last_ack) == (store.first - 1, (), 7)
-
-
-def test_what_a_reader_has_not_acked_is_kept_if_told_to(make_store):
-    store = make_store(max_bytes=1 << 17, keep_unread=True)
-    store.make_consumer(ConsumerState("r", "[]", 0))
-    written = 0
-    with pytest.raises(NoRoomYetError):
-        while True:
-            put(store, *range(written, written + 1000))
-            written += 1000
-    assert everything(store) == list(range(written))
-    store.store_consumers([ConsumerUpdate("r", written, (), 7)], synced=False)
-
-    put(store, written)
-    assert everything(store)[-1] == written
 
 
 # Files
@@ -536,58 +420,3 @@ def test_a_forked_child_never_touches_the_file(make_store):
         make_store()
     assert put(store, 2).first == 2
     assert everything(store) == [1, 2]
-
-
-# Reading
-
-
-def test_blocks_that_hold_nothing_wanted_are_passed_over(make_store):
-    store = make_store()
-    for n in range(0, 5000, 250):
-        put(store, *range(n, n + 250))
-    put(store, 5000, app_name="rare")
-    decoded = []
-    store._connection.set_trace_callback(decoded.append)
-
-    assert everything(store, edr.Binding(app_name="rare")) == [5000]
-    assert sum("SELECT rows" in sql for sql in decoded) <= 2
-
-
-@pytest.mark.slow
-def test_since_is_found_between_any_two(make_store, clock):
-    store = make_store()
-    starts = {}
-    for n in range(700):
-        clock.now += 10
-        put(store, n)
-        starts[n] = clock.now
-    for n in (0, 1, 15, 16, 17, 255, 256, 400, 699):
-        for early in (0, 5):
-            before = store.read(lambda disk, at=starts[n] - early: disk.before(at, clock.now))
-            assert everything(store, after=before) == list(range(n, 700))
-    assert store.read(lambda disk: disk.before(clock.now + 1, clock.now)) == store.last
-    assert store.read(lambda disk: disk.before(0, clock.now)) == 0
-
-
-# Memory
-
-
-def test_open_reads_few_bytes_however_large_the_newest_events(make_store):
-    store = make_store()
-    for n in range(10):
-        store.append(large(n, 2 << 20 if n == 5 else 100_000))
-    # _bytes: what it read from the disk, which nothing else shows.
-    pieces, read = store.read(lambda disk: (disk.small_blocks(store.last), disk._bytes))
-
-    assert [piece.first for piece in pieces] == [7, 8, 9, 10]
-    assert read < 1 << 20
-
-
-def test_fetch_stops_at_its_bytes_however_few_its_entries(make_store):
-    store = make_store()
-    for n in range(20):
-        store.append(large(n, 1 << 19))
-    fetched = store.read(lambda disk: disk.fetch(Selection(()), 0))
-
-    assert len(fetched.items) == fetched.position == 8  # of 4 MiB in all
-    assert everything(store) == list(range(20))
