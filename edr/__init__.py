@@ -17,7 +17,6 @@ from typing import Any as _Any
 from edr.bus import (
     AccountResolver,
     AccountTree,
-    AnyHandle,
     Batches,
     Bus,
     BusStatistics,
@@ -26,7 +25,6 @@ from edr.bus import (
     EventContext,
     Gap,
     Handle,
-    ImportTimeHandle,
     MatchResult,
     Overflow,
     Subscription,
@@ -80,7 +78,6 @@ else:
 __all__ = [
     "AccountResolver",
     "AccountTree",
-    "AnyHandle",
     "Batches",
     "Binding",
     "BindingIndex",
@@ -96,7 +93,6 @@ __all__ = [
     "EventContext",
     "Gap",
     "Handle",
-    "ImportTimeHandle",
     "InvalidBindingError",
     "InvalidEventError",
     "Limits",

@@ -12,10 +12,9 @@ Promises: see the table in the README.
 from edr._util.log import RateLimitedLog, log_safely
 from edr.bus.accounts import AccountResolver, AccountTree
 from edr.bus.bus import Bus, BusOptions, parts_of, set_tracer
-from edr.bus.callbacks import AnyHandle, Handle, SubscribeOptions
+from edr.bus.callbacks import Handle, SubscribeOptions
 from edr.bus.context import EventContext, context, current_context
 from edr.bus.default import (
-    ImportTimeHandle,
     bind,
     configure,
     configured_options,
@@ -51,7 +50,6 @@ from edr.bus.tracing import Tracer
 __all__ = [
     "AccountResolver",
     "AccountTree",
-    "AnyHandle",
     "Batches",
     "Bus",
     "BusOptions",
@@ -61,7 +59,6 @@ __all__ = [
     "EventContext",
     "Gap",
     "Handle",
-    "ImportTimeHandle",
     "InterestWatch",
     "LoopEnd",
     "MatchResult",

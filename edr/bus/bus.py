@@ -675,7 +675,7 @@ class Bus:
             *wanted,
             capacity=capacity,
             overflow=overflow,
-            name=_name_of(callback) if name in (None, "") else name,
+            name=name_of(callback) if name in (None, "") else name,
         )
         runner = CallbackRunner(
             self._guard,
@@ -895,7 +895,7 @@ class Bus:
         return counts._replace(failed=counts.failed + self._tap.refused)
 
 
-def _name_of(callback: Callback) -> str:
+def name_of(callback: Callback) -> str:
     """Return the name of a callback for log lines; of a nested function, its own part."""
     name = getattr(callback, "__qualname__", None)
     return name.rpartition("<locals>.")[2] if isinstance(name, str) and name else repr(callback)

@@ -1,4 +1,4 @@
-"""``Handle``: a bound callback, as ``bind`` returns it. ``Handles``: all handles of a bus."""
+"""``Handle``: a bound callback. ``Handles``: all handles of a bus."""
 
 from __future__ import annotations
 
@@ -16,8 +16,13 @@ from edr.records import EVERY_EVENT, Binding, BindingFields, checked_bindings
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class AnyHandle(Protocol):
-    """A bound callback, as ``bind`` returns it, before a loop runs or within one."""
+class Handle(Protocol):
+    """A bound callback. Returned by ``bind``, within a loop or before one runs."""
+
+    @property
+    def name(self) -> str:
+        """The name of its subscription."""
+        ...
 
     @property
     def bindings(self) -> tuple[Binding, ...]:
@@ -34,13 +39,30 @@ class AnyHandle(Protocol):
         """The second argument of the callback, if it has one."""
         ...
 
+    def statistics(self) -> SubscriptionStatistics:
+        """Return the counts of this moment, as a frozen snapshot. From any thread.
+
+        ``delivered`` counts events that were passed to the callback, ``failed`` those on which it
+        failed after its last retry. A callback that was bound before a loop ran serves the default
+        bus of each loop: its counts are the sums over the buses that still exist.
+        """
+        ...
+
     def unbind(self) -> None:
-        """End the binding now. Idempotent."""
+        """End the binding now. Idempotent.
+
+        Queued events are dropped, and counted as ``closed``. Running calls of the callback are
+        cancelled, except for the call that unbinds. A callback that was bound before a loop ran is
+        unbound from every bus; a bus whose loop runs in another thread follows soon.
+
+        Raises:
+            WrongLoopError: it was bound within a loop that runs in another thread; call this there.
+        """
         ...
 
 
-class Handle:
-    """One bound callback. Returned by ``bind``; ``unbind`` ends it."""
+class BusHandle:
+    """The handle of a callback that is bound to one bus; see ``Handle``."""
 
     __slots__ = ("__weakref__", "_bindings", "_runner")
 
@@ -75,22 +97,11 @@ class Handle:
         return self._runner.payload
 
     def statistics(self) -> SubscriptionStatistics:
-        """Return the counts of this moment, as a frozen snapshot. From any thread.
-
-        ``delivered`` counts events that were passed to the callback, ``failed`` those on which it
-        failed after its last retry.
-        """
+        """Return the counts of this moment."""
         return self._runner.statistics()
 
     def unbind(self) -> None:
-        """Close its subscription now. Idempotent.
-
-        Queued events are dropped, and counted as ``closed``. Running calls of the callback are
-        cancelled, except for the call that unbinds.
-
-        Raises:
-            WrongLoopError: the bus runs in another thread; call this there.
-        """
+        """Close the subscription of the callback."""
         self._runner.guard.check_thread("handle.unbind")
         self._runner.stop()
 
@@ -99,8 +110,8 @@ class Handles:
     """The bound callbacks of one bus."""
 
     def __init__(self) -> None:
-        self._handles: dict[CallbackRunner, tuple[Hashable, Handle]] = {}
-        self._alike: dict[Hashable, Handle] = {}
+        self._handles: dict[CallbackRunner, tuple[Hashable, BusHandle]] = {}
+        self._alike: dict[Hashable, BusHandle] = {}
         self._tracer: Tracer | None = None
 
     def set_tracer(self, tracer: Tracer | None) -> None:
@@ -114,13 +125,13 @@ class Handles:
 
     def find(
         self, bindings: tuple[Binding, ...], callback: Callback, payload: Any
-    ) -> Handle | None:
+    ) -> BusHandle | None:
         """Return the handle with these bindings, callback and payload, if there is one."""
         return self._alike.get(identity_of(bindings, callback, payload))
 
-    def add(self, bindings: tuple[Binding, ...], runner: CallbackRunner) -> Handle:
+    def add(self, bindings: tuple[Binding, ...], runner: CallbackRunner) -> BusHandle:
         """Make, store and return the handle of ``runner``."""
-        handle = Handle(bindings, runner)
+        handle = BusHandle(bindings, runner)
         runner.set_tracer(self._tracer)
         key = identity_of(bindings, handle.callback, handle.payload)
         self._handles[runner] = (key, handle)

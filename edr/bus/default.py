@@ -12,10 +12,10 @@ from functools import partial
 from inspect import signature
 from typing import Any, Literal, TypeVar, Unpack, overload
 
-from edr.bus.bus import Bus, BusOptions, parts_of
+from edr.bus.bus import Bus, BusOptions, name_of, parts_of
 from edr.bus.callbacks import (
-    AnyHandle,
     BindOptions,
+    BusHandle,
     Handle,
     OnOptions,
     SubscribeOptions,
@@ -27,6 +27,7 @@ from edr.bus.loop_guard import is_loop_running, no_loop
 from edr.bus.options import keywords
 from edr.bus.overflow import AnyOverflow, Gap, Overflow
 from edr.bus.runner import NO_PAYLOAD, Callback
+from edr.bus.statistics import SubscriptionStatistics, sum_of
 from edr.bus.subscription import Subscription
 from edr.errors import WrongLoopError
 from edr.records import AnySeverity, AnyVerbosity, Binding, BindingFields, Event
@@ -99,8 +100,11 @@ def configured_options() -> BusOptions:
     return _options.copy()
 
 
-class ImportTimeHandle:
-    """A callback bound before any loop ran: it serves the default bus of each loop to come."""
+class DefaultBusHandle:
+    """The handle of a callback that was bound before a loop ran; see ``Handle``.
+
+    It serves the default bus of each loop that starts later.
+    """
 
     def __init__(
         self,
@@ -114,12 +118,19 @@ class ImportTimeHandle:
         self._bindings = bindings
         self._options = options
         # Weak: the buses of loops that ended are not kept for it.
-        self._handles: weakref.WeakKeyDictionary[Handle, asyncio.AbstractEventLoop] = (
+        self._handles: weakref.WeakKeyDictionary[BusHandle, asyncio.AbstractEventLoop] = (
             weakref.WeakKeyDictionary()
         )
 
+        self._bound: weakref.WeakSet[BusHandle] = weakref.WeakSet()
+
     def __repr__(self) -> str:
-        return f"<ImportTimeHandle of {self.callback!r}>"
+        return f"<Handle {self.name!r} of {self.callback!r}>"
+
+    @property
+    def name(self) -> str:
+        """The name of its subscriptions."""
+        return self._options.get("name") or name_of(self.callback)
 
     @property
     def bindings(self) -> tuple[Binding, ...]:
@@ -131,9 +142,19 @@ class ImportTimeHandle:
         mine = identity_of(self._bindings, self.callback, self.payload)
         return mine == identity_of(bindings, callback, payload)
 
-    def bind_to(self, bus: Bus) -> Handle:
+    def statistics(self) -> SubscriptionStatistics:
+        """Return the sums over the buses that still exist."""
+        with _lock:
+            bound = list(self._bound)
+        return sum_of(self.name, [handle.statistics() for handle in bound])
+
+    def bind_to(self, bus: Bus) -> BusHandle:
         """Bind the callback to ``bus`` too."""
-        return bus.bind(self._bindings, self.callback, self.payload, **self._options)
+        handle = bus.bind(self._bindings, self.callback, self.payload, **self._options)
+        assert isinstance(handle, BusHandle), "a bus gives a handle of its own"
+        with _lock:
+            self._bound.add(handle)
+        return handle
 
     def serve(self, bus: Bus) -> None:
         """Bind the callback to ``bus`` too, in its loop, unless one of them is over by now."""
@@ -157,7 +178,7 @@ class ImportTimeHandle:
             _unbind(handle, loop)
 
 
-def _unbind(handle: Handle, loop: asyncio.AbstractEventLoop | None) -> None:
+def _unbind(handle: BusHandle, loop: asyncio.AbstractEventLoop | None) -> None:
     """End the binding of ``handle``, now or soon if its loop runs in another thread."""
     try:
         handle.unbind()
@@ -167,7 +188,7 @@ def _unbind(handle: Handle, loop: asyncio.AbstractEventLoop | None) -> None:
                 loop.call_soon_threadsafe(handle.unbind)
 
 
-_bound_at_import: list[ImportTimeHandle] = []
+_bound_at_import: list[DefaultBusHandle] = []
 
 # Loops of several threads may start, and get their default buses, at the same time. It is held for
 # a dict operation only. A signal handler that binds during it, in the same thread, gets it too.
@@ -193,11 +214,11 @@ class _Override:
             self.bus.enter()  # as where a default bus is made: then threads can emit on it
         return self.bus
 
-    def serve(self, handle: ImportTimeHandle) -> None:
+    def serve(self, handle: DefaultBusHandle) -> None:
         if not self.bus.closed:
             self._handles[handle] = handle.bind_to(self.bus)
 
-    def leave(self, handle: ImportTimeHandle) -> None:
+    def leave(self, handle: DefaultBusHandle) -> None:
         bound = self._handles.pop(handle, None)
         if bound is not None and not self.bus.closed:
             _unbind(bound, self.bus.loop)
@@ -338,7 +359,9 @@ def emit(
     return bus.emit(app_name, app_version, severity, verbosity, body, account_id)
 
 
-def publish(event: Event) -> Coroutine[Any, Any, int]:
+def publish(
+    event: Event, *, exclude: Subscription[Any] | None = None, durable: bool = False
+) -> Coroutine[Any, Any, int]:
     """Emit an existing event unchanged, such as one from a file, a broker or another bus.
 
     Acts on the default bus of the running loop.
@@ -350,7 +373,7 @@ def publish(event: Event) -> Coroutine[Any, Any, int]:
 
     Returns, waits and raises as ``emit`` does.
     """
-    return default_bus().publish(event)
+    return default_bus().publish(event, exclude=exclude, durable=durable)
 
 
 def emit_nowait(
@@ -438,7 +461,7 @@ def _bus_for_thread() -> Bus:
         ) from None
 
 
-def publish_nowait(event: Event) -> bool:
+def publish_nowait(event: Event, *, exclude: Subscription[Any] | None = None) -> bool:
     """Emit an existing event from any thread, without waiting.
 
     Acts on the default bus; in a thread without a loop, on the only one whose loop is running.
@@ -450,7 +473,7 @@ def publish_nowait(event: Event) -> bool:
         event: the event.
         exclude: a subscription that does not receive it. Only in the loop of the bus.
     """
-    return _bus_for_thread().publish_nowait(event)
+    return _bus_for_thread().publish_nowait(event, exclude=exclude)
 
 
 def publish_threadsafe(event: Event) -> concurrent.futures.Future[int]:
@@ -510,7 +533,7 @@ def bind(
     callback: Callback,
     payload: Any = NO_PAYLOAD,
     **options: Unpack[BindOptions],
-) -> AnyHandle:
+) -> Handle:
     """Call ``callback(event)`` or ``callback(event, payload)`` for matching events.
 
     Acts on the default bus. If no loop is running, it acts on the default bus of each loop that
@@ -543,7 +566,7 @@ def bind(
         if handle.is_of(wanted, callback, payload):
             return handle
     Bus().bind(wanted, callback, payload, **options)  # a wrong argument is refused here and now
-    handle = ImportTimeHandle(wanted, callback, payload, dict(options))
+    handle = DefaultBusHandle(wanted, callback, payload, dict(options))
     _bound_at_import.append(handle)
     if _override is not None:
         _override.serve(handle)

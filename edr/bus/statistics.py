@@ -1,7 +1,7 @@
 """Statistics of subscriptions and buses, and the totals of closed subscriptions."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,6 +40,28 @@ class SubscriptionStatistics:
     """Delivered events that the callback is processing now."""
     last_error: str | None = None
     """The exception of the last event counted in ``failed``, as ``ValueError: unknown account``."""
+
+
+def sum_of(name: str, parts: Iterable[SubscriptionStatistics]) -> SubscriptionStatistics:
+    """Return the sums over several subscriptions; the largest age and peak, the last error."""
+    parts = list(parts)
+    dropped: Counter[str] = Counter()
+    for part in parts:
+        dropped.update(part.dropped)
+    return SubscriptionStatistics(
+        name=name,
+        offered=sum([part.offered for part in parts]),
+        delivered=sum([part.delivered for part in parts]),
+        dropped=dict(dropped),
+        pending=sum([part.pending for part in parts]),
+        peak_pending=max([part.peak_pending for part in parts], default=0),
+        stalled=any(part.stalled for part in parts),
+        oldest_age=max([part.oldest_age for part in parts], default=0.0),
+        failed=sum([part.failed for part in parts]),
+        retried=sum([part.retried for part in parts]),
+        in_flight=sum([part.in_flight for part in parts]),
+        last_error=next((part.last_error for part in reversed(parts) if part.last_error), None),
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,6 +107,19 @@ def test_callbacks_bound_at_import_serve_each_loop_that_runs_later():
     assert seen.count("payload") == 2
 
 
+def test_a_handle_of_import_time_has_the_counts_of_all_loops():
+    handle = edr.bind(ALL, lambda event: None, name="count")
+
+    async def emit():
+        await edr.emit(*ARGS)
+        await edr.default_bus().join()
+        return handle.statistics()
+
+    assert handle.statistics().offered == 0
+    counts = asyncio.run(emit())
+    assert (handle.name, counts.name, counts.delivered) == ("count", "count", 1)
+
+
 def test_binding_the_same_again_at_import_returns_the_same_handle():
     payload = {"a": 1}
     handle = edr.bind(ALL, print, payload)
@@ -532,3 +545,15 @@ def test_run_drains_the_bus_that_overrides():
 
     assert seen == ["app"]
     assert bus.closed
+
+
+async def test_module_functions_publish_as_the_methods_do(make_event):
+    here, there = edr.subscribe(), edr.subscribe()
+
+    taken = await edr.publish(make_event(body={"n": 1}), exclude=here)
+
+    assert edr.publish_nowait(make_event(body={"n": 2}), exclude=here)
+    assert (taken, len(here.take()), len(there.take())) == (1, 0, 2)
+    with pytest.raises(ValueError, match="journal"):
+        await edr.publish(make_event(), durable=True)
+    await edr.default_bus().aclose()

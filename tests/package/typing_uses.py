@@ -62,7 +62,7 @@ async def with_payload(event: Event, payload: str) -> None: ...
 
 
 assert_type(bus.bind([Binding()], plain, timeout=1.0), edr.Handle)
-handle: edr.AnyHandle = edr.bind(Binding(), plain, retries=3)
+handle: edr.Handle = edr.bind(Binding(), plain, retries=3)
 handle.unbind()
 print(handle.bindings, handle.callback, handle.payload)
 stored: Binding = Binding(account_id="acme", severity=["ok"], body={"status": ["paused"]})
