@@ -23,7 +23,7 @@ from benchmarks.harness.samples import (
 )
 from benchmarks.harness.table import Row, Table
 from edr import Event
-from edr.bus.template import Template
+from edr.bus.event_factory import EventFactory
 from edr.records import snapshot
 
 
@@ -60,7 +60,7 @@ def _unchecked() -> Unchecked:
 
 
 async def _rows(settings: Settings) -> list[Row]:
-    template = Template((APP, VERSION, "ok", "info"), "pbx-3:4711", 1 << 18)
+    factory = EventFactory((APP, VERSION, "ok", "info"), "pbx-3:4711", 1 << 18)
     rows: list[Row] = []
     bodies = (("small", SMALL_BODY), ("call", BODY), ("2 KB", LARGE_BODY))
     for name, body in bodies:
@@ -71,7 +71,7 @@ async def _rows(settings: Settings) -> list[Row]:
         )
         ours = _case(
             f"edr in emit, {name} body",
-            lambda body=body: template.stamp(body, now(), None, ()),
+            lambda body=body: factory.create(body, now(), None, ()),
             "checks the body, which is an immutable copy; the rest was checked with the route",
             ours=True,
         )

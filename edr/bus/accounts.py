@@ -16,7 +16,7 @@ from time import monotonic
 from typing import Any, Protocol, TypeAlias
 
 from edr._util.log import RateLimitedLog
-from edr.bus.template import checked_account
+from edr.bus.event_factory import checked_account
 from edr.errors import InvalidEventError
 
 Ancestors: TypeAlias = tuple[str, ...]

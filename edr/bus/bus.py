@@ -34,6 +34,7 @@ from edr.bus.callbacks import (
     decorator,
 )
 from edr.bus.context import contexts, in_context
+from edr.bus.event_factory import EventKey, PendingEvent, checked_account
 from edr.bus.inbox import ThreadInbox
 from edr.bus.interest import InterestWatch, OnInterest
 from edr.bus.journal_tap import EventJournal, JournalTap
@@ -68,7 +69,6 @@ from edr.bus.statistics import BusStatistics, MatchResult, SubscriptionInfo
 from edr.bus.subscription import Subscription, queue_of
 from edr.bus.taps import GuardedTap, Tap
 from edr.bus.tasks import Tasks
-from edr.bus.template import Draft, TemplateKey, checked_account
 from edr.bus.tracing import Tracer
 from edr.records import (
     EVERY_EVENT,
@@ -348,14 +348,14 @@ class Bus:
         ):
             self._emits += 1
             return 0
-        event = route.stamp(body, _now(UTC), account_id, account_tree)
+        event = route.create(body, _now(UTC), account_id, account_tree)
         self._emits += 1
         puts: list[PendingPut] = []
         admitted = put_all(queues, event, puts)
         return admitted + await wait_for_space(puts) if puts else admitted
 
     async def _emit_after_look_up(
-        self, key: TemplateKey, body: Mapping[str, Any], account_id: str
+        self, key: EventKey, body: Mapping[str, Any], account_id: str
     ) -> int:
         pending = self._publisher.pending(key, body, account_id, self._registry.last_number)
         with self._inbox.emit_on_the_way():
@@ -434,8 +434,8 @@ class Bus:
 
         In the loop this works as ``emit``, but a full queue applies its policy at once, and under
         BLOCK drops the event, counted as ``would_block``. If the account look-up takes time, the
-        event has an empty ``account_tree``. In another thread, the event is checked, copied and
-        stamped there, and handed to the loop.
+        event has an empty ``account_tree``. In another thread, the event is checked and copied
+        there, and handed to the loop.
 
         Returns:
             Whether the bus accepted the event. It refuses the event if it is closed or drains, or
@@ -474,7 +474,7 @@ class Bus:
         ):
             self._emits += 1
             return True
-        event = route.stamp(body, _now(UTC), account_id, account_tree)
+        event = route.create(body, _now(UTC), account_id, account_tree)
         self._emits += 1
         for queue in queues:
             queue.offer_nowait(event)
@@ -491,7 +491,7 @@ class Bus:
     ) -> Future[int]:
         """Emit from any thread, and wake the loop.
 
-        The event is checked, copied and stamped in the calling thread. The returned future has the
+        The event is checked and copied in the calling thread. The returned future has the
         result of ``emit`` once every queue has accepted or dropped the event. The events of a
         thread stay in order. This waits only while 1,024 events of other threads are pending, and
         never in the thread of the loop.
@@ -509,7 +509,7 @@ class Bus:
         """Emit an existing event from any thread, as ``emit_threadsafe`` does."""
         return self._hand_over(self._publisher.checked(event))
 
-    def _hand_over(self, item: Draft | Event) -> Future[int]:
+    def _hand_over(self, item: PendingEvent | Event) -> Future[int]:
         self._admission.check_hand_over()
         loop = self._guard.loop_for_threads()
         return self._inbox.put(item, loop, wait=get_ident() != self._guard.home)
@@ -523,7 +523,7 @@ class Bus:
         guard.enter()
         return self._admission.accepts()
 
-    def _hand_over_nowait(self, item: Draft | Event) -> bool:
+    def _hand_over_nowait(self, item: PendingEvent | Event) -> bool:
         loop = self._guard.loop_for_threads()
         if not self._admission.accepts():
             return self._admission.refuse()

@@ -15,7 +15,7 @@ from contextvars import ContextVar
 from types import MappingProxyType, TracebackType
 from typing import Any, NamedTuple
 
-from edr.bus.template import checked_account
+from edr.bus.event_factory import checked_account
 from edr.records import snapshot
 
 

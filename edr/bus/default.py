@@ -391,8 +391,8 @@ def emit_nowait(
 
     In the loop this works as ``emit``, but a full queue applies its policy at once, and under
     BLOCK drops the event, counted as ``would_block``. If the account look-up takes time, the
-    event has an empty ``account_tree``. In another thread, the event is checked, copied and
-    stamped there, and handed to the loop.
+    event has an empty ``account_tree``. In another thread, the event is checked and copied
+    there, and handed to the loop.
 
     Returns:
         Whether the bus accepted the event. It refuses the event if it is closed or drains, or
@@ -422,7 +422,7 @@ def emit_threadsafe(
     Acts on the default bus; in a thread without a loop, on the only one whose loop is running.
     ``WrongLoopError`` is raised if no loop or several loops have one.
 
-    The event is checked, copied and stamped in the calling thread. The returned future has the
+    The event is checked and copied in the calling thread. The returned future has the
     result of ``emit`` once every queue has accepted or dropped the event. The events of a
     thread stay in order. This waits only while 1,024 events of other threads are pending, and
     never in the thread of the loop.

@@ -30,8 +30,8 @@ from typing import TypeAlias, TypeVar
 from edr._util.log import log_safely
 from edr._util.wakeup import wake
 from edr.bus.backpressure import wait_for_space
+from edr.bus.event_factory import PendingEvent
 from edr.bus.putters import PendingPut
-from edr.bus.template import Draft
 from edr.errors import BusClosedError, WrongLoopError
 from edr.records import Event
 
@@ -48,8 +48,8 @@ PATIENCE = 5.0
 """Seconds for which a thread waits for a stopped loop, which may run again."""
 
 
-Offer: TypeAlias = Callable[[Draft | Event], Awaitable[tuple[int, list[PendingPut]]]]
-"""Puts a draft, or an event that exists already.
+Offer: TypeAlias = Callable[[PendingEvent | Event], Awaitable[tuple[int, list[PendingPut]]]]
+"""Puts a pending or an existing event.
 
 Returns how many queues admitted it, and the puts to settle."""
 
@@ -58,7 +58,7 @@ class ThreadInbox:
     """Drafts of other threads, on their way into the loop.
 
     Args:
-        offer: puts a draft.
+        offer: puts an event.
         prepare: begins what ``offer`` will wait for.
         spawn: makes a task of the bus.
     """
@@ -66,13 +66,13 @@ class ThreadInbox:
     def __init__(
         self,
         offer: Offer,
-        prepare: Callable[[Draft | Event], object],
+        prepare: Callable[[PendingEvent | Event], object],
         spawn: Callable[[Coroutine[object, object, None]], asyncio.Task[None]],
     ) -> None:
         self._offer = offer
         self._prepare = prepare
         self._spawn = spawn
-        self._drafts: deque[tuple[Draft | Event, Future[int]]] = deque()
+        self._pending: deque[tuple[PendingEvent | Event, Future[int]]] = deque()
         self._slots: queue.SimpleQueue[None] | None = None
         self._pump: asyncio.Task[None] | None = None
         self._settling: set[asyncio.Task[None]] = set()
@@ -84,12 +84,12 @@ class ThreadInbox:
         self._closed = False
 
     def put(
-        self, draft: Draft | Event, loop: asyncio.AbstractEventLoop, *, wait: bool
+        self, event: PendingEvent | Event, loop: asyncio.AbstractEventLoop, *, wait: bool
     ) -> Future[int]:
-        """Hand ``draft`` over and wake the loop; from any thread.
+        """Hand ``event`` over and wake the loop; from any thread.
 
         Args:
-            draft: what to put.
+            event: the event.
             loop: the loop of the bus.
             wait: whether to wait for a slot; not in the loop's own thread.
 
@@ -104,7 +104,7 @@ class ThreadInbox:
         if slots is not None:
             future.add_done_callback(lambda _: slots.put(None))
         self._open.add(future)
-        self._drafts.append((draft, future))
+        self._pending.append((event, future))
         try:
             loop.call_soon_threadsafe(self.start)
         except RuntimeError as exc:  # closed at this very moment
@@ -114,12 +114,12 @@ class ThreadInbox:
             self.close()
         return future
 
-    def put_nowait(self, draft: Draft | Event, loop: asyncio.AbstractEventLoop) -> bool:
-        """Hand ``draft`` over unless the inbox is full or the loop is closed."""
-        if len(self._drafts) + len(self._settling) >= MAX_ON_THE_WAY:
+    def put_nowait(self, event: PendingEvent | Event, loop: asyncio.AbstractEventLoop) -> bool:
+        """Hand ``event`` over unless the inbox is full or the loop is closed."""
+        if len(self._pending) + len(self._settling) >= MAX_ON_THE_WAY:
             return False
         try:
-            self.put(draft, loop, wait=False)
+            self.put(event, loop, wait=False)
         except BusClosedError:
             return False
         return True
@@ -153,13 +153,13 @@ class ThreadInbox:
             raise _closed()
 
     def start(self) -> None:
-        """Begin to take drafts out, if there are any; on the loop's thread."""
-        if self._has_drafts and (self._pump is None or self._pump.done()):
+        """Begin to take events out, if there are any; on the loop's thread."""
+        if self._has_pending and (self._pump is None or self._pump.done()):
             self._pump = self._spawn(self._run())
             self._pump.add_done_callback(lambda _: self.start())
 
     async def emptied(self) -> None:
-        """Wait until every draft was put and settled."""
+        """Wait until every event was put and settled."""
         while not self.is_empty:
             self.start()
             tasks: set[asyncio.Future[None]] = {
@@ -185,19 +185,19 @@ class ThreadInbox:
 
     @property
     def is_empty(self) -> bool:
-        """Whether every draft was put and settled, and no emit is on its way."""
+        """Whether every event was put and settled, and no emit is on its way."""
         is_pumping = self._pump is not None and not self._pump.done()
-        return not (self._has_drafts or self._settling or self._emits or is_pumping)
+        return not (self._has_pending or self._settling or self._emits or is_pumping)
 
     @property
-    def _has_drafts(self) -> bool:
-        """Whether there is a draft to put; what comes in when it is closed is refused."""
-        return bool(self._drafts) and not self._closed
+    def _has_pending(self) -> bool:
+        """Whether there is an event to put, and the inbox is open."""
+        return bool(self._pending) and not self._closed
 
     def close(self) -> None:
         """Refuse what is not put yet. From any thread, and from several at once."""
         self._closed = True
-        self._drafts.clear()
+        self._pending.clear()
         while True:
             try:
                 future = self._open.pop()
@@ -222,15 +222,15 @@ class ThreadInbox:
             _settle(future.set_exception, exc)
 
     async def _run(self) -> None:
-        for draft, _ in list(self._drafts):
-            self._prepare(draft)
-        while self._has_drafts:
+        for event, _ in list(self._pending):
+            self._prepare(event)
+        while self._has_pending:
             try:
-                draft, future = self._drafts.popleft()
+                event, future = self._pending.popleft()
             except IndexError:  # a thread has closed it at this very moment
                 return
             try:
-                admitted, puts = await self._offer(draft)
+                admitted, puts = await self._offer(event)
             except Exception as exc:  # the emitting thread's to know
                 self._fail(future, exc)
             except asyncio.CancelledError:

@@ -22,13 +22,13 @@ from edr.bus.admission import Admission
 from edr.bus.backpressure import wait_for_space
 from edr.bus.bounded_queue import BoundedQueue, current_task, put_all
 from edr.bus.context import contexts, in_context
+from edr.bus.event_factory import EventFactory, EventKey, PendingEvent, checked_account
 from edr.bus.journal_tap import JournalTap
 from edr.bus.loop_guard import LoopGuard
 from edr.bus.putters import PendingPut
 from edr.bus.routes import Route, Routes
 from edr.bus.subscription import Subscription, queue_of
 from edr.bus.tasks import Tasks
-from edr.bus.template import Draft, Template, TemplateKey, checked_account
 from edr.bus.tracing import Tracer, with_traceparent
 from edr.errors import InvalidEventError
 from edr.records import Event, FrozenDict, check_size, json_size, no_object, snapshot
@@ -77,11 +77,11 @@ class Publisher:
 
     def pending(
         self,
-        key: TemplateKey,
+        key: EventKey,
         body: Mapping[str, Any],
         account_id: str | None,
         last_number: int | None = None,
-    ) -> Draft:
+    ) -> PendingEvent:
         """Check the values of an event, and take its timestamp and a snapshot of its body.
 
         Args:
@@ -99,13 +99,13 @@ class Publisher:
             body, account_id = in_context(body, account_id)
         if account_id is not None:
             account_id = checked_account(account_id)
-        Template(key, self._node, self._max_body)
+        EventFactory(key, self._node, self._max_body)
         if not isinstance(body, Mapping):
             raise no_object(body)
         # Here, since the event is made in another task, which has another span or none.
         traceparent = None if self.tracer is None else self.tracer.traceparent()
         body = snapshot(body, self._max_body)
-        return Draft(key, account_id, body, timestamp, last_number, traceparent)
+        return PendingEvent(key, account_id, body, timestamp, last_number, traceparent)
 
     def checked(self, event: Event) -> Event:
         """Return ``event``, if it may be published.
@@ -120,7 +120,7 @@ class Publisher:
 
     async def publish(
         self,
-        item: Draft | Event,
+        item: PendingEvent | Event,
         exclude: Subscription[Any] | None = None,
         *,
         durable: bool = False,
@@ -141,15 +141,19 @@ class Publisher:
         admitted = put_all(queues, event, puts)
         return admitted + await wait_for_space(puts) if puts else admitted
 
-    async def offer(self, item: Draft | Event) -> tuple[int, list[PendingPut]]:
+    async def offer(self, item: PendingEvent | Event) -> tuple[int, list[PendingPut]]:
         """Put an event; return how many queues admitted it, and a pending put for each full one."""
         event, queues = await self._resolve(item)
         puts: list[PendingPut] = []
         return put_all(queues, event, puts), puts
 
-    def prepare(self, item: Draft | Event) -> None:
+    def prepare(self, item: PendingEvent | Event) -> None:
         """Begin the account look-up that ``offer`` will wait for."""
-        if self._accounts is not None and isinstance(item, Draft) and item.account_id is not None:
+        if (
+            self._accounts is not None
+            and isinstance(item, PendingEvent)
+            and item.account_id is not None
+        ):
             self._accounts.prepare(item.account_id)
 
     def publish_soon(
@@ -210,27 +214,27 @@ class Publisher:
         return tuple([queue for queue in queues if queue is not source])
 
     async def _resolve(
-        self, item: Draft | Event, exclude: Subscription[Any] | None = None
+        self, item: PendingEvent | Event, exclude: Subscription[Any] | None = None
     ) -> tuple[Event, tuple[BoundedQueue, ...]]:
         """Return an event and the queues that get it.
 
         The values of a pending event become an event when the accounts above it are known. It goes
         to the subscriptions that were there when its emit was called, and not to later ones.
         """
-        if not isinstance(item, Draft):
+        if not isinstance(item, PendingEvent):
             self._guard.check_open()
             return item, self.match(item, exclude)
         account_tree: tuple[str, ...] = ()
         if self._accounts is not None and item.account_id is not None:
             account_tree = await self._accounts.ancestors(item.account_id)
         self._guard.check_open()
-        route: Route = self._routes.find(item.template)
+        route: Route = self._routes.find(item.key)
         queues = route.queues or route.wanting(item.account_id, account_tree, item.body)
         last_number = item.last_number
         if last_number is not None:
             queues = tuple([queue for queue in queues if queue.number <= last_number])
-        stamp = route.template.stamp
-        event = stamp(item.body, item.timestamp, item.account_id, account_tree)
+        create = route.factory.create
+        event = create(item.body, item.timestamp, item.account_id, account_tree)
         self.emits += 1
         return with_traceparent(event, item.traceparent), queues
 

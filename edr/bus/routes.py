@@ -24,8 +24,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from edr.bus.bounded_queue import BoundedQueue
+from edr.bus.event_factory import CreateEvent, EventFactory, EventKey
 from edr.bus.interest import IndexKeys, InterestWatch, OnInterest
-from edr.bus.template import Stamp, Template, TemplateKey
 from edr.bus.tracing import Tracer, traced
 from edr.records import (
     Binding,
@@ -63,16 +63,16 @@ class Route:
         "_everyone",
         "_older",
         "_routes",
+        "create",
+        "factory",
         "level_bit",
         "queues",
-        "stamp",
-        "template",
         "unwanted",
     )
 
-    def __init__(self, template: Template, routes: Routes) -> None:
-        self.template: Template = template
-        self.stamp: Stamp = routes.stamp_of(template)
+    def __init__(self, factory: EventFactory, routes: Routes) -> None:
+        self.factory: EventFactory = factory
+        self.create: CreateEvent = routes.create_of(factory)
         self._routes = routes
         self._answers_at = 0
         # Account -> its tree, and the queues that were found for it.
@@ -163,9 +163,9 @@ class Routes:
         """Whether every body is checked, also if no queue matches."""
         self.queues: dict[BoundedQueue, IndexKeys] = {}
         """The subscriptions' queues."""
-        self.known: dict[TemplateKey, Route] = {}
+        self.known: dict[EventKey, Route] = {}
         """The cached routes. Emit reads it directly; it is always the same dict."""
-        self._older: dict[TemplateKey, Route] = {}
+        self._older: dict[EventKey, Route] = {}
         self._taps: dict[Any, tuple[IndexKeys, bool]] = {}
         self._watches: list[InterestWatch] = []
         self._node = node
@@ -180,11 +180,11 @@ class Routes:
         """Make the events of all routes with the trace context of ``tracer``; ``None``: without."""
         self._tracer = tracer
         for route in (*self.known.values(), *self._older.values()):
-            route.stamp = self.stamp_of(route.template)
+            route.create = self.create_of(route.factory)
 
-    def stamp_of(self, template: Template) -> Stamp:
+    def create_of(self, factory: EventFactory) -> CreateEvent:
         """Return the function that makes the events of a route."""
-        return template.stamp if self._tracer is None else traced(template.stamp, self._tracer)
+        return factory.create if self._tracer is None else traced(factory.create, self._tracer)
 
     # Registration
 
@@ -261,7 +261,7 @@ class Routes:
 
     # Routes of events
 
-    def find(self, key: TemplateKey) -> Route:
+    def find(self, key: EventKey) -> Route:
         """Return the route of ``key``.
 
         Raises:
@@ -269,10 +269,10 @@ class Routes:
         """
         try:
             route = self.known.get(key) or self._older.get(key)
-        except TypeError:  # unhashable, and so not a name; the template raises the error
+        except TypeError:  # unhashable, and so not a name; the factory raises the error
             route = None
         if route is None:
-            route = Route(Template(key, self._node, self.max_body), self)
+            route = Route(EventFactory(key, self._node, self.max_body), self)
         if len(self.known) >= MAX_ROUTES:
             self._turn_over()
         self.known[key] = route
@@ -291,8 +291,8 @@ class Routes:
 
     def branch(self, route: Route) -> Branch[Any]:
         """Match ``route`` in the trie; it is fresh from now on."""
-        app_name = route.template.app_name
-        branch = self._index.branch(app_name, route.template.severity, route.template.verbosity)
+        app_name = route.factory.app_name
+        branch = self._index.branch(app_name, route.factory.severity, route.factory.verbosity)
         route.level_bit = branch.level_bit
         self._fresh_of_app.setdefault(app_name, {})[route] = None
         self._fresh_of_level.setdefault(branch.level_bit, {})[route] = None
@@ -341,7 +341,7 @@ class Routes:
         """Make ``route`` match again at its next use."""
         if not route.is_fresh:
             return
-        app_name = route.template.app_name
+        app_name = route.factory.app_name
         of_app = self._fresh_of_app[app_name]
         del of_app[route], self._fresh_of_level[route.level_bit][route]
         if not of_app:

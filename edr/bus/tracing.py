@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Protocol
 
-from edr.bus.template import Stamp
+from edr.bus.event_factory import CreateEvent
 from edr.records import Event
 
 
@@ -30,8 +30,8 @@ class Tracer(Protocol):
         ...
 
 
-def traced(stamp: Stamp, tracer: Tracer) -> Stamp:
-    """Return a function that makes events as ``stamp`` does, with the current trace context."""
+def traced(untraced: CreateEvent, tracer: Tracer) -> CreateEvent:
+    """Return a function that makes events as ``untraced`` does, with the current trace context."""
 
     def create(
         body: Mapping[str, Any],
@@ -39,7 +39,7 @@ def traced(stamp: Stamp, tracer: Tracer) -> Stamp:
         account_id: str | None,
         account_tree: tuple[str, ...],
     ) -> Event:
-        event = stamp(body, timestamp, account_id, account_tree)
+        event = untraced(body, timestamp, account_id, account_tree)
         return with_traceparent(event, tracer.traceparent())
 
     return create

@@ -402,7 +402,7 @@ async def test_journal_that_died_on_a_full_disk_can_be_read_there(small_disk, di
 async def test_a_new_journal_on_a_full_disk_says_so(small_disk):
     disk, _ = small_disk
     ballast = fill(disk)
-    with pytest.raises(JournalFullError, match="make room"):
+    with pytest.raises(JournalFullError, match="free some space"):
         await SqliteJournal(disk / "journal").open()
     ballast.unlink()
     async with SqliteJournal(disk / "journal") as journal:

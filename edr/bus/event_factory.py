@@ -1,8 +1,8 @@
-"""``Template``: how the bus makes an event from the arguments of emit.
+"""``EventFactory``: how the bus makes an event from the arguments of emit.
 
 Events are made in two ways, with equal results. From outside (``Event(...)``,
 ``Event.model_validate_json``) pydantic checks every field. ``emit`` checks the fields itself: those
-of the template once, account and body for each event. So ``Template.stamp`` only fills the
+of a factory once, account and body for each event. So ``EventFactory.create`` only fills the
 instance. Validating again, or ``model_construct``, would cost more than the rest of an emit; see
 ``benchmarks/questions/event.py``.
 """
@@ -21,7 +21,7 @@ from edr.records import Event, FrozenDict, Severity, Verbosity, snapshot, why_no
 
 L = TypeVar("L", Severity, Verbosity)
 
-TemplateKey: TypeAlias = tuple[Any, Any, Any, Any]
+EventKey: TypeAlias = tuple[Any, Any, Any, Any]
 """App name, app version, severity, verbosity; as they were given."""
 
 
@@ -30,7 +30,7 @@ def _refuse(_self: object, *_args: object) -> Never:
 
 
 class _FixedSet(set[str]):
-    """``model_fields_set`` of every stamped event: one set, which cannot be changed.
+    """``model_fields_set`` of every created event: one set, which cannot be changed.
 
     Rejected: a set for each event (4 % of an emit); a frozenset, which pydantic refuses to dump.
     Copies, pickled ones too, are plain sets.
@@ -62,16 +62,16 @@ _set_extra = BaseModel.__dict__["__pydantic_extra__"].__set__
 _set_private = BaseModel.__dict__["__pydantic_private__"].__set__
 
 
-class Template:
+class EventFactory:
     """The fields that events of one app, version, severity and verbosity share, checked once.
 
-    There are as many of these as there are places in the code that emit; accounts, of which there
-    may be any number, are not among it.
+    The number of factories is that of the places in the code that emit. The account is not a part
+    of it, because there may be any number of accounts.
     """
 
     __slots__ = ("_fields", "_max_body", "app_name", "severity", "verbosity")
 
-    def __init__(self, key: TemplateKey, node: str, max_body: int) -> None:
+    def __init__(self, key: EventKey, node: str, max_body: int) -> None:
         """Check app, version, severity and verbosity as ``Event`` does.
 
         By hand, as a new key must not cost several times what matching it does.
@@ -98,7 +98,7 @@ class Template:
             "traceparent": None,
         }
 
-    def stamp(
+    def create(
         self,
         body: Mapping[str, Any],
         timestamp: datetime,
@@ -128,14 +128,14 @@ class Template:
         return event
 
 
-Stamp: TypeAlias = Callable[[Mapping[str, Any], datetime, str | None, tuple[str, ...]], Event]
-"""``Template.stamp`` of one template."""
+CreateEvent: TypeAlias = Callable[[Mapping[str, Any], datetime, str | None, tuple[str, ...]], Event]
+"""The type of ``EventFactory.create``."""
 
 
-class Draft(NamedTuple):
-    """An event to be: checked and stamped, but the accounts above it are not known yet."""
+class PendingEvent(NamedTuple):
+    """A checked event with its time stamp, whose account ancestors are not known yet."""
 
-    template: TemplateKey
+    key: EventKey
     account_id: str | None
     body: FrozenDict
     timestamp: datetime
