@@ -46,24 +46,6 @@ async def test_connect_makes_a_bus_that_is_joined(machine, nats_server):
         await emit(there, 1)
 
     assert await take(events, 1) == [1]
-    with pytest.raises(ValueError, match=r"must be nats://host.*got the scheme 'kafka'"):
-        async with edr.connect("kafka://x"):
-            pass
-
-
-@pytest.mark.parametrize(
-    ("option", "message"),
-    [
-        ("capcity", "NatsLink has no argument 'capcity'; did you mean 'capacity'?"),
-        ("node", "NatsLink has no argument 'node'; the bus has: bus={'node': …}"),
-    ],
-)
-async def test_connect_says_where_an_option_belongs(option, message):
-    with pytest.raises(TypeError) as caught:
-        async with edr.connect("nats://127.0.0.1:1", **{option: 1}):
-            pass
-
-    assert str(caught.value) == message
 
 
 async def test_what_nobody_wants_is_not_sent_here(machine):
