@@ -30,6 +30,7 @@ async def test_refusal_is_raised_only_for_its_own_event():
         await first
     assert caught.value.refusals == (REFUSAL,)
     assert await second == 1
+    receipts.check()  # it was reported
 
 
 async def test_refusal_without_a_waiting_call_is_reported_once():
