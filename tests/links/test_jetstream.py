@@ -145,22 +145,6 @@ async def test_a_position_that_was_never_given_is_refused(journal):
         await anext(journal.cursor(after=77))
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"after": 1, "last": 1},
-        {"after": -1},
-        {"last": -1},
-        {"since": timedelta(seconds=-1)},
-        {"since": datetime(2020, 1, 1)},
-    ],
-    ids=str,
-)
-async def test_wrong_starts_are_refused(journal, wrong):
-    with pytest.raises(ValueError, match="not|one of|offset"):
-        journal.cursor(**wrong)
-
-
 async def test_an_event_is_stored_once_however_often_it_is_appended(journal):
     event = make_event(1)
     positions = [await journal.append(event) for _ in range(3)]
