@@ -88,6 +88,7 @@ async def publisher(bus, monkeypatch):
 async def send_some(publisher, outbox):
     sending = asyncio.ensure_future(publisher.send(outbox))
     await ticks(20)
+    assert not sending.done()
     sending.cancel()
     await asyncio.gather(sending, return_exceptions=True)
 
