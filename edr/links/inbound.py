@@ -18,7 +18,7 @@ from edr.bus import Bus, Subscription, parts_of
 from edr.delivery import FaultLog
 from edr.errors import BodyTooLargeError, BusClosedError, EdrError
 from edr.journal.errors import EventsRefusedError
-from edr.links.dedup import window_of
+from edr.links.dedup import DedupWindow, window_of
 from edr.links.storing import Storing
 from edr.records import Event
 
@@ -37,7 +37,7 @@ class Inbound:
     """
 
     def __init__(self, bus: Bus, log: FaultLog, *, stores: bool = False) -> None:
-        self.window = window_of(bus)
+        self.window: DedupWindow = window_of(bus)
         self.exclude: Subscription | None = None
         """The link's own subscription, which does not receive the events."""
         self.received: int = 0

@@ -24,6 +24,13 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Literal
 
+try:
+    import aiormq  # noqa: F401 - checked here, before the modules that need it
+except ModuleNotFoundError as _missing:
+    raise ImportError(
+        "links to RabbitMQ need aiormq: install edr with its extra 'rabbitmq'"
+    ) from _missing
+
 from edr._util.tasks import first_of
 from edr.bus import Bus, Overflow
 from edr.delivery import FaultLog, Outbox

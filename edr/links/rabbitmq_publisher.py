@@ -15,12 +15,7 @@ import sys
 from collections import deque
 from typing import Never
 
-try:
-    import aiormq.exceptions as amqp
-except ModuleNotFoundError as _missing:
-    raise ImportError(
-        "links to RabbitMQ need aiormq: install edr with its extra 'rabbitmq'"
-    ) from _missing
+import aiormq.exceptions as amqp
 
 from edr._util.tasks import first_of
 from edr.delivery import FIRST_DELAY, FaultLog, Outbox

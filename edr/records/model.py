@@ -19,8 +19,20 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from edr.errors import InvalidBindingError, InvalidEventError, did_you_mean
 from edr.records.levels import Severity, Verbosity, why_no_level
 
+if TYPE_CHECKING:
+    from pydantic._internal._model_construction import ModelMetaclass
 
-class FrozenModel(BaseModel):
+    class _Metaclass(ModelMetaclass):
+        """Hides pydantic's ``dataclass_transform`` from type checkers.
+
+        With it they would derive ``__init__`` of a subclass of ``Event`` from the fields, and
+        refuse ``severity="ok"``.
+        """
+else:
+    _Metaclass = type(BaseModel)
+
+
+class FrozenModel(BaseModel, metaclass=_Metaclass):
     """An immutable model that refuses unknown fields and raises ``_invalid``."""
 
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")

@@ -287,7 +287,10 @@ def test_a_file_that_cannot_be_read_is_told_before_any_event_is_published(good, 
     ("binding", "message"),
     [
         ('{"severity": "warn"}', "--binding 1: severity: 'warn'"),
-        ('late=[{}, {"verbosity": []}]', "--binding 1: [1].verbosity: an empty list"),
+        (
+            'late=[{}, {"verbosity": []}]',
+            "--binding 1: [1].verbosity: must have at least one level",
+        ),
         ('{"colour": "red"}', "--binding 1: colour: "),
         ("[]", "--binding 1: the document must have at least one binding, got an empty array"),
         ("late", "--binding 1: the document is not valid JSON"),

@@ -23,7 +23,7 @@ emitter = edr.Emitter("billing", "5.1")
 async def emits() -> None:
     assert_type(await edr.emit("billing", "5.1", "ok", "info", {"rate": 2}), int)
     assert_type(await bus.emit("a", "1", edr.Severity.OK, edr.Verbosity.INFO, {}, "acme"), int)
-    assert_type(bus.emit_nowait("a", "1", "warning", "warn", {}), int)
+    assert_type(bus.emit_nowait("a", "1", "warning", "warn", {}), bool)
     assert_type(bus.emit_nowait("a", "1", "critical", "fatal", {}), bool)
     assert_type(bus.emit_threadsafe("a", "1", "ok", "trace", {}).result(), int)
     await emitter.warning({"rate": None}, verbosity="error")

@@ -192,8 +192,7 @@ class BusMachine(RuleBasedStateMachine):
         def emit_all():
             for fields in many:
                 emission = self.accept(fields, may_wait=False)
-                taken = self.bus.emit_nowait(**fields, body={"n": emission.number})
-                assert taken == emission.taken
+                assert self.bus.emit_nowait(**fields, body={"n": emission.number})
 
         self.call(emit_all)
         self.run_until_idle()
