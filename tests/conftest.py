@@ -5,6 +5,7 @@ Python has from 3.12 on. ``EDR_REQUIRE`` is for tests that need a server: see ``
 """
 
 import asyncio
+import logging
 import math
 import os
 
@@ -102,3 +103,32 @@ def emit(bus):
         return await bus.emit(app_name, "1", severity, verbosity, {"n": n}, **fields)
 
     return emit
+
+
+class Failure(BaseException):
+    """As the one that pytest.fail raises."""
+
+
+FAULTS = [OSError("disk full"), Failure("no"), asyncio.CancelledError(), SystemExit(3)]
+
+
+@pytest.fixture(params=FAULTS, ids=lambda fault: type(fault).__name__)
+def fault(request):
+    return request.param
+
+
+@pytest.fixture
+def failing_log(fault, monkeypatch):
+    """Make each log line of edr raise, and return those that were logged."""
+    lines = []
+
+    class Raises(logging.Handler):
+        def emit(self, record):
+            lines.append(record.getMessage())
+            raise fault
+
+    handler = Raises()
+    logging.getLogger("edr").addHandler(handler)
+    monkeypatch.setattr(logging, "raiseExceptions", False)
+    yield lines
+    logging.getLogger("edr").removeHandler(handler)

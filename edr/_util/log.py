@@ -28,7 +28,7 @@ def log_safely(
         logger.log(level, message, *args, exc_info=exc)
     except KeyboardInterrupt:
         raise
-    except BaseException:
+    except BaseException:  # pytest.fail and SystemExit of a handler too
         if logging.raiseExceptions and sys.stderr is not None:
             with suppress(Exception):  # stderr was closed
                 traceback.print_exc()

@@ -159,7 +159,7 @@ class _Tracer:
             try:
                 with _current(span):
                     result = callback(event, *payload)
-            except BaseException as exc:
+            except BaseException as exc:  # SystemExit too: the span ends with the callback
                 _end(span, exc)
                 raise
             if inspect.isawaitable(result):

@@ -262,13 +262,6 @@ def default_bus() -> Bus:
     return bus
 
 
-def existing_default_bus() -> Bus | None:
-    """Return the default bus of the running event loop, if it has been used."""
-    if _override is not None:
-        return _override.bus
-    return _default_bus_of(asyncio.get_running_loop())
-
-
 @contextmanager
 def override_default_bus(bus: Bus, *, successor: Callable[[], Bus] | None = None) -> Iterator[Bus]:
     """Make ``bus`` the default bus of every loop within this block; for tests.

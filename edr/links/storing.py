@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from edr._util.backoff import Backoff
 from edr.bus import Bus, Subscription
 from edr.errors import EdrError
 from edr.journal.errors import (
@@ -27,8 +28,8 @@ from edr.links.dedup import DedupWindow
 from edr.records import Event
 
 FIRST_RETRY = 0.1
-LONGEST_RETRY = 5.0
-"""Seconds between two looks at a journal that cannot store, growing."""
+MAX_RETRY = 5.0
+"""Seconds between two checks of a journal that cannot store: the first and the longest pause."""
 
 _FINAL = (EventsRefusedError, JournalUnusableError, WrongJournalError)
 
@@ -72,7 +73,7 @@ class Storing:
         await asyncio.shield(task)
 
     async def _store(self, event: Event, exclude: Subscription | None) -> None:
-        pause = FIRST_RETRY
+        backoff = Backoff(FIRST_RETRY, MAX_RETRY)
         try:
             await self._bus.publish(event, exclude=exclude, durable=True)
         except _FINAL:
@@ -86,8 +87,7 @@ class Storing:
         while True:
             # The journal stores accepted events by itself when it can. The error does not tell
             # whether it accepted this event, so the event is appended once more after that.
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, LONGEST_RETRY)
+            await asyncio.sleep(backoff.next())
             if journal.statistics().error is not None:
                 continue
             try:

@@ -1,40 +1,10 @@
 """Logging with a limit, which never raises."""
 
-import asyncio
 import logging
 
 import pytest
 
 from edr._util.log import RateLimitedLog, log_safely
-
-
-class Failure(BaseException):
-    """As the one that pytest.fail raises."""
-
-
-FAULTS = [OSError("disk full"), Failure("no"), asyncio.CancelledError(), SystemExit(3)]
-
-
-@pytest.fixture(params=FAULTS, ids=lambda fault: type(fault).__name__)
-def fault(request):
-    return request.param
-
-
-@pytest.fixture
-def failing_log(fault, monkeypatch):
-    """Make each log line of edr raise, and return those that were logged."""
-    lines = []
-
-    class Raises(logging.Handler):
-        def emit(self, record):
-            lines.append(record.getMessage())
-            raise fault
-
-    handler = Raises()
-    logging.getLogger("edr").addHandler(handler)
-    monkeypatch.setattr(logging, "raiseExceptions", False)
-    yield lines
-    logging.getLogger("edr").removeHandler(handler)
 
 
 def test_log_safely_contains_what_a_handler_raises(failing_log, capsys, monkeypatch, fault):

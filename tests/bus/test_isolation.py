@@ -1,7 +1,6 @@
 """No code of the program breaks the bus: log handlers, callbacks, resolvers, watchers."""
 
 import asyncio
-import logging
 
 import pytest
 from support.consuming import ticks
@@ -13,35 +12,6 @@ from edr.records import Binding
 
 ARGS = ("app", "1", "ok", "info", {"n": 1})
 ALL = Binding()
-
-
-class Failure(BaseException):
-    """As the one that pytest.fail raises."""
-
-
-FAULTS = [OSError("disk full"), Failure("no"), asyncio.CancelledError(), SystemExit(3)]
-
-
-@pytest.fixture(params=FAULTS, ids=lambda fault: type(fault).__name__)
-def fault(request):
-    return request.param
-
-
-@pytest.fixture
-def failing_log(fault, monkeypatch):
-    """Make each log line of edr raise, and return those that were logged."""
-    lines = []
-
-    class Raises(logging.Handler):
-        def emit(self, record):
-            lines.append(record.getMessage())
-            raise fault
-
-    handler = Raises()
-    logging.getLogger("edr").addHandler(handler)
-    monkeypatch.setattr(logging, "raiseExceptions", False)
-    yield lines
-    logging.getLogger("edr").removeHandler(handler)
 
 
 async def emit(bus, *numbers):
