@@ -65,6 +65,7 @@ from edr.records import (
     Verbosity,
     bindings_from_json,
     bindings_to_json,
+    explain,
 )
 
 __version__ = "0.1.0"
@@ -120,6 +121,7 @@ __all__ = [
     "emit",
     "emit_nowait",
     "emit_threadsafe",
+    "explain",
     "on",
     "publish",
     "publish_nowait",

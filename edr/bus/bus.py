@@ -792,6 +792,24 @@ class Bus:
         """
         await self._lifecycle.aclose()
 
+    async def wait_closed(self) -> None:
+        """Wait until the bus has closed: its drain or ``aclose`` has finished.
+
+        Then its callbacks have ended, and its services and its journal are closed too. It also
+        returns when the loop of the bus ends and the bus was not closed, and at once if the bus is
+        closed. It does not close the bus. ``closed`` is already true while services and journal
+        close.
+
+        Any number of tasks may wait, also before the first use of the bus, which then belongs to
+        the running loop. A callback of the bus may wait; a drain does not wait for that call. The
+        ``drain`` or ``aclose`` of a service must not, since the bus waits for them. Cancellation:
+        safe; nothing changes.
+
+        Raises:
+            WrongLoopError: the bus belongs to another event loop.
+        """
+        await self._lifecycle.wait_closed()
+
     async def __aenter__(self) -> Self:
         self._guard.enter()
         await self._lifecycle.open()

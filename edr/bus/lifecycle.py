@@ -13,6 +13,7 @@ import logging
 from asyncio import FIRST_COMPLETED
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from math import inf
 
 from edr._util.log import RateLimitedLog
@@ -95,6 +96,8 @@ class Lifecycle:
         self._drain_is_due = asyncio.Event()  # set when a timeout of the drain is over
         self._deadline = inf  # when the shortest of these timeouts ends, in the loop's time
         self._joins = Calls()
+        self._over = asyncio.Event()  # set when an end has finished, or the loop has ended
+        self._is_abandoned = False
         self._interrupted: Counter[str] = Counter()  # of cancelled callbacks, until it is logged
         self._unprocessed: dict[str, int] = {}
         self._is_reported = False
@@ -283,6 +286,26 @@ class Lifecycle:
         finally:
             await self._finish("was closed", left)
 
+    async def wait_closed(self) -> None:
+        """Wait until the bus has closed; see ``Bus.wait_closed``."""
+        guard = self._guard
+        loop = guard.loop
+        if guard.is_inherited or (loop is not None and loop.is_closed()):
+            return
+        if guard.closed:
+            guard.check_loop()
+        else:
+            guard.enter()
+        with waiting_inside(guard):
+            await self._over.wait()
+            if self._is_abandoned:
+                return
+            # A cancelled end did not wait for these two, which go on closing.
+            await self._services.closed()
+            if self._tap is not None:
+                with suppress(Exception):  # raised in the call that closed the bus
+                    await self._tap.journal.aclose()
+
     async def _finish(self, why: str, left: Mapping[str, int]) -> None:
         """End what is left. A cancellation cuts short the wait for a step, and skips no step."""
         try:
@@ -293,8 +316,11 @@ class Lifecycle:
                 await self._services.aclose()
             finally:
                 self._registry.drop_log.end()
-                if self._tap is not None:
-                    await self._close_journal(self._tap.journal)
+                try:
+                    if self._tap is not None:
+                        await self._close_journal(self._tap.journal)
+                finally:
+                    self._over.set()
 
     async def _close_journal(self, journal: EventJournal) -> None:
         """Close ``journal``. Accepted events that it cannot store then count as not processed."""
@@ -353,6 +379,9 @@ class Lifecycle:
                 task.cancel()
         self._report(left, f"{subject}{self._describe()} {why} ({_NEXT_TIME})")
         self._registry.drop_log.end()
+        self._is_abandoned = True
+        with suppress(RuntimeError):  # the loop is closed, so no call waits
+            self._over.set()
 
     # Unprocessed events
 

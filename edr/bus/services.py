@@ -119,6 +119,10 @@ class Services:
             self._closings.add(closing)
             closing.add_done_callback(self._closings.discard)
         self._services.clear()
+        await self.closed()
+
+    async def closed(self) -> None:
+        """Wait until all that ``aclose`` began to close have closed."""
         if self._closings:
             await asyncio.wait(self._closings)
 

@@ -16,6 +16,7 @@ from edr.records.binding import (
     bindings_from_json,
     bindings_to_json,
     checked_bindings,
+    explain,
 )
 from edr.records.body import FrozenDict, check_size, frozen_dict, json_size, no_object, snapshot
 from edr.records.event import Event, default_node
@@ -55,6 +56,7 @@ __all__ = [
     "check_size",
     "checked_bindings",
     "default_node",
+    "explain",
     "found_among",
     "frozen_dict",
     "index_keys",

@@ -22,7 +22,7 @@ from pydantic import (
 from pydantic_core import CoreSchema
 
 from edr._util.text import is_encodable
-from edr.errors import InvalidBindingError, join_path, kind_of, shown
+from edr.errors import InvalidBindingError, InvalidEventError, join_path, kind_of, shown
 from edr.patterns import (
     DEFAULT_LIMITS,
     Limits,
@@ -381,6 +381,24 @@ def checked_bindings(bindings: tuple[object, ...]) -> tuple[Binding, ...]:
             "must be at least one binding, got an empty list; edr.Binding() matches info and higher"
         )
     return cast("tuple[Binding, ...]", bindings)
+
+
+def explain(event: Event, *bindings: Binding) -> tuple[Mismatch, ...]:
+    """Return why no binding matches ``event``; empty if at least one of them matches.
+
+    The result has the mismatches of the nearest binding: of the first one with the fewest. Without
+    a binding, it is empty, as in a call without bindings, which has no filter.
+
+    Raises:
+        InvalidEventError: ``event`` is not an ``Event``.
+        InvalidBindingError: an argument is not a binding.
+    """
+    if not isinstance(event, Event):
+        raise InvalidEventError(f"must be an edr.Event, got {shown(event)}")
+    return min(
+        [binding.explain(event) for binding in checked_bindings(bindings or (EVERY_EVENT,))],
+        key=len,
+    )
 
 
 def _way_out(value: object) -> str:

@@ -431,3 +431,93 @@ gc.collect()
     assert done.stderr.count("\n") == 1
     assert "was collected (drain it before" in done.stderr
     assert "events left undone: 'subscription-1' 2" in done.stderr
+
+
+# wait_closed
+
+
+async def test_wait_closed_returns_after_drain_or_aclose_to_all_waiters():
+    for end in (Bus.drain, Bus.aclose):
+        bus = Bus()
+        waiting = [asyncio.create_task(bus.wait_closed()) for _ in range(3)]  # before its first use
+        await ticks()
+        assert bus.loop is asyncio.get_running_loop()
+        bus.subscribe()
+        assert not any(task.done() for task in waiting)
+        await end(bus)
+        await asyncio.gather(*waiting)
+        await bus.wait_closed()
+
+        assert bus.closed
+
+
+async def test_wait_closed_waits_while_the_bus_drains(bus, emit):
+    subscription = bus.subscribe()
+    await emit(1)
+    waiting, draining = map(asyncio.create_task, (bus.wait_closed(), bus.drain()))
+    await ticks()
+    assert not waiting.done()
+    subscription.take()
+    await waiting
+
+    assert await draining == {}
+
+
+async def test_cancelled_wait_closed_changes_nothing(bus):
+    first, second = (asyncio.create_task(bus.wait_closed()) for _ in range(2))
+    await ticks()
+    first.cancel()
+    await ticks()
+    assert (first.cancelled(), second.done(), bus.closed) == (True, False, False)
+    await bus.aclose()
+    await second
+
+
+async def test_callback_that_waits_for_the_end_does_not_delay_a_drain(bus, emit):
+    seen = []
+
+    @bus.on
+    async def waits(_event):
+        await bus.wait_closed()
+        seen.append(bus.closed)
+
+    await emit(1)
+    async with asyncio.timeout(5):
+        assert await bus.drain() == {}
+    await ticks()
+
+    assert seen == [True]
+
+
+def test_wait_closed_returns_when_the_loop_ends_first():
+    bus, loop = Bus(), asyncio.new_event_loop()
+    waiting = loop.create_task(bus.wait_closed())
+    loop.run_until_complete(ticks())
+    assert not waiting.done()
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    loop.run_until_complete(waiting)
+    loop.close()
+
+    asyncio.run(bus.wait_closed())
+
+
+def test_wait_closed_of_a_bus_whose_loop_was_just_closed_returns():
+    bus, loop = Bus(), asyncio.new_event_loop()
+
+    async def begin():
+        bus.enter()
+
+    loop.run_until_complete(begin())
+    loop.close()  # without shutdown_asyncgens, so the bus is not notified
+
+    asyncio.run(bus.wait_closed())
+
+
+async def test_wait_closed_in_another_loop_is_refused(bus):
+    bus.enter()
+
+    def elsewhere():
+        with pytest.raises(WrongLoopError):
+            asyncio.run(bus.wait_closed())
+
+    await asyncio.to_thread(elsewhere)

@@ -178,3 +178,63 @@ async def test_journal_is_closed_when_the_end_is_cancelled(cancelled_after):
     await ticks(20)
 
     assert log[-1] == "journal closes"
+
+
+class Slow(Recording):
+    """A service whose end waits for ``may_end``."""
+
+    def __init__(self, log):
+        super().__init__(log)
+        self.may_end = asyncio.Event()
+
+    async def aclose(self):
+        await self.may_end.wait()
+        await super().aclose()
+
+
+async def test_wait_closed_returns_after_services_and_journal():
+    log = []
+    bus, service = Bus(journal=Journal(log)), Slow(log)
+    bus.add_service(service, "service")
+    waiting, closing = map(asyncio.create_task, (bus.wait_closed(), bus.aclose()))
+    await ticks()
+    assert (bus.closed, waiting.done(), log) == (True, False, [])
+    service.may_end.set()
+    await waiting
+
+    assert log == ["service closes", "journal closes"]
+    await closing
+
+
+@pytest.mark.parametrize("cancelled_after", range(4))
+async def test_wait_closed_waits_for_services_of_a_cancelled_end(cancelled_after):
+    log = []
+    bus, service = Bus(journal=Journal(log)), Slow(log)
+    bus.add_service(service, "service")
+    closing = asyncio.create_task(bus.aclose())
+    await ticks(cancelled_after)
+    closing.cancel()
+    await asyncio.wait({closing})
+    await ticks()
+    waiting = asyncio.create_task(bus.wait_closed())
+    await ticks()
+    assert not waiting.done()
+    if not bus.closed:  # cancelled before its first step
+        closing = asyncio.create_task(bus.aclose())
+    service.may_end.set()
+    await waiting
+
+    assert sorted(log) == ["journal closes", "service closes"]
+    await asyncio.wait({closing})
+
+
+async def test_wait_closed_does_not_raise_an_error_of_the_journal():
+    class Failing(Journal):
+        async def aclose(self):
+            raise OSError("the disk is gone")
+
+    bus = Bus(journal=Failing([]))
+    with pytest.raises(OSError, match="gone"):
+        await bus.aclose()
+
+    await bus.wait_closed()

@@ -16,7 +16,8 @@ SPEC = importlib.util.spec_from_file_location("make_api", ROOT / "docs" / "make_
 make_api = importlib.util.module_from_spec(SPEC)  # docs/ is not a package
 SPEC.loader.exec_module(make_api)
 
-COPIED = sorted(set(edr.__all__) & {name for name in dir(edr.Bus) if not name.startswith("_")})
+METHODS = {name for name in dir(edr.Bus) if not name.startswith("_")}
+COPIED = sorted(set(edr.__all__) & METHODS - {"explain"})  # edr.explain does not use a bus
 
 
 def module_named(name):

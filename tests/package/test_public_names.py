@@ -47,7 +47,7 @@ METHODS = {
         aclose add_service add_tap bind closed drain emit emit_nowait emit_threadsafe
         enter explain join journal loop on publish publish_nowait
         publish_threadsafe remove_service remove_tap services
-        statistics subscribe subscriptions watch_interest
+        statistics subscribe subscriptions wait_closed watch_interest
     """,
     edr.Subscription: """
         aclose batches bindings name ready rebind requeue_on_error shutdown statistics take

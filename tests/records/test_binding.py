@@ -14,6 +14,7 @@ from edr import (
     Binding,
     BindingIndex,
     InvalidBindingError,
+    InvalidEventError,
     Limits,
     Pattern,
     Severity,
@@ -355,3 +356,29 @@ def test_a_million_unknown_fields_make_a_short_message():
 
     assert len(str(caught.value)) < 2_000
     assert "and 989 more" in str(caught.value)
+
+
+def test_explain_returns_the_mismatches_of_the_nearest_binding(make_event):
+    event = make_event(app_name="a", account_id="acme")
+    far = Binding(app_name="b", severity="critical")
+    near = Binding(app_name="a", severity="critical")
+
+    assert edr.explain(event, far, near) == near.explain(event)
+    assert edr.explain(event, near, Binding(app_name="c")) == near.explain(event)
+    assert edr.explain(event, far, Binding()) == ()
+
+
+def test_explain_without_a_binding_has_no_filter(make_event):
+    assert edr.explain(make_event(verbosity="trace")) == ()
+
+
+def test_explain_refuses_other_arguments(make_event):
+    with pytest.raises(InvalidEventError, match=r"must be an edr\.Event"):
+        edr.explain({}, Binding())
+    with pytest.raises(InvalidBindingError):
+        edr.explain(make_event(), "a")
+
+
+@given(events, st.lists(bindings, min_size=1, max_size=3))
+def test_explain_is_empty_if_and_only_if_a_binding_matches(event, some):
+    assert (edr.explain(event, *some) == ()) == any(each.matches(event) for each in some)
