@@ -18,9 +18,10 @@ Not promised: exactly-once delivery; order after ``nack``; one transaction with 
 encryption of stored events.
 
 Read the modules in this order; each imports only from those before it:
-errors, journal, receipts, codec, selection, folder, schema, pages, salvage, copying, opening,
-compaction, retention, fetching, clock, batch, store, appender, closing, worker, recent, state,
-following, cursor, consumer, registry, committing, sqlite, __main__.
+errors, journal, receipts, codec, selection, folder, schema, cells, pages, salvage, copying,
+opening, compaction, retention, blocks, fetching, tree, log_frames, snapshot, clock, batch, store,
+appender, closing, worker, recent, state, following, cursor, consumer, registry, committing, sqlite,
+__main__.
 """
 
 from edr.journal.errors import (

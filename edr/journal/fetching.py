@@ -19,8 +19,9 @@ import sqlite3
 from collections.abc import Generator, Sequence
 from contextlib import closing
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from edr.journal.blocks import BlockTable
 from edr.journal.codec import (
     MAX_BLOCK_ENTRIES,
     Block,
@@ -34,7 +35,7 @@ from edr.journal.codec import (
 from edr.journal.compaction import MERGE_COUNT, Piece, weight_of
 from edr.journal.journal import Entry
 from edr.journal.retention import existed
-from edr.journal.schema import COLUMNS, MissingRange, header_in
+from edr.journal.schema import MissingRange
 from edr.journal.selection import Selection
 
 MAX_FETCH_BLOCKS = 8
@@ -83,10 +84,10 @@ class Counted(NamedTuple):
 
 
 class Fetcher:
-    """Reads on one connection. It is valid until the next commit.
+    """Reads the blocks of one committed state. It is valid until the next commit.
 
     Args:
-        connection: to the database.
+        blocks: the table of blocks.
         first: position of the oldest entry.
         last: position of the newest.
         assigned_up_to: the newest assigned position, or the highest possible one after a crash.
@@ -96,14 +97,14 @@ class Fetcher:
 
     def __init__(
         self,
-        connection: sqlite3.Connection,
+        blocks: BlockTable,
         first: int = 0,
         last: int = 0,
         assigned_up_to: int = 0,
         missing_ranges: Sequence[MissingRange] = (),
         steps: Sequence[int] = (),
     ) -> None:
-        self._connection = connection
+        self._blocks = blocks
         self._first = first
         self._last = last
         self._assigned_up_to = assigned_up_to
@@ -197,7 +198,7 @@ class Fetcher:
         position = before - 1
         blocks = 0
         self._bytes = 0
-        with closing(self._headers_back(before)) as headers:
+        with closing(self._blocks.descending(before)) as headers:
             for looked, header in enumerate(headers, 1):
                 self._check_missing(header.last, position)
                 if selection.may_match(header):
@@ -218,10 +219,8 @@ class Fetcher:
 
     def ends(self) -> tuple[Block, Block] | None:
         """Return the headers of the oldest and the newest block, or None."""
-        oldest, newest = [
-            self._one(f"SELECT {COLUMNS} FROM blocks ORDER BY first {order} LIMIT 1")
-            for order in ("ASC", "DESC")
-        ]
+        oldest = _first(self._blocks.ascending(0))
+        newest = _first(self._blocks.descending())
         return None if oldest is None or newest is None else (oldest, newest)
 
     def verify(self) -> tuple[int, list[Block]]:
@@ -245,7 +244,7 @@ class Fetcher:
         pieces: list[Piece] = []
         since = None
         self._bytes = 0
-        with closing(self._headers_back(last + 1)) as headers:
+        with closing(self._blocks.descending(last + 1)) as headers:
             for header in headers:
                 if (
                     header.last != last
@@ -255,7 +254,7 @@ class Fetcher:
                     break
                 if since is not None and header.until > since:
                     break  # the clock was set back; times never go back within a block
-                if self._bytes + self._size(header) > MAX_SMALL_BYTES:
+                if self._bytes + self._blocks.size(header.first) > MAX_SMALL_BYTES:
                     break
                 try:
                     block = self._with("rows", self._with("keys", header))
@@ -275,61 +274,31 @@ class Fetcher:
 
     def _headers(self, after: int) -> Generator[Block, None, None]:
         """Yield the headers of the blocks that hold positions after ``after``, in order."""
-        rows = self._connection.execute(
-            f"SELECT {COLUMNS} FROM blocks WHERE first >= "
-            "coalesce((SELECT max(first) FROM blocks WHERE first <= :at), :at) ORDER BY first",
-            {"at": after + 1},
-        )
-        with closing(rows):
+        with closing(self._blocks.ascending(after + 1)) as headers:
             last = 0
-            for row in rows:
-                header = header_in(row)
+            for header in headers:
                 if header.first <= last:
                     raise sqlite3.DatabaseError(f"the block at position {last} is out of order")
                 last = header.last
                 if last > after:
                     yield header
 
-    def _headers_back(self, before: int) -> Generator[Block, None, None]:
-        """Yield the headers of the blocks that begin before ``before``, the newest first."""
-        rows = self._connection.execute(
-            f"SELECT {COLUMNS} FROM blocks WHERE first < ? ORDER BY first DESC", (before,)
-        )
-        with closing(rows):
-            yield from map(header_in, rows)
-
     def _block_before(self, position: int) -> Block | None:
         """Return the header of the last block that begins at ``position`` or before."""
-        header = self._one(
-            f"SELECT {COLUMNS} FROM blocks WHERE first <= ? ORDER BY first DESC LIMIT 1", position
-        )
+        header = _first(self._blocks.descending(position + 1))
         self._check_missing(
             header.last if header is not None else 0, min(position, self._assigned_up_to)
         )
         return header
 
-    def _one(self, statement: str, *values: int) -> Block | None:
-        row = self._connection.execute(statement, values).fetchone()
-        return None if row is None else header_in(row)
-
     def _with(self, column: str, header: Block) -> Block:
         """Return ``header`` with its keys or rows, unchecked."""
-        stored = self._stored(column, header)
+        stored = self._blocks.stored(column, header.first)
+        if stored is None:
+            raise sqlite3.DatabaseError(f"the block at position {header.first} is out of order")
         if isinstance(stored, bytes):  # otherwise a bit of its type was flipped
             self._bytes += len(stored)
         return header._replace(**{column: stored})
-
-    def _size(self, header: Block) -> int:
-        """Return the bytes of the keys and rows of a block."""
-        return self._stored("length(keys) + length(rows)", header) or 0
-
-    def _stored(self, what: str, header: Block) -> Any:
-        found = self._connection.execute(
-            f"SELECT {what} FROM blocks WHERE first = ?", (header.first,)
-        ).fetchone()
-        if found is None:
-            raise sqlite3.DatabaseError(f"the block at position {header.first} is out of order")
-        return found[0]
 
     def _entries_of(
         self, header: Block, selection: Selection, after: int
@@ -369,3 +338,8 @@ class Fetcher:
         low = max(after + 1, self._first)
         if low <= end and existed(self._holes, low, end):
             raise sqlite3.DatabaseError(f"the blocks with positions {low} to {end} are missing")
+
+
+def _first(headers: Generator[Block, None, None]) -> Block | None:
+    with closing(headers):
+        return next(headers, None)

@@ -6,8 +6,8 @@ pages on which they continue. A row with the form of a block and a correct check
 
 Pages in the log are newer than those in the file, up to the last complete commit.
 
-The file format is https://www.sqlite.org/fileformat2.html: chapters 1.6 (trees), 2.1 (rows), 1.5
-(free pages), 4.1 (the log).
+The file format is https://www.sqlite.org/fileformat2.html: chapters 1.5 (free pages) and 4.1 (the
+log). ``cells`` reads the rows.
 
 Rejected: reading a copy with SQLite. One blank page, the first or the root of a tree, loses all
 blocks there and none here, and the copy needs as much space again.
@@ -18,18 +18,15 @@ from __future__ import annotations
 import os
 import struct
 import zlib
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
+from edr.journal.cells import LEAF, Cells, NoRowError, short
 from edr.journal.codec import Block, DamagedBlockError, check_header
 from edr.journal.schema import PAGE, ConsumerState, Metadata
 
-LEAF = 0x0D
 LOG_HEADER, FRAME_HEADER = 32, 24
-MAX_LOCAL, MIN_LOCAL = PAGE - 35, (PAGE - 12) * 32 // 255 - 23
-"""Bytes of a row on its leaf: all, up to the first number; otherwise at least the second."""
 
 LOCK_PAGE = (1 << 30) // PAGE + 1
 """The page with the bytes that SQLite locks. It is never used."""
@@ -56,6 +53,7 @@ class Pages:
             self._log = path.with_name(path.name + "-wal").open("rb")
             self._frames = _frames_in(self._log.read())
         self.count: int = max([self._size, *self._frames])
+        self._cells = Cells(self._page, self.count)
         self.metadata: Metadata | None = None
         self.consumers: dict[str, ConsumerState] = {}
         self.blocks: list[Found] = []
@@ -81,7 +79,7 @@ class Pages:
             if not page.strip(b"\0"):
                 self.is_whole = self.is_whole and number in may_be_blank
             elif page[0] == LEAF:
-                for cell in range(min(_short(page, 3), PAGE // 8)):
+                for cell in range(min(short(page, 3), PAGE // 8)):
                     self._take(number, cell, found)
         self.blocks = _without_overlaps(found)
 
@@ -91,20 +89,20 @@ class Pages:
         Raises:
             DamagedBlockError: it cannot be read.
         """
-        with suppress(_NoRowError):
-            return Block(found.first, *self._row(found.page, found.cell)[1:])
+        with suppress(NoRowError):
+            return Block(found.first, *self._cells.row(found.page, found.cell)[1][1:])
         raise DamagedBlockError
 
     def _take(self, number: int, cell: int, found: list[Found]) -> None:
         try:
-            rowid, values = self._row_at(number, cell)
+            rowid, values = self._cells.row(number, cell)
             if len(values) == len(Block._fields) and isinstance(values[-1], bytes):
                 block = Block(rowid, *values[1:])
                 check_header(block)
                 found.append(Found(block.first, block.last, number, cell))
             elif len(values) == 3 and isinstance(values[2], bytes):
                 self._take_record(rowid, values[1], values[2])
-        except (_NoRowError, DamagedBlockError, TypeError, ValueError):
+        except (NoRowError, DamagedBlockError, TypeError, ValueError):
             pass  # an unused or damaged page; in the latter case, positions are missing
 
     def _take_record(self, rowid: int, crc: int, data: bytes) -> None:
@@ -123,41 +121,6 @@ class Pages:
             known = self.consumers.get(consumer.name)
             if known is None or known.delivered_up_to <= consumer.delivered_up_to:
                 self.consumers[consumer.name] = consumer
-
-    def _row(self, number: int, cell: int) -> list[Any]:
-        return self._row_at(number, cell)[1]
-
-    def _row_at(self, number: int, cell: int) -> tuple[int, list[Any]]:
-        """Return the row id and the values of a row."""
-        page = self._page(number)
-        try:
-            at = _short(page, 8 + 2 * cell)
-            size, at = _varint(page, at)
-            rowid, at = _varint(page, at)
-        except (IndexError, struct.error):
-            raise _NoRowError from None
-        local = size
-        if size > MAX_LOCAL:
-            local = MIN_LOCAL + (size - MIN_LOCAL) % (PAGE - 4)
-            if local > MAX_LOCAL:
-                local = MIN_LOCAL
-        if at + local > PAGE or size > PAGE * self.count:
-            raise _NoRowError
-        parts = [page[at : at + local]]
-        if size > local:
-            parts += self._overflow(page[at + local : at + local + 4], size - local)
-        return rowid, _values(b"".join(parts))
-
-    def _overflow(self, pointer: bytes, left: int) -> Iterator[bytes]:
-        while left > 0:
-            number = int.from_bytes(pointer, "big")
-            if not 1 < number <= self.count:
-                raise _NoRowError
-            page = self._page(number)
-            part = page[4 : 4 + min(left, PAGE - 4)]
-            left -= len(part)
-            pointer = page[:4]
-            yield part
 
     def _page(self, number: int) -> bytes:
         at = self._frames.get(number)
@@ -183,10 +146,6 @@ class Pages:
         return header.startswith(b"SQLite format 3\0") and 0 < claimed <= self.count
 
 
-class _NoRowError(Exception):
-    """The bytes are not a row."""
-
-
 def _frames_in(log: bytes) -> dict[int, int]:
     """Return the offset in the log of the newest version of each page, up to the last commit."""
     frames: dict[int, int] = {}
@@ -210,52 +169,3 @@ def _without_overlaps(found: list[Found]) -> list[Found]:
         if not blocks or each.first > blocks[-1].last:
             blocks.append(each)
     return blocks
-
-
-def _short(page: bytes, at: int) -> int:
-    return int.from_bytes(page[at : at + 2], "big")
-
-
-def _varint(data: bytes, at: int) -> tuple[int, int]:
-    value = 0
-    for _ in range(8):
-        byte = data[at]
-        at += 1
-        value = value << 7 | byte & 0x7F
-        if byte < 0x80:
-            return value, at
-    return value << 8 | data[at], at + 1
-
-
-def _values(record: bytes) -> list[Any]:
-    try:
-        end, at = _varint(record, 0)
-        types = []
-        while at < end:
-            kind, at = _varint(record, at)
-            types.append(kind)
-    except IndexError:
-        raise _NoRowError from None
-    values: list[Any] = []
-    for kind in types:
-        size = _INTEGERS.get(kind)
-        if kind == 0:
-            values.append(None)
-        elif kind in (8, 9):
-            values.append(kind - 8)
-        elif size is not None:
-            values.append(int.from_bytes(record[at : at + size], "big", signed=True))
-            at += size
-        elif kind >= 12 and kind % 2 == 0:
-            size = (kind - 12) // 2
-            values.append(record[at : at + size])
-            at += size
-        else:
-            raise _NoRowError
-    if at > len(record):
-        raise _NoRowError
-    return values
-
-
-_INTEGERS = {1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8}
-"""The types of integer values, and their bytes."""

@@ -36,6 +36,7 @@ from typing import Concatenate, NamedTuple, ParamSpec, TypeVar
 
 from edr import Event
 from edr.journal.batch import RejectedError, rows_of
+from edr.journal.blocks import SqliteBlocks
 from edr.journal.clock import AgeClock, microseconds_elapsed
 from edr.journal.codec import Block, Row, encode
 from edr.journal.compaction import Change, Piece, compacted
@@ -319,7 +320,7 @@ class BlockStore:
             self._unreadable = set()  # after a salvage no block is damaged
         states = consumers_in(connection)
         self._numbers = {state.name: number for number, state in states.items()}
-        fetcher = Fetcher(connection)
+        fetcher = Fetcher(SqliteBlocks(connection))
         ends = fetcher.ends()
         first, last, until = (ends[0].first, ends[1].last, ends[1].until) if ends else (0, 0, 0)
         consumers = {state.name: state for state in states.values()}
@@ -584,7 +585,7 @@ class BlockStore:
         assert self._connection is not None
         metadata = self._metadata
         fetcher = Fetcher(
-            self._connection,
+            SqliteBlocks(self._connection),
             self.first,
             self.last,
             self.next - 1,

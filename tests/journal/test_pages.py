@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edr.journal.codec import decode, decode_keys
-from edr.journal.pages import Pages, _varint
+from edr.journal.pages import Pages
 from edr.journal.schema import PAGE, ConsumerState
 
 
@@ -70,9 +70,3 @@ def test_no_bytes_are_too_odd(tmp_path_factory, data):
     with Pages(path) as pages:
         pages.scan()
         assert pages.blocks == []
-
-
-def test_numbers_of_all_lengths_are_read():
-    assert _varint(b"\x7f", 0) == (127, 1)
-    assert _varint(b"\x81\x00", 0) == (128, 2)
-    assert _varint(b"\xff" * 9, 0) == (2**64 - 1, 9)

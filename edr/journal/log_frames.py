@@ -1,0 +1,111 @@
+"""``LogFrames``: the committed pages in the write-ahead log of a database, read as it grows.
+
+SQLite appends a frame for each page that a transaction changes. The last frame of a transaction
+marks its commit. Each frame has the salts of the log and a checksum over all frames before it, so a
+frame that is not completely written is never taken for a sound one. When all frames were copied
+into the database, the log restarts: its header gets new salts, and frames are overwritten from the
+beginning.
+
+The file format is https://www.sqlite.org/fileformat2.html, chapter 4.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+
+from edr.journal.schema import PAGE
+
+HEADER_SIZE, FRAME_HEADER = 32, 24
+FRAME = FRAME_HEADER + PAGE
+FRAMES_AT_ONCE = 256
+"""Frames that one read takes, 1 MB."""
+
+MAGIC = {0x377F0682: "<", 0x377F0683: ">"}
+"""The first number of a log, and the byte order of its checksums."""
+
+
+class LogFrames:
+    """The committed frames of an open log file.
+
+    Args:
+        file: the descriptor of the log; -1 if there is none.
+    """
+
+    def __init__(self, file: int) -> None:
+        self._file = file
+        self._header = b""
+        self._restart(b"")
+
+    def _restart(self, header: bytes) -> None:
+        self._header = header
+        self._order = MAGIC.get(int.from_bytes(header[:4], "big"), "")
+        self._checksum = struct.unpack(">II", header[24:32]) if self._order else (0, 0)
+        self._offset = HEADER_SIZE
+        self._places: dict[int, int] = {}
+        self.page_count: int = 0
+        """Pages of the database after the last commit; 0 without a commit in the log."""
+
+    @property
+    def has_restarted(self) -> bool:
+        """Whether the log was restarted or emptied since ``advance``."""
+        return self._read(HEADER_SIZE, 0) != self._header
+
+    @property
+    def has_grown(self) -> bool:
+        """Whether there may be a commit after those that ``advance`` has read."""
+        header = self._read(FRAME_HEADER, self._offset)
+        return bool(self._order) and header[8:16] == self._header[16:24]
+
+    def advance(self) -> bool:
+        """Read the frames of new commits. Return whether there were any, or a restart."""
+        header = self._read(HEADER_SIZE, 0)
+        has_changed = header != self._header
+        if has_changed:
+            self._restart(header if len(header) == HEADER_SIZE else b"")
+            self._header = header
+        return self._read_commits() or has_changed
+
+    def page(self, number: int) -> bytes | None:
+        """Return the newest committed version of a page; None if the log does not have it."""
+        place = self._places.get(number)
+        return None if place is None else self._read(PAGE, place)
+
+    def _read_commits(self) -> bool:
+        """Read frames up to the last commit."""
+        if not self._order:
+            return False
+        found = False
+        offset, checksum, uncommitted = self._offset, self._checksum, dict[int, int]()
+        while frames := self._read(FRAME * FRAMES_AT_ONCE, offset):
+            for at in range(0, len(frames) - FRAME + 1, FRAME):
+                number, commits = struct.unpack_from(">II", frames, at)
+                if frames[at + 8 : at + 16] != self._header[16:24] or not number:
+                    return found
+                checksum = _add(checksum, frames[at : at + 8], self._order)
+                checksum = _add(checksum, frames[at + FRAME_HEADER : at + FRAME], self._order)
+                if checksum != struct.unpack_from(">II", frames, at + 16):
+                    return found
+                uncommitted[number] = offset + FRAME_HEADER
+                offset += FRAME
+                if commits:
+                    found = True
+                    self._places.update(uncommitted)
+                    uncommitted.clear()
+                    self._offset, self._checksum, self.page_count = offset, checksum, commits
+            if len(frames) < FRAME * FRAMES_AT_ONCE:
+                break
+        return found
+
+    def _read(self, size: int, offset: int) -> bytes:
+        return os.pread(self._file, size, offset) if self._file >= 0 else b""
+
+
+def _add(checksum: tuple[int, int], data: bytes, order: str) -> tuple[int, int]:
+    """Return the checksum of more data: two sums, each of which adds the other."""
+    first, second = checksum
+    numbers = iter(struct.unpack(f"{order}{len(data) // 4}I", data))
+    for even, odd in zip(numbers, numbers, strict=True):
+        first = (first + even + second) & 0xFFFFFFFF
+        second = (second + odd + first) & 0xFFFFFFFF
+    return first, second
