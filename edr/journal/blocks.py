@@ -30,7 +30,7 @@ class BlockTable(Protocol):
     def ascending(self, position: int) -> Generator[Block, None, None]:
         """Yield headers in order, from the last one that begins at ``position`` or before.
 
-        If there is none, it begins with the oldest.
+        Without such a block, it begins with the oldest.
         """
         ...
 

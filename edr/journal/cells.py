@@ -33,7 +33,7 @@ class Cells:
         count: number of pages of the database.
 
     Raises:
-        NoRowError: from each method, if there is no such cell.
+        NoRowError: from each method, if the cell does not exist.
     """
 
     def __init__(self, page: Callable[[int], bytes], count: int) -> None:

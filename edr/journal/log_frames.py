@@ -29,7 +29,7 @@ class LogFrames:
     """The committed frames of an open log file.
 
     Args:
-        file: the descriptor of the log; -1 if there is none.
+        file: the descriptor of the log; -1 if the log does not exist.
     """
 
     def __init__(self, file: int) -> None:
@@ -53,7 +53,7 @@ class LogFrames:
 
     @property
     def has_grown(self) -> bool:
-        """Whether there may be a commit after those that ``advance`` has read."""
+        """Whether there may be a commit after the last one that ``advance`` read."""
         header = self._read(FRAME_HEADER, self._offset)
         return bool(self._order) and header[8:16] == self._header[16:24]
 

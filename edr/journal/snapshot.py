@@ -87,7 +87,7 @@ class SnapshotReader:
         path: the folder of the journal.
 
     Raises:
-        FileNotFoundError: there is no database at the path.
+        FileNotFoundError: the folder has no database.
     """
 
     def __init__(self, path: Path) -> None:
