@@ -18,26 +18,26 @@ AT_A_TIME = 64
 a busy broker, so a new key must not wait for a thousand of them."""
 
 
-def keys_of(spots: Sequence[TrieKey], most: int) -> set[str]:
-    """Return the keys that cover ``spots``, and no more than ``most``.
+def keys_of(trie_keys: Sequence[TrieKey], most: int) -> set[str]:
+    """Return the keys that cover ``trie_keys``, and no more than ``most``.
 
     Where these are too many, an account becomes any account; if that is not enough, so does an app.
     At least one key for each set of levels is left, and of these there are few.
     """
-    if len(spots) <= most:
-        keys = _keys(spots)
+    if len(trie_keys) <= most:
+        keys = _keys(trie_keys)
         if len(keys) <= most:
             return keys
-    keys = _keys({spot._replace(account_id=None, include_descendants=False) for spot in spots})
+    keys = _keys({key._replace(account_id=None, include_descendants=False) for key in trie_keys})
     if len(keys) <= most:
         return keys
     return _keys(
-        {TrieKey(None, spot.level_mask, None, include_descendants=False) for spot in spots}
+        {TrieKey(None, key.level_mask, None, include_descendants=False) for key in trie_keys}
     )
 
 
-def _keys(spots: Sequence[TrieKey] | set[TrieKey]) -> set[str]:
-    bindings = bindings_from_keys((spot, None) for spot in spots)
+def _keys(trie_keys: Sequence[TrieKey] | set[TrieKey]) -> set[str]:
+    bindings = bindings_from_keys((key, None) for key in trie_keys)
     return {key for binding in bindings for key in kazoo.kazoo_keys(binding)}
 
 

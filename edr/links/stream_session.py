@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+from edr._util.backoff import Backoff
 from edr._util.tasks import raise_if_cancelled
 from edr.delivery import DISCONNECT_TIMEOUT, FIRST_DELAY, MAX_DELAY
 from edr.journal import JournalError, JournalUnusableError
@@ -243,7 +244,7 @@ class StreamSession:
             await asyncio.wait({task})
 
     async def _run(self, opened: asyncio.Future[None]) -> None:
-        pause = FIRST_DELAY
+        backoff = Backoff(FIRST_DELAY, MAX_DELAY)
         while self._ended is None:
             connection = Connection()
             connection.on_violation = self._violated
@@ -252,7 +253,8 @@ class StreamSession:
                     api, info = await self._connect(connection)
                     await self._on_up(api, info)
                 raise_if_cancelled()
-                self.api, self.error, pause = api, None, FIRST_DELAY
+                self.api, self.error = api, None
+                backoff.reset()
                 self._is_up.set()
                 if not opened.done():
                     opened.set_result(None)
@@ -268,8 +270,7 @@ class StreamSession:
                         await connection.abort()
             raise_if_cancelled()
             if self._ended is None:
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, MAX_DELAY)
+                await asyncio.sleep(backoff.next())
 
     async def _connect(self, connection: Connection) -> tuple[StreamApi, Mapping[str, Any]]:
         await connection.open(

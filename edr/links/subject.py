@@ -139,15 +139,15 @@ def checked_prefix(prefix: str) -> str:
 
 def patterns_of(*bindings: Binding, prefix: str = PREFIX) -> tuple[str, ...]:
     """Return the patterns that match every event that one of ``bindings`` does, each once."""
-    spots = [spot for binding in bindings for spot in trie_keys(binding)]
-    return tuple(dict.fromkeys(patterns_at(spots, prefix)))
+    keys = [key for binding in bindings for key in trie_keys(binding)]
+    return tuple(dict.fromkeys(patterns_at(keys, prefix)))
 
 
-def patterns_at(spots: Iterable[TrieKey], prefix: str = PREFIX) -> Iterator[str]:
-    """Return the patterns for what is wanted at ``spots``."""
-    for app_name, cells, account_id, below in spots:
+def patterns_at(keys: Iterable[TrieKey], prefix: str = PREFIX) -> Iterator[str]:
+    """Return the patterns of the events that ``keys`` match."""
+    for app_name, level_mask, account_id, below in keys:
         app = "*" if app_name is None else token(app_name)
-        for levels in _level_patterns(cells):
+        for levels in _level_patterns(level_mask):
             if account_id is None:
                 yield f"{prefix}.*.{app}.{levels}.>"
                 continue
@@ -159,13 +159,13 @@ def patterns_at(spots: Iterable[TrieKey], prefix: str = PREFIX) -> Iterator[str]
                 yield f"{prefix}.*.{app}.{levels}.{'*.' * LISTED}{DEEP}.>"
 
 
-def plan(spots: Iterable[TrieKey], limit: int, prefix: str = PREFIX) -> frozenset[str]:
-    """Return at most ``limit`` patterns for what is wanted at ``spots``, or more.
+def plan(keys: Iterable[TrieKey], limit: int, prefix: str = PREFIX) -> frozenset[str]:
+    """Return at most ``limit`` patterns, which match at least the events that ``keys`` match.
 
     Keys that another key covers are left out. If there are too many still, the accounts of an app
     and levels become any account, the largest groups first; then the apps; then all is one pattern.
     """
-    wanted = uncovered(spots)
+    wanted = uncovered(keys)
     for widen in (_to_any_account, _to_any_app, _to_all):
         size = sum(map(_size, wanted))
         if size <= limit:
@@ -202,13 +202,13 @@ def filters_of(*bindings: Binding, limit: int, prefix: str = PREFIX) -> tuple[st
     every depth, so a pattern for any account takes their place; other patterns that overlap become
     one.
     """
-    spots = [
-        _to_any_account(spot) if spot.include_descendants else spot
+    keys = [
+        _to_any_account(key) if key.include_descendants else key
         for binding in bindings
-        for spot in trie_keys(binding)
+        for key in trie_keys(binding)
     ]
     filters: list[list[str]] = []
-    for pattern in sorted(plan(spots, limit, prefix)):
+    for pattern in sorted(plan(keys, limit, prefix)):
         words = pattern.split(".")
         while meeting := next((other for other in filters if _meet(words, other)), None):
             filters.remove(meeting)
@@ -223,40 +223,40 @@ def _meet(one: Sequence[str], other: Sequence[str]) -> bool:
     return all(a == b or "*" in (a, b) for a, b in zip(one, other, strict=True))
 
 
-def uncovered(spots: Iterable[TrieKey]) -> tuple[TrieKey, ...]:
-    """Return ``spots`` without those of which another one wants all that they want."""
-    cells: dict[tuple[str | None, str | None, bool], set[int]] = {}
-    distinct = dict.fromkeys(spots)
-    for spot in distinct:
-        cells.setdefault((spot.app_name, spot.account_id, spot.include_descendants), set()).add(
-            spot.level_mask
+def uncovered(keys: Iterable[TrieKey]) -> tuple[TrieKey, ...]:
+    """Return ``keys`` without the ones that another key covers."""
+    masks: dict[tuple[str | None, str | None, bool], set[int]] = {}
+    distinct = dict.fromkeys(keys)
+    for key in distinct:
+        masks.setdefault((key.app_name, key.account_id, key.include_descendants), set()).add(
+            key.level_mask
         )
-    return tuple([spot for spot in distinct if not _is_covered(spot, cells)])
+    return tuple([key for key in distinct if not _is_covered(key, masks)])
 
 
-def _is_covered(spot: TrieKey, cells: dict[tuple[str | None, str | None, bool], set[int]]) -> bool:
+def _is_covered(key: TrieKey, masks: dict[tuple[str | None, str | None, bool], set[int]]) -> bool:
     accounts = dict.fromkeys(
-        [(None, False), (spot.account_id, True), (spot.account_id, spot.include_descendants)]
+        [(None, False), (key.account_id, True), (key.account_id, key.include_descendants)]
     )
-    for app in dict.fromkeys([None, spot.app_name]):
+    for app in dict.fromkeys([None, key.app_name]):
         for account, below in accounts:
             here = (
-                app == spot.app_name
-                and account == spot.account_id
-                and below == spot.include_descendants
+                app == key.app_name
+                and account == key.account_id
+                and below == key.include_descendants
             )
-            for wider in cells.get((app, account, below), ()):
-                if spot.level_mask & ~wider == 0 and not (here and wider == spot.level_mask):
+            for wider in masks.get((app, account, below), ()):
+                if key.level_mask & ~wider == 0 and not (here and wider == key.level_mask):
                     return True
     return False
 
 
 def _widened(
-    spots: Sequence[TrieKey], size: int, limit: int, widen: Callable[[TrieKey], TrieKey]
+    keys: Sequence[TrieKey], size: int, limit: int, widen: Callable[[TrieKey], TrieKey]
 ) -> Iterator[TrieKey]:
     groups: dict[TrieKey, list[TrieKey]] = {}
-    for spot in spots:
-        groups.setdefault(widen(spot), []).append(spot)
+    for key in keys:
+        groups.setdefault(widen(key), []).append(key)
     for wide, members in sorted(groups.items(), key=lambda group: -sum(map(_size, group[1]))):
         if size > limit:
             size += _size(wide) - sum(map(_size, members))
@@ -265,16 +265,16 @@ def _widened(
             yield from members
 
 
-def _size(spot: TrieKey) -> int:
-    return len(_level_patterns(spot.level_mask)) * (LISTED + 2 if spot.include_descendants else 1)
+def _size(key: TrieKey) -> int:
+    return len(_level_patterns(key.level_mask)) * (LISTED + 2 if key.include_descendants else 1)
 
 
-def _to_any_account(spot: TrieKey) -> TrieKey:
-    return TrieKey(spot.app_name, spot.level_mask, None, include_descendants=False)
+def _to_any_account(key: TrieKey) -> TrieKey:
+    return TrieKey(key.app_name, key.level_mask, None, include_descendants=False)
 
 
-def _to_any_app(spot: TrieKey) -> TrieKey:
-    return TrieKey(None, spot.level_mask, None, include_descendants=False)
+def _to_any_app(key: TrieKey) -> TrieKey:
+    return TrieKey(None, key.level_mask, None, include_descendants=False)
 
 
 def _to_all(_: TrieKey) -> TrieKey:
@@ -307,9 +307,9 @@ _LEVEL_BIT = {
 
 
 @lru_cache(maxsize=512)  # as many as the trie remembers
-def _level_patterns(cells: int) -> tuple[str, ...]:
-    """Return the patterns of a set of cells, which is a product of severities and verbosities."""
-    wanted = [levels for levels, cell in _LEVEL_BIT.items() if cell & cells]
+def _level_patterns(level_mask: int) -> tuple[str, ...]:
+    """Return the patterns of a level mask, which is a product of severities and verbosities."""
+    wanted = [levels for levels, bit in _LEVEL_BIT.items() if bit & level_mask]
     severities = _run_patterns(Severity, {severity for severity, _ in wanted})
     verbosities = _run_patterns(Verbosity, {verbosity for _, verbosity in wanted})
     return tuple(f"{severity}.{verbosity}" for severity in severities for verbosity in verbosities)

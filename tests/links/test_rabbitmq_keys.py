@@ -29,7 +29,7 @@ class Channel:
 
 
 def spots(*bindings):
-    return [spot for binding in bindings for spot in trie_keys(binding)]
+    return [key for binding in bindings for key in trie_keys(binding)]
 
 
 @given(st.lists(some_bindings(), min_size=1, max_size=4), some_events(), st.integers(1, 60))

@@ -144,8 +144,8 @@ def test_patterns_ask_for_nothing_that_is_not_wanted(bindings, events):
 )
 @settings(max_examples=2 * settings.default.max_examples)
 def test_a_plan_has_few_patterns_and_covers_all(bindings, events, limit):
-    spots = [spot for binding in bindings for spot in trie_keys(binding)]
-    patterns = plan(spots, limit)
+    keys = [key for binding in bindings for key in trie_keys(binding)]
+    patterns = plan(keys, limit)
 
     assert 1 <= len(patterns) <= limit
     for event in events:
@@ -156,8 +156,8 @@ def test_a_plan_has_few_patterns_and_covers_all(bindings, events, limit):
 @given(st.lists(some_bindings(), min_size=1, max_size=6), st.lists(some_events(), min_size=3))
 @settings(max_examples=2 * settings.default.max_examples)
 def test_leaving_out_what_is_covered_changes_nothing(bindings, events):
-    spots = [spot for binding in bindings for spot in trie_keys(binding)]
-    all_patterns, fewer = list(patterns_at(spots)), list(patterns_at(uncovered(spots)))
+    keys = [key for binding in bindings for key in trie_keys(binding)]
+    all_patterns, fewer = list(patterns_at(keys)), list(patterns_at(uncovered(keys)))
 
     for subject in map(subject_of, events):
         assert any(server_matches(p, subject) for p in all_patterns) == any(
@@ -249,10 +249,10 @@ def test_descendants_take_a_pattern_for_each_depth_and_one_for_the_deep():
 def test_beyond_the_limit_accounts_become_any_account_where_there_are_most():
     few = edr.Binding(app_name="few", account_id=["x", "y"])
     many = edr.Binding(app_name="many", account_id=[f"a{n}" for n in range(300)])
-    spots = trie_keys(few) + trie_keys(many)
+    keys = trie_keys(few) + trie_keys(many)
 
-    assert plan(spots, 3) == set(patterns_of(few, edr.Binding(app_name="many")))
-    assert plan(spots, 302) == set(patterns_of(few, many))
+    assert plan(keys, 3) == set(patterns_of(few, edr.Binding(app_name="many")))
+    assert plan(keys, 302) == set(patterns_of(few, many))
 
 
 @pytest.mark.parametrize(
