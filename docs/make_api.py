@@ -35,7 +35,14 @@ PAGES = [
 """The modules that have a page. The first sentence of their docstrings is in the index."""
 
 KINDS = ("Functions", "Classes", "Exceptions", "Other names")
-SHOWN_DECORATORS = ("classmethod", "staticmethod", "property", "cached_property", "contextmanager")
+SHOWN_DECORATORS = (
+    "asynccontextmanager",
+    "cached_property",
+    "classmethod",
+    "contextmanager",
+    "property",
+    "staticmethod",
+)
 MAX_LINE = 88
 """Characters of a signature on one line."""
 

@@ -8,8 +8,9 @@ emitter: they are logged, counted and passed to ``on_error``.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Self
+
+from edr._util.lazy import show_in_facade
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -160,6 +161,8 @@ def shown(value: object, longest: int = 60) -> str:
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return ``; did you mean 'severity'?`` for the known word that is nearest, or nothing."""
+    from difflib import get_close_matches  # noqa: PLC0415 - 7 ms, which only a fault has to pay
+
     by_spelling = {each.replace("_", "-"): each for each in known}
     nearest = get_close_matches(word[:60].replace("_", "-"), by_spelling, n=1)
     return f"; did you mean {by_spelling[nearest[0]]!r}?" if nearest else ""
@@ -187,3 +190,6 @@ def _step(part: str | int) -> str:
 
 _LONGEST_PATH = 300
 _LONGEST_STEP = 80
+
+
+show_in_facade(__name__)

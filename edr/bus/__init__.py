@@ -9,6 +9,7 @@ services, admission, lifecycle, publisher, taps, bus, default, program, emitter.
 Promises: see the table in the README.
 """
 
+from edr._util.lazy import show_in_facade
 from edr._util.log import RateLimitedLog, log_safely
 from edr.bus.accounts import AccountResolver, AccountTree
 from edr.bus.bus import Bus, BusOptions, parts_of, set_tracer
@@ -93,3 +94,5 @@ __all__ = [
     "set_tracer",
     "subscribe",
 ]
+
+show_in_facade(__name__)

@@ -14,9 +14,9 @@ The client libraries are extras (``edr[nats]``, ``edr[rabbitmq]``). They are loa
 first used.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from edr._util.lazy import lazy_names, show_in_facade
 from edr.delivery import ConnectionState
 from edr.links.connect import connect
 from edr.links.errors import LinkError, LinkRefusedError
@@ -28,6 +28,15 @@ if TYPE_CHECKING:
     from edr.links.jetstream import JetStreamJournal
     from edr.links.nats import NatsLink
     from edr.links.rabbitmq import RabbitLink
+else:
+    __getattr__, __dir__ = lazy_names(
+        __name__,
+        {
+            "edr.links.jetstream": "JetStreamJournal",
+            "edr.links.nats": "NatsLink",
+            "edr.links.rabbitmq": "RabbitLink",
+        },
+    )
 
 __all__ = [
     "DROP_REASONS",
@@ -46,14 +55,4 @@ __all__ = [
     "subject_of",
 ]
 
-_NEEDS_AN_EXTRA = {
-    "JetStreamJournal": "edr.links.jetstream",
-    "NatsLink": "edr.links.nats",
-    "RabbitLink": "edr.links.rabbitmq",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _NEEDS_AN_EXTRA:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_NEEDS_AN_EXTRA[name]), name)
+show_in_facade(__name__)

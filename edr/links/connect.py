@@ -27,20 +27,22 @@ _LINKS = {
 async def connect(
     url: str, *, bus: BusOptions | None = None, **options: Any
 ) -> AsyncIterator[tuple[Bus, Link]]:
-    """Make a bus that is joined to a broker, and give both.
+    """Make a bus that is linked to a broker: ``async with edr.connect(url) as (bus, link)``.
 
-    Use it as ``async with edr.connect(url) as (bus, link)``. At the end the bus is drained first,
-    and then the link.
+    Every bus that is linked to the same broker receives the events of this one, and this one
+    receives theirs. The end of the block drains the bus first and then the link, so the link also
+    sends the events that callbacks emit during the drain.
 
     Args:
-        url: of a broker: ``nats://``, ``tls://``, ``ws://``, ``wss://``, ``amqp://``, ``amqps://``.
+        url: the broker: ``nats://``, ``tls://``, ``ws://`` or ``wss://`` for NATS, ``amqp://`` or
+            ``amqps://`` for RabbitMQ.
         bus: arguments of ``Bus``, such as ``{"node": "apps1"}``.
-        options: arguments of the link.
+        options: arguments of ``edr.links.NatsLink`` or ``edr.links.RabbitLink``.
 
     Raises:
         ValueError: the scheme of the URL is not supported.
-        TypeError: the link has no such argument; the message says if the bus has it.
-        LinkRefusedError: the broker will not have this link, and to try again would not help.
+        TypeError: the link has no such argument; the message names the bus's argument if it is one.
+        edr.links.LinkRefusedError: the broker refused the link, and a retry would not help.
     """
     link = _link_for(url)
     _check_options(link, options)

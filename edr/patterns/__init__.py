@@ -9,6 +9,7 @@ plan, index.
 ``PatternIndex`` (index) finds the patterns that a body matches, among any number of them.
 """
 
+from edr._util.lazy import show_in_facade
 from edr.patterns.field_matcher import ABSENT
 from edr.patterns.index import PatternIndex
 from edr.patterns.language import Mismatch, Pattern
@@ -27,3 +28,5 @@ __all__ = [
     "pattern_json_schema",
     "warn_of_mistakes",
 ]
+
+show_in_facade(__name__)

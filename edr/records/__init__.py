@@ -9,6 +9,7 @@ Promises: an event never changes, and neither does its body; ``Binding.matches``
 binding means, and every index agrees with it always.
 """
 
+from edr._util.lazy import show_in_facade
 from edr.records.binding import (
     EVERY_EVENT,
     Binding,
@@ -67,3 +68,5 @@ __all__ = [
     "trie_keys",
     "why_no_level",
 ]
+
+show_in_facade(__name__)

@@ -2,7 +2,8 @@
 
 ``encode(event)`` returns the bytes. ``decode(data)`` returns an event, in the modules of forms that
 can be read. ``wire_format("cloudevents")`` returns both with the content type, as a ``WireFormat``.
-The package uses records only: no event loop, no file, no socket.
+The package uses records only: no event loop, no file, no socket. Its names are loaded when they are
+first used.
 
 ==================  ===========  ===========================================================
 ``native``          both ways    edr's own JSON, lossless
@@ -25,8 +26,19 @@ Promises:
   of an event cannot break a line of ``text`` or ``logfmt``, and cannot control a terminal.
 """
 
-from edr.wire import cloudevents, kazoo, kazoo_json, logfmt, native, text
-from edr.wire.formats import FORMATS, Decoder, WireFormat, wire_format
+from typing import TYPE_CHECKING
+
+from edr._util.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from edr.wire import cloudevents, kazoo, kazoo_json, logfmt, native, text
+    from edr.wire.formats import FORMATS, Decoder, WireFormat, wire_format
+else:
+    __getattr__, __dir__ = lazy_names(
+        __name__,
+        {"edr.wire.formats": "FORMATS Decoder WireFormat wire_format"},
+        modules="cloudevents kazoo kazoo_json logfmt native text",
+    )
 
 __all__ = [
     "FORMATS",

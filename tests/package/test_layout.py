@@ -109,14 +109,20 @@ def test_each_module_has_a_test_file_of_its_name(package):
     assert sorted(modules - {name.removeprefix("test_") for name in tests}) == []
 
 
-def test_import_edr_loads_no_house():
-    code = "import sys, edr; print([name for name in sys.modules if name.startswith('edr.')])"
+def loaded_by(program):
+    code = (
+        f"import sys; {program}; print([name for name in sys.modules if name.startswith('edr.')])"
+    )
     loaded = ast.literal_eval(subprocess.check_output([sys.executable, "-c", code], text=True))
+    return {name.split(".")[1] for name in loaded}
 
-    assert {name.split(".")[1] for name in loaded} == {
-        "_util",
-        "errors",
-        "patterns",
-        "records",
-        "bus",
-    }
+
+def test_import_edr_loads_no_package():
+    assert loaded_by("import edr") == {"_util"}
+
+
+@pytest.mark.slow
+def test_the_bus_loads_the_core_only():
+    core = {"_util", "errors", "patterns", "records", "bus"}
+
+    assert loaded_by("from edr import Bus") == core

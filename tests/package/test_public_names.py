@@ -1,5 +1,9 @@
 """What the package shows, and that it stays light and in one reading order."""
 
+import ast
+import importlib
+import inspect
+import pickle
 import subprocess
 import sys
 import typing
@@ -8,6 +12,9 @@ from pathlib import Path
 import pytest
 
 import edr
+import edr.links
+import edr.wire
+from edr._util import lazy
 
 PACKAGE = Path(edr.__file__).parent
 OPTIONAL = {"rich", "anyio", "uvloop", "matplotlib", "hypothesis", "nats", "aiormq"} | {
@@ -18,12 +25,109 @@ OPTIONAL = {"rich", "anyio", "uvloop", "matplotlib", "hypothesis", "nats", "aior
 }
 
 
-def test_all_lists_what_is_visible():
-    packages = {path.stem for path in PACKAGE.iterdir()}
-    visible = {name for name in vars(edr) if not name.startswith("_")} - packages
+LAZY = sorted(name for name in lazy.tables if name.startswith("edr"))
+LIGHT = (
+    "edr.errors edr._util.text edr._util.log edr._util.backoff edr._util.tasks edr.wire.escaping"
+)
 
-    assert visible == set(edr.__all__)
+
+def run(program):
+    """Run a program in a process that has not loaded edr, and return the words that it prints."""
+    command = [sys.executable, "-c", program]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+
+
+def seen_by_type_checkers(package):
+    tree = ast.parse(inspect.getsource(package))
+    [block] = [node for node in tree.body if isinstance(node, ast.If)]
+    assert ast.unparse(block.test) == "TYPE_CHECKING"
+    for node in block.body:
+        for alias in node.names:
+            is_module = node.module == package.__name__
+            yield alias.asname or alias.name, None if is_module else node.module
+
+
+def test_all_lists_the_names_that_are_visible():
+    packages = {path.stem for path in PACKAGE.iterdir()}
+
+    assert {name for name in dir(edr) if not name.startswith("_")} - packages == set(edr.__all__)
     assert edr.__all__ == sorted(edr.__all__)
+    assert {name for name, source in lazy.tables["edr"].items() if source} == set(edr.__all__)
+
+
+def test_each_package_is_an_attribute():
+    packages = {path.parent.name for path in PACKAGE.glob("*/__init__.py")} - {"_util"}
+
+    assert {name for name, source in lazy.tables["edr"].items() if source is None} == packages | {
+        "errors"
+    }
+
+
+@pytest.mark.parametrize("name", LAZY)
+def test_lazy_names_are_those_that_type_checkers_see(name):
+    package = importlib.import_module(name)
+
+    assert dict(seen_by_type_checkers(package)) == lazy.tables[name]
+    assert name == "edr" or lazy.tables[name].keys() <= set(package.__all__)
+
+
+@pytest.mark.parametrize("name", LAZY)
+def test_a_lazy_name_is_the_object_of_its_module(name):
+    package = importlib.import_module(name)
+    for shown, source in lazy.tables[name].items():
+        module = importlib.import_module(source or f"{name}.{shown}")
+        assert getattr(package, shown) is (getattr(module, shown) if source else module)
+
+
+@pytest.mark.parametrize("name", LAZY)
+def test_no_lazy_name_is_hidden_by_a_module_of_its_package(name):
+    folder = Path(importlib.import_module(name).__file__).parent
+    modules = {path.stem for path in folder.iterdir()}
+
+    assert not modules & {shown for shown, source in lazy.tables[name].items() if source}
+
+
+def test_import_loads_no_pydantic_asyncio_or_orjson():
+    heavy = {"pydantic", "pydantic_core", "asyncio", "anyio", "orjson"}
+
+    assert not heavy & set(run("import sys, edr; print(*sys.modules)"))
+
+
+@pytest.mark.slow
+def test_modules_of_the_command_line_load_no_pydantic():
+    loaded = run(f"import sys, {LIGHT.replace(' ', ', ')}; print(*sys.modules)")
+
+    assert not {"pydantic", "pydantic_core", "orjson", "edr.records"} & set(loaded)
+
+
+@pytest.mark.slow
+def test_star_import_has_every_name():
+    names = run("from edr import *; print(*[name for name in dir() if name[0] != '_'])")
+
+    assert names == edr.__all__
+
+
+@pytest.mark.slow
+def test_help_has_every_name():
+    text = run("import pydoc, edr; print(pydoc.plaintext.document(edr))")
+
+    assert set(edr.__all__) - {"connect"} <= {word.partition("(")[0] for word in text}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", ["edr.records", "edr"])
+def test_classes_are_of_edr_and_readable_whichever_is_loaded_first(first):
+    program = f"import typing, {first} as m; typing.get_type_hints(m.Event); print(m.Event)"
+
+    assert run(program) == ["<class", "'edr.Event'>"]
+
+
+@pytest.mark.slow
+def test_a_pickle_loads_in_a_process_that_has_not_loaded_edr(make_event):
+    event = make_event(body={"n": 1})
+    pickled = pickle.dumps([event, edr.Severity.OK, edr.emit, edr.InvalidEventError("no", "x")])
+
+    assert run(f"import pickle; print(pickle.loads({pickled!r})[0].id)") == [event.id]
 
 
 def test_every_public_thing_has_a_docstring():
@@ -65,11 +169,9 @@ def test_a_class_shows_no_name_by_accident(shown):
     assert {name for name in dir(shown) if not name.startswith("_")} == {*METHODS[shown].split()}
 
 
-def test_import_loads_no_optional_package():
-    program = "import sys, edr; print(*{name.split('.')[0] for name in sys.modules})"
-    loaded = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
-    ).stdout.split()
+@pytest.mark.slow
+def test_the_core_loads_no_optional_package():
+    loaded = run("import sys; from edr import Bus; print(*{n.split('.')[0] for n in sys.modules})")
 
     assert not OPTIONAL & set(loaded)
 
@@ -78,8 +180,8 @@ def test_import_loads_no_optional_package():
 @pytest.mark.parametrize(
     ("imported", "absent"),
     [
-        ("edr", "edr.links"),
-        ("edr", "edr.wire"),
+        ("edr.bus", "edr.links"),
+        ("edr.bus", "edr.wire"),
         ("edr.links", "nats"),
         ("edr.links", "aiormq"),
     ],
