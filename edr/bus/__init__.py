@@ -3,8 +3,8 @@
 Read the modules in this order; each imports only from those before it:
 loop_end, loop_guard, tasks, options, overflow, statistics, event_factory, tracing, context,
 gap_markers, getters, policies, putters, bounded_queue, subscription, backpressure, accounts,
-drop_log, runner, callbacks, interest, routes, journal_tap, registry, inbox, idle, shutdown,
-services, admission, lifecycle, publisher, taps, bus, default, program, emitter.
+drop_log, runner, callbacks, interest, routes, journal_tap, queue_list, registry, inbox, idle,
+shutdown, services, admission, lifecycle, publisher, taps, bus, default, program, emitter.
 
 Promises: see the table in the README.
 """

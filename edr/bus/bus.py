@@ -830,34 +830,63 @@ class Bus:
 
     # Inspect
 
-    def subscriptions(self, *, named: bool = False) -> tuple[SubscriptionInfo, ...]:
+    def subscriptions(
+        self, *, named: bool = False, after: int | None = None, limit: int | None = None
+    ) -> tuple[SubscriptionInfo, ...]:
         """Return the subscriptions and callbacks, oldest first. From any thread.
 
-        Each takes about 50 µs.
+        Each takes about 7 µs, during which the loop is held; others, skipped ones too, cost
+        nothing. So list a large bus in pages, and let the loop run between two of them:
+        ``bus.subscriptions(after=page[-1].number, limit=500)``. Subscriptions may come and go
+        between two pages: none is returned twice, and one that stays is not left out.
 
         Args:
-            named: return only callbacks and subscriptions with a name. The others cost almost
-                nothing.
+            named: return only callbacks and subscriptions with a name.
+            after: return only those with a ``number`` above this.
+            limit: return at most this many; ``None`` for all.
+
+        Raises:
+            TypeError, ValueError: ``after`` or ``limit`` is not a number, or below 0 or 1.
         """
-        return self._guard.read(lambda: self._subscriptions(named=named))
+        _check_page(after, limit)
+        return self._guard.read(lambda: self._subscriptions(after, limit, named=named))
 
-    def _subscriptions(self, *, named: bool) -> tuple[SubscriptionInfo, ...]:
+    def _subscriptions(
+        self, after: int | None, limit: int | None, *, named: bool
+    ) -> tuple[SubscriptionInfo, ...]:
         self._release_here()
-        works = {runner.queue: runner for runner in self._handles}
-        queues = [queue for queue in self._registry if queue.is_named or not named]
-        return tuple([self._registry.info_of(queue, works.get(queue)) for queue in queues])
+        registry, runner_of = self._registry, self._handles.runner_of
+        queues = registry.page(after, limit, named=named)
+        return tuple([registry.info_of(queue, runner_of(queue)) for queue in queues])
 
-    def explain(self, event: Event) -> tuple[MatchResult, ...]:
+    def explain(
+        self, event: Event, *, after: int | None = None, limit: int | None = None
+    ) -> tuple[MatchResult, ...]:
         """Return for each subscription whether it matches ``event``, and why not. From any thread.
 
-        It uses ``Binding.explain`` and not the index, so each subscription takes microseconds.
+        It uses ``Binding.explain`` and not the index, so each binding takes about 20 µs, during
+        which the loop is held. ``edr.explain`` does the same for bindings without a subscription.
+
+        Args:
+            event: the event.
+            after: explain only subscriptions with a ``number`` above this.
+            limit: explain at most this many; ``None`` for all.
+
+        Raises:
+            InvalidEventError: ``event`` is not an event that was validated.
+            TypeError, ValueError: as ``subscriptions``.
         """
         checked_event(event, sys.maxsize)
-        return self._guard.read(lambda: self._explain(event))
+        _check_page(after, limit)
+        return self._guard.read(lambda: self._explain(event, after, limit))
 
-    def _explain(self, event: Event) -> tuple[MatchResult, ...]:
+    def _explain(
+        self, event: Event, after: int | None, limit: int | None
+    ) -> tuple[MatchResult, ...]:
         self._release_here()
-        return tuple([self._registry.match_result(queue, event) for queue in self._registry])
+        registry = self._registry
+        queues = registry.page(after, limit)
+        return tuple([registry.match_result(queue, event) for queue in queues])
 
     def statistics(self) -> BusStatistics:
         """Return the counts of this moment, as a frozen snapshot.
@@ -911,6 +940,13 @@ class Bus:
             return None
         counts = self._tap.journal.statistics()
         return counts._replace(failed=counts.failed + self._tap.refused)
+
+
+def _check_page(after: int | None, limit: int | None) -> None:
+    if after is not None:
+        whole_number("after", after, at_least=0)
+    if limit is not None:
+        whole_number("limit", limit, at_least=1)
 
 
 def name_of(callback: Callback) -> str:

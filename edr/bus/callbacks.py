@@ -6,6 +6,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 from types import BuiltinMethodType, MethodType
 from typing import Any, Never, Protocol, TypedDict, TypeVar
 
+from edr.bus.bounded_queue import BoundedQueue
 from edr.bus.options import accepts, function, keywords
 from edr.bus.overflow import AnyOverflow
 from edr.bus.runner import NO_PAYLOAD, Callback, CallbackRunner, OnError
@@ -110,7 +111,7 @@ class Handles:
     """The bound callbacks of one bus."""
 
     def __init__(self) -> None:
-        self._handles: dict[CallbackRunner, tuple[Hashable, BusHandle]] = {}
+        self._handles: dict[BoundedQueue, tuple[CallbackRunner, Hashable, BusHandle]] = {}
         self._alike: dict[Hashable, BusHandle] = {}
         self._tracer: Tracer | None = None
 
@@ -121,7 +122,11 @@ class Handles:
             runner.set_tracer(tracer)
 
     def __iter__(self) -> Iterator[CallbackRunner]:
-        return iter(list(self._handles))
+        return iter([runner for runner, _, _ in list(self._handles.values())])
+
+    def runner_of(self, queue: BoundedQueue) -> CallbackRunner | None:
+        """Return the runner of the callback that takes from ``queue``, if there is one."""
+        return self._handles.get(queue, (None,))[0]
 
     def find(
         self, bindings: tuple[Binding, ...], callback: Callback, payload: Any
@@ -134,13 +139,13 @@ class Handles:
         handle = BusHandle(bindings, runner)
         runner.set_tracer(self._tracer)
         key = identity_of(bindings, handle.callback, handle.payload)
-        self._handles[runner] = (key, handle)
+        self._handles[runner.queue] = (runner, key, handle)
         self._alike[key] = handle
         return handle
 
     def remove(self, runner: CallbackRunner) -> None:
         """Remove ``runner`` and its handle, if they are stored."""
-        key, handle = self._handles.pop(runner, (None, None))
+        _, key, handle = self._handles.pop(runner.queue, (None, None, None))
         if handle is not None and self._alike.get(key) is handle:
             del self._alike[key]
 

@@ -19,10 +19,11 @@ from edr.bus.bounded_queue import UNNAMED, BoundedQueue, Sums, add_up
 from edr.bus.drop_log import DropLog
 from edr.bus.interest import InterestWatch, OnInterest
 from edr.bus.overflow import Overflow
+from edr.bus.queue_list import QueueList
 from edr.bus.routes import Routes
 from edr.bus.statistics import MatchResult, SubscriptionInfo, Totals
 from edr.bus.subscription import Work, statistics_of
-from edr.records import Binding, Event
+from edr.records import Binding, Event, explain
 
 FOLDED = 10_000
 """Queues that statistics fold at a time. Each takes 1 µs, so the loop is held for 10 ms."""
@@ -60,6 +61,8 @@ class Registry:
         self._abandoned: deque[BoundedQueue] = deque()
         self._release_is_due = False
         self._names = Names()
+        self._listed = QueueList()
+        self._named = QueueList()  # those with a name, which metrics list: a few of a million
         self._last_number = 0
 
     def __len__(self) -> int:
@@ -87,7 +90,22 @@ class Registry:
         unique = self._names.take(name) if name else None
         queue = BoundedQueue(self, self._last_number, capacity, overflow, unique, gaps=gaps)
         self._routes.add(queue, bindings)
+        self._listed.append(queue)
+        if unique:
+            self._named.append(queue)
         return queue
+
+    def page(
+        self, after: int | None, limit: int | None, *, named: bool = False
+    ) -> list[BoundedQueue]:
+        """Return the open queues in the order in which they were made.
+
+        Args:
+            after: a number of a queue, open or not; only later ones are returned.
+            limit: return at most this many.
+            named: only queues with a name.
+        """
+        return (self._named if named else self._listed).page(after, limit)
 
     def rebind(self, queue: BoundedQueue, bindings: tuple[Binding, ...]) -> None:
         """Replace the bindings of ``queue``."""
@@ -100,18 +118,21 @@ class Registry:
     def info_of(self, queue: BoundedQueue, work: Work | None) -> SubscriptionInfo:
         """Return a description of ``queue``. From any thread."""
         return SubscriptionInfo(
+            number=queue.number,
             name=queue.name,
-            bindings=self.bindings_of(queue),
+            kind="subscription" if work is None else "callback",
             capacity=queue.capacity,
             overflow=queue.overflow,
             statistics=statistics_of(queue, work),
+            _keys=self._routes.queues.get(queue, ()),
         )
 
     def match_result(self, queue: BoundedQueue, event: Event) -> MatchResult:
         """Return whether ``event`` matches a binding of ``queue``, and if not, why."""
-        reasons = [binding.explain(event) for binding in self.bindings_of(queue)]
-        nearest = min(reasons, key=len, default=())
-        return MatchResult(queue.name, bool(reasons) and not nearest, nearest)
+        bindings = self.bindings_of(queue)
+        mismatches = explain(event, *bindings) if bindings else ()
+        is_match = bool(bindings) and not mismatches
+        return MatchResult(queue.number, queue.name, is_match, mismatches)
 
     def watch_interest(self, on_change: OnInterest, exclude: BoundedQueue | None) -> InterestWatch:
         """Call ``on_change`` when the interest of the queues changes, without ``exclude``."""
@@ -132,6 +153,9 @@ class Registry:
         if queue.to_take:
             self._closing[queue] = None
         self._routes.remove(queue)
+        self._listed.remove(queue)
+        if queue.is_named:
+            self._named.remove(queue)
         self._names.release(queue.name)
         self.drop_log.on_close(queue)
 

@@ -293,6 +293,62 @@ async def test_those_that_were_given_a_name_can_be_listed_alone(bus):
     assert len(bus.subscriptions()) == len(held) + 1
 
 
+async def test_subscriptions_are_listed_page_by_page(bus):
+    held = [bus.subscribe(name=f"s{n}") for n in range(5)]
+    bus.bind(Binding(), print)
+    first = bus.subscriptions(limit=2)
+    held.pop(2).shutdown()
+    held.append(bus.subscribe(name="late"))
+    rest = bus.subscriptions(after=first[-1].number)
+
+    assert [each.name for each in first + rest] == ["s0", "s1", "s3", "s4", "print", "late"]
+    assert [each.kind for each in rest].count("callback") == 1
+    assert [each.number for each in first + rest] == [1, 2, 4, 5, 6, 7]
+
+
+async def test_named_subscriptions_are_listed_page_by_page(bus):
+    held = [bus.subscribe(name="s" if n % 3 == 0 else None) for n in range(9)]
+    first = bus.subscriptions(named=True, limit=1)
+    rest = bus.subscriptions(named=True, after=first[0].number, limit=5)
+
+    assert [each.number for each in first + rest] == [1, 4, 7]
+    assert len(held) == 9
+
+
+async def test_explain_has_pages_too(bus, make_event):
+    held = [bus.subscribe(name=f"s{n}", app_name=f"app{n}") for n in range(5)]
+    whole = bus.explain(make_event("app3"))
+    paged = bus.explain(make_event("app3"), limit=3)
+    paged += bus.explain(make_event("app3"), after=paged[-1].number, limit=3)
+
+    assert paged == whole
+    assert [each.matches for each in whole] == [False, False, False, True, False]
+    assert [each.number for each in whole] == list(range(1, len(held) + 1))
+
+
+async def test_bindings_of_an_info_are_those_of_its_moment(bus):
+    subscription = bus.subscribe(Binding(app_name="a"))
+    (before,) = bus.subscriptions()
+    subscription.rebind(Binding(app_name="b"))
+    (after,) = bus.subscriptions()
+    subscription.shutdown()
+
+    assert before.bindings == (Binding(app_name="a"),)
+    assert after.bindings == (Binding(app_name="b"),)
+    assert before != after
+
+
+@pytest.mark.parametrize(
+    ("page", "error"),
+    [({"limit": 0}, ValueError), ({"after": -1}, ValueError), ({"limit": "2"}, TypeError)],
+)
+async def test_wrong_page_is_refused(bus, make_event, page, error):
+    with pytest.raises(error):
+        bus.subscriptions(**page)
+    with pytest.raises(error):
+        bus.explain(make_event(), **page)
+
+
 async def test_a_name_is_free_again_when_all_who_had_it_are_gone(bus):
     for _ in range(3):
         subscription = bus.subscribe(name="a #2")

@@ -30,8 +30,10 @@ async def test_statistics_are_a_snapshot(bus, emit):
 async def test_match_result_is_one_readable_line(make_event):
     mismatches = Binding(app_name="b").explain(make_event(app_name="a"))
 
-    assert str(MatchResult("audit", matches=True, mismatches=())) == "✓ audit"
-    assert str(MatchResult("audit", matches=False, mismatches=mismatches)).startswith("✗ audit: ")
+    assert str(MatchResult(1, "audit", matches=True, mismatches=())) == "✓ audit"
+    assert str(MatchResult(1, "audit", matches=False, mismatches=mismatches)).startswith(
+        "✗ audit: "
+    )
 
 
 def test_totals_begin_at_zero_and_are_not_shared():
