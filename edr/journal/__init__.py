@@ -18,12 +18,13 @@ Not promised: exactly-once delivery; order after ``nack``; one transaction with 
 encryption of stored events.
 
 Read the modules in this order; each imports only from those before it:
-errors, journal, receipts, codec, selection, folder, schema, cells, pages, salvage, copying,
-opening, compaction, retention, blocks, fetching, tree, log_frames, snapshot, clock, batch, store,
-appender, closing, worker, recent, state, following, cursor, consumer, registry, committing, sqlite,
-fallback, tailing, inspection, __main__.
+errors, journal, options, batches, receipts, codec, selection, folder, schema, cells, pages,
+salvage, copying, opening, compaction, retention, blocks, fetching, tree, log_frames, snapshot,
+clock, batch, store, appender, closing, worker, recent, state, following, cursor, consumer,
+registry, committing, sqlite, __main__.
 """
 
+from edr.journal.batches import EntryBatches
 from edr.journal.errors import (
     ConsumerInUseError,
     EventsRefusedError,
@@ -34,8 +35,6 @@ from edr.journal.errors import (
     Refusal,
     WrongJournalError,
 )
-from edr.journal.fetching import Lost
-from edr.journal.inspection import DamageReport, JournalFiles, JournalSummary, StoredConsumer
 from edr.journal.journal import (
     Consumer,
     ConsumerStatus,
@@ -51,20 +50,16 @@ __all__ = [
     "ConsumerInUseError",
     "ConsumerStatus",
     "Cursor",
-    "DamageReport",
     "Entry",
+    "EntryBatches",
     "EventsRefusedError",
     "Journal",
     "JournalError",
-    "JournalFiles",
     "JournalFullError",
     "JournalInUseError",
     "JournalStatistics",
-    "JournalSummary",
     "JournalUnusableError",
-    "Lost",
     "Refusal",
     "SqliteJournal",
-    "StoredConsumer",
     "WrongJournalError",
 ]

@@ -27,13 +27,17 @@ import asyncio
 import heapq
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from operator import itemgetter
 from types import TracebackType
 from typing import Protocol, Self
 
-from edr import Gap
+from edr import Binding, Gap
+from edr.journal.batches import EntryBatches
 from edr.journal.errors import JournalError
+from edr.journal.fetching import Lost
 from edr.journal.following import Follower, OneAtATime, Read
 from edr.journal.journal import Entry
+from edr.journal.options import check_at_least, checked_bindings
 from edr.journal.retention import Loss, counted
 from edr.journal.schema import ConsumerState, MissingRange
 from edr.journal.selection import Selection
@@ -48,6 +52,9 @@ the consumer delays retention by one block at most, and commits rarely store unc
 LEASE = 1024
 """Positions in a lease. A consumer waits for the store once per lease, 0.1 ms without a sync. After
 a crash, up to this many entries count as delivered although they may not have been."""
+
+
+_position_of: Callable[[Entry], int] = itemgetter(0)
 
 
 class ConsumerStore(Protocol):
@@ -72,7 +79,7 @@ class SqliteConsumer:
     Args:
         journal: the committed state of the journal.
         store: stores the state of this consumer.
-        selection: matches entries.
+        selection: the bindings.
         state: the stored state.
         unacked: the unacknowledged entries, by position.
         max_unacked: how many entries may be unacknowledged.
@@ -97,6 +104,7 @@ class SqliteConsumer:
         self._now = now
         self._name = state.name
         self._max_unacked = max_unacked
+        self._selection = selection
         self._follower = Follower(journal, read, selection, state.delivered_up_to)
         deliveries = dict(state.unacked)
         self._unacked = {
@@ -106,8 +114,8 @@ class SqliteConsumer:
         """Entries up to here may have been delivered before a crash."""
         self._leased = 0
         """Entries up to here may be delivered without storing the state first."""
-        self._next: Entry | None = None
-        """The entry to return once its delivery count is stored."""
+        self._pending: list[Entry] = []
+        """The entries to return once their delivery counts are stored."""
         # A heap of the entries to repeat, by time. It may also contain entries that were
         # acknowledged since, at most as many as the others.
         self._due = [(0.0, position) for position in self._unacked]
@@ -118,6 +126,7 @@ class SqliteConsumer:
         self._unreported += self._more_missed
         self._reported = -self._more_missed
         self._reported_early = 0
+        self._is_shut_down = False
         self._is_closed = False
         self.is_changed: bool = False
         self._stored_at = state.delivered_up_to
@@ -137,7 +146,7 @@ class SqliteConsumer:
     @property
     def caught_up(self) -> bool:
         """Whether it has returned all entries that were stored at its last read."""
-        return not self._is_due and not self._follower.is_behind
+        return not (self._is_due or self._pending or self._follower.is_behind)
 
     def __repr__(self) -> str:
         state = "closed" if self._is_closed else "open"
@@ -149,98 +158,142 @@ class SqliteConsumer:
     async def __anext__(self) -> Entry | Gap:
         """Return the next entry; see ``Consumer``."""
         with self._one:
-            while not self._is_over:
-                item = self._gap_now() or self._next or self._due_now() or await self._following()
-                if item is None:
-                    if not self._is_over:
-                        await self._wait()
-                elif isinstance(item, Gap) or self._is_known(item) or await self._stored(item):
-                    return item
+            items = await self._take(1)
+        if not items:
             raise StopAsyncIteration
+        return items[0]
+
+    async def take(self, limit: int) -> list[Entry | Gap]:
+        """Return the next entries; see ``Consumer``."""
+        check_at_least("limit", limit, 1)
+        with self._one:
+            return await self._take(limit)
+
+    async def _take(self, limit: int) -> list[Entry | Gap]:
+        while not self._has_ended:
+            if self._unreported:
+                return [self._gap_now()]
+            if not self._pending:
+                self._pending = self._due_now(limit)
+            if not self._pending:
+                found = await self._following(limit)
+                if isinstance(found, Gap):
+                    return [found]
+                if not found:
+                    await self._wait()
+                elif self._is_known(found):
+                    return [*found]
+                else:
+                    self._pending = found
+            if self._pending and (stored := await self._stored(limit)):
+                return [*stored]
+        return []
 
     @property
     def _is_over(self) -> bool:
         return self._is_closed or self._journal.is_closed
 
-    def _is_known(self, entry: Entry) -> bool:
-        """Return whether the delivery count of ``entry`` is stored."""
-        return entry.delivery == 1 and entry.position <= self._leased
+    @property
+    def _has_ended(self) -> bool:
+        return self._is_shut_down or self._is_closed or self._journal.is_closed
 
-    async def _stored(self, entry: Entry) -> bool:
-        """Store the delivery count of ``entry``. Return False if another item comes first now.
+    def _is_known(self, entries: list[Entry]) -> bool:
+        """Return whether the delivery counts of new ``entries`` are stored."""
+        return entries[0].position > self._suspect and entries[-1].position <= self._leased
 
-        Cancellation: ``entry`` stays the next one.
+    async def _stored(self, limit: int) -> list[Entry]:
+        """Store the delivery counts of ``_pending``, and return its first ``limit`` entries.
+
+        It returns none if another item comes first now. Cancellation: they stay pending.
         """
-        self._next = entry
         with suppress(JournalError):  # a full disk does not stop reading
             await self._store.store(self, synced=False)
-        if self._next is None or self._unreported or self._is_over:
-            return False
-        self._next = None
-        return True
+        if self._unreported or self._has_ended:
+            return []
+        entries, self._pending = self._pending[:limit], self._pending[limit:]
+        return entries
 
-    def _gap_now(self) -> Gap | None:
-        if not self._unreported:
-            return None
+    def _gap_now(self) -> Gap:
         unreported, self._unreported = self._unreported, 0
         self._reported += unreported
         self._changed()
         return Gap(unreported)
 
-    def _due_now(self) -> Entry | None:
+    def _due_now(self, limit: int) -> list[Entry]:
+        """Return the entries to repeat now, at most ``limit``, with their counts increased."""
+        entries: list[Entry] = []
+        if not self._due:
+            return entries
         now = asyncio.get_running_loop().time()
-        while self._due and self._due[0][0] <= now:
+        while self._due and self._due[0][0] <= now and len(entries) < limit:
             _, position = heapq.heappop(self._due)
             if position in self._is_due:
                 self._is_due.remove(position)
                 entry = self._unacked[position]
                 again = self._unacked[position] = entry._replace(delivery=entry.delivery + 1)
-                return again
-        return None
+                entries.append(again)
+        return entries
 
-    async def _following(self) -> Entry | Gap | None:
-        while len(self._unacked) < self._max_unacked:
-            await self._follower.ready()
-            if self._is_over:
-                break
-            if self._unreported:  # a commit removed entries before the next one
-                return self._gap_now()
-            item = self._follower.take()
-            if self.has_moved(STORE_EVERY):
-                self._changed()
-            if item is None:
-                break
-            if isinstance(item, Entry):
-                if item.position <= self._suspect:
-                    item = item._replace(delivery=2)
-                self._unacked[item.position] = item
-                return item
-            if item.is_damage:  # reported falls as unreported rises, as both are stored
-                self._more_missed += item.missed
-                self._reported -= item.missed
-                self._unreported += item.missed
-                return self._gap_now()
-            # A commit reports retention losses, but a read after a salvage may find them first.
-            self._reported += item.missed
-            self._reported_early += item.missed
+    async def _following(self, limit: int) -> list[Entry] | Gap:
+        """Return the next new entries; none if it must wait."""
+        if len(self._unacked) >= self._max_unacked:
+            return []
+        await self._follower.ready()
+        if self._has_ended:
+            return []
+        if self._unreported:  # a commit removed entries before the next one
+            return self._gap_now()
+        found = self._follower.take(min(limit, self._max_unacked - len(self._unacked)))
+        if self.has_moved(STORE_EVERY):
             self._changed()
-            return Gap(item.missed)
-        return None
+        if isinstance(found, Lost):
+            return self._gap_of(found)
+        if found and found[0].position <= self._suspect:
+            suspect = self._suspect
+            found = [e._replace(delivery=2) if e.position <= suspect else e for e in found]
+        self._unacked.update(zip(map(_position_of, found), found, strict=True))
+        return found
+
+    def _gap_of(self, lost: Lost) -> Gap:
+        if lost.is_damage:  # reported falls as unreported rises, as both are stored
+            self._more_missed += lost.missed
+            self._reported -= lost.missed
+            self._unreported += lost.missed
+            return self._gap_now()
+        # A commit reports retention losses, but a read after a salvage may find them first.
+        self._reported += lost.missed
+        self._reported_early += lost.missed
+        self._changed()
+        return Gap(lost.missed)
 
     async def _wait(self) -> None:
-        if self._unreported:
+        if self._unreported or self._has_ended:
             return
         await self._journal.wait(self._waiter, self._due[0][0] if self._due else None)
 
+    def batches(self, max_size: int, *, max_wait: float = 0.0) -> EntryBatches:
+        """Return an async iterator over batches of entries; see ``Consumer``."""
+        return EntryBatches(self, max_size, max_wait)
+
     # Acknowledging
 
-    def ack(self, entry: Entry) -> None:
-        """Acknowledge ``entry``; see ``Consumer``."""
-        if self._check(entry):
-            del self._unacked[entry.position]
-            self._is_not_due(entry.position)
-            if self._next is not None and self._next.position == entry.position:
-                self._next = None  # it was about to be repeated
+    def ack(self, *entries: Entry) -> None:
+        """Acknowledge ``entries``; see ``Consumer``."""
+        unacked = self._unacked
+        if self._is_over:
+            raise self._closed_error()
+        for entry in entries:
+            # Almost always it is the very object that was returned, which needs no other check.
+            if type(entry) is not Entry or unacked.get(entry.position) is not entry:
+                self._check(entry)
+        acked = False
+        for entry in entries:
+            if unacked.pop(entry.position, None) is not None:
+                acked = True
+                if self._is_due:
+                    self._is_not_due(entry.position)
+        if acked:
+            self._forget_pending()
             self._last_ack = self._now()
             self._changed()
             self._waiter.wake()
@@ -249,18 +302,21 @@ class SqliteConsumer:
         """Return ``entry`` again later; see ``Consumer``."""
         if not delay >= 0:
             raise ValueError(f"delay must be a number of seconds of at least 0, got {delay!r}")
+        if self._is_over:
+            raise self._closed_error()
         if self._check(entry) and entry.position not in self._is_due:
             self._is_due.add(entry.position)
             when = asyncio.get_running_loop().time() + delay
             heapq.heappush(self._due, (when, entry.position))
             self._waiter.wake()
 
+    def _closed_error(self) -> JournalError:
+        return JournalError(
+            f"consumer {self._name!r} is closed; the entry is returned again when it is opened"
+        )
+
     def _check(self, entry: Entry) -> bool:
-        """Return whether ``entry`` is unacknowledged."""
-        if self._is_over:
-            raise JournalError(
-                f"consumer {self._name!r} is closed; the entry is returned again when it is opened"
-            )
+        """Return whether ``entry`` is unacknowledged. Raise if it was not returned from here."""
         if not isinstance(entry, Entry):
             raise TypeError(f"must be the Entry that the consumer returned, got {entry!r}")
         mine = self._unacked.get(entry.position)
@@ -292,6 +348,34 @@ class SqliteConsumer:
             self._due = [each for each in self._due if each[1] in self._is_due]
             heapq.heapify(self._due)
 
+    def _forget_pending(self) -> None:
+        """Forget pending entries that are not unacknowledged any more."""
+        if self._pending:
+            self._pending = [each for each in self._pending if each.position in self._unacked]
+
+    # Rebinding
+
+    @property
+    def bindings(self) -> tuple[Binding, ...]:
+        """Its bindings."""
+        return self._selection.bindings
+
+    async def rebind(self, *bindings: Binding) -> None:
+        """Continue with ``bindings``; see ``Consumer``."""
+        checked = checked_bindings(bindings)
+        if self._is_over:
+            raise JournalError(f"consumer {self._name!r} is closed")
+        selection = self._selection = Selection(checked)
+        self._follower.rebind(selection)
+        unacked = self._unacked
+        for position in [p for p, entry in unacked.items() if not selection.matches(entry.event)]:
+            del unacked[position]
+            self._is_not_due(position)
+        self._forget_pending()
+        self._changed()
+        self._waiter.wake()
+        await self._store.store(self, synced=True)
+
     # Called by the journal
 
     def lost(self, loss: Loss, oldest: int, missing_ranges: Sequence[MissingRange]) -> None:
@@ -312,8 +396,7 @@ class SqliteConsumer:
         for position in [position for position in self._unacked if position < oldest]:
             del self._unacked[position]
             self._is_not_due(position)
-        if self._next is not None and self._next.position < oldest:
-            self._next = None
+        self._forget_pending()
         early = min(count, self._reported_early)
         self._reported_early -= early
         self._unreported += count - early
@@ -335,14 +418,19 @@ class SqliteConsumer:
     def take_update(self) -> ConsumerUpdate:
         """Return the state to store, and the changes of its counts."""
         position = self._follower.position
+        deliveries = {position: entry.delivery for position, entry in self._unacked.items()}
+        if self._is_over:
+            for pending in self._pending:  # it was not returned after all
+                deliveries[pending.position] -= 1
         update = ConsumerUpdate(
             self._name,
             position,
-            tuple([(position, entry.delivery) for position, entry in self._unacked.items()]),
+            tuple(deliveries.items()),
             self._last_ack,
             missed=self._more_missed,
             reported=self._reported,
             leased=max(self._suspect, position if self._is_over else position + LEASE),
+            bindings=self._selection.text,
         )
         self._more_missed = self._reported = 0
         self.is_changed = False
@@ -364,6 +452,13 @@ class SqliteConsumer:
         delivered_up_to = self._follower.position
         done = next(iter(self._unacked)) - 1 if self._unacked else delivered_up_to
         return done, delivered_up_to, len(self._unacked)
+
+    # The end
+
+    async def shutdown(self) -> None:
+        """Return no further entries; see ``Consumer``."""
+        self._is_shut_down = True
+        self._waiter.wake()
 
     async def aclose(self) -> None:
         """Store its acks and close it. Idempotent."""

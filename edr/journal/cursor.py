@@ -12,6 +12,7 @@ from edr.journal.errors import WrongJournalError
 from edr.journal.fetching import Counted, Fetcher, Lost
 from edr.journal.following import Follower, OneAtATime, Read
 from edr.journal.journal import Entry
+from edr.journal.options import check_at_least
 from edr.journal.selection import Selection
 from edr.journal.state import JournalState, Waiter
 
@@ -93,6 +94,14 @@ class SqliteCursor:
 
     async def __anext__(self) -> Entry | Gap:
         """Return the next matching entry; see ``Cursor``."""
+        items = await self.take(1)
+        if not items:
+            raise StopAsyncIteration
+        return items[0]
+
+    async def take(self, limit: int) -> list[Entry | Gap]:
+        """Return the next matching entries; see ``Cursor``."""
+        check_at_least("limit", limit, 1)
         with self._one:
             follower = self._follower
             if follower is None and not self._is_over:
@@ -101,18 +110,22 @@ class SqliteCursor:
                 assert follower is not None
                 if not self._live and follower.position >= self._end:
                     break
-                item = await follower.next()
-                if item is None:
-                    if self._live and not self._is_over:
-                        await self._state.wait(self._waiter)
-                elif not self._live and item.position > self._end:
-                    break
-                elif isinstance(item, Lost):
-                    return Gap(item.missed)
-                else:
-                    return item
+                await follower.ready()
+                found = follower.take(limit)
+                if not self._live and follower.position > self._end:
+                    found = self._until_end(found)
+                    follower.position = self._end  # later entries were not examined
+                if isinstance(found, Lost):
+                    return [Gap(found.missed)]
+                if found:
+                    return [*found]
+                if self._live and not self._is_over:
+                    await self._state.wait(self._waiter)
             self._is_closed = True
-            raise StopAsyncIteration
+            return []
+
+    def _until_end(self, found: list[Entry] | Lost) -> list[Entry]:
+        return [] if isinstance(found, Lost) else [e for e in found if e.position <= self._end]
 
     @property
     def _is_over(self) -> bool:

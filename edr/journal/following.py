@@ -34,7 +34,7 @@ class Read(Protocol):
 
 
 class Follower:
-    """Returns the matching entries after a position, one after the other.
+    """Returns the matching entries after a position, in order.
 
     Args:
         state: the committed state of the journal.
@@ -71,16 +71,21 @@ class Follower:
                 self._reached = position
             self._fetching = None
 
-    async def next(self) -> Entry | Lost | None:
-        """Return the next item, or None if it is not stored yet.
+    def rebind(self, selection: Selection) -> None:
+        """Return the entries after ``position`` that match ``selection``.
+
+        Fetched entries that were not taken are fetched again: the new selection may match more.
+        """
+        self._selection = selection
+        self._items.clear()
+        self._reached = self.position
+        self._fetching = None
+
+    async def ready(self) -> None:
+        """Wait until ``take`` can return the next items.
 
         Cancellation: safe. A read that was begun is kept for the next call.
         """
-        await self.ready()
-        return self.take()
-
-    async def ready(self) -> None:
-        """Wait until ``take`` can return the next item. Cancellation: as ``next``."""
         while not self._items:
             self.position = max(self.position, self._reached)
             state = self._state
@@ -90,20 +95,36 @@ class Follower:
                 return
             await self._fetch()
 
-    def take(self) -> Entry | Lost | None:
-        """Return the next item, or None if it is not stored yet. Call it after ``ready``."""
-        if self._items:
-            item = self._items.popleft()
-            self.position = item.position
-            return item
-        if self.position >= self._state.committed.assigned_up_to:
-            return None
-        entry, self.position = self._state.recent.find(self._selection, self.position)
-        return entry
+    def take(self, limit: int) -> list[Entry] | Lost:
+        """Return the next entries, at most ``limit``, or lost ones that come before them.
+
+        The list is empty if no further entry is stored yet. Call it after ``ready``.
+        """
+        items = self._items
+        if not items:
+            if self.position >= self._state.committed.assigned_up_to:
+                return []
+            recent = self._state.recent
+            entries, self.position = recent.find(self._selection, self.position, limit)
+            return entries
+        entries = []
+        while items and len(entries) < limit:
+            item = items[0]
+            if isinstance(item, Lost):
+                if entries:
+                    break
+                items.popleft()
+                self.position = item.position
+                return item
+            entries.append(item)
+            items.popleft()
+        self.position = entries[-1].position
+        return entries
 
     async def _fetch(self) -> None:
+        selection = self._selection
         if self._fetching is None:
-            selection, after = self._selection, self.position
+            after = self.position
             self._fetching = self._read(lambda disk: disk.fetch(selection, after))
         fetching = self._fetching
         try:
@@ -111,8 +132,8 @@ class Follower:
         finally:
             if fetching.done() and self._fetching is fetching:
                 self._fetching = None
-        if self._items or fetched.position <= self.position:
-            return  # ``skip_to`` was called during the read
+        if self._selection is not selection or fetched.position <= self.position:
+            return  # ``rebind`` or ``skip_to`` was called during the read
         self._items.extend(item for item in fetched.items if item.position > self.position)
         self._reached = fetched.position
 

@@ -21,9 +21,12 @@ from __future__ import annotations
 from collections.abc import Generator
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Any, Literal, NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, Self
 
 from edr import Binding, Event, Gap
+
+if TYPE_CHECKING:
+    from edr.journal.batches import EntryBatches
 
 
 class Entry(NamedTuple):
@@ -56,6 +59,8 @@ class ConsumerStatus(NamedTuple):
     """Number of entries lost to retention or damage since it was created, matching or not."""
     last_ack: datetime | None
     open: bool
+    bindings: tuple[Binding, ...] = ()
+    """Its bindings; empty if every entry matches."""
 
 
 class JournalStatistics(NamedTuple):
@@ -120,6 +125,20 @@ class Cursor(Protocol):
         """
         ...
 
+    async def take(self, limit: int) -> list[Entry | Gap]:
+        """Return the next matching entries, at most ``limit``. Wait for the first one only.
+
+        It returns the entries that are at hand, which may be fewer than ``limit``. The list is
+        empty if the cursor has ended. For many entries it costs a fraction of ``__anext__``.
+
+        Order, cancellation and tasks: as ``__anext__``.
+
+        Raises:
+            ValueError: ``limit`` is below 1.
+            WrongJournalError, JournalError: as ``__anext__``.
+        """
+        ...
+
     async def aclose(self) -> None:
         """Close it. Idempotent."""
         ...
@@ -152,14 +171,32 @@ class Consumer(Cursor, Protocol):
         """The name given to ``Journal.consumer``."""
         ...
 
-    def ack(self, entry: Entry) -> None:
-        """Acknowledge ``entry``. The ack is stored within 0.1 s.
+    def batches(self, max_size: int, *, max_wait: float = 0.0) -> EntryBatches:
+        """Return an async iterator over batches, for sinks where each call is expensive.
 
-        Acks may come in any order. Acknowledging an entry again, or one that retention has removed,
-        has no effect.
+        A batch has 1 to ``max_size`` items in order. It is complete when it has ``max_size`` items,
+        or ``max_wait`` seconds after its first one. Keep ``max_size`` below ``max_unacked``.
+
+        Cancellation: safe; the next call of the same iterator continues with the same entries.
+
+        Args:
+            max_size: the most items in a batch.
+            max_wait: seconds to wait for further entries; 0 returns those at hand at once.
 
         Raises:
-            JournalError: the consumer is closed, or has not returned this entry.
+            ValueError: ``max_size`` is below 1, or ``max_wait`` below 0.
+        """
+        ...
+
+    def ack(self, *entries: Entry) -> None:
+        """Acknowledge ``entries``. The acks are stored within 0.1 s.
+
+        Acks may come in any order. Acknowledging an entry again, or one that retention has removed
+        or that no longer matches after ``rebind``, has no effect.
+
+        Raises:
+            JournalError: the consumer is closed, or has not returned one of these entries. None of
+                them is acknowledged then.
         """
         ...
 
@@ -179,6 +216,34 @@ class Consumer(Cursor, Protocol):
 
         Raises:
             JournalError: they could not be stored now; it is tried again.
+        """
+        ...
+
+    async def rebind(self, *bindings: Binding) -> None:
+        """Replace the bindings, and return when that is stored.
+
+        From the call on, the consumer returns only entries that the new bindings match; without
+        bindings, every entry. They apply to the entries after ``position``: earlier ones that only
+        the new bindings match are not returned. Unacknowledged entries that no longer match count
+        as acknowledged and are not returned again; an ``ack`` of them has no effect.
+
+        Bindings, position and unacknowledged entries are stored together. So after a crash during
+        the call, the consumer has all the old ones or all the new ones. Cancellation: the bindings
+        are replaced, and are stored later.
+
+        Raises:
+            InvalidBindingError: an argument is not a ``Binding``. Nothing has changed.
+            JournalError: the consumer is closed; or the new bindings could not be stored now. They
+                apply, and it is tried again.
+        """
+        ...
+
+    async def shutdown(self) -> None:
+        """Return no further entries. Idempotent.
+
+        A call that waits ends: ``take`` returns an empty list, ``__anext__`` raises
+        ``StopAsyncIteration``. Entries that were returned can still be acknowledged until
+        ``aclose``.
         """
         ...
 

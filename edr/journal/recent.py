@@ -19,6 +19,9 @@ MAX_RECENT_BYTES = 4 << 20
 """Bytes of JSON kept at most, even if these are fewer than ``RECENT_ENTRIES`` entries."""
 
 
+_new_entry = tuple.__new__  # half the time of ``Entry(…)``
+
+
 class _Chunk(NamedTuple):
     """The events of one commit. An ``Entry`` is created only when it is read."""
 
@@ -70,20 +73,24 @@ class RecentEntries:
         """Return whether all entries after position ``after`` are here."""
         return bool(self._firsts) and max(self._firsts[0], self._oldest) <= after + 1
 
-    def find(self, selection: Selection, after: int) -> tuple[Entry | None, int]:
-        """Return the next matching entry after ``after``, and the position searched up to.
+    def find(self, selection: Selection, after: int, limit: int) -> tuple[list[Entry], int]:
+        """Return the next matching entries after ``after``, and the position searched up to.
 
-        The entries after ``after`` must be here; see ``covers``.
+        The entries after ``after`` must be here; see ``covers``. At most ``limit`` are returned.
         """
         matches, chunks = selection.matches, self._chunks
+        entries: list[Entry] = []
         position = after + 1
         for number in range(bisect_right(self._firsts, position) - 1, len(chunks)):
             first, recorded_at, events, _ = chunks[number]
             for index in range(position - first, len(events)):
-                if matches(events[index]):
-                    return Entry(first + index, recorded_at, events[index]), first + index
+                event = events[index]
+                if matches(event):
+                    entries.append(_new_entry(Entry, (first + index, recorded_at, event, 1)))
+                    if len(entries) == limit:
+                        return entries, first + index
             position = first + len(events)
-        return None, max(after, self._next - 1)
+        return entries, max(after, self._next - 1)
 
     def _forget(self, count: int) -> None:
         self._bytes -= sum([chunk.bytes for chunk in self._chunks[:count]])

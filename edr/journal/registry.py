@@ -11,16 +11,14 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
-import orjson
-
-from edr import Binding, bindings_to_json
+from edr import Binding
 from edr.journal.codec import time_of
 from edr.journal.consumer import STORE_EVERY, SqliteConsumer
 from edr.journal.errors import ConsumerInUseError, JournalError, WrongJournalError
 from edr.journal.following import Read
 from edr.journal.journal import ConsumerStatus, Entry
 from edr.journal.schema import ConsumerState
-from edr.journal.selection import Selection
+from edr.journal.selection import Selection, bindings_in
 from edr.journal.state import JournalState
 from edr.journal.store import Appended, BlockStore, ConsumerUpdate
 from edr.journal.worker import Worker
@@ -77,7 +75,7 @@ class ConsumerRegistry:
         self._reserve(name)
         try:
             remembered, unacked = await self._run(
-                partial(_open_consumer, self._store, name, _text(bindings), start, rebind=rebind)
+                partial(_open_consumer, self._store, name, selection, start, rebind=rebind)
             )
             consumer = SqliteConsumer(
                 self._state,
@@ -97,7 +95,7 @@ class ConsumerRegistry:
 
     async def statuses(self) -> tuple[ConsumerStatus, ...]:
         """Return the status of every consumer, open or not, by name."""
-        live = {each.name: each.state() for each in self._open()}
+        live = {each.name: (*each.state(), each.bindings) for each in self._open()}
         store = self._store
 
         def job() -> list[ConsumerStatus]:
@@ -208,8 +206,9 @@ class ConsumerRegistry:
 
 
 def _open_consumer(
-    store: BlockStore, name: str, bindings: str, start: str | int, *, rebind: bool
+    store: BlockStore, name: str, selection: Selection, start: str | int, *, rebind: bool
 ) -> tuple[ConsumerState, list[Entry]]:
+    bindings = selection.text
     state = store.consumers.get(name)
     if state is None:
         oldest = store.first or store.next
@@ -220,32 +219,37 @@ def _open_consumer(
         else:
             position = oldest - 1 if start == "oldest" else store.next - 1
         state = store.make_consumer(ConsumerState(name, bindings, position))
-    elif state.bindings != bindings:
-        if not rebind:
-            raise JournalError(
-                f"consumer {name!r} has other bindings: {state.bindings}; open it with these, or "
-                "replace them with rebind=True, which skips entries that the new ones do not match"
-            )
-        state = store.make_consumer(state._replace(bindings=bindings))
+    elif state.bindings != bindings and not rebind:
+        raise JournalError(
+            f"consumer {name!r} has other bindings: {state.bindings}; open it with these, or "
+            "replace them with rebind=True, which skips entries that the new ones do not match"
+        )
     positions = [position for position, _ in state.unacked]
-    state = state._replace(leased=min(state.leased, store.last))
-    return state, store.read(lambda disk: disk.at(positions))
+    entries = store.read(lambda disk: disk.at(positions))
+    if state.bindings != bindings:
+        others = {each.position for each in entries if not selection.matches(each.event)}
+        entries = [each for each in entries if each.position not in others]
+        unacked = tuple([pair for pair in state.unacked if pair[0] not in others])
+        state = store.make_consumer(state._replace(bindings=bindings, unacked=unacked))
+    return state._replace(leased=min(state.leased, store.last)), entries
 
 
 def _status(
-    store: BlockStore, state: ConsumerState, live: tuple[int, int, int] | None
+    store: BlockStore,
+    state: ConsumerState,
+    live: tuple[int, int, int, tuple[Binding, ...]] | None,
 ) -> ConsumerStatus:
-    stored = (state.position, state.delivered_up_to, len(state.unacked))
-    position, delivered_up_to, unacked = live or stored
+    if live is not None:
+        position, delivered_up_to, unacked, bindings = live
+    else:
+        position, delivered_up_to, unacked = (
+            state.position,
+            state.delivered_up_to,
+            len(state.unacked),
+        )
+        bindings = bindings_in(state.bindings)
     last_ack = None if state.last_ack is None else time_of(state.last_ack)
     lag = store.lag(delivered_up_to) + unacked
     return ConsumerStatus(
-        state.name, position, lag, unacked, state.missed, last_ack, live is not None
+        state.name, position, lag, unacked, state.missed, last_ack, live is not None, bindings
     )
-
-
-def _text(bindings: Sequence[Binding]) -> str:
-    """Return the JSON of ``bindings`` in a form that does not depend on their order."""
-    option = orjson.OPT_SORT_KEYS
-    texts = {orjson.dumps(bindings_to_json(each), option=option) for each in bindings}
-    return f"[{b','.join(sorted(texts)).decode()}]"

@@ -7,10 +7,15 @@ except that masks and keys may match more.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import fields
+from functools import cached_property
+from typing import Any, NamedTuple
 
-from edr import Binding, Event, Pattern
+import orjson
+
+from edr import Binding, Event, Limits, Pattern, bindings_from_json, bindings_to_json
 from edr.journal.codec import Block, Key, KeyMatch, Keys, key_event, level_bit, name_bit
 from edr.records import FrozenDict
 
@@ -23,6 +28,21 @@ MAX_VERDICTS = 10_000
 
 EVERYTHING = -1
 """A mask with every bit set. It matches every block."""
+
+
+_NO_LIMITS = Limits(**{field.name: sys.maxsize for field in fields(Limits)})
+
+
+def bindings_in(text: str) -> tuple[Binding, ...]:
+    """Return the bindings of ``Selection.text``. They were within their limits when made."""
+    documents = orjson.loads(text)
+    return tuple([_binding_in(document) for document in documents])
+
+
+def _binding_in(document: dict[str, Any]) -> Binding:
+    binding = bindings_from_json(document, limits=_NO_LIMITS)
+    assert isinstance(binding, Binding)
+    return binding
 
 
 class Clause(NamedTuple):
@@ -45,6 +65,13 @@ class Selection:
             for binding in self.bindings
         ]
         self._verdicts: dict[Key, KeyMatch] = {}
+
+    @cached_property
+    def text(self) -> str:
+        """The JSON of the bindings, in a form that does not depend on their order."""
+        option = orjson.OPT_SORT_KEYS
+        texts = {orjson.dumps(bindings_to_json(each), option=option) for each in self.bindings}
+        return f"[{b','.join(sorted(texts)).decode()}]"
 
     def may_match(self, header: Block) -> bool:
         """Return whether a block with these masks may contain a matching entry."""

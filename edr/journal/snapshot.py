@@ -59,9 +59,7 @@ class UnreadableError(Exception):
 class Snapshot(NamedTuple):
     """A journal as of one commit."""
 
-    id: str
-    missing_ranges: tuple[MissingRange, ...]
-    """Positions without an entry."""
+    metadata: Metadata
     consumers: dict[str, ConsumerState]
     fetcher: Fetcher
     first: int
@@ -70,6 +68,11 @@ class Snapshot(NamedTuple):
     """Position of the newest entry; 0 if the journal is empty."""
     bytes: int
     """Bytes of the database and its log."""
+
+    @property
+    def missing_ranges(self) -> tuple[MissingRange, ...]:
+        """Positions without an entry."""
+        return self.metadata.missing_ranges
 
     @property
     def entries(self) -> int:
@@ -219,13 +222,7 @@ class SnapshotReader:
         # Higher positions may be reserved. They were not assigned in this commit.
         fetcher = Fetcher(blocks, first, last, last, metadata.missing_ranges, metadata.steps)
         return Snapshot(
-            metadata.id,
-            metadata.missing_ranges,
-            {state.name: state for state in states},
-            fetcher,
-            first,
-            last,
-            sum(sizes),
+            metadata, {state.name: state for state in states}, fetcher, first, last, sum(sizes)
         )
 
 

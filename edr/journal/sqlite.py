@@ -16,7 +16,7 @@ import logging
 import os
 import time
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
@@ -27,7 +27,6 @@ from typing import Literal, Self, TypeVar
 from edr import (
     Binding,
     Event,
-    InvalidBindingError,
     InvalidEventError,
     WrongLoopError,
 )
@@ -42,6 +41,7 @@ from edr.journal.cursor import SqliteCursor, Start
 from edr.journal.errors import JournalError
 from edr.journal.fetching import Fetcher
 from edr.journal.journal import ConsumerStatus, JournalStatistics
+from edr.journal.options import check_at_least, check_name, checked_bindings
 from edr.journal.receipts import Receipt
 from edr.journal.registry import ConsumerRegistry
 from edr.journal.retention import Limits
@@ -53,9 +53,6 @@ from edr.journal.worker import Worker
 logger: logging.Logger = logging.getLogger("edr.journal")
 
 T = TypeVar("T")
-
-MAX_NAME_LENGTH = 128
-"""Characters of the name of a consumer, at most, so that log lines and tables stay readable."""
 
 EXIT_TIMEOUT = 10.0
 """Seconds that the exit of a program waits for a journal that was not closed."""
@@ -101,11 +98,11 @@ class SqliteJournal:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.path: Path = Path(path).absolute()  # absolute, as it is opened again after a fault
-        self._bindings = _checked(bindings or (Binding(),))
-        _check_at_least("max_bytes", max_bytes, 1 << 16)
-        _check_at_least("max_pending", max_pending, 1)
+        self._bindings = checked_bindings(bindings or (Binding(),))
+        check_at_least("max_bytes", max_bytes, 1 << 16)
+        check_at_least("max_pending", max_pending, 1)
         if max_events is not None:
-            _check_at_least("max_events", max_events, 1)
+            check_at_least("max_events", max_events, 1)
         if max_age is not None and (not isinstance(max_age, timedelta) or max_age <= timedelta(0)):
             raise ValueError(f"max_age must be a timedelta above 0, got {max_age!r}")
         if sync not in {"disk", "process"}:
@@ -366,13 +363,13 @@ class SqliteJournal:
         if sum(each is not None for each in (after, since, last)) > 1:
             raise ValueError("at most one of after, since and last must be given")
         if after is not None:
-            _check_at_least("after", after, 0)
+            check_at_least("after", after, 0)
         if last is not None:
-            _check_at_least("last", last, 0)
+            check_at_least("last", last, 0)
         start = Start(after, None if since is None else self._since(since), last)
         return SqliteCursor(
             self._state,
-            Selection(_checked(bindings)),
+            Selection(checked_bindings(bindings)),
             start,
             read=self._read,
             open=self._open_for_reading,
@@ -410,11 +407,11 @@ class SqliteJournal:
         rebind: bool = False,
     ) -> SqliteConsumer:
         """Open the consumer ``name`` at its stored position; see ``Journal``."""
-        _check_name(name)
-        _check_at_least("max_unacked", max_unacked, 1)
+        check_name(name)
+        check_at_least("max_unacked", max_unacked, 1)
         if start not in ("oldest", "now"):
-            _check_at_least("start", start, 0)
-        checked = _checked(bindings)
+            check_at_least("start", start, 0)
+        checked = checked_bindings(bindings)
         await self.open()
         return await self._consumers.open_consumer(
             name, checked, start, max_unacked=max_unacked, rebind=rebind
@@ -446,20 +443,6 @@ class SqliteJournal:
         )
 
 
-def _checked(bindings: Sequence[Binding]) -> tuple[Binding, ...]:
-    for index, binding in enumerate(bindings):
-        if not isinstance(binding, Binding):
-            raise InvalidBindingError(f"must be an edr.Binding, got {binding!r}", f"[{index}]")
-    return tuple(bindings)
-
-
-def _check_name(name: object) -> None:
-    if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME_LENGTH or not name.isprintable():
-        raise ValueError(
-            f"a consumer's name must be 1 to {MAX_NAME_LENGTH} printable characters, got {name!r}"
-        )
-
-
 def _close_store(worker: Worker, store: BlockStore) -> None:
     """Close the store of a garbage-collected journal. All its events are stored."""
     worker.end(store.close)
@@ -468,8 +451,3 @@ def _close_store(worker: Worker, store: BlockStore) -> None:
 def _end_store(remainder: Remainder, store: BlockStore, ended: Callable[[], object]) -> None:
     remainder.store_in(store)
     ended()
-
-
-def _check_at_least(name: str, value: object, least: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")

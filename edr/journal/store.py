@@ -102,6 +102,8 @@ class ConsumerUpdate(NamedTuple):
     reported: int = 0
     """Decrease of ``ConsumerState.unreported``."""
     leased: int = 0
+    bindings: str | None = None
+    """The JSON of its bindings; None if they are unchanged."""
 
 
 class Appended(NamedTuple):
@@ -556,6 +558,7 @@ class BlockStore:
                     unacked=update.unacked,
                     last_ack=update.last_ack,
                     leased=update.leased,
+                    bindings=known.bindings if update.bindings is None else update.bindings,
                     missed=known.missed + update.missed,
                     unreported=max(0, known.unreported - update.reported),
                 )

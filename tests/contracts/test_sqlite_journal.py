@@ -2,13 +2,14 @@
 
 import pytest
 
+from contracts.consumers import ConsumerContract
 from contracts.journal import JournalContract, StorageContract, event
 from edr.journal import SqliteJournal
 from edr.journal.batch import RejectedError
 from edr.journal.store import BlockStore
 
 
-class TestSqliteJournal(JournalContract, StorageContract):
+class TestSqliteJournal(JournalContract, ConsumerContract, StorageContract):
     @pytest.fixture(params=["process", pytest.param("disk", marks=pytest.mark.slow)])
     async def make_journal(self, tmp_path, request):
         made = []

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ import edr
 from edr.journal import JournalFullError, SqliteJournal
 from edr.journal import appender as appender_module
 from edr.journal.fetching import Fetcher
+from edr.journal.selection import Selection
 from edr.journal.store import BlockStore
 
 RARE = edr.Binding(app_name="rare")
@@ -369,3 +371,81 @@ async def test_nacked_entry_that_is_acked_leaves_the_memory(path):
         for count, entry in enumerate(entries, 1):
             consumer.ack(entry)
             assert len(consumer._due) <= 2 * (2000 - count)
+
+
+# Rebinding
+
+
+async def test_new_bindings_that_cannot_be_stored_apply_and_are_stored_later(path, monkeypatch):
+    async with SqliteJournal(path) as journal, await journal.consumer("r") as consumer:
+        await journal.append(event(1), event(2, "rare"))
+
+        def full(_store, _updates, *, synced):
+            raise JournalFullError("the disk is full")
+
+        monkeypatch.setattr(BlockStore, "store_consumers", full)
+        with pytest.raises(JournalFullError):
+            await consumer.rebind(RARE)
+        monkeypatch.undo()
+        assert numbers(await consumer.take(10)) == [2]
+        await consumer.flush()
+
+        assert journal._store.consumers["r"].bindings == Selection((RARE,)).text
+
+
+@pytest.mark.parametrize("is_stored", [False, True])
+async def test_crash_during_rebind_leaves_all_the_old_or_all_the_new_state(
+    path, tmp_path, monkeypatch, is_stored
+):
+    copy, store_consumers = tmp_path / "crashed", BlockStore.store_consumers
+
+    def crash(store, updates, *, synced):
+        if is_stored:
+            store_consumers(store, updates, synced=synced)
+        shutil.copytree(path, copy)
+
+    async with SqliteJournal(path) as journal, await journal.consumer("r") as consumer:
+        await journal.append(event(1), event(2, "rare"))
+        await consumer.take(10)
+        await consumer.flush()
+        monkeypatch.setattr(BlockStore, "store_consumers", crash)
+        await consumer.rebind(RARE)
+        monkeypatch.undo()
+
+    bindings, expected = ((RARE,), [2]) if is_stored else ((), [1, 2])
+    async with SqliteJournal(copy) as journal, await journal.consumer("r", *bindings) as consumer:
+        assert numbers(await consumer.take(10)) == expected
+
+
+async def test_cancelled_rebind_is_stored(path):
+    async with SqliteJournal(path) as journal, await journal.consumer("r") as consumer:
+        rebinding = asyncio.ensure_future(consumer.rebind(RARE))
+        await asyncio.sleep(0)
+        rebinding.cancel()
+        await asyncio.wait([rebinding])
+        await consumer.flush()
+
+        assert journal._store.consumers["r"].bindings == Selection((RARE,)).text
+
+
+async def test_rebind_widens_after_the_position(path):
+    async with SqliteJournal(path) as journal, await journal.consumer("r", RARE) as consumer:
+        await journal.append(event(1), event(2, "rare"), event(3), event(4, "rare"))
+        assert (await anext(consumer)).event.body["n"] == 2
+        await consumer.rebind()
+
+        assert numbers(await consumer.take(10)) == [3, 4]
+
+
+async def test_pending_entries_that_were_not_returned_keep_their_count(path, monkeypatch):
+    async with SqliteJournal(path) as journal:
+        await journal.append(*events(1, 2))
+        async with await journal.consumer("r") as consumer:
+            for entry in await consumer.take(2):
+                consumer.nack(entry)
+            taking = asyncio.ensure_future(consumer.take(2))
+            await asyncio.sleep(0)  # their counts are being stored
+            taking.cancel()
+            await asyncio.wait([taking])
+        async with await journal.consumer("r") as consumer:
+            assert [entry.delivery for entry in await consumer.take(2)] == [2, 2]

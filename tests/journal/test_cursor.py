@@ -3,6 +3,7 @@ import asyncio
 import pytest
 from contracts.journal import event, events, numbers, take
 
+import edr
 from edr.journal import JournalError, SqliteJournal
 from edr.journal.cursor import Start
 from edr.journal.fetching import Counted
@@ -70,3 +71,15 @@ async def test_closing_a_cursor_ends_its_waiting_call(path):
         await cursor.aclose()
         with pytest.raises(StopAsyncIteration):
             await waiting
+
+
+async def test_cursor_that_is_not_live_ends_before_later_entries(path):
+    rare = edr.Binding(app_name="rare")
+    async with SqliteJournal(path) as journal:
+        last = await journal.append(event(1, "rare"), event(2))
+        cursor = journal.cursor(rare, after=0, live=False)
+        assert numbers(await cursor.take(1)) == [1]
+        await journal.append(event(3, "rare"))
+        assert await cursor.take(10) == []
+        assert numbers(await take(journal.cursor(rare, after=cursor.position), 1)) == [3]
+        assert cursor.position == last

@@ -10,15 +10,17 @@ from edr.journal.selection import Selection
 EVERYTHING = Selection(())
 
 
-def positions(tail, after, selection=EVERYTHING):
+def positions(tail, after, selection=EVERYTHING, limit=1):
     """The positions of the wanted entries after ``after``."""
     found = []
     while True:
-        entry, after = tail.find(selection, after)
-        if entry is None:
+        entries, after = tail.find(selection, after, limit)
+        assert len(entries) <= limit
+        if not entries:
             return found
-        assert entry.position == entry.event.body["n"] == after
-        found.append(after)
+        assert [entry.position for entry in entries] == [e.event.body["n"] for e in entries]
+        assert entries[-1].position <= after
+        found += [entry.position for entry in entries]
 
 
 def filled(*counts, bytes=10):
@@ -35,7 +37,8 @@ def test_tail_finds_all_entries_after_a_position(counts, data):
     after = data.draw(st.integers(0, last))
 
     assert tail.covers(after)
-    assert positions(tail, after) == list(range(after + 1, last + 1))
+    limit = data.draw(st.integers(1, 7))
+    assert positions(tail, after, limit=limit) == list(range(after + 1, last + 1))
 
 
 def test_tail_passes_over_what_is_not_wanted():
@@ -44,13 +47,13 @@ def test_tail_passes_over_what_is_not_wanted():
     tail.add(8, 8, events(8), 10)
 
     assert positions(tail, 0, Selection((edr.Binding(app_name="rare"),))) == [7]
-    assert tail.find(Selection((edr.Binding(app_name="none"),)), 2) == (None, 8)
+    assert tail.find(Selection((edr.Binding(app_name="none"),)), 2, 5) == ([], 8)
 
 
 def test_entries_of_a_commit_have_its_time():
     tail = filled(2, 2)
 
-    assert [tail.find(EVERYTHING, n)[0].recorded_at.microsecond for n in range(4)] == [1, 1, 3, 3]
+    assert [e.recorded_at.microsecond for e in tail.find(EVERYTHING, 0, 9)[0]] == [1, 1, 3, 3]
 
 
 def test_tail_is_empty_at_first():

@@ -4,7 +4,7 @@ from support.strategies import events, some_bindings, some_events
 
 import edr
 from edr.journal.codec import decode_keys, encode, row_of
-from edr.journal.selection import EVERYTHING, MAX_CLAUSES, Selection
+from edr.journal.selection import EVERYTHING, MAX_CLAUSES, Selection, bindings_in
 
 patterns = st.none() | st.sampled_from([{"n": [1, 2]}, {"n": [{"exists": False}]}])
 bindings = st.builds(
@@ -47,3 +47,16 @@ def test_without_a_binding_everything_is_wanted(event):
     assert selection.matches(event)
     assert selection.match_keys(decode_keys(encode(1, [(row_of(event), 0)]))) == [True]
     assert selection.clauses == ()
+
+
+@given(st.lists(bindings))
+def test_text_of_bindings_can_be_read(wanted_by):
+    assert set(bindings_in(Selection(wanted_by).text)) == set(wanted_by)
+    assert Selection(wanted_by[::-1]).text == Selection(wanted_by).text
+
+
+def test_text_is_read_without_limits():
+    limits = edr.Limits(max_elements=20_000)
+    many = edr.bindings_from_json({"body": {"n": list(range(15_000))}}, limits=limits)
+
+    assert bindings_in(Selection([many]).text) == (many,)

@@ -11,7 +11,6 @@ import pytest
 import edr
 import edr._util
 import edr.adapters
-import edr.cli
 import edr.delivery
 import edr.journal
 import edr.patterns
@@ -34,7 +33,6 @@ PACKAGES = [
     edr.typed,
     edr.adapters,
     edr.testing,
-    edr.cli,
 ]
 
 # What several modules do together: how a bus begins and ends, and how faults are contained.

@@ -1,0 +1,36 @@
+"""Checks of the arguments of a journal, made when they are given."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from edr import Binding, InvalidBindingError
+
+MAX_NAME_LENGTH = 128
+"""Characters of the name of a consumer, at most, so that log lines and tables stay readable."""
+
+
+def checked_bindings(bindings: Sequence[Binding]) -> tuple[Binding, ...]:
+    """Return ``bindings``.
+
+    Raises:
+        InvalidBindingError: one of them is not a ``Binding``.
+    """
+    for index, binding in enumerate(bindings):
+        if not isinstance(binding, Binding):
+            raise InvalidBindingError(f"must be an edr.Binding, got {binding!r}", f"[{index}]")
+    return tuple(bindings)
+
+
+def check_name(name: object) -> None:
+    """Raise ``ValueError`` if ``name`` cannot be the name of a consumer."""
+    if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME_LENGTH or not name.isprintable():
+        raise ValueError(
+            f"a consumer's name must be 1 to {MAX_NAME_LENGTH} printable characters, got {name!r}"
+        )
+
+
+def check_at_least(name: str, value: object, least: int) -> None:
+    """Raise ``ValueError`` if ``value`` is not an integer of at least ``least``."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
