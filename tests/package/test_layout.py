@@ -11,6 +11,7 @@ import pytest
 import edr
 import edr._util
 import edr.adapters
+import edr.cli
 import edr.delivery
 import edr.journal
 import edr.patterns
@@ -33,6 +34,7 @@ PACKAGES = [
     edr.typed,
     edr.adapters,
     edr.testing,
+    edr.cli,
 ]
 
 # What several modules do together: how a bus begins and ends, and how faults are contained.

@@ -1,0 +1,103 @@
+"""``main``: runs one command line of ``edr``.
+
+Each command is a function of its name in a module of its name, and is imported when it is called.
+It returns ``None`` or an exit code. All errors end here: one line on stderr, and an exit code of
+``edr.cli.exits``.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+
+from cyclopts import App, CycloptsError, UnusedCliTokensError
+
+from edr.cli.exits import Exit, OutputClosedError, exit_of
+from edr.cli.output import Output
+from edr.errors import EdrError, shown
+
+HELP = """See into the running processes of services that use edr.
+
+A process is exposed by `await edr.control.expose()`."""
+
+EPILOGUE = (
+    "Exit codes: 0 done, 1 no, 2 usage, 65 bad input, 69 process not found or connection lost, "
+    "75 stopped with work left, 77 not permitted, 78 configuration, 130 interrupted."
+)
+
+COMMANDS: dict[str, str] = {}
+"""The commands in the order of ``--help``: ``edr NAME`` is the function ``edr.cli.NAME.NAME``."""
+
+
+def make_app() -> App:
+    """Return the parser of command lines. No command is imported yet."""
+    app = App(
+        name="edr",
+        help=HELP,
+        help_epilogue=EPILOGUE,
+        help_format="plaintext",
+        help_formatter="plain",
+        version=lambda: version("edr"),
+        exit_on_error=False,
+        print_error=False,
+        suppress_keyboard_interrupt=False,
+        result_action="return_value",
+    )
+    for place, (name, summary) in enumerate(COMMANDS.items()):
+        app.command(f"edr.cli.{name}:{name}", name=name, help=summary, sort_key=place)
+    return app
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line, and return the exit code.
+
+    Args:
+        arguments: the words after ``edr``; by default those of the process.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A terminal of another encoding shows the escapes of characters that it lacks.
+        sys.stdout.reconfigure(errors="backslashreplace")
+    tokens = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        code = make_app()(tokens)
+        Output().flush()  # otherwise a closed pipe raises only at exit
+    except OutputClosedError:
+        _discard_stdout()
+        return Exit.BROKEN_PIPE
+    except CycloptsError as exc:
+        return _failed(Exit.USAGE, _reason(exc, tokens))
+    except KeyboardInterrupt:
+        return Exit.INTERRUPTED
+    except EdrError as exc:
+        return _failed(exit_of(exc), str(exc))
+    return Exit.DONE if code is None else int(code)
+
+
+def _reason(error: CycloptsError, tokens: Sequence[str]) -> str:
+    """Return the parser's message in one line, with the command whose help explains more."""
+    text = " ".join(str(error).split())
+    if isinstance(error, UnusedCliTokensError):
+        text = f"unexpected argument {shown((error.unused_tokens or ['?'])[0])}."
+    command = " ".join(["edr", *tokens[:1]]) if tokens and tokens[0] in COMMANDS else "edr"
+    return f"{text[:1].lower()}{text[1:]} See {command} --help."
+
+
+def _failed(code: Exit, reason: str) -> Exit:
+    output = Output()
+    try:
+        output.flush()  # the data before the message
+    except OutputClosedError:
+        _discard_stdout()
+    output.message(f"edr: {reason}")
+    return code
+
+
+def _discard_stdout() -> None:
+    """Replace stdout: the interpreter flushes it at its end, and would report the closed pipe."""
+    if (stdout := sys.__stdout__) is not None and stdout is sys.stdout:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, stdout.fileno())
+        os.close(null)

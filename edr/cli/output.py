@@ -1,0 +1,227 @@
+"""Output of the commands: data on stdout in one of three forms, messages on stderr.
+
+Only data goes to stdout, so that it can be piped. ``auto`` is text on a terminal and JSON lines
+otherwise. Lines are cut or wrapped on a terminal only. No text that comes from a process can
+control the terminal: each line is escaped here, where it is written.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, TextIO
+
+import orjson
+from cyclopts import Parameter
+
+from edr.cli.cells import Segment, cut, wrap
+from edr.cli.exits import OutputClosedError
+from edr.wire.escaping import UNSAFE, one_line
+
+DEFAULT_WIDTH = 80
+"""Columns of a terminal that does not report its width."""
+
+SYMBOLS = {
+    "critical": "■#",
+    "warning": "▲!",
+    "ok": "·.",
+    "yes": "✓+",
+    "no": "✗x",
+    "rule": "─-",
+    "ellipsis": "…~",
+    "dot": "·-",
+}
+"""The shape of each meaning: in Unicode, and in ASCII for terminals of another encoding."""
+
+STYLES = {
+    "critical": "1;31",
+    "warning": "33",
+    "ok": "32",
+    "yes": "32",
+    "no": "31",
+    "dim": "2",
+    "bold": "1",
+    "key": "36",
+}
+"""SGR parameters. They repeat a meaning that the text has too: colour is never the only sign."""
+
+_PLAIN = re.compile(rf'[^\s"\\={{}}{UNSAFE}]+')
+_NOT_IN_KEYS = re.compile(rf'[\s"=%{UNSAFE}]')
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class OutputFlags:
+    """The output flags of a command. A command has them as one argument ``output``."""
+
+    output: Annotated[
+        Literal["auto", "text", "json", "logfmt"],
+        Parameter(
+            ("-o", "--output"),
+            help="auto is text on a terminal and JSON lines otherwise",
+        ),
+    ] = "auto"
+    utc: Annotated[
+        bool,
+        Parameter("--utc", help="times in UTC; text has local time otherwise", negative=()),
+    ] = False
+    wrap: Annotated[
+        bool,
+        Parameter(
+            "--wrap",
+            help="wrap long lines on a terminal; they are cut otherwise",
+            negative=(),
+        ),
+    ] = False
+
+
+class Output:
+    """Writes the data and the messages of one command.
+
+    Attributes:
+        form: ``text``, ``json`` or ``logfmt``.
+        terminal: whether stdout is a terminal.
+        utc: whether times are in UTC in text. They always are in JSON and logfmt.
+    """
+
+    def __init__(
+        self,
+        flags: OutputFlags | None = None,
+        *,
+        stdout: TextIO | None = None,
+        stderr: TextIO | None = None,
+        environ: Mapping[str, str] = os.environ,
+    ) -> None:
+        flags = OutputFlags() if flags is None else flags
+        self._out = sys.stdout if stdout is None else stdout
+        self._err = sys.stderr if stderr is None else stderr
+        self._environ = environ
+        self._wrap = flags.wrap
+        self._has_unicode = _is_unicode(self._out)
+        self._has_color = self._is_colored(self._out)
+        self._err_has_color = self._is_colored(self._err)
+        self.terminal = self._out.isatty()
+        self.form: Literal["text", "json", "logfmt"] = (
+            ("text" if self.terminal else "json") if flags.output == "auto" else flags.output
+        )
+        self.utc = flags.utc
+
+    @property
+    def width(self) -> int | None:
+        """The columns of the terminal at this moment; ``None`` in a pipe or file."""
+        if not self.terminal:
+            return None
+        try:
+            return int(self._environ["COLUMNS"])
+        except (KeyError, ValueError):
+            pass
+        try:
+            return os.get_terminal_size(self._out.fileno()).columns or DEFAULT_WIDTH
+        except (OSError, ValueError):  # a terminal without a size, or a stream without a file
+            return DEFAULT_WIDTH
+
+    def symbol(self, meaning: str) -> str:
+        """Return the character for ``meaning``, one of ``SYMBOLS``, that stdout can show."""
+        return SYMBOLS[meaning][0 if self._has_unicode else 1]
+
+    def text(self, *segments: Segment, indent: int = 4) -> None:
+        """Write a line of text. On a terminal it is cut at the right edge, or wrapped.
+
+        Args:
+            segments: the parts of the line, each with the name of a style or an SGR parameter.
+            indent: the spaces before the second and further lines of a wrapped one.
+        """
+        line = [(one_line(text), STYLES.get(style, style)) for text, style in segments]
+        width = self.width
+        if width is None:
+            lines: Iterable[list[Segment]] = [line]
+        elif self._wrap:
+            lines = wrap(line, width, indent)
+        else:
+            lines = [cut(line, width, self.symbol("ellipsis"))]
+        for each in lines:
+            self._write(_styled(each) if self._has_color else "".join(text for text, _ in each))
+
+    def record(self, record: Mapping[str, Any]) -> None:
+        """Write ``record`` as one line of JSON or logfmt, depending on ``form``."""
+        self._write(logfmt(record) if self.form == "logfmt" else json_text(record))
+
+    def message(self, text: str, style: str = "") -> None:
+        """Write a message to stderr. A message with line feeds has several lines."""
+        for line in text.split("\n"):
+            segment = (one_line(line), STYLES.get(style, style))
+            try:
+                self._err.write(_styled([segment]) if self._err_has_color else segment[0])
+                self._err.write("\n")
+                self._err.flush()
+            except (OSError, ValueError):  # nothing reads the messages: the data still matters
+                return
+
+    def flush(self) -> None:
+        """Hand written lines to the reader of stdout.
+
+        Raises:
+            OutputClosedError: the reader has ended.
+        """
+        try:
+            self._out.flush()
+        except (BrokenPipeError, ValueError) as exc:
+            raise OutputClosedError from exc
+
+    def _write(self, line: str) -> None:
+        try:
+            self._out.write(f"{line}\n")
+        except (BrokenPipeError, ValueError) as exc:  # ValueError: the stream is closed
+            raise OutputClosedError from exc
+
+    def _is_colored(self, stream: TextIO) -> bool:
+        if self._environ.get("NO_COLOR"):
+            return False
+        if self._environ.get("FORCE_COLOR"):
+            return True
+        return stream.isatty() and self._environ.get("TERM") != "dumb"
+
+
+def json_text(value: object) -> str:
+    """Return ``value`` as JSON in one line, without characters that control a terminal."""
+    return one_line(orjson.dumps(value).decode())
+
+
+def logfmt(record: Mapping[str, Any]) -> str:
+    """Return ``record`` as ``key=value`` pairs; members of objects are ``key.member=value``."""
+    return " ".join(f"{key}={value}" for key, value in pairs(record))
+
+
+def pairs(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the pairs of ``logfmt``, quoted as ``edr.wire.logfmt`` does."""
+    for key, value in record.items():
+        path = prefix + _NOT_IN_KEYS.sub(_percent, key)
+        if isinstance(value, Mapping) and value:
+            yield from pairs(value, f"{path}.")
+        elif isinstance(value, str):
+            yield path, value if _PLAIN.fullmatch(value) else json_text(value)
+        elif isinstance(value, (list, tuple, dict)):
+            yield path, json_text(json_text(value))
+        else:
+            yield path, json_text(value)
+
+
+def _percent(match: re.Match[str]) -> str:
+    return "".join(f"%{byte:02X}" for byte in match[0].encode())
+
+
+def _styled(line: Iterable[Segment]) -> str:
+    return "".join(
+        f"\x1b[{style}m{text}\x1b[0m" if style and text else text for text, style in line
+    )
+
+
+def _is_unicode(stream: TextIO) -> bool:
+    try:
+        "".join(SYMBOLS.values()).encode(stream.encoding or "utf-8")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
