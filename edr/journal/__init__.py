@@ -21,7 +21,7 @@ Read the modules in this order; each imports only from those before it:
 errors, journal, options, batches, receipts, codec, selection, folder, schema, cells, pages,
 salvage, copying, opening, compaction, retention, blocks, fetching, tree, log_frames, snapshot,
 clock, batch, store, appender, closing, worker, recent, state, following, cursor, consumer,
-registry, committing, sqlite, __main__.
+registry, committing, sqlite, fallback, tailing, inspection, __main__.
 """
 
 from edr.journal.batches import EntryBatches
@@ -35,6 +35,8 @@ from edr.journal.errors import (
     Refusal,
     WrongJournalError,
 )
+from edr.journal.fetching import Lost
+from edr.journal.inspection import DamageReport, JournalFiles, JournalSummary, StoredConsumer
 from edr.journal.journal import (
     Consumer,
     ConsumerStatus,
@@ -50,16 +52,21 @@ __all__ = [
     "ConsumerInUseError",
     "ConsumerStatus",
     "Cursor",
+    "DamageReport",
     "Entry",
     "EntryBatches",
     "EventsRefusedError",
     "Journal",
     "JournalError",
+    "JournalFiles",
     "JournalFullError",
     "JournalInUseError",
     "JournalStatistics",
+    "JournalSummary",
     "JournalUnusableError",
+    "Lost",
     "Refusal",
     "SqliteJournal",
+    "StoredConsumer",
     "WrongJournalError",
 ]

@@ -61,7 +61,9 @@ class Lost(NamedTuple):
     position: int
     """Position of the last lost entry."""
     missed: int
+    """Number of lost entries, matching or not."""
     is_damage: bool
+    """Whether damage lost some of them. Otherwise retention removed them."""
 
 
 class Fetched(NamedTuple):

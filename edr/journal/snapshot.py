@@ -59,7 +59,9 @@ class UnreadableError(Exception):
 class Snapshot(NamedTuple):
     """A journal as of one commit."""
 
-    metadata: Metadata
+    id: str
+    missing_ranges: tuple[MissingRange, ...]
+    """Positions without an entry."""
     consumers: dict[str, ConsumerState]
     fetcher: Fetcher
     first: int
@@ -68,11 +70,6 @@ class Snapshot(NamedTuple):
     """Position of the newest entry; 0 if the journal is empty."""
     bytes: int
     """Bytes of the database and its log."""
-
-    @property
-    def missing_ranges(self) -> tuple[MissingRange, ...]:
-        """Positions without an entry."""
-        return self.metadata.missing_ranges
 
     @property
     def entries(self) -> int:
@@ -222,7 +219,13 @@ class SnapshotReader:
         # Higher positions may be reserved. They were not assigned in this commit.
         fetcher = Fetcher(blocks, first, last, last, metadata.missing_ranges, metadata.steps)
         return Snapshot(
-            metadata, {state.name: state for state in states}, fetcher, first, last, sum(sizes)
+            metadata.id,
+            metadata.missing_ranges,
+            {state.name: state for state in states},
+            fetcher,
+            first,
+            last,
+            sum(sizes),
         )
 
 

@@ -49,7 +49,7 @@ def test_snapshot_has_the_state_of_consumers_and_metadata(make_store):
 
     with SnapshotReader(store.path) as reader:
         found = reader.read(lambda snapshot: snapshot)
-    assert (found.consumers, found.metadata.id) == (store.consumers, store.id)
+    assert (found.consumers, found.id) == (store.consumers, store.id)
     assert (found.first, found.last, found.entries) == (1, 10, 10)
 
 
