@@ -59,6 +59,7 @@ if TYPE_CHECKING:
         emit_threadsafe,
         on,
         publish,
+        publish_all,
         publish_nowait,
         publish_threadsafe,
         run,
@@ -103,8 +104,8 @@ else:
                 AccountResolver AccountTree Batches Bus BusStatistics DropReason Emitter
                 EventContext Gap Handle MatchResult Overflow Subscription SubscriptionInfo
                 SubscriptionStatistics bind configure context current_context current_event
-                default_bus emit emit_nowait emit_threadsafe on publish publish_nowait
-                publish_threadsafe run subscribe
+                default_bus emit emit_nowait emit_threadsafe on publish publish_all
+                publish_nowait publish_threadsafe run subscribe
             """,
             "edr.links": "connect",
         },
@@ -163,6 +164,7 @@ __all__ = [
     "explain",
     "on",
     "publish",
+    "publish_all",
     "publish_nowait",
     "publish_threadsafe",
     "run",

@@ -8,12 +8,14 @@ emitter: they are logged, counted and passed to ``on_error``.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from edr._util.lazy import show_in_facade
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
+
+    from edr.records import Event
 
 
 _MOST_FAULTS = 10
@@ -128,6 +130,60 @@ class DeadlockError(EdrError):
             f"the task that consumes subscription {self.name!r} emits into it, and it is full: "
             "emit from another task, or subscribe with more capacity or another overflow policy"
         )
+
+
+MAX_REFUSALS = 32
+"""Refusals that an error keeps, at most, as each keeps its event in memory. All are counted."""
+
+MAX_NAMED_REFUSALS = 3
+"""Refusals that the text of an error names, so that a log line stays readable."""
+
+
+class JournalError(EdrError):
+    """The base class of the errors of a journal, and the error for any other failure.
+
+    From ``append``, ``flush`` and a durable emit it means that events are not known to be stored.
+    The journal keeps accepted events and tries again, so they may still be stored.
+    """
+
+
+class Refusal(NamedTuple):
+    """An event that a journal will never store."""
+
+    event: Event
+    reason: str
+    """The error text of SQLite or the server."""
+
+
+class EventsRefusedError(JournalError):
+    """A journal refused events permanently. It does not try to store them again.
+
+    The other events of the same call were stored.
+
+    Args:
+        refusals: the refused events; at least one.
+        count: the number of refused events, if it is more than ``refusals`` has.
+
+    Attributes:
+        refusals: the first 32 refused events, in the order in which they were accepted.
+        count: the number of refused events.
+    """
+
+    def __init__(self, refusals: Iterable[Refusal], count: int = 0) -> None:
+        given = tuple(refusals)
+        self.count: int = max(count, len(given))
+        self.refusals: tuple[Refusal, ...] = given[:MAX_REFUSALS]
+        super().__init__(self.refusals, self.count)
+
+    def __str__(self) -> str:
+        named = [
+            f"event {each.event.id} of {each.event.app_name}: {each.reason}"
+            for each in self.refusals[:MAX_NAMED_REFUSALS]
+        ]
+        if self.count > len(named):
+            named.append(f"and {self.count - len(named)} more")
+        events = "1 event was" if self.count == 1 else f"{self.count} events were"
+        return f"{events} refused permanently and not stored ({'; '.join(named)})"
 
 
 def kind_of(value: object) -> str:

@@ -11,7 +11,7 @@ import asyncio
 import inspect
 import logging
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from time import monotonic
 from typing import Any, Protocol, TypeAlias
 
@@ -84,6 +84,10 @@ Short, because bindings to ancestors do not match events without a tree."""
 MAX_LOOKUPS = 1000
 """Limit of concurrent look-ups without a waiting emit. The others are limited by the emits."""
 
+CONCURRENT_LOOKUPS = 100
+"""Look-ups that one call of ``ancestors_of`` runs at a time, so that it does not overload the
+resolver's database."""
+
 TURNS = 10
 """Parts into which the time-out of a look-up is divided. A loop that is blocked for long uses up
 one part only, so its own delay is not taken for a slow resolver."""
@@ -148,12 +152,24 @@ class AccountCache:
 
         Never raises an error of the resolver. Cancellation: safe; the look-up continues.
         """
-        tree = self.known(account_id)
-        if tree is not None:
-            return tree
-        lookup = self._lookups[account_id]
-        await asyncio.wait({lookup})
-        return () if lookup.cancelled() else lookup.result()
+        return (await self.ancestors_of([account_id]))[account_id]
+
+    async def ancestors_of(self, account_ids: Iterable[str]) -> dict[str, Ancestors]:
+        """Return the ancestors of each account, as ``ancestors``, with one look-up for each."""
+        trees: dict[str, Ancestors] = {}
+        lookups: dict[str, asyncio.Task[Ancestors]] = {}
+        for account_id in dict.fromkeys(account_ids):
+            tree = self.known(account_id)
+            if tree is not None:
+                trees[account_id] = tree
+                continue
+            lookups[account_id] = self._lookups[account_id]
+            if len(lookups) == CONCURRENT_LOOKUPS:
+                trees |= await _answers_of(lookups)
+                lookups.clear()
+        if lookups:
+            trees |= await _answers_of(lookups)
+        return trees
 
     def prepare(self, account_id: str) -> None:
         """Start the look-up that ``ancestors`` will wait for, so that several run concurrently."""
@@ -218,6 +234,14 @@ class AccountFailures:
             account_id,
             exc,
         )
+
+
+async def _answers_of(lookups: Mapping[str, asyncio.Task[Ancestors]]) -> dict[str, Ancestors]:
+    await asyncio.wait(lookups.values())
+    return {
+        account_id: () if lookup.cancelled() else lookup.result()
+        for account_id, lookup in lookups.items()
+    }
 
 
 async def _result_of(answer: Awaitable[Sequence[str]]) -> Sequence[str]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import UTC, datetime
 from threading import get_ident
@@ -382,7 +382,12 @@ class Bus:
         return await self._publisher.publish(pending, durable=True)
 
     async def publish(
-        self, event: Event, *, exclude: Subscription[Any] | None = None, durable: bool = False
+        self,
+        event: Event,
+        *,
+        exclude: Subscription[Any] | None = None,
+        durable: bool = False,
+        resolve: bool = False,
     ) -> int:
         """Emit an existing event unchanged, such as one from a file, a broker or another bus.
 
@@ -390,17 +395,83 @@ class Bus:
             event: the event.
             exclude: a subscription that does not receive it, because the event came from there.
             durable: wait until the bus's journal has stored the event, as ``emit`` does.
+            resolve: set an empty ``account_tree`` to the ancestors from ``Bus(accounts=…)``, as
+                ``emit`` does. An event without an account stays unchanged.
 
         Returns, waits and raises as ``emit`` does.
         """
         if get_ident() != self._thread or current_task(self._loop) is None:
             self._admission.check_emit()
-        if durable:
-            return await self._publisher.publish(event, exclude, durable=True)
+        if durable or resolve:
+            events = [self._publisher.checked(event)]
+            return await self._publish_in_order(events, exclude, durable=durable, resolve=resolve)
         queues = self._publisher.match(event, exclude)
         puts: list[PendingPut] = []
         admitted = put_all(queues, event, puts)
         return admitted + await wait_for_space(puts) if puts else admitted
+
+    async def publish_all(
+        self,
+        events: Iterable[Event],
+        *,
+        exclude: Subscription[Any] | None = None,
+        durable: bool = False,
+        resolve: bool = False,
+    ) -> int:
+        """Emit existing events, as ``publish`` called for each one, with one wait for storage.
+
+        All events are checked first. The subscriptions of the moment of the call receive them, in
+        their order; events of other tasks may come between two of them.
+
+        Args:
+            events: the events.
+            exclude: a subscription that does not receive them.
+            durable: wait once, until the bus's journal has stored all events. Events that are
+                published without a wait share a commit.
+            resolve: as in ``publish``, with one look-up for each account.
+
+        Returns:
+            The sum of the results of ``publish`` for each event: how many times a subscription
+            queued an event.
+
+        Waiting: for full queues, after each event, as ``publish``. Cancellation: the first events
+        were published, the others were not; with ``durable=True`` the first ones may or may not be
+        stored.
+
+        Raises:
+            InvalidEventError, BodyTooLargeError: an event is not valid, and ``path`` begins with
+                its index, such as ``[2]``; no event was published.
+            ValueError: ``durable=True``, and the bus has no journal; as above.
+            BusClosedError, WrongLoopError: the bus cannot be used here; as above. If the bus closes
+                during the call, the first events were published.
+            DeadlockError: as ``emit``; the events after that one were not published.
+            edr.journal.EventsRefusedError: the journal refused the events that the error names, and
+                stored the others; subscriptions received all of them.
+            edr.journal.JournalError: the events may not be stored; subscriptions received them. A
+                note on the error names refused ones.
+        """
+        if get_ident() != self._thread or current_task(self._loop) is None:
+            self._admission.check_emit()
+        checked = self._publisher.checked_all(events)
+        return await self._publish_in_order(checked, exclude, durable=durable, resolve=resolve)
+
+    async def _publish_in_order(
+        self,
+        events: Sequence[Event],
+        exclude: Subscription[Any] | None,
+        *,
+        durable: bool,
+        resolve: bool,
+    ) -> int:
+        publisher, last_number = self._publisher, self._registry.last_number
+        if durable:
+            publisher.check_durable()
+        if resolve:
+            with self._inbox.emit_on_the_way():
+                events = await publisher.with_ancestors(events)
+        return await publisher.publish_all(
+            events, exclude, durable=durable, last_number=last_number
+        )
 
     def publish_nowait(self, event: Event, *, exclude: Subscription[Any] | None = None) -> bool:
         """Emit an existing event from any thread, without waiting.

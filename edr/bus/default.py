@@ -353,7 +353,11 @@ def emit(
 
 
 def publish(
-    event: Event, *, exclude: Subscription[Any] | None = None, durable: bool = False
+    event: Event,
+    *,
+    exclude: Subscription[Any] | None = None,
+    durable: bool = False,
+    resolve: bool = False,
 ) -> Coroutine[Any, Any, int]:
     """Emit an existing event unchanged, such as one from a file, a broker or another bus.
 
@@ -363,10 +367,56 @@ def publish(
         event: the event.
         exclude: a subscription that does not receive it, because the event came from there.
         durable: wait until the bus's journal has stored the event, as ``emit`` does.
+        resolve: set an empty ``account_tree`` to the ancestors from ``Bus(accounts=…)``, as
+            ``emit`` does. An event without an account stays unchanged.
 
     Returns, waits and raises as ``emit`` does.
     """
-    return default_bus().publish(event, exclude=exclude, durable=durable)
+    return default_bus().publish(event, exclude=exclude, durable=durable, resolve=resolve)
+
+
+def publish_all(
+    events: Iterable[Event],
+    *,
+    exclude: Subscription[Any] | None = None,
+    durable: bool = False,
+    resolve: bool = False,
+) -> Coroutine[Any, Any, int]:
+    """Emit existing events, as ``publish`` called for each one, with one wait for storage.
+
+    Acts on the default bus of the running loop.
+
+    All events are checked first. The subscriptions of the moment of the call receive them, in
+    their order; events of other tasks may come between two of them.
+
+    Args:
+        events: the events.
+        exclude: a subscription that does not receive them.
+        durable: wait once, until the bus's journal has stored all events. Events that are
+            published without a wait share a commit.
+        resolve: as in ``publish``, with one look-up for each account.
+
+    Returns:
+        The sum of the results of ``publish`` for each event: how many times a subscription
+        queued an event.
+
+    Waiting: for full queues, after each event, as ``publish``. Cancellation: the first events
+    were published, the others were not; with ``durable=True`` the first ones may or may not be
+    stored.
+
+    Raises:
+        InvalidEventError, BodyTooLargeError: an event is not valid, and ``path`` begins with
+            its index, such as ``[2]``; no event was published.
+        ValueError: ``durable=True``, and the bus has no journal; as above.
+        BusClosedError, WrongLoopError: the bus cannot be used here; as above. If the bus closes
+            during the call, the first events were published.
+        DeadlockError: as ``emit``; the events after that one were not published.
+        edr.journal.EventsRefusedError: the journal refused the events that the error names, and
+            stored the others; subscriptions received all of them.
+        edr.journal.JournalError: the events may not be stored; subscriptions received them. A
+            note on the error names refused ones.
+    """
+    return default_bus().publish_all(events, exclude=exclude, durable=durable, resolve=resolve)
 
 
 def emit_nowait(

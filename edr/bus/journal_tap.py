@@ -14,12 +14,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
 from typing import Any, Protocol
 
 from edr._util.log import RateLimitedLog
 from edr.bus.overflow import Gap, Overflow
 from edr.bus.putters import PendingPut
+from edr.errors import EventsRefusedError
 from edr.records import Binding, Event
 
 
@@ -159,6 +160,40 @@ class JournalTap:
             self._refuse(event, exc)
             raise
 
+    async def all_stored(self, records: Sequence[PendingRecord]) -> None:
+        """Wait until the events of several durable emits are stored.
+
+        Cancellation: stops waiting for all of them.
+
+        Raises:
+            EventsRefusedError: the journal refused some of them permanently; it stored the others.
+            Exception: some could not be stored now; the first such error of the journal.
+        """
+        # Events that the journal has not accepted yet are given to it in their order. The others
+        # are settled in their order, so when the last one is, no further wait can be cancelled,
+        # and no refusal that was taken from its result is lost.
+        ordered = [record for record in records if record.storing is None]
+        ordered += [record for record in reversed(records) if record.storing is not None]
+        refused: dict[PendingRecord, EventsRefusedError] = {}
+        fault: Exception | None = None
+        for place, record in enumerate(ordered):
+            try:
+                await self.stored(record)
+            except EventsRefusedError as exc:
+                refused[record] = exc
+            except Exception as exc:  # of the journal; raised below
+                fault = fault or exc
+            except BaseException:  # the caller does not wait any more
+                for other in ordered[place + 1 :]:
+                    other.cancel()
+                raise
+        if fault is not None:
+            if refused:
+                fault.add_note(str(_in_order(records, refused)))
+            raise fault
+        if refused:
+            raise _in_order(records, refused)
+
     def _give(self, record: PendingRecord) -> bool:
         """Give an event to the journal; return False, without a change, if it is full."""
         try:
@@ -248,3 +283,12 @@ class JournalTap:
     def is_consumed_only_by(self, _task: asyncio.Task[Any] | None) -> bool:
         """Return False: a wait for the journal can end."""
         return False
+
+
+def _in_order(
+    records: Sequence[PendingRecord], refused: Mapping[PendingRecord, EventsRefusedError]
+) -> EventsRefusedError:
+    """Return one error for all refused events, in the order of ``records``."""
+    errors = [refused[record] for record in records if record in refused]
+    refusals = [refusal for error in errors for refusal in error.refusals]
+    return EventsRefusedError(refusals, sum([error.count for error in errors]))

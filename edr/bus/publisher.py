@@ -12,7 +12,7 @@ every queue, and the subscriptions that get an event are those of one moment.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from threading import get_ident
 from typing import Any, cast
@@ -23,7 +23,7 @@ from edr.bus.backpressure import wait_for_space
 from edr.bus.bounded_queue import BoundedQueue, current_task, put_all
 from edr.bus.context import contexts, in_context
 from edr.bus.event_factory import EventFactory, EventKey, PendingEvent, checked_account
-from edr.bus.journal_tap import JournalTap
+from edr.bus.journal_tap import JournalTap, PendingRecord
 from edr.bus.loop_guard import LoopGuard
 from edr.bus.putters import PendingPut
 from edr.bus.routes import Route, Routes
@@ -32,6 +32,9 @@ from edr.bus.tasks import Tasks
 from edr.bus.tracing import Tracer, with_traceparent
 from edr.errors import InvalidEventError
 from edr.records import Event, FrozenDict, check_size, json_size, no_object, snapshot
+
+YIELD_EVERY = 256
+"""Events of one ``publish_all`` between two yields to the loop: it is held for about 2 ms."""
 
 
 class Publisher:
@@ -116,7 +119,48 @@ class Publisher:
         """
         return checked_event(event, self._max_body)
 
+    def checked_all(self, events: Iterable[Event]) -> list[Event]:
+        """Return ``events``, if all of them may be published.
+
+        Raises:
+            InvalidEventError: as ``checked``; its path begins with the index of the event.
+        """
+        checked = []
+        for index, event in enumerate(events):
+            try:
+                checked.append(self.checked(event))
+            except InvalidEventError as exc:
+                path = f"[{index}].{exc.path}" if exc.path else f"[{index}]"
+                raise type(exc)(exc.reason, path) from None
+        return checked
+
+    async def with_ancestors(self, events: Sequence[Event]) -> Sequence[Event]:
+        """Return ``events`` with the ancestors of their accounts, where the tree is empty.
+
+        There is one look-up for each account. An event without an account stays as it is, and so
+        does one whose account has no ancestors.
+        """
+        if self._accounts is None:
+            return events
+        trees = await self._accounts.ancestors_of(
+            [
+                each.account_id
+                for each in events
+                if each.account_id is not None and not each.account_tree
+            ]
+        )
+        return [_with_tree(each, trees.get(each.account_id or "", ())) for each in events]
+
     # Publish
+
+    def check_durable(self) -> None:
+        """Check that the bus has a journal.
+
+        Raises:
+            ValueError: it was made without one.
+        """
+        if self._tap is None:
+            raise ValueError("a durable emit needs a journal: Bus(journal=…)")
 
     async def publish(
         self,
@@ -132,14 +176,59 @@ class Publisher:
             exclude: a subscription that does not get it.
             durable: wait also until the journal has stored it.
         """
-        if durable and self._tap is None:
-            raise ValueError("a durable emit needs a journal: Bus(journal=…)")
+        if durable:
+            self.check_durable()
         event, queues = await self._resolve(item, exclude)
         if durable:
-            return await self._put_durably(event, queues)
+            admitted, recorded = await self._put_durably(event, queues)
+            await self._stored([recorded])
+            return admitted
         puts: list[PendingPut] = []
         admitted = put_all(queues, event, puts)
         return admitted + await wait_for_space(puts) if puts else admitted
+
+    async def publish_all(
+        self,
+        events: Sequence[Event],
+        exclude: Subscription[Any] | None = None,
+        *,
+        durable: bool = False,
+        last_number: int,
+    ) -> int:
+        """Put checked events one after the other, and return how many puts were admitted.
+
+        Each one waits for full queues, as ``publish`` does, so that a live consumer loses nothing
+        by a long list. The journal gets each event before the next one is put, and commits those
+        that come within one turn of the loop together. So there is one wait for all of them.
+
+        Args:
+            events: the events.
+            exclude: a subscription that does not get them.
+            durable: wait also until the journal has stored all of them.
+            last_number: the last subscription that may get them.
+        """
+        admitted = 0
+        records: list[PendingRecord] = []
+        try:
+            for number, event in enumerate(events, 1):
+                if not number % YIELD_EVERY:
+                    await asyncio.sleep(0)
+                self._guard.check_open()
+                queues = _up_to(last_number, self.match(event, exclude))
+                if durable:
+                    count, recorded = await self._put_durably(event, queues)
+                    records.append(recorded)
+                else:
+                    puts: list[PendingPut] = []
+                    count = put_all(queues, event, puts)
+                    count += await wait_for_space(puts) if puts else 0
+                admitted += count
+        except BaseException:  # the call ends here, so it does not await the storage
+            for recorded in records:
+                recorded.cancel()
+            raise
+        await self._stored(records)
+        return admitted
 
     async def offer(self, item: PendingEvent | Event) -> tuple[int, list[PendingPut]]:
         """Put an event; return how many queues admitted it, and a pending put for each full one."""
@@ -230,16 +319,21 @@ class Publisher:
         self._guard.check_open()
         route: Route = self._routes.find(item.key)
         queues = route.queues or route.wanting(item.account_id, account_tree, item.body)
-        last_number = item.last_number
-        if last_number is not None:
-            queues = tuple([queue for queue in queues if queue.number <= last_number])
+        if item.last_number is not None:
+            queues = _up_to(item.last_number, queues)
         create = route.factory.create
         event = create(item.body, item.timestamp, item.account_id, account_tree)
         self.emits += 1
         return with_traceparent(event, item.traceparent), queues
 
-    async def _put_durably(self, event: Event, queues: Sequence[BoundedQueue]) -> int:
-        """Put ``event`` into the journal and the queues; wait for full ones and the storage."""
+    async def _put_durably(
+        self, event: Event, queues: Sequence[BoundedQueue]
+    ) -> tuple[int, PendingRecord]:
+        """Put ``event`` into the journal and the queues, and wait for full ones.
+
+        Returns:
+            How many queues admitted it, and its record, for ``_stored``.
+        """
         tap = self._tap
         assert tap is not None
         # The journal gets the event here, so it must not get it again as one of the queues.
@@ -253,8 +347,25 @@ class Publisher:
         except BaseException:  # the emit ends here, so it does not await the storage
             recorded.cancel()
             raise
-        await tap.stored(recorded)
-        return admitted
+        return admitted, recorded
+
+    async def _stored(self, records: Sequence[PendingRecord]) -> None:
+        """Wait until the events of ``records`` are stored."""
+        if records:
+            assert self._tap is not None
+            await self._tap.all_stored(records)
+
+
+def _with_tree(event: Event, account_tree: tuple[str, ...]) -> Event:
+    """Return ``event``, or a copy with ``account_tree`` if only the argument is not empty."""
+    if event.account_tree or not account_tree:
+        return event
+    return event.model_copy(update={"account_tree": account_tree})
+
+
+def _up_to(last_number: int, queues: Sequence[BoundedQueue]) -> tuple[BoundedQueue, ...]:
+    """Return the queues that were made no later than the one with this number."""
+    return tuple([queue for queue in queues if queue.number <= last_number])
 
 
 def checked_event(event: Event, max_body: int) -> Event:

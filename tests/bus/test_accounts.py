@@ -406,3 +406,25 @@ def test_shared_future_of_a_resolver_is_not_cancelled_by_a_timeout():
         await bus.aclose()
 
     run(main)
+
+
+async def test_ancestors_of_many_accounts_are_looked_up_some_at_a_time(monkeypatch, bus):
+    monkeypatch.setattr(accounts, "CONCURRENT_LOOKUPS", 3)
+    running, most = 0, 0
+
+    class Counting:
+        async def ancestors(self, account_id):
+            nonlocal running, most
+            running += 1
+            most = max(most, running)
+            await asyncio.sleep(0)
+            running -= 1
+            return [f"above {account_id}"]
+
+    bus.enter()
+    options = {"timeout": 1.0, "ttl": 60.0, "size": 0, "on_failure": print}
+    cache = accounts.AccountCache(Counting(), spawn=asyncio.ensure_future, **options)
+    trees = await cache.ancestors_of(["a", "b", *"abcdefgh"])
+
+    assert trees == {name: (f"above {name}",) for name in "abcdefgh"}
+    assert most == 3

@@ -4,6 +4,7 @@ from typing import NamedTuple
 import pytest
 
 import edr
+from edr.errors import EventsRefusedError, Refusal
 
 
 class Counts(NamedTuple):
@@ -319,3 +320,123 @@ async def test_refused_event_is_logged_with_its_id_and_the_reason(caplog):
     (line,) = [each.getMessage() for each in caplog.records if each.levelname == "ERROR"]
     assert event.id in line
     assert line.endswith("the disk is full")
+
+
+# publish_all
+
+
+def events_of(*numbers):
+    return [
+        edr.Event(app_name="app", app_version="1", severity="ok", verbosity="info", body={"n": n})
+        for n in numbers
+    ]
+
+
+class Refusing(FakeJournal):
+    """Refuses the events with these numbers permanently, when it stores."""
+
+    def __init__(self, *numbers, **options):
+        super().__init__(**options)
+        self.refuses = numbers
+        self.commits = 0
+        self._committing = None
+
+    def submit(self, event):
+        if not self.append_nowait(event):
+            return None
+        if self._committing is None or self._committing.done():
+            self._committing = asyncio.ensure_future(self.commit())
+        return asyncio.ensure_future(self.outcome(event))
+
+    async def commit(self):
+        await self.flush()
+        self.commits += 1
+
+    async def outcome(self, event):
+        await asyncio.shield(self._committing)
+        if event.body["n"] in self.refuses:
+            raise EventsRefusedError([Refusal(event, f"no {event.body['n']}")])
+        return 1
+
+
+async def test_durable_publish_all_returns_after_one_commit_of_all():
+    journal = Refusing()
+    async with edr.Bus(journal=journal) as bus, bus.subscribe() as subscription:
+        journal.may_store.clear()
+        events = events_of(1, 2, 3)
+        publishing = asyncio.create_task(bus.publish_all(events, durable=True))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert not publishing.done()
+        assert subscription.take() == events
+        journal.may_store.set()
+
+        assert await publishing == 3
+        assert (journal.stored, journal.commits) == (events, 1)
+
+
+async def test_durable_publish_all_names_each_refused_event():
+    journal = Refusing(2, 4)
+    async with edr.Bus(journal=journal) as bus, bus.subscribe() as subscription:
+        events = events_of(1, 2, 3, 4)
+        with pytest.raises(EventsRefusedError) as caught:
+            await bus.publish_all(events, durable=True)
+
+        assert caught.value.refusals == ((events[1], "no 2"), (events[3], "no 4"))
+        assert caught.value.count == 2
+        assert subscription.take() == events
+
+
+async def test_durable_publish_all_waits_for_room_in_order():
+    journal = Refusing(size=2)
+    async with edr.Bus(journal=journal) as bus:
+        await bus.publish_all(events_of(*range(7)), durable=True)
+
+        assert journal.numbers == list(range(7))
+
+
+async def test_durable_publish_all_tells_that_the_journal_cannot_store():
+    journal = FakeJournal()
+    async with edr.Bus(journal=journal) as bus:
+        journal.error = "broken"
+        with pytest.raises(OSError, match="broken"):
+            await bus.publish_all(events_of(1, 2), durable=True)
+        journal.error = None
+
+
+async def test_fault_of_the_journal_has_a_note_with_the_refused_events():
+    class Failing(Refusing):
+        async def outcome(self, event):
+            await super().outcome(event)
+            raise OSError("broken")
+
+    async with edr.Bus(journal=Failing(1)) as bus:
+        with pytest.raises(OSError, match="broken") as caught:
+            await bus.publish_all(events_of(1, 2), durable=True)
+
+        assert "no 1" in caught.value.__notes__[0]
+
+
+@pytest.mark.parametrize("turns", range(1, 5))
+async def test_cancelled_durable_publish_all_waits_for_no_storage(turns):
+    journal = Refusing()
+    async with edr.Bus(journal=journal) as bus:
+        journal.may_store.clear()
+        publishing = asyncio.create_task(bus.publish_all(events_of(1, 2, 3), durable=True))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        publishing.cancel()
+        await asyncio.wait({publishing})
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert publishing.cancelled()
+        journal.may_store.set()
+
+    assert journal.numbers == [1, 2, 3]
+
+
+async def test_durable_publish_all_without_a_journal_publishes_nothing(bus):
+    with pytest.raises(ValueError, match="needs a journal"):
+        await bus.publish_all(events_of(1), durable=True)
+
+    assert bus.statistics().emits == 0

@@ -14,7 +14,7 @@ from support.nats_server import NatsServer, find_server
 from support.outcomes import Observed, documented
 
 import edr
-from contracts.journal import all_of, event
+from contracts.journal import all_of, event, numbers
 from edr.journal import EventsRefusedError, JournalFullError, SqliteJournal
 from edr.journal.store import BlockStore, RejectedError
 
@@ -177,6 +177,56 @@ async def test_sqlite_cannot_go_on(journal, observe, caplog):
     observed.check(caplog.records)
 
     assert str(journal.path) in journal.statistics().error
+
+
+# Several events at once
+
+
+@row("publish_all(…, durable=True)", "stored")
+async def test_publish_all_stored(journal, observe, caplog):
+    async with edr.Bus(journal=journal) as bus:
+        observed = observe(counts_of(journal))
+        with observed.caller():
+            await bus.publish_all([event(1), event(2)], durable=True)
+        observed.check(caplog.records)
+
+        assert numbers(await all_of(journal)) == [1, 2]
+
+
+@row("publish_all(…, durable=True)", "some refused permanently")
+async def test_publish_all_some_refused_permanently(journal, observe, caplog, monkeypatch):
+    append = BlockStore.append
+
+    def refuse_even(store, events, *args):
+        if any(each.body["n"] % 2 == 0 for each in events):
+            raise RejectedError("even")
+        return append(store, events, *args)
+
+    monkeypatch.setattr(BlockStore, "append", refuse_even)
+    given = [event(n) for n in range(5)]
+    async with edr.Bus(journal=journal) as bus, bus.subscribe() as subscription:
+        observed = observe(counts_of(journal))
+        with observed.caller():
+            await bus.publish_all(given, durable=True)
+        error = observed.check(caplog.records)
+
+        assert error.refusals == tuple((each, "even") for each in given[::2])
+        assert numbers(await all_of(journal)) == [1, 3]
+        assert subscription.take() == given
+
+
+@row("publish_all(…, durable=True)", "refused for now")
+async def test_publish_all_refused_for_now(journal, observe, caplog, monkeypatch):
+    monkeypatch.setattr(BlockStore, "_commit", disk_full)
+    async with edr.Bus(journal=journal) as bus:
+        observed = observe(counts_of(journal))
+        with observed.caller():
+            await bus.publish_all([event(1), event(2)], durable=True)
+        monkeypatch.undo()
+        await until(lambda: not journal.statistics().waiting)
+        observed.check(caplog.records)
+
+        assert numbers(await all_of(journal)) == [1, 2]
 
 
 # A link. The brokers of NatsLink and RabbitLink refuse in tests/links/test_*_refusals.py.
