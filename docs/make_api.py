@@ -22,6 +22,7 @@ DEFAULT_BUS = ROOT / "edr" / "bus" / "default.py"
 
 PAGES = [
     "edr",
+    "edr.control",
     "edr.journal",
     "edr.links",
     "edr.wire",

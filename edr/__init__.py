@@ -4,7 +4,8 @@ This module exports the names of the core: body patterns (``edr.patterns``), eve
 (``edr.records``) and the bus (``edr.bus``). The other packages are attributes: ``edr.wire`` (events
 as bytes), ``edr.journal`` (durable record), ``edr.delivery`` (the parts of components that send),
 ``edr.links`` (NATS, JetStream, RabbitMQ), ``edr.typed`` (bodies as Pydantic models),
-``edr.adapters`` (logging, metrics, tracing), ``edr.testing`` and ``edr.cli`` (the command ``edr``).
+``edr.adapters`` (logging, metrics, tracing), ``edr.testing``, ``edr.control`` (attaching to a
+running process) and ``edr.cli`` (the command ``edr``).
 
 ``import edr`` loads no other package: each one is loaded when a name of it is first used. Loading
 the core takes about 0.3 s. A program that first uses edr inside a running event loop should load it
@@ -12,7 +13,7 @@ before, with ``import edr.bus``.
 
 Read the packages in this order; each imports only from those before it:
 _util, errors, patterns, records, bus, wire, journal, delivery, links, typed, adapters, testing,
-cli, __main__.
+control, cli, __main__.
 """
 
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from edr import adapters as adapters
     from edr import bus as bus
     from edr import cli as cli
+    from edr import control as control
     from edr import delivery as delivery
     from edr import errors as errors
     from edr import journal as journal
@@ -110,7 +112,8 @@ else:
             "edr.links": "connect",
         },
         modules="""
-            adapters bus cli delivery errors journal links patterns records testing typed wire
+            adapters bus cli control delivery errors journal links patterns records testing typed
+            wire
         """,
     )
 

@@ -12,6 +12,7 @@ import edr
 import edr._util
 import edr.adapters
 import edr.cli
+import edr.control
 import edr.delivery
 import edr.journal
 import edr.patterns
@@ -34,6 +35,7 @@ PACKAGES = [
     edr.typed,
     edr.adapters,
     edr.testing,
+    edr.control,
     edr.cli,
 ]
 
