@@ -694,6 +694,31 @@ class Bus:
             self._tap_errors += guarded.failed
             self._routes.remove_tap(guarded)
 
+    def record(self, *bindings: Binding, wanted: bool = False) -> None:
+        """Store from now on the events that any of ``bindings`` matches; without one, every event.
+
+        Replaces the bindings of the journal of this bus, and ``wanted``. ``journal.bindings`` has
+        the bindings in force: the journal owns them, and only this method changes them. Durable
+        emits are stored whatever the bindings are. The change is one step: each emit of the loop
+        comes before or after it. An emit that waits for an account look-up uses the new bindings.
+
+        Args:
+            bindings: the events that the journal stores.
+            wanted: whether the bindings count as interest, so that links request these events. The
+                bindings with which a journal was made do not.
+
+        Raises:
+            ValueError: the bus has no journal.
+            InvalidBindingError: an argument is not a binding; nothing has changed.
+            BusClosedError, WrongLoopError: the bus cannot be used here; as above.
+        """
+        if self._tap is None:
+            raise ValueError("record needs a journal: Bus(journal=…)")
+        checked = checked_bindings(bindings or (EVERY_EVENT,))
+        self._guard.check_usable()
+        self._tap.journal.set_bindings(checked)
+        self._routes.add_tap(self._tap, checked, wanted=wanted)
+
     # Callbacks
 
     def bind(

@@ -44,6 +44,10 @@ class EventJournal(Protocol):
         """The events that it receives from the bus."""
         ...
 
+    def set_bindings(self, bindings: tuple[Binding, ...]) -> None:
+        """Replace ``bindings``. The bus calls it when it changes its routes."""
+        ...
+
     async def open(self) -> None:
         """Open it, if it is not open."""
         ...

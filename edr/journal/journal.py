@@ -281,6 +281,10 @@ class Journal(Protocol):
         """A bus stores the events that match one of these. ``append`` stores any event."""
         ...
 
+    def set_bindings(self, bindings: tuple[Binding, ...]) -> None:
+        """Replace ``bindings``. ``Bus.record`` calls it, and changes what its bus stores."""
+        ...
+
     async def open(self) -> None:
         """Open it, unless it is open. The other methods open it when necessary.
 

@@ -159,6 +159,10 @@ class SqliteJournal:
         """A bus stores the events that match one of these."""
         return self._bindings
 
+    def set_bindings(self, bindings: tuple[Binding, ...]) -> None:
+        """Replace ``bindings``; see ``Journal``. Users call ``Bus.record``."""
+        self._bindings = bindings
+
     # Opening and closing
 
     async def open(self) -> None:

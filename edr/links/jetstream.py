@@ -158,6 +158,10 @@ class JetStreamJournal:
         """The bindings of the events that a bus passes to it."""
         return self._bindings
 
+    def set_bindings(self, bindings: tuple[Binding, ...]) -> None:
+        """Replace ``bindings``; see ``Journal``. Users call ``Bus.record``."""
+        self._bindings = bindings
+
     # Life
 
     async def open(self) -> None:

@@ -5,6 +5,7 @@ import pytest
 
 import edr
 from edr.errors import EventsRefusedError, Refusal
+from edr.records import EVERY_EVENT, trie_keys
 
 
 class Counts(NamedTuple):
@@ -24,6 +25,9 @@ class FakeJournal:
         self.said = []
         self.may_store = asyncio.Event()
         self.may_store.set()
+
+    def set_bindings(self, bindings):
+        self.bindings = bindings
 
     async def open(self):
         self.said.append("open")
@@ -320,6 +324,73 @@ async def test_refused_event_is_logged_with_its_id_and_the_reason(caplog):
     (line,) = [each.getMessage() for each in caplog.records if each.levelname == "ERROR"]
     assert event.id in line
     assert line.endswith("the disk is full")
+
+
+# record
+
+
+WARNINGS = edr.Binding(severity="warning")
+
+
+async def test_record_changes_what_the_journal_stores_from_now_on():
+    journal = FakeJournal(WARNINGS)
+    async with edr.Bus(journal=journal) as bus:
+        await emit(bus, 1)
+        bus.record(edr.Binding(app_name="app"), WARNINGS)
+        await emit(bus, 2)
+        bus.record(edr.Binding(app_name="other"))
+        await emit(bus, 3)
+
+        assert journal.numbers == [2]
+        assert bus.journal.bindings == (edr.Binding(app_name="other"),)
+
+
+async def test_record_without_a_binding_stores_every_event():
+    journal = FakeJournal(WARNINGS)
+    bus = edr.Bus(journal=journal)
+    bus.record()  # before a loop uses the bus
+    async with bus:
+        await emit(bus, 1, verbosity="trace")
+
+    assert journal.numbers == [1]
+    assert journal.bindings == (EVERY_EVENT,)
+
+
+async def test_recorded_bindings_count_as_interest_only_if_wanted():
+    async with edr.Bus(journal=FakeJournal(WARNINGS)) as bus:
+        watch = bus.watch_interest(lambda _key, _wanted: None)
+        assert watch.keys == ()
+        bus.record(WARNINGS, wanted=True)
+        assert watch.keys == trie_keys(WARNINGS)
+        bus.record(WARNINGS)
+        assert watch.keys == ()
+        watch.close()
+
+
+async def test_refused_record_changes_nothing(bus):
+    with pytest.raises(ValueError, match="record needs a journal"):
+        bus.record()
+    async with edr.Bus(journal=FakeJournal(WARNINGS)) as other:
+        with pytest.raises(edr.InvalidBindingError):
+            other.record(WARNINGS, "app")
+        assert other.journal.bindings == (WARNINGS,)
+    with pytest.raises(edr.BusClosedError):
+        other.record()
+
+
+async def test_event_that_waits_for_room_is_stored_though_record_narrows_the_bindings():
+    journal = FakeJournal(size=1)
+    async with edr.Bus(journal=journal) as bus:
+        journal.may_store.clear()
+        await emit(bus, 1)
+        emitting = asyncio.ensure_future(emit(bus, 2))
+        await asyncio.sleep(0)
+        bus.record(WARNINGS)
+        journal.may_store.set()
+        await emitting
+        await emit(bus, 3)
+
+    assert journal.numbers == [1, 2]
 
 
 # publish_all

@@ -97,3 +97,14 @@ async def test_a_durable_publish_without_a_journal_raises(bus, make_event):
     assert bus.journal is None
     with pytest.raises(ValueError, match="needs a journal"):
         await bus.publish(make_event(), durable=True)
+
+
+async def test_record_widens_what_the_journal_of_a_running_bus_stores(path):
+    async with edr.Bus(journal=SqliteJournal(path, edr.Binding(severity="warning"))) as bus:
+        await emit(bus, 1)
+        bus.record()
+        await emit(bus, 2)
+        await bus.journal.flush()
+
+        assert numbers(await all_of(bus.journal)) == [2]
+        assert bus.journal.bindings == (edr.Binding.everything(),)

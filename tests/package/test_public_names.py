@@ -150,7 +150,7 @@ METHODS = {
     edr.Bus: """
         aclose add_service add_tap bind closed drain emit emit_nowait emit_threadsafe
         enter explain join journal loop on publish publish_all publish_nowait
-        publish_threadsafe remove_service remove_tap services
+        publish_threadsafe record remove_service remove_tap services
         statistics subscribe subscriptions wait_closed watch_interest
     """,
     edr.Subscription: """
