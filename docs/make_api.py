@@ -23,7 +23,9 @@ DEFAULT_BUS = ROOT / "edr" / "bus" / "default.py"
 PAGES = [
     "edr",
     "edr.control",
+    "edr.patterns",
     "edr.journal",
+    "edr.delivery",
     "edr.links",
     "edr.wire",
     "edr.typed",

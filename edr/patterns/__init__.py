@@ -1,12 +1,12 @@
-"""Body patterns: bindings that look into the event.
+"""Body patterns: conditions on the body of an event.
 
 Read the modules in this order; each imports only from those before it:
 limits, addresses, scalar_set, arrays, field_matcher, object_pattern, objects, cost, operands,
 suggestions, parser, pattern_warnings, language, schema, tables, wildcards, ranges, postings, nodes,
 plan, index.
 
-``Pattern`` (language) is one pattern, and the plain statement of what it means;
-``PatternIndex`` (index) finds the patterns that a body matches, among any number of them.
+``Pattern`` is one pattern, with the reference implementation of a match. ``PatternIndex`` finds the
+patterns that a body matches, among any number of them.
 """
 
 from edr._util.lazy import show_in_facade

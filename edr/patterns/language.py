@@ -84,8 +84,8 @@ class Mismatch:
 class Pattern:
     """A body pattern, checked and ready to match. Immutable.
 
-    Two patterns are equal when their documents are, as JSON: whatever the order of fields and
-    the spelling of numbers. It pickles, and a copy of it is itself.
+    Patterns are equal if their documents are equal as JSON, in any order of fields and notation of
+    numbers. Patterns can be pickled. A copy is the same object.
     """
 
     __slots__ = ("_key", "_test", "_text", "limits", "merged", "root")

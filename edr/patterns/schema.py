@@ -1,7 +1,6 @@
 """The JSON Schema of body patterns, for editors, forms and stores of bindings.
 
-It is as strict as a schema can be. ``Pattern`` also checks the rest: the order of two bounds,
-a field inside and outside of one ``$or``, addresses, and the limits on a whole pattern.
+It is as strict as a schema can be.
 """
 
 from __future__ import annotations
@@ -17,11 +16,13 @@ _PREFIX = "edr_pattern_"
 def pattern_json_schema(definitions: str = "#/$defs/") -> dict[str, Any]:
     """Return a JSON Schema (2020-12) of what ``Pattern`` accepts; a new one each time.
 
-    Each accepted document is valid against it. The reverse does not hold, as said above.
+    Each accepted document is valid against it. A valid document may still be refused: ``Pattern``
+    also checks the order of two bounds, a field inside and outside of one ``$or``, addresses, and
+    the limits on a whole pattern.
 
     Args:
-        definitions: Where the schema's ``$defs`` will be found, for a schema that this one is
-            put into; their names begin with ``edr_pattern_``.
+        definitions: the place of ``$defs`` in the schema that will contain this one. The names of
+            the definitions begin with ``edr_pattern_``.
     """
 
     def ref(name: str) -> dict[str, Any]:
