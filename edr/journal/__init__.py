@@ -18,14 +18,15 @@ Not promised: exactly-once delivery; order after ``nack``; one transaction with 
 encryption of stored events.
 
 Read the modules in this order; each imports only from those before it:
-errors, journal, options, batches, receipts, codec, selection, folder, schema, cells, pages,
-salvage, copying, opening, compaction, retention, blocks, fetching, tree, log_frames, snapshot,
-clock, batch, store, appender, closing, worker, recent, state, following, cursor, consumer,
-registry, committing, sqlite, fallback, tailing, inspection, __main__.
+errors, journal, options, batches, processing, receipts, codec, selection, folder, schema, cells,
+pages, salvage, copying, opening, compaction, retention, blocks, fetching, tree, log_frames,
+snapshot, clock, batch, store, appender, closing, worker, recent, state, following, cursor,
+consumer, registry, committing, sqlite, fallback, tailing, inspection, __main__.
 """
 
 from edr.journal.batches import EntryBatches
 from edr.journal.errors import (
+    AttemptsExceededError,
     ConsumerInUseError,
     EventsRefusedError,
     JournalError,
@@ -48,6 +49,7 @@ from edr.journal.journal import (
 from edr.journal.sqlite import SqliteJournal
 
 __all__ = [
+    "AttemptsExceededError",
     "Consumer",
     "ConsumerInUseError",
     "ConsumerStatus",

@@ -7,7 +7,7 @@ from typing import Protocol, Self
 
 from edr import Gap
 from edr.journal.journal import Entry
-from edr.journal.options import check_at_least
+from edr.journal.options import check_at_least, check_seconds
 
 
 class Takes(Protocol):
@@ -29,8 +29,7 @@ class EntryBatches:
 
     def __init__(self, source: Takes, max_size: int, max_wait: float) -> None:
         check_at_least("max_size", max_size, 1)
-        if not max_wait >= 0:
-            raise ValueError(f"max_wait must be a number of at least 0 seconds, got {max_wait!r}")
+        check_seconds("max_wait", max_wait)
         self._source = source
         self._max_size = max_size
         self._max_wait = max_wait

@@ -37,7 +37,8 @@ from edr.journal.errors import JournalError
 from edr.journal.fetching import Lost
 from edr.journal.following import Follower, OneAtATime, Read
 from edr.journal.journal import Entry
-from edr.journal.options import check_at_least, checked_bindings
+from edr.journal.options import check_at_least, check_seconds, checked_bindings
+from edr.journal.processing import DeadLetters, Handler, OnGap, Processing
 from edr.journal.retention import Loss, counted
 from edr.journal.schema import ConsumerState, MissingRange
 from edr.journal.selection import Selection
@@ -121,6 +122,8 @@ class SqliteConsumer:
         self._due = [(0.0, position) for position in self._unacked]
         self._is_due = set(self._unacked)
         self._last_ack = state.last_ack
+        self._has_acked = False
+        """Whether acks came since ``take_update``, which sets the time of the last one."""
         self._unreported = state.unreported
         self._more_missed = sum(position not in self._unacked for position in deliveries)
         self._unreported += self._more_missed
@@ -275,6 +278,28 @@ class SqliteConsumer:
         """Return an async iterator over batches of entries; see ``Consumer``."""
         return EntryBatches(self, max_size, max_wait)
 
+    async def process(
+        self,
+        handler: Handler,
+        *,
+        concurrency: int = 1,
+        attempts: int = 5,
+        backoff: float = 1.0,
+        dead_letters: DeadLetters | None = None,
+        on_gap: OnGap | None = None,
+    ) -> None:
+        """Pass entries to ``handler`` until the consumer ends; see ``Consumer``."""
+        processing = Processing(
+            self,
+            handler,
+            concurrency=concurrency,
+            attempts=attempts,
+            backoff=backoff,
+            dead_letters=dead_letters,
+            on_gap=on_gap,
+        )
+        await processing.run()
+
     # Acknowledging
 
     def ack(self, *entries: Entry) -> None:
@@ -294,14 +319,13 @@ class SqliteConsumer:
                     self._is_not_due(entry.position)
         if acked:
             self._forget_pending()
-            self._last_ack = self._now()
+            self._has_acked = True
             self._changed()
             self._waiter.wake()
 
     def nack(self, entry: Entry, delay: float = 0.0) -> None:
         """Return ``entry`` again later; see ``Consumer``."""
-        if not delay >= 0:
-            raise ValueError(f"delay must be a number of seconds of at least 0, got {delay!r}")
+        check_seconds("delay", delay)
         if self._is_over:
             raise self._closed_error()
         if self._check(entry) and entry.position not in self._is_due:
@@ -417,6 +441,9 @@ class SqliteConsumer:
 
     def take_update(self) -> ConsumerUpdate:
         """Return the state to store, and the changes of its counts."""
+        if self._has_acked:
+            self._has_acked = False
+            self._last_ack = self._now()
         position = self._follower.position
         deliveries = {position: entry.delivery for position, entry in self._unacked.items()}
         if self._is_over:

@@ -37,6 +37,28 @@ class JournalFullError(JournalError):
     """
 
 
+class AttemptsExceededError(JournalError):
+    """An entry was delivered ``attempts`` times, and no attempt ended: the process ended first.
+
+    ``Consumer.process`` passes it to ``dead_letters``.
+
+    Attributes:
+        position: the position of the entry.
+        deliveries: how often it was delivered before.
+    """
+
+    def __init__(self, position: int, deliveries: int) -> None:
+        super().__init__(position, deliveries)
+        self.position: int = position
+        self.deliveries: int = deliveries
+
+    def __str__(self) -> str:
+        return (
+            f"the entry at position {self.position} was delivered {self.deliveries} times, and the "
+            "process ended each time before it was handled"
+        )
+
+
 class JournalUnusableError(JournalError):
     """The files at this path cannot be used as a journal.
 

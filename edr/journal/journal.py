@@ -27,6 +27,7 @@ from edr import Binding, Event, Gap
 
 if TYPE_CHECKING:
     from edr.journal.batches import EntryBatches
+    from edr.journal.processing import DeadLetters, Handler, OnGap
 
 
 class Entry(NamedTuple):
@@ -185,6 +186,47 @@ class Consumer(Cursor, Protocol):
 
         Raises:
             ValueError: ``max_size`` is below 1, or ``max_wait`` below 0.
+        """
+        ...
+
+    async def process(
+        self,
+        handler: Handler,
+        *,
+        concurrency: int = 1,
+        attempts: int = 5,
+        backoff: float = 1.0,
+        dead_letters: DeadLetters | None = None,
+        on_gap: OnGap | None = None,
+    ) -> None:
+        """Pass each entry to ``handler(entry)``, and acknowledge it after that has returned.
+
+        It returns after ``shutdown``, or when the journal was closed, once the running handlers
+        have ended. An entry whose handler raised is delivered again after ``backoff``, and others
+        are handled in the meantime. The exception is logged, at most once a second for each type.
+
+        Attempts are counted by ``entry.delivery``, which the journal stores. So they survive a
+        restart, also if an entry crashes the process each time. Such an entry goes to
+        ``dead_letters`` without another attempt, with an ``AttemptsExceededError``.
+
+        Order: with ``concurrency=1`` entries are handled in order, except for repeated ones.
+        Cancellation: cancels the handlers; their entries are not acknowledged.
+
+        Args:
+            handler: ``handler(entry)``, async or plain. It must be idempotent.
+            concurrency: entries that are handled at the same time. Above 1 they may overtake
+                each other.
+            attempts: deliveries after which an entry goes to ``dead_letters``.
+            backoff: seconds before the second attempt, doubled for each further one, up to 60.
+            dead_letters: ``dead_letters(entry, exception)``, async or plain, receives an entry with
+                the exception of its last attempt. The entry is acknowledged after it has returned.
+                If it raises, it is called again later. Without it, an entry is repeated until it
+                is handled.
+            on_gap: ``on_gap(gap)``, async or plain, is called in the place of lost entries. They
+                are also logged.
+
+        Raises:
+            ValueError: an option is invalid.
         """
         ...
 

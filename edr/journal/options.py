@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf
 
 from edr import Binding, InvalidBindingError
 
@@ -28,6 +29,12 @@ def check_name(name: object) -> None:
         raise ValueError(
             f"a consumer's name must be 1 to {MAX_NAME_LENGTH} printable characters, got {name!r}"
         )
+
+
+def check_seconds(name: str, value: object) -> None:
+    """Raise ``ValueError`` if ``value`` is not a finite number of at least 0."""
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < inf:
+        raise ValueError(f"{name} must be a number of seconds of at least 0, got {value!r}")
 
 
 def check_at_least(name: str, value: object, least: int) -> None:

@@ -41,7 +41,7 @@ from edr.journal.cursor import SqliteCursor, Start
 from edr.journal.errors import JournalError
 from edr.journal.fetching import Fetcher
 from edr.journal.journal import ConsumerStatus, JournalStatistics
-from edr.journal.options import check_at_least, check_name, checked_bindings
+from edr.journal.options import check_at_least, check_name, check_seconds, checked_bindings
 from edr.journal.receipts import Receipt
 from edr.journal.registry import ConsumerRegistry
 from edr.journal.retention import Limits
@@ -107,8 +107,7 @@ class SqliteJournal:
             raise ValueError(f"max_age must be a timedelta above 0, got {max_age!r}")
         if sync not in {"disk", "process"}:
             raise ValueError(f"sync must be 'disk' or 'process', got {sync!r}")
-        if not 0 <= linger < float("inf"):
-            raise ValueError(f"linger must be a number of seconds of at least 0, got {linger!r}")
+        check_seconds("linger", linger)
         self._clock = Clock(clock)
         self._store = BlockStore(
             self.path,

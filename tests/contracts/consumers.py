@@ -336,3 +336,63 @@ class ConsumerContract:
                 assert await consumer.take(5) == []
             async with await journal.consumer("r") as consumer:
                 assert numbers(await take_all(consumer, 1)) == [2]
+
+    # Processing
+
+    async def test_process_passes_each_entry_to_the_handler(self, make_journal):
+        seen = []
+        async with make_journal() as journal, await journal.consumer("r") as consumer:
+            await journal.append(*events(*range(700)))
+
+            async def handler(entry):
+                seen.append(entry)
+                if len(seen) == 700:
+                    await consumer.shutdown()
+
+            await consumer.process(handler)
+            await consumer.flush()
+            (status,) = await journal.consumers()
+
+        assert numbers(seen) == list(range(700))
+        assert (status.unacked, status.lag) == (0, 0)
+
+    async def test_attempts_of_process_are_counted_across_openings(self, make_journal):
+        attempts, dead = [], []
+
+        async def process(consumer):
+            async def fail(entry):
+                attempts.append(entry.delivery)
+                await consumer.shutdown()
+                raise ValueError(entry.delivery)
+
+            await consumer.process(
+                fail, attempts=3, backoff=0.0, dead_letters=lambda *args: dead.append(args)
+            )
+
+        async with make_journal() as journal:
+            await journal.append(event(1))
+            for _ in range(3):
+                async with await journal.consumer("r") as consumer:
+                    await process(consumer)
+            (status,) = await journal.consumers()
+
+        ((entry, error),) = dead
+        assert (attempts, numbers([entry]), error.args) == ([1, 2, 3], [1], (3,))
+        assert status.unacked == 0
+
+    async def test_cancelled_process_leaves_entries_unacknowledged(self, make_journal):
+        async with make_journal() as journal:
+            await journal.append(event(1))
+            async with await journal.consumer("r") as consumer:
+                begun = asyncio.Event()
+
+                async def hang(_):
+                    begun.set()
+                    await asyncio.Event().wait()
+
+                processing = asyncio.ensure_future(consumer.process(hang, concurrency=2))
+                await begun.wait()
+                processing.cancel()
+                await asyncio.wait([processing])
+            async with await journal.consumer("r") as consumer:
+                assert numbers(await consumer.take(1)) == [1]

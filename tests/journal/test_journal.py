@@ -31,7 +31,7 @@ def pair(request):
 
 MISSING = {
     "StreamCursor": {"take"},
-    "StreamConsumer": {"ack", "batches", "rebind", "shutdown", "take"},
+    "StreamConsumer": {"ack", "batches", "process", "rebind", "shutdown", "take"},
 }
 """Members that an implementation does not have yet. ``ConsumerContract`` tests them."""
 
