@@ -60,6 +60,10 @@ class EventJournal(Protocol):
         """Accept an event, and return an awaitable for its storage; ``None`` if it is full."""
         ...
 
+    def report_refused(self, event: Event, reason: str) -> None:
+        """Report by the next ``flush`` that it did not accept ``event``, and the bus gave it up."""
+        ...
+
     async def append(self, *events: Event) -> int:
         """Accept events, and wait until they are stored."""
         ...
@@ -160,8 +164,8 @@ class JournalTap:
         event = record.event
         try:
             await self.journal.append(event)
-        except Exception as exc:
-            self._refuse(event, exc)
+        except Exception as exc:  # raised by the emit, so no flush reports it
+            self._count_refused(event, exc)
             raise
 
     async def all_stored(self, records: Sequence[PendingRecord]) -> None:
@@ -258,16 +262,26 @@ class JournalTap:
             record.resolve(admitted=False)
 
     def _refuse(self, event: Event | Gap, why: Exception | str | None = None) -> None:
-        self.refused += 1
+        """Give up the event of a plain emit; the next flush of the journal raises."""
         assert isinstance(event, Event)
+        reason = self._count_refused(event, why)
+        try:
+            self.journal.report_refused(event, reason)
+        except Exception as exc:  # an error of the journal must not reach the emit
+            self._log.log(logging.ERROR, "report", "the journal failed: %r", exc, exc=exc)
+
+    def _count_refused(self, event: Event, why: Exception | str | None) -> str:
+        reason = str(why or self.journal.statistics().error or "it has no room")
+        self.refused += 1
         self._log.log(
             logging.ERROR,
             "journal",
             "the journal did not accept event %s of %s, which reached subscribers only: %s",
             event.id,
             event.app_name,
-            why or self.journal.statistics().error or "it has no room",
+            reason,
         )
+        return reason
 
     # As a queue, for ``wait_for_space``
 

@@ -143,6 +143,10 @@ class Appender:
         self._commit_soon()
         return self._receipts.expect(self._accepted, self._accepted)
 
+    def report_refused(self, event: Event, reason: str) -> None:
+        """Report ``event``, which was not accepted, by the next flush."""
+        self._receipts.report(Refusal(event, reason))
+
     async def append(self, events: Sequence[Event]) -> int:
         """Accept ``events`` together, and wait until they are stored."""
         if not events:

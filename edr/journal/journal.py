@@ -377,6 +377,16 @@ class Journal(Protocol):
         """
         ...
 
+    def report_refused(self, event: Event, reason: str) -> None:
+        """Report an event that the journal did not accept, and that its bus gave up.
+
+        The next ``flush`` raises ``EventsRefusedError`` with it.
+
+        So a flush after an emit never returns if the journal did not get the event. A bus calls
+        this for a plain emit while the journal is full and cannot store.
+        """
+        ...
+
     async def room(self) -> None:
         """Wait until ``append_nowait`` would accept an event.
 
@@ -396,7 +406,8 @@ class Journal(Protocol):
             The position of the last of these events.
 
         Raises:
-            EventsRefusedError: some accepted events can never be stored. The others are stored.
+            EventsRefusedError: some accepted events can never be stored, or the bus of the journal
+                gave up events that the journal did not accept. The others are stored.
             JournalFullError, JournalError: as ``append``.
         """
         ...

@@ -128,6 +128,10 @@ class Receipts:
             self._unreported.take()
         return receipt
 
+    def report(self, refusal: Refusal) -> None:
+        """Report ``refusal``, of an event that was never accepted, by the next flush."""
+        self._unreported.add((refusal,), 1)
+
     def check(self) -> None:
         """Raise the unreported refusals, if there are any."""
         error = self._unreported.take()

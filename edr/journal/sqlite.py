@@ -321,6 +321,10 @@ class SqliteJournal:
         self._enter()
         return self._appender.submit(event)
 
+    def report_refused(self, event: Event, reason: str) -> None:
+        """Report ``event`` by the next ``flush``; see ``Journal``."""
+        self._appender.report_refused(event, reason)
+
     async def append(self, *events: Event) -> int:
         """Store ``events``; see ``Journal``."""
         for event in events:

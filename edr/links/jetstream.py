@@ -272,6 +272,10 @@ class JetStreamJournal:
         self._session.check_open()
         return self._appender.append_nowait(event)
 
+    def report_refused(self, event: Event, reason: str) -> None:
+        """Report ``event`` by the next ``flush``; see ``Journal.report_refused``."""
+        self._appender.report_refused(event, reason)
+
     def submit(self, event: Event) -> Receipt | None:
         """Accept ``event``, and return a receipt to await; None if the journal is full.
 

@@ -233,6 +233,10 @@ class Appender:
         """Accept ``event`` if there is room for it; return a receipt, which waits for storage."""
         return self._accept((event,)) if self._has_room_now else None
 
+    def report_refused(self, event: Event, reason: str) -> None:
+        """Report ``event``, which was not accepted, by the next flush."""
+        self._receipts.report(Refusal(event, reason))
+
     async def room(self) -> None:
         """Return when there is room, or waiting cannot help. It always yields to the loop."""
         await asyncio.sleep(0)

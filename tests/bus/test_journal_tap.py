@@ -23,6 +23,7 @@ class FakeJournal:
         self.accepted = []
         self.stored = []
         self.said = []
+        self.given_up = []
         self.may_store = asyncio.Event()
         self.may_store.set()
 
@@ -58,6 +59,9 @@ class FakeJournal:
         self.stored += self.accepted
         self.accepted.clear()
         return len(self.stored)
+
+    def report_refused(self, event, _reason):
+        self.given_up.append(event.body["n"])
 
     def statistics(self):
         return Counts(0, self.error)
@@ -324,6 +328,31 @@ async def test_refused_event_is_logged_with_its_id_and_the_reason(caplog):
     (line,) = [each.getMessage() for each in caplog.records if each.levelname == "ERROR"]
     assert event.id in line
     assert line.endswith("the disk is full")
+
+
+async def test_each_event_that_a_plain_emit_gives_up_is_reported_to_the_journal():
+    journal = FakeJournal(size=1)
+    async with edr.Bus(journal=journal) as bus:
+        await emit(bus, 1)
+        bus.emit_nowait("app", "1", "ok", "info", {"n": 2})
+        journal.error = "the disk is full"
+        await emit(bus, 3)
+        with pytest.raises(OSError, match="the disk is full"):
+            await emit(bus, 4, durable=True)
+        journal.error = None
+
+    assert journal.given_up == [2, 3]
+
+
+async def test_journal_that_cannot_report_fails_no_emit(caplog):
+    class Broken(FakeJournal):
+        def report_refused(self, event, reason):
+            raise OSError("broken")
+
+    async with edr.Bus(journal=Broken(size=0)) as bus:
+        assert bus.emit_nowait("app", "1", "ok", "info", {"n": 1})
+
+    assert "the journal failed: OSError('broken')" in caplog.text
 
 
 # record

@@ -704,6 +704,18 @@ class StorageContract:
 
         assert [each.event for each in caught.value.refusals] == [wrong]
 
+    async def test_flush_reports_an_event_that_the_bus_gave_up_once(self, make_journal):
+        given_up = event(2)
+        async with make_journal() as journal:
+            assert journal.append_nowait(event(1))
+            journal.report_refused(given_up, "it has no room")
+            with pytest.raises(EventsRefusedError) as caught:
+                await journal.flush()
+            await journal.flush()
+
+            assert caught.value.refusals == ((given_up, "it has no room"),)
+            assert numbers(await all_of(journal)) == [1]
+
     async def test_flush_is_told_when_the_refusal_came_before(self, make_journal, make_refused):
         async with make_journal() as journal:
             journal.append_nowait(make_refused(1))

@@ -147,6 +147,9 @@ async def test_sqlite_not_accepted(tmp_path, observe, caplog, monkeypatch):
             await bus.emit("app", "1", "ok", "info", {"n": 2})
         observed.check(caplog.records)
         monkeypatch.undo()
+        await until(lambda: not journal.statistics().waiting)
+        with pytest.raises(EventsRefusedError, match="the disk is full"):
+            await journal.flush()
 
     assert "the disk is full" in caplog.text
 
