@@ -20,6 +20,8 @@ from edr.journal.schema import PAGE, ConsumerState
 from edr.journal.store import BlockStore
 
 BLOCKS, SIZE = 12, 20
+COLUMNS = 80
+"""Bytes of a block before its keys and entries, which one checksum covers: SQLite reads them."""
 RARE = edr.Binding(app_name="rare")
 READERS = [
     ConsumerState("first", "[]", 60, unacked=((30, 2), (41, 1)), missed=3, last_ack=7),
@@ -60,7 +62,7 @@ class Filled:
     def _around(self, keys, rest):
         """Return where a row is: from its length, before its columns, to its last byte."""
         at = self.data.rindex(keys + rest)
-        return range(at - (80 if keys else 9), at + len(keys + rest))
+        return range(at - (COLUMNS if keys else 9), at + len(keys + rest))
 
     def damaged(self, path, change):
         """Copy the journal to ``path``, changed."""
@@ -88,12 +90,12 @@ def filled(place):
     return Filled(place / "filled")
 
 
-def flips_in(*places, content=0):
-    """Return the bits of ``places``; of the last ``content`` bytes of each only one a byte."""
+def flips_in(*places, header=None):
+    """Return all bits of ``places``; with ``header``, one bit of each byte after so many bytes."""
     bits = []
     for place in places:
-        bits += [(byte, bit) for byte in place[: len(place) - content] for bit in range(8)]
-        bits += [(byte, byte % 8) for byte in place[len(place) - content :]]
+        bits += [(byte, bit) for byte in place[:header] for bit in range(8)]
+        bits += [(byte, byte % 8) for byte in place[len(place[:header]) :]]
     return bits
 
 
@@ -148,7 +150,7 @@ def choose(request):
 @pytest.mark.timeout(120)
 def test_flipped_bit_in_a_block_costs_that_block_at_most(filled, place, choose):
     lost = 0
-    for byte, bit in choose(flips_in(*filled.blocks[4:6], content=300)):
+    for byte, bit in choose(flips_in(filled.blocks[5], header=COLUMNS)):
         lost += check(filled, flip(filled, place / "j", byte, bit), SIZE)[0] > 0
     assert lost
 
@@ -156,7 +158,7 @@ def test_flipped_bit_in_a_block_costs_that_block_at_most(filled, place, choose):
 @pytest.mark.parametrize("which", [0, -1])
 @pytest.mark.timeout(120)
 def test_flipped_bit_in_a_block_at_the_end_is_told(filled, place, choose, which):
-    for byte, bit in choose(flips_in(filled.blocks[which], content=300)):
+    for byte, bit in choose(flips_in(filled.blocks[which], header=COLUMNS)):
         check(filled, flip(filled, place / "j", byte, bit), SIZE)
 
 
