@@ -9,7 +9,7 @@ again.
 
 At the end the program prints how many orders were emitted, delivered, duplicated and lost. The exit
 code is 1 if any order was lost.
-With ``--journal FOLDER`` it leaves the journal there, for ``python -m edr.journal ls FOLDER``.
+With ``--journal FOLDER`` it leaves the journal there, for ``edr journal ls FOLDER``.
 """
 
 from __future__ import annotations

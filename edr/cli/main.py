@@ -28,7 +28,9 @@ EPILOGUE = (
     "75 stopped with work left, 77 not permitted, 78 configuration, 130 interrupted."
 )
 
-COMMANDS: dict[str, str] = {}
+COMMANDS: dict[str, str] = {
+    "journal": "Look into the folder of a journal, also while it is in use.",
+}
 """The commands in the order of ``--help``: ``edr NAME`` is the function ``edr.cli.NAME.NAME``."""
 
 

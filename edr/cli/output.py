@@ -7,6 +7,7 @@ control the terminal: each line is escaped here, where it is written.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
@@ -49,6 +50,7 @@ STYLES = {
 """SGR parameters. They repeat a meaning that the text has too: colour is never the only sign."""
 
 _PLAIN = re.compile(rf'[^\s"\\={{}}{UNSAFE}]+')
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 _NOT_IN_KEYS = re.compile(rf'[\s"=%{UNSAFE}]')
 
 
@@ -147,7 +149,12 @@ class Output:
 
     def record(self, record: Mapping[str, Any]) -> None:
         """Write ``record`` as one line of JSON or logfmt, depending on ``form``."""
-        self._write(logfmt(record) if self.form == "logfmt" else json_text(record))
+        if self.form == "logfmt":
+            self._write(logfmt(record))
+            return
+        text = json_text(record)
+        # JSON has escapes of its own for the characters that the stream cannot write.
+        self._write(text if self._has_unicode else _NOT_ASCII.sub(_escaped, text))
 
     def message(self, text: str, style: str = "") -> None:
         """Write a message to stderr. A message with line feeds has several lines."""
@@ -207,6 +214,10 @@ def pairs(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, st
             yield path, json_text(json_text(value))
         else:
             yield path, json_text(value)
+
+
+def _escaped(match: re.Match[str]) -> str:
+    return json.dumps(match[0])[1:-1]
 
 
 def _percent(match: re.Match[str]) -> str:

@@ -21,7 +21,7 @@ Read the modules in this order; each imports only from those before it:
 errors, journal, options, batches, processing, receipts, codec, selection, folder, schema, cells,
 pages, salvage, copying, opening, compaction, retention, blocks, fetching, tree, log_frames,
 snapshot, clock, batch, store, appender, closing, worker, recent, state, following, cursor,
-consumer, registry, committing, sqlite, fallback, tailing, inspection, __main__.
+consumer, registry, committing, sqlite, fallback, tailing, inspection.
 """
 
 from edr.journal.batches import EntryBatches

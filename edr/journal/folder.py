@@ -210,7 +210,7 @@ def _not_locked(path: Path, lock: int, exc: OSError) -> JournalError:
     return JournalInUseError(
         f"{path} is open in {process}{this}, and a journal has one owner at a time: "
         "close it there, or use another folder; "
-        f"'python -m edr.journal read {path}' prints its entries"
+        f"'edr journal read {path}' prints its entries"
     )
 
 
@@ -222,8 +222,7 @@ def _no_access(path: Path, exc: OSError) -> JournalUnusableError:
             path,
         )
     return JournalUnusableError(
-        f"cannot be written to ({exc.strerror}); "
-        f"'python -m edr.journal read {path}' prints its entries",
+        f"cannot be written to ({exc.strerror}); 'edr journal read {path}' prints its entries",
         path,
     )
 

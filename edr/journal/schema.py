@@ -258,7 +258,7 @@ def translated(exc: BaseException, path: Path) -> JournalError:
     if code is not None and code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return JournalInUseError(
             f"{path}: another program, such as a sqlite3 shell, has journal.sqlite3 open ({exc}); "
-            "close it there, and use 'python -m edr.journal' to read a journal"
+            "close it there, and use 'edr journal' to read a journal"
         )
     if is_full(exc):
         return JournalFullError(

@@ -45,15 +45,28 @@ ATTEMPTS = 50
 PAUSE = 0.02
 """Seconds between attempts."""
 
-SETTLED = 50_000_000
-"""Nanoseconds. A file modified longer ago gets another modification time with the next change. The
-clock of a file system has steps of up to some 10 ms."""
+STEP = 50_000_000
+"""Nanoseconds, at most, between the steps of the clock of a file system."""
+
+COARSE_STEP = 2_000_000_000
+"""As ``STEP``, for file systems that store whole seconds."""
 
 T = TypeVar("T")
 
 
 class UnreadableError(Exception):
     """The files are damaged, or are not those of a journal. Internal to this package."""
+
+
+_SIGNS_OF_DAMAGE = (
+    UnreadableError,
+    NoRowError,
+    sqlite3.DatabaseError,
+    ValueError,
+    TypeError,
+    IndexError,
+)
+"""Errors of a read of damaged pages, or of pages of different commits."""
 
 
 class Snapshot(NamedTuple):
@@ -138,7 +151,7 @@ class SnapshotReader:
             self._log.advance()
             try:
                 result = query(self._snapshot())
-            except (NoRowError, sqlite3.DatabaseError, ValueError, TypeError, IndexError) as exc:
+            except _SIGNS_OF_DAMAGE as exc:
                 if self._is_consistent(before):
                     raise UnreadableError(str(exc) or "a page is damaged") from exc
             else:
@@ -170,9 +183,7 @@ class SnapshotReader:
     def _stamp(self) -> tuple[int, int] | None:
         """Return a value that changes when the database file is written; None if it may not."""
         status = os.fstat(self._database)
-        if abs(time.time_ns() - status.st_mtime_ns) < SETTLED:
-            return None
-        return status.st_mtime_ns, status.st_size
+        return (status.st_mtime_ns, status.st_size) if _is_past(status.st_mtime_ns) else None
 
     def _is_consistent(self, before: tuple[int, int] | None) -> bool:
         if self._identity_at_path() != self._identity or self._log.has_restarted:
@@ -182,6 +193,8 @@ class SnapshotReader:
         return not self._log.advance()  # without another commit, there is nothing to copy
 
     def _page(self, number: int) -> bytes:
+        if number < 1:
+            raise NoRowError
         page = self._log.page(number)
         if page is None:
             page = os.pread(self._database, PAGE, (number - 1) * PAGE)
@@ -227,6 +240,17 @@ class SnapshotReader:
             last,
             sum(sizes),
         )
+
+
+def _is_past(modified: int) -> bool:
+    """Return whether a file that is written from now on gets another modification time."""
+    if modified % 1_000_000_000 == 0:
+        return abs(time.time_ns() - modified) > COARSE_STEP
+    clock = getattr(time, "CLOCK_REALTIME_COARSE", None)
+    if clock is None:
+        return abs(time.time_ns() - modified) > STEP
+    # Linux: the clock of modification times.
+    return time.clock_gettime_ns(clock) != modified
 
 
 def _identity(status: os.stat_result) -> tuple[int, int]:

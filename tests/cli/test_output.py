@@ -167,3 +167,10 @@ def test_logfmt_equals_that_of_the_wire(make_event):
     event = make_event(body=body)
 
     assert encode(event).decode().endswith(logfmt({"body": body}))
+
+
+def test_json_has_its_own_escapes_where_the_output_is_not_utf_8():
+    pipe = Pipe("ascii")
+    Output(stdout=pipe).record({"name": "größer"})
+
+    assert pipe.lines == ['{"name":"gr\\u00f6\\u00dfer"}']

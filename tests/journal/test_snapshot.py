@@ -190,3 +190,10 @@ def test_reader_does_not_change_the_files(make_store):
 
     assert {file.name: file.read_bytes() for file in store.path.iterdir()} == before
     append(store, 500)  # the owner still has its lock
+
+
+def test_page_number_that_does_not_exist_is_damage(make_store, monkeypatch):
+    store = make_store()
+    append(store, *range(5))
+    with SnapshotReader(store.path) as reader, pytest.raises(UnreadableError):
+        reader.read(lambda _: reader._page(0))
