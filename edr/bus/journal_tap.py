@@ -76,6 +76,10 @@ class EventJournal(Protocol):
         """Return its counts of this moment, a named tuple with ``failed`` among them."""
         ...
 
+    async def drain(self, timeout: float | None = None) -> int:
+        """Wait until the handlers of its consumers have finished, and close it."""
+        ...
+
     async def aclose(self) -> None:
         """Store the accepted events, and close the journal."""
         ...

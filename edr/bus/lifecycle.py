@@ -182,7 +182,7 @@ class Lifecycle:
             for name, count in (await self._services.drain(self._time_for_services())).items():
                 left[name] = left.get(name, 0) + count
         finally:
-            await self._finish("was drained", left)
+            await self._finish("was drained", left, drains=True)
         return left
 
     async def _process_queued(self) -> None:
@@ -306,7 +306,7 @@ class Lifecycle:
                 with suppress(Exception):  # raised in the call that closed the bus
                     await self._tap.journal.aclose()
 
-    async def _finish(self, why: str, left: Mapping[str, int]) -> None:
+    async def _finish(self, why: str, left: Mapping[str, int], *, drains: bool = False) -> None:
         """End what is left. A cancellation cuts short the wait for a step, and skips no step."""
         try:
             self._report(left, f"{self._describe()} {why}")
@@ -318,14 +318,16 @@ class Lifecycle:
                 self._registry.drop_log.end()
                 try:
                     if self._tap is not None:
-                        await self._close_journal(self._tap.journal)
+                        await self._close_journal(self._tap.journal, drains=drains)
                 finally:
                     self._over.set()
 
-    async def _close_journal(self, journal: EventJournal) -> None:
+    async def _close_journal(self, journal: EventJournal, *, drains: bool) -> None:
         """Close ``journal``. Accepted events that it cannot store then count as not processed."""
         try:
             failed: int = journal.statistics().failed
+            if drains:
+                await journal.drain(self._time_for_services())
         finally:
             await journal.aclose()
         self.report_unprocessed(journal.statistics().failed - failed)

@@ -18,8 +18,8 @@ Not promised: exactly-once delivery; order after ``nack``; one transaction with 
 encryption of stored events.
 
 Read the modules in this order; each imports only from those before it:
-errors, journal, options, batches, processing, receipts, codec, selection, folder, schema, cells,
-pages, salvage, copying, opening, compaction, retention, blocks, fetching, tree, log_frames,
+errors, journal, options, batches, processing, draining, receipts, codec, selection, folder, schema,
+cells, pages, salvage, copying, opening, compaction, retention, blocks, fetching, tree, log_frames,
 snapshot, clock, batch, store, appender, closing, worker, recent, state, following, cursor,
 consumer, registry, committing, sqlite, fallback, tailing, inspection.
 """

@@ -129,6 +129,8 @@ class SqliteConsumer:
         self._unreported += self._more_missed
         self._reported = -self._more_missed
         self._reported_early = 0
+        self._processing = 0
+        """Calls of ``process`` that run."""
         self._is_shut_down = False
         self._is_closed = False
         self.is_changed: bool = False
@@ -298,7 +300,11 @@ class SqliteConsumer:
             dead_letters=dead_letters,
             on_gap=on_gap,
         )
-        await processing.run()
+        self._processing += 1
+        try:
+            await processing.run()
+        finally:
+            self._processing -= 1
 
     # Acknowledging
 
@@ -481,6 +487,16 @@ class SqliteConsumer:
         return done, delivered_up_to, len(self._unacked)
 
     # The end
+
+    @property
+    def unsettled(self) -> int:
+        """Number of entries that it returned and that were neither acked nor nacked."""
+        return len(self._unacked) - len(self._is_due) - len(self._pending)
+
+    @property
+    def is_processing(self) -> bool:
+        """Whether ``process`` runs."""
+        return self._processing > 0
 
     async def shutdown(self) -> None:
         """Return no further entries; see ``Consumer``."""

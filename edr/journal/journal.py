@@ -481,6 +481,21 @@ class Journal(Protocol):
         """Return a snapshot. From any thread, also before opening and after closing."""
         ...
 
+    async def drain(self, timeout: float | None = None) -> int:
+        """Wait until the handlers of consumers have finished, and close. A draining bus calls it.
+
+        First the consumers are shut down. Then it waits until each returned entry was acked or
+        nacked, and until each ``process`` has ended. It stops waiting for an iteration that has not
+        acked or nacked for 5 seconds. Entries that are left are logged and are delivered again.
+
+        Args:
+            timeout: seconds to wait, at most; ``None`` for no limit.
+
+        Returns:
+            The number of accepted events that could not be stored.
+        """
+        ...
+
     async def aclose(self) -> None:
         """Store accepted events and acks, end all cursors and consumers, and close. Idempotent.
 

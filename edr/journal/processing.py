@@ -165,7 +165,13 @@ class Processing:
             await _result(self._handler(entry))
         except (Exception, asyncio.CancelledError) as exc:
             error = self._failure(exc)
-            self._report("handler", "could not handle the entry", entry, error)
+            self._log.log(
+                logging.ERROR,
+                f"handler {type(error).__name__}",
+                "consumer %r could not handle the entry at position %d, delivery %d: %r",
+                *(self._consumer.name, entry.position, entry.delivery, error),
+                exc=error,
+            )
             return error
         return None
 
@@ -177,16 +183,19 @@ class Processing:
             if len(self._last_errors) == MAX_ERRORS:
                 del self._last_errors[next(iter(self._last_errors))]
             self._last_errors[entry.position] = error
-            self._report("dead_letters", "could not store the dead letter", entry, failure)
+            self._log.log(
+                logging.ERROR,
+                f"dead_letters {type(failure).__name__}",
+                "dead_letters of consumer %r failed for the entry at position %d: %r",
+                *(self._consumer.name, entry.position, failure),
+                exc=failure,
+            )
             return False
         self._log.log(
             logging.WARNING,
             "dead letter",
             "consumer %r gave the entry at position %d to the dead letters, delivery %d: %r",
-            self._consumer.name,
-            entry.position,
-            entry.delivery,
-            error,
+            *(self._consumer.name, entry.position, entry.delivery, error),
         )
         return True
 
@@ -200,19 +209,6 @@ class Processing:
         failure = RuntimeError("the handler raised CancelledError")
         failure.__cause__ = exc
         return failure
-
-    def _report(self, who: str, what: str, entry: Entry, error: Exception) -> None:
-        self._log.log(
-            logging.ERROR,
-            f"{who} {type(error).__name__}",
-            "consumer %r %s at position %d, delivery %d: %r",
-            self._consumer.name,
-            what,
-            entry.position,
-            entry.delivery,
-            error,
-            exc=error,
-        )
 
     def _settle(self, call: Callable[..., None], *args: object) -> None:
         """Ack or nack an entry, unless the consumer was closed, which returns it again later."""
@@ -234,7 +230,7 @@ class Processing:
         try:
             await _result(self._on_gap(gap))
         except Exception as exc:  # it must not end the processing
-            self._log.log(logging.ERROR, "on_gap", "on_gap failed: %r", exc, exc=exc)
+            self._log.log(logging.ERROR, "on_gap", "on_gap of a consumer failed: %r", exc, exc=exc)
 
 
 class _Source:

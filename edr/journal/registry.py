@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from edr import Binding
 from edr.journal.codec import time_of
 from edr.journal.consumer import STORE_EVERY, SqliteConsumer
+from edr.journal.draining import settle
 from edr.journal.errors import ConsumerInUseError, JournalError, WrongJournalError
 from edr.journal.following import Read
 from edr.journal.journal import ConsumerStatus, Entry
@@ -178,6 +179,10 @@ class ConsumerRegistry:
                 consumer.lost(loss, appended.oldest, appended.missing_ranges)
 
     # Inner parts
+
+    async def settle(self, timeout: float | None) -> dict[str, int]:
+        """Shut the consumers down, and wait for their handlers; see ``settle``."""
+        return await settle(self._open, timeout)
 
     def _open(self) -> list[SqliteConsumer]:
         return [each for each in self._consumers.values() if each is not None]

@@ -228,6 +228,27 @@ class SqliteJournal:
             self._closing.add_done_callback(self._accepted_stored)
         await asyncio.shield(self._ended)
 
+    async def drain(self, timeout: float | None = None) -> int:
+        """Wait until the handlers of consumers have finished, and close; see ``Journal``."""
+        if timeout is not None:
+            check_seconds("timeout", timeout)
+        failed = self.statistics().failed
+        try:
+            if self._id and not self._is_closing and self._pid == os.getpid():
+                self._check_loop()
+                left = await self._consumers.settle(timeout)
+                if left:
+                    log_safely(
+                        logging.WARNING,
+                        "%r closes, and consumers did not acknowledge all entries: %s",
+                        self,
+                        ", ".join(f"{name!r} {count}" for name, count in left.items()),
+                        logger=logger,
+                    )
+        finally:
+            await self.aclose()
+        return self.statistics().failed - failed
+
     async def _store_accepted(self) -> None:
         self._appender.close()
         with suppress(JournalError):

@@ -213,6 +213,12 @@ class JetStreamJournal:
     def _check_soon(self) -> None:
         self._session.check_soon()
 
+    async def drain(self, timeout: float | None = None) -> int:  # noqa: ARG002
+        """Close it, and return how many accepted events could not be stored."""
+        failed = self.statistics().failed
+        await self.aclose()
+        return self.statistics().failed - failed
+
     async def aclose(self) -> None:
         """Store what was accepted, within ``timeout``, and the acks, and close. Idempotent."""
         if self._session.is_closed:

@@ -66,6 +66,9 @@ class FakeJournal:
     def statistics(self):
         return Counts(0, self.error)
 
+    async def drain(self, timeout=None):
+        return 0
+
     async def aclose(self):
         self.stored += self.accepted
         self.accepted.clear()

@@ -323,6 +323,8 @@ def test_second_signal_in_one_drain_tells_what_other_buses_left():
 FAILING_END = """
 class Failing:
     bindings = ()
+    async def drain(self, timeout=None):
+        pass
     async def aclose(self):
         raise OSError("no journal any more")
     def append_nowait(self, event):

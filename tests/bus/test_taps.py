@@ -46,6 +46,9 @@ class Journal:
     def statistics(self):
         return Counts(failed=0)
 
+    async def drain(self, timeout=None):
+        return 0
+
     async def aclose(self):
         pass
 

@@ -396,3 +396,44 @@ class ConsumerContract:
                 await asyncio.wait([processing])
             async with await journal.consumer("r") as consumer:
                 assert numbers(await consumer.take(1)) == [1]
+
+    # The end of the journal
+
+    async def test_last_entry_is_acked_when_the_journal_drains(self, make_journal):
+        journal = make_journal()
+        await journal.append(*events(1, 2))
+        consumer = await journal.consumer("r")
+        draining = None
+
+        async def handle():
+            nonlocal draining
+            async for entry in consumer:
+                draining = draining or asyncio.ensure_future(journal.drain())
+                await asyncio.wait([draining], timeout=0.05)  # it waits for this entry
+                consumer.ack(entry)
+
+        await handle()
+        assert await draining == 0
+        async with make_journal() as journal:
+            (status,) = await journal.consumers()
+        assert (status.unacked, status.lag) == (0, 1)
+
+    async def test_process_finishes_when_its_bus_drains(self, make_journal):
+        journal, begun, handled = make_journal(), asyncio.Event(), []
+
+        async def handle(entry):
+            begun.set()
+            await asyncio.wait([asyncio.ensure_future(bus.wait_closed())], timeout=0.05)
+            handled.append(entry)
+
+        async with edr.Bus(journal=journal) as bus:
+            await bus.emit("app", "1", "ok", "info", {"n": 1}, durable=True)
+            consumer = await journal.consumer("r")
+            processing = asyncio.ensure_future(consumer.process(handle))
+            await begun.wait()
+        await processing
+        async with make_journal() as journal:
+            (status,) = await journal.consumers()
+
+        assert len(handled) == 1
+        assert (status.unacked, status.lag) == (0, 0)

@@ -254,3 +254,47 @@ def test_remainder_stores_what_the_last_commit_did_not_take(make_store, monkeypa
 
     assert remainder.lost == 0
     assert everything(make_store()) == list(range(7))
+
+
+async def busy_consumer(journal):
+    """Return a consumer that has not acknowledged its entry."""
+    await journal.append(event(1))
+    consumer = await journal.consumer("mailer")
+    await anext(consumer)
+    return consumer
+
+
+async def test_drain_logs_unacknowledged_entries_at_its_timeout(path, caplog):
+    journal = SqliteJournal(path)
+    await busy_consumer(journal)
+    assert await journal.drain(timeout=0.0) == 0
+
+    assert "consumers did not acknowledge all entries: 'mailer' 1" in caplog.text
+    assert await stored_in(path) == [1]
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_drain_that_is_cancelled_closes_all_the_same(path, turns):
+    journal = SqliteJournal(path)
+    await busy_consumer(journal)
+    draining = asyncio.ensure_future(journal.drain())
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    draining.cancel()
+    await asyncio.wait([draining])
+    await journal.aclose()
+
+    assert await stored_in(path) == [1]
+
+
+async def test_drain_of_an_unused_journal_closes_it(path):
+    journal = SqliteJournal(path)
+    assert await journal.drain() == 0
+    with pytest.raises(JournalError, match="closed"):
+        await journal.open()
+
+
+@pytest.mark.parametrize("timeout", [-1, "1"])
+async def test_timeout_of_drain_is_checked(path, timeout):
+    with pytest.raises(ValueError, match="timeout"):
+        await SqliteJournal(path).drain(timeout)

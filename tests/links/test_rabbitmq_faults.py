@@ -499,6 +499,9 @@ class LateJournal:
     async def open(self):
         pass
 
+    async def drain(self, timeout=None):
+        return 0
+
     async def aclose(self):
         pass
 

@@ -41,6 +41,9 @@ class Journal:
     async def open(self):
         pass
 
+    async def drain(self, timeout=None):
+        return 0
+
     async def aclose(self):
         pass
 
