@@ -20,6 +20,7 @@ REASONS = {
     "slow": "this terminal was slower than the stream",
     "expired": "the process no longer held them",
     "restarted": "the process had restarted",
+    "disconnected": "the connection to the broker was interrupted",
     "retention": "the journal removed them, as its limits require",
     "damage": "the files of the journal are damaged",
 }
