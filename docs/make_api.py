@@ -23,6 +23,7 @@ DEFAULT_BUS = ROOT / "edr" / "bus" / "default.py"
 PAGES = [
     "edr",
     "edr.control",
+    "edr.streams",
     "edr.patterns",
     "edr.journal",
     "edr.delivery",

@@ -4,7 +4,8 @@ This module exports the names of the core: body patterns (``edr.patterns``), eve
 (``edr.records``) and the bus (``edr.bus``). The other packages are attributes: ``edr.wire`` (events
 as bytes), ``edr.journal`` (durable record), ``edr.delivery`` (the parts of components that send),
 ``edr.links`` (NATS, JetStream, RabbitMQ), ``edr.typed`` (bodies as Pydantic models),
-``edr.adapters`` (logging, metrics, tracing), ``edr.testing``, ``edr.control`` (attaching to a
+``edr.adapters`` (logging, metrics, tracing), ``edr.testing``, ``edr.streams`` (one fan-out for many
+observers), ``edr.control`` (attaching to a
 running process) and ``edr.cli`` (the command ``edr``).
 
 ``import edr`` loads no other package: each one is loaded when a name of it is first used. Loading
@@ -13,7 +14,7 @@ before, with ``import edr.bus``.
 
 Read the packages in this order; each imports only from those before it:
 _util, errors, patterns, records, bus, wire, journal, delivery, links, typed, adapters, testing,
-control, cli, __main__.
+streams, control, cli, __main__.
 """
 
 from typing import TYPE_CHECKING
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from edr import links as links
     from edr import patterns as patterns
     from edr import records as records
+    from edr import streams as streams
     from edr import testing as testing
     from edr import typed as typed
     from edr import wire as wire
@@ -112,8 +114,8 @@ else:
             "edr.links": "connect",
         },
         modules="""
-            adapters bus cli control delivery errors journal links patterns records testing typed
-            wire
+            adapters bus cli control delivery errors journal links patterns records streams
+            testing typed wire
         """,
     )
 

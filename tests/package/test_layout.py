@@ -16,6 +16,7 @@ import edr.control
 import edr.delivery
 import edr.journal
 import edr.patterns
+import edr.streams
 import edr.testing
 import edr.typed
 import edr.wire
@@ -35,6 +36,7 @@ PACKAGES = [
     edr.typed,
     edr.adapters,
     edr.testing,
+    edr.streams,
     edr.control,
     edr.cli,
 ]

@@ -1,0 +1,279 @@
+"""``Place``: one client of a stream: an index into the log of its group.
+
+**Where a place begins.** A new client begins after the newest event, or ``last`` events before it.
+A client that returns gives the cursor of the last event that it received:
+
+* The cursor is of this window, and the log of the group is complete since then: the place continues
+  after it. Entries that have left the window by now are counted, ``expired``.
+* It is of this window, but older than the window: ``expired``. The positions in between are the
+  most that can be missing, if the group was there all the time.
+* It is of this window, but the group was not there, and so events may not have been kept:
+  ``expired`` without a count. The place continues after the cursor with the events that are there.
+* It is of another window, ahead of the end, or not a cursor: ``restarted``, without a count.
+
+After a gap a place continues at the oldest event that the client does not have, and never at the
+end. Otherwise a client with an unknown cursor would appear to be up to date.
+
+**Its cursor.** Until a gap is reported, the cursor of the place leads to the same report again. So
+a client that disconnects before it receives the report does not lose it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from edr.records import Binding
+from edr.streams.cursors import NOWHERE
+from edr.streams.grant import Grant
+from edr.streams.group import Group
+from edr.streams.record import Missed, MissedReason, Record, Taken
+
+
+@dataclass(slots=True)
+class Totals:
+    """The sums of all places of a stream."""
+
+    sent: int = 0
+    missed: int = 0
+    gaps: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where a place begins in the log of its group."""
+
+    position: int
+    """The first position that the client may be given."""
+    last: int | None = None
+    """Only this number of events before ``end``."""
+    end: int = 0
+    """The position of the next event when the client joined."""
+    gap: tuple[int | None, MissedReason] | None = None
+    """A gap before it: the number of events, and the reason."""
+    at: int = 0
+    """The position of the client before it begins."""
+
+
+def start_after(group: Group, cursor: object) -> Start:
+    """Return where a client begins that has received everything up to ``cursor``."""
+    window = group.window
+    first = window.first
+    at = window.position_of(cursor)
+    if at is None:
+        return Start(first, gap=(None, "restarted"), at=first - 1)
+    if at + 1 < group.complete_from:
+        return Start(max(at + 1, first), gap=(None, "expired"), at=at)
+    if at + 1 >= first:
+        return Start(at + 1, at=at)
+    if not group.is_filling and at + 1 >= group.log_from and at >= group.log.removed_to:
+        # The log has all entries since then, although the window does not have their events.
+        return Start(at + 1, gap=(0, "expired"), at=at)
+    most = first - 1 - at if window.is_dense else None
+    return Start(first, gap=(most, "expired"), at=at)
+
+
+def start_of(group: Group, after: object, last: int | None) -> Start:
+    """Return where a client begins; see the module."""
+    if after is not None:
+        return start_after(group, after)
+    window = group.window
+    if last:
+        first = window.first
+        return Start(first, last=last, end=window.newest + 1, at=first - 1)
+    return Start(window.newest + 1, at=window.newest)
+
+
+class Place:
+    """A client of a stream. ``Streams.join`` makes it, and ``Streams.leave`` ends it.
+
+    All methods are plain functions for the loop's thread. ``take`` returns at once, so it cannot be
+    cancelled.
+    """
+
+    def __init__(
+        self,
+        group: Group,
+        on_ready: Callable[[], object],
+        start: Start,
+        totals: Totals,
+        *,
+        wanted: bool,
+    ) -> None:
+        self.on_ready: Callable[[], object] = on_ready
+        """Called without arguments when there is something to take; see ``Streams.join``."""
+        self.sent: int = 0
+        """Records that it was given."""
+        self.missed: int = 0
+        """Events that were reported as missed, without gaps of an unknown size."""
+        self.wanted: bool = wanted
+        """Whether its bindings count as interest."""
+        self._group = group
+        self._start = start
+        self._totals = totals
+        self._gap = start.gap
+        self._at = start.at
+        self._next: int | None = None  # an index into the log, once the log is filled
+        self._is_over = False  # the streams closed
+        self._has_left = False
+        self._has_begun = False  # since the last take
+
+    @property
+    def group(self) -> Group:
+        """Its group, for other modules of ``edr.streams``."""
+        return self._group
+
+    @property
+    def bindings(self) -> tuple[Binding, ...]:
+        """The bindings, as they were given."""
+        return self._group.view.bindings
+
+    @property
+    def grant(self) -> Grant:
+        """The grant."""
+        return self._group.view.grant
+
+    @property
+    def filling(self) -> bool:
+        """Whether the log of its group is still being filled from the window.
+
+        Until then ``take`` returns no records. ``on_ready`` is called at the end, also if there is
+        nothing to take.
+        """
+        return self._next is None and not self._has_left
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether a ``take`` returns something new: a record, a gap, the past or the end."""
+        return self.behind > 0 or self._is_over or self._has_begun
+
+    @property
+    def needs_fill(self) -> bool:
+        """Whether it begins with events from before its group was added."""
+        return self._start.position < self._group.start
+
+    @property
+    def behind(self) -> int:
+        """The events that it was not given yet, including events that it has already missed."""
+        return 0 if self._next is None else self._group.log.end - self._next
+
+    @property
+    def cursor(self) -> str:
+        """The text of the position up to which the client has everything.
+
+        With a gap that is not reported yet, it is a cursor that leads to the same gap. If there is
+        nothing to take, it is the position of the newest event of the stream, even if no client
+        received it. Send it from time to time, so that the cursor of a client of rare events does
+        not expire.
+        """
+        window = self._group.window
+        if self._gap is not None and self._gap[1] == "restarted":
+            return NOWHERE
+        if self._gap is None and self._next is not None and not self.behind:
+            return window.cursor(window.newest)
+        return window.cursor(self._at)
+
+    def begin(self) -> None:
+        """Find the start in the log of the group, which has all its entries now."""
+        log, start = self._group.log, self._start
+        index = log.find(start.position)
+        if start.last is not None:
+            end = log.find(start.end)
+            index = max(index, end - start.last)
+            first = log.entries[index - log.origin].position if index < end else start.end
+            self._at = first - 1
+        self._next = index
+        self._has_begun = True
+        self._group.read_to = max(self._group.read_to, self._group.window.newest)
+
+    def take(self, limit: int = 256, max_bytes: int = 65_536) -> Taken:
+        """Return the next records, and before them the number of events that were missed.
+
+        If it returns no records and has not ended, ``on_ready`` is called once, when there is
+        something to take: after that, call ``take`` until it returns no records.
+
+        Args:
+            limit: the most records, at least 1.
+            max_bytes: the most bytes of their JSON. A first record that is larger comes alone.
+        """
+        if limit < 1:
+            raise ValueError(f"limit must be at least 1, got {limit!r}")
+        if self._next is None:
+            if self._has_left:
+                return Taken(None, [], ended=True)
+            self._group.wait(self)
+            return Taken(None, [])
+        self._has_begun = False
+        lost = self._skip_removed()
+        records, failed = self._next_records(limit, max_bytes)
+        missed = self._reported(lost + failed, records)
+        self.sent += len(records)
+        self._totals.sent += len(records)
+        if records:
+            self._at = records[-1].position
+            self._group.read_to = max(self._group.read_to, self._at)
+            return Taken(missed, records)
+        if not self._is_over:
+            self._group.wait(self)
+        return Taken(missed, records, ended=self._is_over)
+
+    def _skip_removed(self) -> int:
+        """Continue at the oldest entry that the window has; return how many were skipped."""
+        log, index = self._group.log, self._next
+        assert index is not None
+        if index == log.end:
+            return 0
+        if index >= log.origin and log.entries[index - log.origin].event is not None:
+            return 0
+        self._next = log.find(self._group.window.first)
+        return self._next - index
+
+    def _next_records(self, limit: int, max_bytes: int) -> tuple[list[Record], int]:
+        """Return the next records, and how many events before them could not be encoded."""
+        group = self._group
+        window, cut = group.window, group.view.grant.cut
+        index = self._next
+        assert index is not None
+        at = index - group.log.origin
+        records: list[Record] = []
+        failed = 0
+        for slot in group.log.entries[at : at + limit]:
+            assert slot.event is not None
+            try:
+                record = window.record(slot, cut(slot.event))
+            except Exception as exc:  # the fields of a subclass, which cannot be written as JSON
+                if records:  # it is reported before the records of the next take
+                    break
+                group.encoding_failed(slot.event, exc)
+                failed += 1
+                continue
+            max_bytes -= len(record.json)
+            if max_bytes < 0 and records:
+                break
+            records.append(record)
+        self._next = index + len(records) + failed
+        window.shrink()
+        return records, failed
+
+    def _reported(self, lost: int, records: list[Record]) -> Missed | None:
+        """Return the gap before ``records``, if any, and count it."""
+        gap, self._gap = self._gap, None
+        if gap is None and not lost:
+            return None
+        count, reason = gap or (0, "slow")
+        if count is not None:
+            count += lost
+            if not count:
+                return None
+            self.missed += count
+            self._totals.missed += count
+        self._totals.gaps += 1
+        window = self._group.window
+        self._at = records[0].position - 1 if records else window.newest
+        return Missed(count, reason, window.cursor(self._at))
+
+    def end(self, *, at_once: bool = False) -> None:
+        """End the stream: when everything is taken, or with ``at_once`` now."""
+        self._is_over = True
+        if at_once:
+            self._has_left, self._next = True, None

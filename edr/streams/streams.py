@@ -1,0 +1,257 @@
+"""``Streams``: joins clients to the groups of one bus, and ends them with the bus."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+
+from edr.bus import Bus, RateLimitedLog
+from edr.errors import BusClosedError
+from edr.records import EVERY_EVENT, Binding, checked_bindings
+from edr.streams.filling import Filling
+from edr.streams.grant import Grant
+from edr.streams.group import Group
+from edr.streams.idle_groups import IdleGroups
+from edr.streams.place import Place, Totals, start_of
+from edr.streams.view import View
+from edr.streams.window import Window
+
+MIB = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class StreamsStatistics:
+    """The counts of one ``Streams``."""
+
+    places: int
+    """Clients."""
+    groups: int
+    """Groups, including idle ones."""
+    idle_groups: int
+    """Groups without clients, which stay for a while."""
+    position: int
+    """The position of the newest event."""
+    events: int
+    """Events in the window."""
+    bytes: int
+    """Bytes of their JSON."""
+    sent: int
+    """Records that all clients were given since the start."""
+    missed: int
+    """Events that were reported as missed, without gaps of an unknown size."""
+    gaps: int
+    """Reports of missed events."""
+    withheld: int
+    """Events that matched the bindings of a group and that its grant does not show."""
+
+
+class Streams:
+    """Distributes the events of a bus to many clients, each at its own speed.
+
+    A client that reads too slowly, or not at all, does not slow down the bus or other clients: the
+    window moves on, and the client is told the exact number of events that it missed.
+
+    It needs no start. It ends with the bus, after the drain, or with ``close``. Not thread-safe:
+    use it on the loop's thread. Do not call ``take`` or ``join`` within a tap.
+
+    Args:
+        bus: the bus. Events are matched within its emits, in order.
+        size: the most events in the window.
+        bytes: the most bytes of JSON in the window. The newest event is kept if it is larger.
+        history: put every event of the bus into the window, and not only events that match a
+            client. Then ``last`` and ``after`` are complete for bindings that no client had before.
+            An emit without a subscriber costs about five times as much. It does not count as
+            interest.
+
+    Raises:
+        TypeError, ValueError: an argument is not valid.
+    """
+
+    def __init__(
+        self, bus: Bus, *, size: int = 4096, bytes: int = 8 * MIB, history: bool = False
+    ) -> None:
+        _check_whole("size", size)
+        _check_whole("bytes", bytes)
+        self._bus = bus
+        self._log = RateLimitedLog()
+        self._window = Window(size, bytes)
+        self._groups: dict[Hashable, Group] = {}
+        self._idle = IdleGroups(self._remove)
+        self._filling = Filling()
+        self._totals = Totals()
+        self._withheld = 0  # of groups that were removed
+        self._is_attached = False
+        self._is_closed = False
+        self._history: Group | None = None
+        if history:
+            self._history = self._add(View((EVERY_EVENT,), Grant.everything()))
+
+    @property
+    def history(self) -> bool:
+        """Whether the window also has events that no client matches.
+
+        If not, ``last`` returns only events that some client's bindings matched. Tell the user.
+        """
+        return self._history is not None
+
+    @property
+    def id(self) -> str:
+        """The first part of its cursors. It is different in each process."""
+        return self._window.id
+
+    @property
+    def closed(self) -> bool:
+        """Whether the bus or the streams have closed."""
+        return self._is_closed
+
+    # Clients
+
+    def join(
+        self,
+        *bindings: Binding,
+        on_ready: Callable[[], object],
+        grant: Grant | None = None,
+        after: str | None = None,
+        last: int | None = None,
+        wanted: bool = False,
+    ) -> Place:
+        """Add a client, which receives every matching event from now on.
+
+        Without ``after`` and ``last`` it begins with the next event. Call ``take`` first: as long
+        as that returns records, ``on_ready`` is not called.
+
+        Args:
+            bindings: the events to receive; without one, every event. An event that several of
+                them match is received once.
+            on_ready: called without arguments, once after each ``take`` that returned no records:
+                when there is something to take, when the past is available (see
+                ``Place.filling``), or when the stream has ended. It is called by the loop and not
+                within an emit. An exception of it is logged.
+            grant: the events that the client may see; by default all.
+            after: the cursor of the last event that the client received. It continues after it. If
+                events since then are missing, the first take reports that, and never less: a
+                cursor that is not valid is reported as ``restarted``.
+            last: begin with this number of matching events from the window; ignored with
+                ``after``. Without ``history`` the window may not have all of them.
+            wanted: whether the bindings count as interest, so that links request these events from
+                their brokers, until the client leaves.
+
+        Raises:
+            InvalidBindingError: an argument is not a binding.
+            BusClosedError: the bus or the streams have closed.
+            WrongLoopError: the bus belongs to another loop.
+        """
+        if last is not None:
+            _check_whole("last", last, at_least=0)
+        view = View(checked_bindings(bindings or (EVERY_EVENT,)), grant or Grant.everything())
+        self._attach()
+        group = self._groups.get(view.key) or self._add(view)
+        place = Place(group, on_ready, start_of(group, after, last), self._totals, wanted=wanted)
+        group.places[place] = None
+        self._idle.remove(group)
+        if wanted:
+            self._count_wanted(group, 1)
+        self._begin(place)
+        return place
+
+    def leave(self, place: Place) -> None:
+        """Remove a client. It is not called back any more. Idempotent."""
+        group = place.group
+        if place not in group.places:
+            return
+        group.remove(place)
+        place.end(at_once=True)
+        if self._is_closed:
+            return
+        if place.wanted:
+            self._count_wanted(group, -1)
+        if not group.places and group is not self._history:
+            self._idle.add(group)
+
+    def _begin(self, place: Place) -> None:
+        group = place.group
+        if place.needs_fill and not group.is_filled:
+            self._filling.add(group)
+        else:
+            place.begin()
+
+    # Groups
+
+    def _add(self, view: View) -> Group:
+        group = Group(view, self._window, is_complete=self.history, log=self._log)
+        self._bus.add_tap(group, *view.tap_bindings)
+        self._groups[view.key] = group
+        return group
+
+    def _remove(self, group: Group) -> None:
+        del self._groups[group.view.key]
+        self._bus.remove_tap(group)
+        self._withheld += group.withheld
+
+    def _count_wanted(self, group: Group, change: int) -> None:
+        before = group.wanted > 0
+        group.wanted += change
+        if before != (group.wanted > 0):
+            # The same bindings: no event is between the old and the new registration.
+            self._bus.add_tap(group, *group.view.tap_bindings, wanted=not before)
+
+    # The end
+
+    def _attach(self) -> None:
+        """Be ended by the bus from now on."""
+        if self._is_closed:
+            raise BusClosedError("the streams are closed, or their bus is")
+        if not self._is_attached:
+            self._bus.add_service(self, "streams")
+            self._is_attached = True
+
+    def close(self) -> None:
+        """End the streams of all clients: each receives the events so far, and then the end.
+
+        Idempotent. The bus stays open.
+        """
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self._idle.close()
+        for group in self._groups.values():
+            self._bus.remove_tap(group)
+            self._withheld += group.withheld
+            group.end()
+        self._groups.clear()
+        self._bus.remove_service(self)
+
+    async def start(self) -> None:
+        """Do nothing: there is nothing to start. For the ``Service`` protocol."""
+
+    async def drain(self, timeout: float | None = None) -> int:  # noqa: ARG002 - of the protocol
+        """Close. No event is unprocessed: clients take the remaining ones later. Return 0."""
+        self.close()
+        return 0
+
+    async def aclose(self) -> None:
+        """Close; see ``close``."""
+        self.close()
+
+    def statistics(self) -> StreamsStatistics:
+        """Return the counts of this moment."""
+        groups = self._groups.values()
+        return StreamsStatistics(
+            places=sum(len(group.places) for group in groups),
+            groups=len(groups),
+            idle_groups=len(self._idle),
+            position=self._window.newest,
+            events=len(self._window),
+            bytes=self._window.bytes,
+            sent=self._totals.sent,
+            missed=self._totals.missed,
+            gaps=self._totals.gaps,
+            withheld=self._withheld + sum(group.withheld for group in groups),
+        )
+
+
+def _check_whole(name: str, value: object, *, at_least: int = 1) -> None:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{name} must be a whole number, got {value!r}")
+    if value < at_least:
+        raise ValueError(f"{name} must be at least {at_least}, got {value!r}")

@@ -1,0 +1,214 @@
+"""``Window``: the last events of a stream, each with a position, bounded by count and bytes.
+
+**Positions.** One emit offers an event to several groups, one after the other, and all of them must
+store it at one position. A tap is not told which emit an offer belongs to, and the identity of the
+event is not enough: the same ``Event`` object may be published twice, and then has two positions.
+The window keeps, for each event object in it, the slots of all its positions. A group takes the
+oldest of them that it does not have yet (see ``Group.offer``), or appends a new slot. This is
+exact, since one emit offers an event to a tap once, and the bindings of a tap never change: the
+groups that receive an object are the same each time, except for groups that were added later,
+which ignore older positions.
+
+The comparison with the newest event alone would not be enough. A tap or a log handler may emit
+within an emit. Then a group receives the inner event before the outer one, while other groups
+received the outer one first. The outer event keeps its one position, and the group inserts it.
+
+**Bytes.** An event counts with the size of its JSON. The size of the body is known when an event is
+made, so nothing is encoded in the emit: the size is estimated, and corrected when the JSON is made,
+at the first take. So an event that is never read is never encoded, and the window is within its
+bounds at every moment. Rejected: encode each event soon after its emit. An emit next to clients
+that do not read then costs 1.5 times as much, and in one turn of the loop a thousand large events
+can exceed the bound.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from secrets import token_hex
+
+from edr.records import Event, FrozenDict, json_size
+from edr.streams.cursors import parse_cursor
+from edr.streams.grant import cut_event
+from edr.streams.record import Record
+
+FIELDS_SIZE = 224
+"""Bytes of JSON of the fields of an event without its names and its body: quotes and field names,
+id, levels, timestamp."""
+
+
+class Slot:
+    """One event of the window, at one position."""
+
+    __slots__ = ("_records", "event", "position", "previous", "size")
+
+    def __init__(self, position: int, event: Event, size: int, previous: Slot | None) -> None:
+        self.position: int = position
+        self.event: Event | None = event
+        """The event; ``None`` when the window has moved past it."""
+        self.size: int = size
+        """Bytes for which it counts."""
+        self.previous: Slot | None = previous
+        """The slot of an earlier position of the same object, if the window still has it."""
+        self._records: dict[int, Record] | Record | None = None  # one, or by cut
+
+    @property
+    def has_record(self) -> bool:
+        """Whether a record was made of it in any form."""
+        return self._records is not None
+
+    def record(self, cut: int) -> Record | None:
+        """Return the record of the event in a form, if it was made."""
+        records = self._records
+        if isinstance(records, dict):
+            return records.get(cut)
+        return records if cut == 0 else None
+
+    def keep(self, cut: int, record: Record) -> None:
+        """Store the record of a form. Most events have the uncut form only, without a dict."""
+        if cut == 0 and self._records is None:
+            self._records = record
+            return
+        if not isinstance(self._records, dict):
+            self._records = {} if self._records is None else {0: self._records}
+        self._records[cut] = record
+
+    def clear(self) -> None:
+        """Release the event. Logs of groups may still refer to the slot."""
+        self.event = self.previous = self._records = None
+
+
+class Window:
+    """The last events of a stream.
+
+    Args:
+        size: the most events.
+        max_bytes: the most bytes of JSON. The newest event is kept if it is larger.
+        window_id: names it in cursors; by default 8 random hex digits.
+        is_dense: whether a difference of two positions is at least the number of events between
+            them, and not much more.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        max_bytes: int,
+        *,
+        window_id: str | None = None,
+        is_dense: bool = True,
+    ) -> None:
+        self.id: str = window_id or token_hex(4)
+        self.is_dense: bool = is_dense
+        self.newest: int = 0
+        """The position of the newest event; 0 before the first."""
+        self.newest_slot: Slot | None = None
+        self.bytes: int = 0
+        """Bytes of the events in it."""
+        self._is_used = False
+        self._size = size
+        self._max_bytes = max_bytes
+        self._slots: deque[Slot] = deque()
+        self._latest: dict[int, Slot] = {}  # id(event) -> the slot of its newest position
+
+    def __len__(self) -> int:
+        return len(self._slots)
+
+    def __iter__(self) -> Iterator[Slot]:
+        return iter(self._slots)
+
+    @property
+    def first(self) -> int:
+        """The position of the oldest event; without an event, that of the next one."""
+        return self._slots[0].position if self._slots else self.newest + 1
+
+    # Write
+
+    def append(self, event: Event, position: int | None = None) -> Slot:
+        """Add ``event`` at the next position, or at ``position``; remove the oldest if needed."""
+        if position is None:
+            position = self.newest + 1
+        key = id(event)  # cannot be reused: the slot holds the event
+        slot = Slot(position, event, _size_of(event), self._latest.get(key))
+        self._latest[key] = slot
+        self.newest = position
+        self.newest_slot = slot
+        self._slots.append(slot)
+        self.bytes += slot.size
+        if len(self._slots) > self._size or self.bytes > self._max_bytes:
+            self.shrink()
+        return slot
+
+    def skip(self) -> None:
+        """Leave out one position, if a cursor may have been given for the newest one.
+
+        Before a group is added, events of its view may have been emitted that no group received.
+        They have no position. So the cursor of a client that has everything up to the newest
+        position, of an earlier group, must be before the start of this group.
+        """
+        if self._is_used:
+            self.newest += 1
+        self._is_used = True
+
+    def latest(self, event: Event) -> Slot | None:
+        """Return the newest slot of this object."""
+        return self._latest.get(id(event))
+
+    def shrink(self) -> None:
+        """Remove the oldest events until the window is within its bounds."""
+        slots = self._slots
+        while len(slots) > self._size or (self.bytes > self._max_bytes and len(slots) > 1):
+            slot = slots.popleft()
+            self.bytes -= slot.size
+            key = id(slot.event)
+            if self._latest[key] is slot:
+                del self._latest[key]
+            slot.clear()
+
+    # Read
+
+    def record(self, slot: Slot, cut: int) -> Record:
+        """Return the record of a slot that has its event, in the form without ``cut`` ancestors.
+
+        It is made once for each form. Call ``shrink`` when the records of a take are made: their
+        bytes are counted here.
+        """
+        record = slot.record(cut)
+        if record is None:
+            assert slot.event is not None
+            event = cut_event(slot.event, cut)
+            json = event.to_json()
+            record = Record(slot.position, self.cursor(slot.position), event, json)
+            # The first form replaces the estimate, each further one is added.
+            size = slot.size + len(json) if slot.has_record else len(json)
+            self.bytes += size - slot.size
+            slot.size = size
+            slot.keep(cut, record)
+        return record
+
+    def cursor(self, position: int) -> str:
+        """Return the text of ``position``."""
+        return f"{self.id}-{position}"
+
+    def position_of(self, cursor: object) -> int | None:
+        """Return the position of the text of a cursor; ``None`` unless it is of this window.
+
+        A position ahead of the newest event is not of this window either.
+        """
+        parsed = parse_cursor(cursor)
+        if parsed is None or parsed.window_id != self.id or parsed.position > self.newest:
+            return None
+        return parsed.position
+
+
+def _size_of(event: Event) -> int:
+    """Return about the bytes of the JSON of ``event``, and never less than those of its body."""
+    fields = event.__dict__
+    body: FrozenDict = fields["body"]
+    size = json_size(body) + FIELDS_SIZE
+    size += len(fields["app_name"]) + len(fields["app_version"]) + len(fields["node"])
+    account_id = fields["account_id"]
+    if account_id is not None:
+        size += len(account_id)
+        for account in fields["account_tree"]:
+            size += len(account) + 3
+    return size
