@@ -98,6 +98,18 @@ def test_few_blocks_remain_when_most_queues_are_removed(step):
     assert len(listed._blocks) <= 5
 
 
+@pytest.mark.parametrize("step", [1, -1])
+def test_small_neighbours_become_one_block(step):
+    listed, queues = filled(2 * BLOCK_SIZE)
+    assert [len(block) for block in listed._blocks] == [BLOCK_SIZE, BLOCK_SIZE]
+    for half in (queues[:BLOCK_SIZE], queues[BLOCK_SIZE:])[::step]:
+        for queue in half[10:]:
+            listed.remove(queue)
+
+    assert len(listed._blocks) == 1
+    assert len(listed.page()) == 20
+
+
 def test_list_that_was_emptied_holds_no_block():
     listed, queues = filled(3 * BLOCK_SIZE)
     for queue in queues:
