@@ -5,5 +5,6 @@ so that a command starts quickly: a command that needs one of them imports it wh
 other parts are of the extra ``edr[cli]``.
 
 Read the modules in this order; each imports only from those before it:
-exits, filters, cells, output, event_lines, sources, journal, main.
+exits, filters, describe, units, cells, output, table, event_lines, process, sources,
+stdout_closed, event_input, ls, status, tail, explain, emit, journal, help_page, main.
 """

@@ -45,6 +45,14 @@ def head(text: str, width: int) -> str:
     return text
 
 
+def without_last_space(segments: Iterable[Segment]) -> list[Segment]:
+    """Return ``segments`` without the spaces at the end of the line."""
+    line = list(segments)
+    while line and not (text := line[-1][0].rstrip()):
+        line.pop()
+    return [*line[:-1], (text, line[-1][1])] if line else []
+
+
 def cut(segments: Iterable[Segment], width: int, ellipsis: str = "…") -> list[Segment]:
     """Return ``segments`` as a line of at most ``width`` cells; a cut line ends in ``ellipsis``."""
     line: list[Segment] = []

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from typing import Any
 
-from edr.cli.cells import Segment, padded, width_of
+from edr.cli.cells import Segment, padded, width_of, without_last_space
 from edr.cli.output import Output, pairs
+from edr.cli.units import counted
 from edr.wire.escaping import one_line
 
 MAX_COLUMN = 16
@@ -86,7 +87,7 @@ class EventLines:
         body = event.get("body")
         for key, value in pairs(body) if isinstance(body, Mapping) else ():
             line += [(f"{key}=", "key"), (f"{value} ", "")]
-        self._output.text(*_without_last_space(line), indent=len(time) + 1)
+        self._output.text(*without_last_space(line), indent=len(time) + 1)
 
     def _time(self, text: str) -> str:
         """Return the time of day on a terminal, in a pipe the full time with its offset."""
@@ -103,18 +104,8 @@ class EventLines:
         return f"{time:%H:%M:%S}.{time.microsecond // 1000:03}"
 
 
-def counted(number: int, noun: str) -> str:
-    """Return ``1 event`` or ``1,234 events``."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
 def _today(output: Output) -> date:
     return datetime.now(UTC if output.utc else None).astimezone().date()
-
-
-def _without_last_space(line: list[Segment]) -> list[Segment]:
-    *others, (text, style) = line
-    return [*others, (text.rstrip(), style)]
 
 
 _LOGFMT_NAMES = {

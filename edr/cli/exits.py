@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+from edr.control.errors import ControlError, RemoteError, SocketPathError
 from edr.errors import EdrError
 
 
@@ -54,6 +55,34 @@ class OutputClosedError(EdrError):
     """The reader of stdout has ended."""
 
 
+_OF_REFUSALS = {
+    "not_permitted": Exit.NOT_PERMITTED,
+    "not_allowed": Exit.NOT_PERMITTED,
+    "not_found": Exit.NO,
+    "failed": Exit.NO,
+    "in_use": Exit.UNFINISHED,
+    "history_off": Exit.UNAVAILABLE,
+    "no_journal": Exit.UNAVAILABLE,
+    "not_supported": Exit.UNAVAILABLE,
+    "unknown_request": Exit.UNAVAILABLE,
+    "bus_closed": Exit.UNAVAILABLE,
+    "too_many_requests": Exit.UNAVAILABLE,
+    "too_many_connections": Exit.UNAVAILABLE,
+}
+"""Codes of ``edr.control.RemoteError``. The others are faults of the input."""
+
+
 def exit_of(error: EdrError) -> Exit:
     """Return the exit code for an error that ended a command."""
-    return error.exit if isinstance(error, CommandError) else Exit.BAD_INPUT
+    if isinstance(error, CommandError):
+        return error.exit
+    if isinstance(error, RemoteError):
+        return _OF_REFUSALS.get(error.code, Exit.BAD_INPUT)
+    if isinstance(error, SocketPathError):
+        return Exit.NOT_PERMITTED
+    return Exit.UNAVAILABLE if isinstance(error, ControlError) else Exit.BAD_INPUT
+
+
+def reason_of(error: EdrError) -> str:
+    """Return the reason for a person. A command that is not permitted has no place in the input."""
+    return error.detail if isinstance(error, RemoteError) and error.path == "do" else str(error)

@@ -103,6 +103,9 @@ class FilterFlags:
             help="a whole binding or a list of them, in place of the flags above",
         ),
     ] = None
+    print_binding: Annotated[
+        bool, Parameter("--print-binding", help="print the binding and end", negative=())
+    ] = False
 
     @property
     def part(self) -> str | None:
@@ -124,7 +127,7 @@ class FilterFlags:
         """
         if self.binding is None:
             return [self._document()]
-        if replace(self, binding=None) != FilterFlags():
+        if replace(self, binding=None, print_binding=False) != FilterFlags():
             raise _usage(
                 "--binding is a whole binding and cannot be combined with other filter flags; "
                 "print it with --print-binding, and add the condition to it"

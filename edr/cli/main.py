@@ -11,13 +11,16 @@ import io
 import os
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 from cyclopts import App, CycloptsError, UnusedCliTokensError
 
-from edr.cli.exits import Exit, OutputClosedError, exit_of
+from edr.cli.exits import Exit, OutputClosedError, exit_of, reason_of
 from edr.cli.output import Output
 from edr.errors import EdrError, shown
+
+if TYPE_CHECKING:
+    from edr.cli.help_page import HelpPage
 
 HELP = """See into the running processes of services that use edr.
 
@@ -28,29 +31,51 @@ EPILOGUE = (
     "75 stopped with work left, 77 not permitted, 78 configuration, 130 interrupted."
 )
 
-COMMANDS: dict[str, str] = {
+HELP_FLAGS = {"--help", "-h"}
+
+COMMANDS = {
+    "ls": "List the running processes that are exposed.",
+    "status": "Print the health of a process.",
+    "tail": "Print events as they are emitted.",
+    "explain": "Print who receives an event, and why others do not.",
+    "emit": "Emit an event in a process.",
     "journal": "Look into the folder of a journal, also while it is in use.",
 }
 """The commands in the order of ``--help``: ``edr NAME`` is the function ``edr.cli.NAME.NAME``."""
 
 
-def make_app() -> App:
-    """Return the parser of command lines. No command is imported yet."""
+def make_app(tokens: Sequence[str] = ()) -> App:
+    """Return a parser for the command line ``tokens``. No command is imported yet."""
+    prints_help = not tokens or not HELP_FLAGS.isdisjoint(tokens)
     app = App(
         name="edr",
         help=HELP,
         help_epilogue=EPILOGUE,
         help_format="plaintext",
-        help_formatter="plain",
-        version=lambda: version("edr"),
+        help_formatter=_help_page() if prints_help else None,
+        version=_version,
         exit_on_error=False,
         print_error=False,
         suppress_keyboard_interrupt=False,
         result_action="return_value",
     )
     for place, (name, summary) in enumerate(COMMANDS.items()):
-        app.command(f"edr.cli.{name}:{name}", name=name, help=summary, sort_key=place)
+        # The help of the command itself is its docstring, which a text given here would replace.
+        text = None if name in tokens[:1] else summary
+        app.command(f"edr.cli.{name}:{name}", name=name, help=text, sort_key=place)
     return app
+
+
+def _help_page() -> HelpPage:
+    from edr.cli.help_page import HelpPage  # noqa: PLC0415 - takes 10 ms
+
+    return HelpPage()
+
+
+def _version() -> str:
+    from importlib.metadata import version  # noqa: PLC0415 - takes 20 ms
+
+    return version("edr")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -64,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
     tokens = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        code = make_app()(tokens)
+        code = make_app(tokens)(tokens)
         Output().flush()  # otherwise a closed pipe raises only at exit
     except OutputClosedError:
         _discard_stdout()
@@ -74,7 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return Exit.INTERRUPTED
     except EdrError as exc:
-        return _failed(exit_of(exc), str(exc))
+        return _failed(exit_of(exc), reason_of(exc))
     return Exit.DONE if code is None else int(code)
 
 

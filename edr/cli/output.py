@@ -11,7 +11,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TextIO
 
@@ -155,6 +155,15 @@ class Output:
         text = json_text(record)
         # JSON has escapes of its own for the characters that the stream cannot write.
         self._write(text if self._has_unicode else _NOT_ASCII.sub(_escaped, text))
+
+    def bindings(self, documents: Sequence[Mapping[str, Any]]) -> None:
+        """Write bindings as JSON, in the form that ``--binding`` reads."""
+        self._write(json_text(documents[0] if len(documents) == 1 else list(documents)))
+
+    def note(self, text: str) -> None:
+        """Write a message that only a person needs: nothing unless stderr is a terminal."""
+        if self._err.isatty():
+            self.message(text, "dim")
 
     def message(self, text: str, style: str = "") -> None:
         """Write a message to stderr. A message with line feeds has several lines."""

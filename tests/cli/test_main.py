@@ -1,3 +1,4 @@
+import importlib
 import importlib.metadata
 import io
 import subprocess
@@ -6,7 +7,7 @@ import types
 from typing import Annotated
 
 import pytest
-from cyclopts import Parameter
+from cyclopts import App, Parameter
 
 from edr.cli.exits import CommandError, Exit, OutputClosedError
 from edr.cli.filters import FilterFlags
@@ -16,7 +17,7 @@ from edr.errors import EdrError
 
 
 @pytest.fixture
-def command(monkeypatch):
+def fake_command(monkeypatch):
     """Make a function the command ``edr fake``."""
 
     def register(function):
@@ -37,14 +38,32 @@ def test_each_command_has_help(name, capsys):
 def test_help_lists_each_command_and_the_exit_codes(capsys):
     assert main(["--help"]) == Exit.DONE
 
-    printed = capsys.readouterr().out
-    assert all(f"  {name}: {summary}" in printed for name, summary in COMMANDS.items())
+    printed = " ".join(capsys.readouterr().out.split())
+    assert all(f" {name} {summary} " in printed for name, summary in COMMANDS.items())
     assert all(str(int(code)) in printed for code in Exit if code != Exit.BROKEN_PIPE)
 
 
 def test_without_a_command_the_help_is_printed(capsys):
     assert main([]) == Exit.DONE
     assert "Usage: edr" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("name", "summary"), COMMANDS.items())
+def test_summary_begins_the_docstring_of_the_command(name, summary):
+    command = getattr(importlib.import_module(f"edr.cli.{name}"), name)
+    help_text = command.help if isinstance(command, App) else command.__doc__
+
+    assert help_text.startswith(summary.removesuffix("."))
+
+
+def test_help_fits_on_the_terminal(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "70")
+    for name in COMMANDS:
+        main([name, "--help"])
+
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 70
+    assert not any("object at" in line for line in lines)
 
 
 def test_version_is_that_of_the_package(capsys):
@@ -69,18 +88,18 @@ def test_version_is_that_of_the_package(capsys):
         (["fake", "-s", "warn"], "edr: -s must be one of ok, warning, critical, got 'warn'; did"),
     ],
 )
-def test_wrong_usage_is_one_line_and_exits_with_2(command, capsys, arguments, message):
+def test_wrong_usage_is_one_line_and_exits_with_2(fake_command, capsys, arguments, message):
     def fake(
         name: str | None = None,
         /,
         *,
         count: Annotated[int, Parameter("--count")] = 0,
-        filters: FilterFlags = FilterFlags(),  # noqa: B008 - frozen
-        output: OutputFlags = OutputFlags(),  # noqa: B008 - frozen
+        filters: FilterFlags = FilterFlags(),
+        output: OutputFlags = OutputFlags(),
     ):
         filters.documents()
 
-    command(fake)
+    fake_command(fake)
     assert main(arguments) == Exit.USAGE
 
     printed = capsys.readouterr()
@@ -89,19 +108,19 @@ def test_wrong_usage_is_one_line_and_exits_with_2(command, capsys, arguments, me
     assert printed.out == ""
 
 
-def test_flags_reach_the_command(command):
+def test_flags_reach_the_command(fake_command):
     received = []
 
     def fake(
         name: str | None = None,
         /,
         *,
-        filters: FilterFlags = FilterFlags(),  # noqa: B008 - frozen
-        output: OutputFlags = OutputFlags(),  # noqa: B008 - frozen
+        filters: FilterFlags = FilterFlags(),
+        output: OutputFlags = OutputFlags(),
     ):
         received.append((name, filters, output))
 
-    command(fake)
+    fake_command(fake)
     line = "fake calls -s =ok -v warn -a a,b -A c --below -b x=1 -b -y?"
     assert main([*line.split(), "-b", '{"z": [1]}', "-b", "[q]=1", "-o", "json", "--utc"]) == 0
 
@@ -126,38 +145,40 @@ def test_flags_reach_the_command(command):
         (OutputClosedError(), 141, ""),
     ],
 )
-def test_error_of_a_command_is_a_message_and_an_exit_code(command, capsys, error, code, message):
+def test_error_of_a_command_is_a_message_and_an_exit_code(
+    fake_command, capsys, error, code, message
+):
     def fake():
         raise error
 
-    command(fake)
+    fake_command(fake)
     assert main(["fake"]) == code
     assert capsys.readouterr().err == message
 
 
-def test_unexpected_error_is_raised(command):
+def test_unexpected_error_is_raised(fake_command):
     def fake():
         raise ZeroDivisionError
 
-    command(fake)
+    fake_command(fake)
     with pytest.raises(ZeroDivisionError):
         main(["fake"])
 
 
 @pytest.mark.parametrize(("returned", "code"), [(None, 0), (Exit.NO, 1), (69, 69)])
-def test_exit_code_is_the_returned_value(command, returned, code):
-    command(lambda: returned)
+def test_exit_code_is_the_returned_value(fake_command, returned, code):
+    fake_command(lambda: returned)
 
     assert main(["fake"]) == code
 
 
-def test_pipe_that_closes_at_the_end_is_silent(command, capsys, monkeypatch):
+def test_pipe_that_closes_at_the_end_is_silent(fake_command, capsys, monkeypatch):
     class ClosedAtFlush(io.StringIO):
         def flush(self):
             raise BrokenPipeError
 
     monkeypatch.setattr(sys, "stdout", ClosedAtFlush())
-    command(lambda: Output().record({"a": 1}))
+    fake_command(lambda: Output().record({"a": 1}))
 
     assert main(["fake"]) == Exit.BROKEN_PIPE
     assert capsys.readouterr().err == ""

@@ -1,0 +1,163 @@
+"""``edr tail``: the events of a process as they are emitted."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from edr.cli.describe import describe
+from edr.cli.event_lines import EventLines
+from edr.cli.exits import CommandError, Exit, OutputClosedError
+from edr.cli.filters import Document, FilterFlags
+from edr.cli.output import Output, OutputFlags
+from edr.cli.process import ProcessName, attach, bindings_of, run
+from edr.cli.stdout_closed import on_stdout_closed
+from edr.control.errors import ConnectionLostError
+
+ALL = 100_000
+"""Earlier events that a process sends at most."""
+
+
+def tail(
+    process: ProcessName = None,
+    /,
+    *,
+    filters: FilterFlags = FilterFlags(),
+    last: Annotated[
+        int | None,
+        Parameter(("-n", "--last"), help="begin with the last N earlier events that match"),
+    ] = None,
+    after: Annotated[
+        str | None, Parameter("--after", help="begin after the event of this cursor")
+    ] = None,
+    count: Annotated[int | None, Parameter("--count", help="end after N events")] = None,
+    no_follow: Annotated[
+        bool,
+        Parameter("--no-follow", help="end after the events that exist", negative=()),
+    ] = False,
+    wanted: Annotated[
+        bool,
+        Parameter(
+            "--wanted", help="let the links of the process request these events", negative=()
+        ),
+    ] = False,
+    output: OutputFlags = OutputFlags(),
+) -> Exit | None:
+    """Print events as they are emitted.
+
+    Without a filter these are the events of verbosity info and above. Lost events are reported at
+    their place. Ctrl-C ends the command.
+    """
+    if last is not None and after is not None:
+        raise CommandError(Exit.USAGE, "--last and --after exclude each other")
+    for name, number in (("--last", last), ("--count", count)):
+        if number is not None and number < 0:
+            raise CommandError(Exit.USAGE, f"{name} must be 0 or more, got {number}")
+    if no_follow and last is None and after is None:
+        last = ALL
+    out = Output(output)
+    if filters.print_binding and filters.part is None:
+        out.bindings(filters.documents())
+        return None
+    request = {"after": after, "last": last, "follow": not no_follow, "wanted": wanted}
+    return run(_tail(process, filters, request, count, out))
+
+
+async def _tail(
+    process: str | None,
+    filters: FilterFlags,
+    request: Mapping[str, Any],
+    count: int | None,
+    out: Output,
+) -> Exit | None:
+    async with attach(process) as client:
+        bindings = await bindings_of(client, filters)
+        if filters.print_binding:
+            out.bindings(bindings)
+            return None
+        title = f"{client.hello['bus']}@{client.hello['node']}"
+        _header(out, title, bindings, request)
+        lines = EventLines(out)
+        async with client.request("tail", bindings=bindings, **request) as messages:
+            is_complete = await show(messages, lines, count, out)
+    if is_complete or not request["follow"]:
+        return None if lines.shown or count == 0 else Exit.NO
+    out.message(lines.summary())
+    raise CommandError(Exit.UNAVAILABLE, f"{title} has ended")
+
+
+async def show(
+    messages: AsyncIterator[Mapping[str, Any]], lines: EventLines, count: int | None, out: Output
+) -> bool:
+    """Write the events and gaps among ``messages`` until ``count`` events are written.
+
+    When Ctrl-C or a lost connection ends it, it prints how many events were shown and lost.
+
+    Returns:
+        Whether ``count`` events were written. Otherwise ``messages`` has ended.
+
+    Raises:
+        OutputClosedError: the reader of the output has ended.
+    """
+    if count == 0:
+        return True
+    flushing = _Flushing(out)
+    try:
+        with on_stdout_closed(flushing.close):
+            async for message in messages:
+                if message["is"] == "event":
+                    lines.event(message["event"])
+                elif message["is"] == "gap":
+                    lines.gap(message["missed"], message["reason"])
+                elif message["is"] == "note":
+                    out.message(message["detail"])
+                if lines.shown == count:
+                    return True
+                flushing.schedule()
+    except (asyncio.CancelledError, ConnectionLostError):
+        if flushing.is_closed:
+            raise OutputClosedError from None
+        out.message(lines.summary())
+        raise
+    return False
+
+
+class _Flushing:
+    """Flushes the output when no further message has arrived, and notices that it has closed."""
+
+    def __init__(self, out: Output) -> None:
+        self._out = out
+        self._is_scheduled = False
+        self._loop = asyncio.get_running_loop()
+        self._task = asyncio.current_task()
+        self.is_closed = False
+
+    def schedule(self) -> None:
+        # The loop runs only when the task waits, so a burst of events is flushed once.
+        if not self._is_scheduled:
+            self._is_scheduled = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._is_scheduled = False
+        try:
+            self._out.flush()
+        except OutputClosedError:
+            self.close()
+
+    def close(self) -> None:
+        if not self.is_closed and self._task is not None:
+            self.is_closed = True
+            self._task.cancel()
+
+
+def _header(out: Output, title: str, bindings: list[Document], request: Mapping[str, Any]) -> None:
+    last = request["last"]
+    begin = f"last {last:,}" if last and last != ALL else "existing events" if last else ""
+    end = "live" if request["follow"] else ""
+    dot = out.symbol("dot")
+    when = ", then ".join(part for part in (begin, end) if part)
+    out.note(f" {dot} ".join((title, describe(bindings), when or "existing events")))
