@@ -415,6 +415,21 @@ async def reading(url: str) -> AsyncIterator[Work]:
 
 
 @asynccontextmanager
+async def taking(url: str) -> AsyncIterator[Work]:
+    from edr.links import JetStreamJournal
+
+    async with JetStreamJournal(url, "EDR") as journal:
+
+        async def run(n: int) -> None:
+            count = 0
+            async with journal.cursor(after=0) as cursor:
+                while count < n:
+                    count += len(await cursor.take(256))
+
+        yield Work("edr, JetStreamJournal.cursor", run, "events by take(256), checked", ours=True)
+
+
+@asynccontextmanager
 async def fetching(url: str) -> AsyncIterator[Work]:
     import nats
     from nats.js.api import AckPolicy, ConsumerConfig
@@ -444,9 +459,12 @@ async def _stored(url: str, settings: Settings) -> list[Row]:
         ours = await stack.enter_async_context(appending(url))
         costs = await measure([raw, ours], events, rounds)
         rows += [row(raw, costs[0], None, None), row(ours, costs[1], costs[0], 0.6)]
-        raw, ours = [await stack.enter_async_context(each(url)) for each in (fetching, reading)]
-        costs = await measure([raw, ours], events, rounds)
-        rows += [row(raw, costs[0], None, None), row(ours, costs[1], costs[0], 0.45)]
+        readers = (fetching, reading, taking)
+        raw, *ours = [await stack.enter_async_context(each(url)) for each in readers]
+        costs = await measure([raw, *ours], events, rounds)
+        rows.append(row(raw, costs[0], None, None))
+        for each, samples in zip(ours, costs[1:], strict=True):
+            rows.append(row(each, samples, costs[0], 0.45))
         with suppress(ImportError):
             peers = (publishing_by_faststream, appending)
             works = [await stack.enter_async_context(each(url)) for each in peers]

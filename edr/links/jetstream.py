@@ -34,16 +34,21 @@ from edr.journal import (
     JournalStatistics,
     JournalUnusableError,
 )
+from edr.journal.draining import settle
+from edr.journal.options import check_at_least, check_seconds, checked_bindings
 from edr.journal.receipts import Receipt
 from edr.links.errors import LinkError
+from edr.links.log import logger
 from edr.links.nats_client import address_of, checked_options, denied_by
 from edr.links.stream_api import NO_SUCH_CONSUMER, StreamApi, StreamError
 from edr.links.stream_appender import Appender
-from edr.links.stream_consumer import StreamConsumer, consumer_of, consumer_status
-from edr.links.stream_cursor import Start, StreamCursor, start_of
+from edr.links.stream_consumer import StreamConsumer
+from edr.links.stream_cursor import StreamCursor
+from edr.links.stream_metadata import bookmark_of, consumer_of, consumer_status
 from edr.links.stream_session import StreamSession
+from edr.links.stream_start import Start, start_of
 from edr.links.subject import checked_prefix
-from edr.records import Binding, Event, checked_bindings
+from edr.records import Binding, Event
 
 DUPLICATES = 120.0
 """Seconds for which the stream knows an id again."""
@@ -213,10 +218,21 @@ class JetStreamJournal:
     def _check_soon(self) -> None:
         self._session.check_soon()
 
-    async def drain(self, timeout: float | None = None) -> int:  # noqa: ARG002
-        """Close it, and return how many accepted events could not be stored."""
+    async def drain(self, timeout: float | None = None) -> int:
+        """Wait until the handlers of consumers have finished, and close; see ``Journal``."""
+        if timeout is not None:
+            check_seconds("timeout", timeout)
         failed = self.statistics().failed
-        await self.aclose()
+        try:
+            left = await settle(lambda: list(self._consumers.values()), timeout)
+            if left:
+                logger.warning(
+                    "%r closes, and consumers did not acknowledge all entries: %s",
+                    self,
+                    ", ".join(f"{name!r} {count}" for name, count in left.items()),
+                )
+        finally:
+            await self.aclose()
         return self.statistics().failed - failed
 
     async def aclose(self) -> None:
@@ -319,7 +335,7 @@ class JetStreamJournal:
         """Return the entries that any of ``bindings`` matches; see ``Journal.cursor``."""
         self._session.check_open()
         start = start_of(after, since, last)
-        bindings = checked_bindings(bindings) if bindings else ()
+        bindings = checked_bindings(bindings)
         cursor = StreamCursor(self, bindings, start, live=live)
         self._cursors.add(cursor)
         if start.is_now:
@@ -391,14 +407,13 @@ class JetStreamJournal:
     ) -> StreamConsumer:
         """Open the consumer ``name``, where it was; see ``Journal.consumer``."""
         consumer_of(name)
-        if max_unacked < 1:
-            raise ValueError(f"max_unacked is 1 or more, not {max_unacked}")
-        if start not in ("oldest", "now") and (not isinstance(start, int) or start < 0):
-            raise ValueError(f'start is "oldest", "now" or a position, not {start!r}')
+        check_at_least("max_unacked", max_unacked, 1)
+        if start not in ("oldest", "now"):
+            check_at_least("start", start, 0)
         self._session.check_open()
         if name in self._consumers:
             raise ConsumerInUseError(name)
-        bindings = checked_bindings(bindings) if bindings else ()
+        bindings = checked_bindings(bindings)
         consumer = StreamConsumer(self, name, bindings, start, max_unacked, rebind=rebind)
         self._consumers[name] = consumer
         self._cursors.add(consumer)
@@ -434,6 +449,8 @@ class JetStreamJournal:
             raise ConsumerInUseError(name)
         api = await self._session.soon()
         try:
+            with suppress(StreamError):  # of a rebind that was interrupted
+                await api.delete_consumer(bookmark_of(name))
             await api.delete_consumer(consumer_of(name))
         except _FAULTS as exc:
             if isinstance(exc, StreamError) and exc.code == NO_SUCH_CONSUMER:

@@ -67,10 +67,15 @@ class AckSender:
                 connection.publish_nowait(self.pending[position], b"+ACK")
             await connection.ask(self.pending[last], b"+ACK", self._journal.timeout)
             for position in positions:
-                del self.pending[position]
+                self.pending.pop(position, None)
                 self.recent[position] = None
             for position in list(self.recent)[: -2 * self._max_unacked]:
                 del self.recent[position]
+
+    def clear(self) -> None:
+        """Forget all acks: the JetStream consumer that sent these entries is gone."""
+        self.pending.clear()
+        self.recent.clear()
 
     async def stop(self) -> None:
         """Stop sending by itself. ``store`` still works."""

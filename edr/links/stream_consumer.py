@@ -20,8 +20,15 @@ After a crash that record is missing. There is only a checkpoint: the ack floor,
 loss and before retention reaches the last checkpoint. If retention has passed the checkpoint, the
 gap counts all removed entries after it, acknowledged or not.
 
+**Rebinding.** A JetStream consumer can get other filters, but it does not go back to entries that
+it has passed over already while it sent others ahead. So ``rebind`` replaces it by a new one that
+starts after the ack floor. The entries up to the position that come again are recognized: held ones
+stay held, and all others are acknowledged at once. A bookmark keeps the place while the old one is
+deleted and the new one is created.
+
 Rejected: telling the server each half minute that every entry in hand is still being worked on (a
-thousand messages for a consumer that waits for a slow database).
+thousand messages for a consumer that waits for a slow database). For ``rebind``: a list of the held
+entries in the metadata, which would need a second way to redeliver entries.
 """
 
 from __future__ import annotations
@@ -29,21 +36,41 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
-from datetime import datetime
-from typing import Any, Literal, NamedTuple
-
-import orjson
+from math import inf
+from typing import Any, Literal
 
 from edr.bus import Gap
-from edr.journal import ConsumerStatus, Entry, JournalError, WrongJournalError
+from edr.journal import Entry, EntryBatches, JournalError, WrongJournalError
+from edr.journal.options import checked_bindings
+from edr.journal.processing import DeadLetters, Handler, OnGap, Processing
 from edr.links.errors import LinkError
 from edr.links.log import logger
 from edr.links.stream_acks import AckSender
-from edr.links.stream_api import MessageMetadata, StreamApi, parse_reply
-from edr.links.stream_cursor import BATCH, INFO_INTERVAL, Start, StreamCursor, StreamJournal
+from edr.links.stream_api import (
+    MessageMetadata,
+    StreamApi,
+    StreamError,
+    parse_reply,
+)
+from edr.links.stream_checkpoints import Checkpoints
+from edr.links.stream_cursor import BATCH, INFO_INTERVAL, StreamCursor, StreamJournal
+from edr.links.stream_metadata import (
+    ClosedAt,
+    ConsumerRecord,
+    bookmark_of,
+    checkpoint_metadata,
+    closed_metadata,
+    consumer_of,
+    new_metadata,
+    opened_metadata,
+    record_of,
+    written,
+)
+from edr.links.stream_pulls import PullSubscription
 from edr.links.stream_retention import EPOCH
-from edr.links.subject import token
-from edr.records import Binding, bindings_to_json
+from edr.links.stream_start import Start
+from edr.links.stream_unacked import Unacked
+from edr.records import Binding
 
 ACK_WAIT = 86_400.0
 """Seconds without an ack after which the server redelivers an entry: handling one may take long."""
@@ -54,23 +81,7 @@ REDELIVER_ACK_WAIT = 0.001
 REDELIVERY_DELAY = 0.25
 """Seconds until the server has redelivered them: it checks 0.1 s after such a change."""
 
-MAX_NAME = 128
-
-# Keys in the metadata of the JetStream consumer.
-_NAME, _BINDINGS = "edr-consumer", "edr-bindings"
-_GIVEN, _DONE, _MISSED = "edr-given", "edr-done", "edr-missed"
-_AT, _OUT, _MARK = "edr-at", "edr-out", "edr-mark"
-_UNTOLD = "edr-untold"
-_AT_CLOSE = (_AT, _OUT, _GIVEN, _DONE)
 _FAULTS = (LinkError, ConnectionError, TimeoutError, LookupError)
-
-
-class _Unacked(NamedTuple):
-    """An entry that was delivered and not acknowledged."""
-
-    event_id: str
-    reply: str
-    """The subject for its ack or nack."""
 
 
 class StreamConsumer(StreamCursor):
@@ -89,21 +100,21 @@ class StreamConsumer(StreamCursor):
         super().__init__(journal, bindings, Start(None, None, None), live=True)
         self.name = name
         self._begins = start
-        self._rebind = rebind
+        self._may_rebind = rebind
         self._max_unacked = max_unacked
         self._batch = min(BATCH, max_unacked)
-        self._at_once = 1  # an entry that is ready counts as given
         self._consumer_name = consumer_of(name)
-        self._wants = _written(bindings)
         self._settings: dict[str, Any] = {}
         self._missed = 0
+        self._is_shut_down = False
+        self._processing = 0
         self._delivered_up_to = 0
         """The newest position that is known to be delivered."""
-        self._early_deliveries: dict[int, int] = {}
-        """How often the server sent an entry before the consumer delivered it."""
-        self._unacked: dict[int, _Unacked] = {}
-        """Entries that are not acknowledged, by their position."""
+        self._unacked = Unacked()
+        self._sent: dict[int, bytes] = {}
+        """The subject for the ack of each entry that is ready and was never delivered."""
         self._acks = AckSender(journal, max_unacked)
+        self._checkpoints = Checkpoints(self._write_checkpoint)
         self._looked_at_newest = 0
         self._expected = 0
         """Entries that were unacknowledged when it was opened, and were not redelivered yet."""
@@ -115,11 +126,12 @@ class StreamConsumer(StreamCursor):
         """The last position of the expected entries."""
         self._floor_at_open = 0
         """The ack floor when it was opened."""
-        self._must_checkpoint = False
-        """Whether to store the losses at the server, once the gap was read."""
-        self._checkpointed = 0
-        """The ack floor in the last checkpoint."""
-        self._checkpointing: asyncio.Task[None] | None = None
+        self._rebound_at = 0
+        """The position at the last rebind. Entries up to here are held, or done."""
+        self._known_unacked: frozenset[int] | None = None
+        """The unacknowledged entries when it was closed the last time, if known."""
+        self._read_up_to = 0
+        """The position of the last message of this JetStream consumer."""
 
     @property
     def missed(self) -> int:
@@ -129,7 +141,11 @@ class StreamConsumer(StreamCursor):
     @property
     def unacked(self) -> int:
         """Entries that were delivered and are not acknowledged."""
-        return len(self._unacked)
+        return len(self._unacked) + self._expected
+
+    @property
+    def _has_ended(self) -> bool:
+        return self._closed or self._is_shut_down
 
     async def open(self) -> None:
         """Create or find the JetStream consumer, and request its unacknowledged entries again.
@@ -143,11 +159,15 @@ class StreamConsumer(StreamCursor):
         except _FAULTS as exc:
             raise JournalError(f"consumer {self.name!r} cannot be opened now: {exc}") from exc
 
-    async def _make(self, api: StreamApi) -> None:
+    async def _make(self, api: StreamApi, pulls: PullSubscription) -> None:
         await self._ask_stream(api)
         info = await api.consumer(self._consumer_name)
         if info is not None:
-            info = await self._resume(api, info)
+            record = record_of(info)
+            info = await self._resume(api, info, record)
+        elif (bookmark := await api.consumer(bookmark_of(self.name))) is not None:
+            record = record_of(bookmark)
+            info = await self._end_replacing(api, bookmark)
         elif self._is_placed:
             raise JournalError(f"consumer {self.name!r} was forgotten while it was open")
         else:
@@ -156,41 +176,47 @@ class StreamConsumer(StreamCursor):
             if after != "oldest" and after > last:
                 raise WrongJournalError(after, self._journal.id)
             info = await api.create_consumer(self._consumer_name, self._config(after))
+            record = record_of(info)
         self._settings = info["config"]
         self._compare_filters(info)
-        self._next = info["delivered"]["consumer_seq"] + 1
+        pulls.begin(self._consumer_name, info["delivered"]["consumer_seq"] + 1)
+        self._read_up_to = 0
         if self._is_placed:
             self._forget_lost()
         else:
             self._is_placed = True
-            self._place(info)
+            self._place(info, record)
         self._redelivering = info["num_ack_pending"]
         self._redelivery_end = info["delivered"]["stream_seq"]
         self._note_pending(info)
 
-    def _place(self, info: Mapping[str, Any]) -> None:
-        """Continue at the stored position."""
-        metadata = info["config"]["metadata"]
-        delivered = info["delivered"]["stream_seq"]
-        self._missed = int(metadata.get(_MISSED, 0))
-        self._checkpointed = int(metadata.get(_MARK) or 0)
-        untold = int(metadata.get(_UNTOLD) or 0)
-        if untold:  # counted when it was lost
-            self._ready.append(Gap(untold))
-            self._must_checkpoint = True
-        if metadata.get(_AT):
-            self._position = int(metadata[_AT])
-            self._delivered_up_to = int(metadata[_GIVEN])
-            self._floor_at_open = int(metadata[_DONE])
-            self._expected = int(metadata[_OUT])
+    def _place(self, info: Mapping[str, Any], record: ConsumerRecord) -> None:
+        """Continue at the position in ``record``, or where the server is."""
+        self._missed = record.missed
+        self._checkpoints.at = record.checkpoint or 0
+        if record.unreported:  # counted when it was lost
+            self._ready.append(Gap(record.unreported))
+            self._checkpoints.is_due = True
+        closed_at = record.closed_at
+        if closed_at is not None:
+            self._position = closed_at.position
+            self._delivered_up_to = closed_at.delivered_up_to
+            self._floor_at_open = closed_at.ack_floor
+            self._expected = closed_at.unacked
+            self._known_unacked = closed_at.positions
+            if record.bindings != written(self._bindings):
+                self._rebound_at = closed_at.position
         else:
+            delivered = info["delivered"]["stream_seq"]
             self._position = self._delivered_up_to = delivered
             floor = info["ack_floor"]["stream_seq"]
-            self._floor_at_open = min(self._checkpointed, floor) if metadata.get(_MARK) else floor
+            if record.checkpoint is not None:
+                floor = min(record.checkpoint, floor)
+            self._floor_at_open = floor
             self._expected = info["num_ack_pending"]
             gone = min(self._retention.first - 1, delivered)
-            if gone > self._floor_at_open:  # which of them were acknowledged is not known any more
-                self._report_lost(gone - self._floor_at_open)
+            if gone > floor:  # which of them were acknowledged is not known any more
+                self._report_lost(gone - floor)
                 self._floor_at_open = gone
         self._resumed_at = self._position
         if self._retention.first - 1 > self._position:
@@ -202,6 +228,7 @@ class StreamConsumer(StreamCursor):
         begins: dict[str, Any] = {"deliver_policy": "all"}
         if after != "oldest":
             begins = {"deliver_policy": "by_start_sequence", "opt_start_seq": after + 1}
+        floor = max(0, self._retention.first - 1) if after == "oldest" else after
         return {
             **begins,
             "durable_name": self._consumer_name,
@@ -209,101 +236,176 @@ class StreamConsumer(StreamCursor):
             "ack_wait": int(ACK_WAIT * 1e9),
             "max_ack_pending": self._max_unacked,
             "filter_subjects": self._filters,
-            "metadata": {
-                _NAME: self.name,
-                _BINDINGS: self._wants,
-                _MISSED: str(self._missed),
-                _MARK: str(max(0, self._retention.first - 1) if after == "oldest" else after),
-            },
+            "metadata": new_metadata(self.name, written(self._bindings), self._missed, floor),
         }
 
-    async def _resume(self, api: StreamApi, info: dict[str, Any]) -> dict[str, Any]:
+    async def _resume(
+        self, api: StreamApi, info: dict[str, Any], record: ConsumerRecord
+    ) -> dict[str, Any]:
         config = info["config"]
-        metadata = config.get("metadata") or {}
-        if metadata.get(_NAME) != self.name:
+        if record.name != self.name:
             raise JournalError(
                 f"JetStream consumer {self._consumer_name!r} is none of a journal's consumers"
             )
-        if metadata.get(_BINDINGS) != self._wants:
-            if not self._rebind:
-                raise JournalError(
-                    f"consumer {self.name!r} has other bindings, {metadata.get(_BINDINGS)}; "
-                    "rebind=True changes them"
-                )
-            self._missed = int(metadata.get(_MISSED, 0))
-            # A new one: the server has moved the old one past what it gave ahead.
-            await api.delete_consumer(self._consumer_name)
-            floor = info["ack_floor"]["stream_seq"]
-            return await api.create_consumer(self._consumer_name, self._config(floor))
+        if record.bindings != written(self._bindings):
+            self._check_bindings(record.bindings)
+            if not self._is_placed:
+                self._missed = record.missed
+            floor = self._ack_floor if self._is_placed else 0
+            if record.closed_at is not None:
+                floor = max(floor, record.closed_at.ack_floor)
+            return await self._replace(api, max(floor, info["ack_floor"]["stream_seq"]))
         config["max_ack_pending"] = self._max_unacked
         if info["num_ack_pending"]:
             moment = {**config, "ack_wait": int(REDELIVER_ACK_WAIT * 1e9)}
             await api.create_consumer(self._consumer_name, moment, "update")
             await asyncio.sleep(REDELIVERY_DELAY)
         config["ack_wait"] = int(ACK_WAIT * 1e9)
-        # Until it is closed in good order, the server alone knows what is out.
-        mark = {_MARK: metadata[_DONE]} if metadata.get(_DONE) else {}
-        config["metadata"] = {**metadata, **mark, **dict.fromkeys(_AT_CLOSE, "")}
+        config["metadata"] = opened_metadata(info)
         made = await api.create_consumer(self._consumer_name, config, "update")
         made["num_ack_pending"] = info["num_ack_pending"]
-        made["config"]["metadata"].update(
-            {key: metadata[key] for key in _AT_CLOSE if key in metadata}
-        )
         return made
 
-    async def _release(self, api: StreamApi) -> None:
-        await self._acks.store()
-        known = {
-            _AT: self._position,
-            _GIVEN: self._delivered_up_to,
-            _OUT: len(self._unacked) + self._expected,
-            _DONE: self._ack_floor,
-            _MISSED: self._missed,
-            _UNTOLD: self._unreported,
-        }
-        await self._write(api, known)
-        await api.connection.unlisten(self._number)
-        await api.connection.fence(self._journal.timeout)
+    def _check_bindings(self, found: str) -> None:
+        if not self._may_rebind:
+            raise JournalError(
+                f"consumer {self.name!r} has other bindings, {found}; rebind=True changes them"
+            )
 
-    async def _write(self, api: StreamApi, known: Mapping[str, int]) -> None:
-        """Write ``known`` into the JetStream consumer's metadata."""
-        written = {key: str(value) for key, value in known.items()}
-        settings = {**self._settings, "metadata": {**self._settings["metadata"], **written}}
-        await api.create_consumer(self._consumer_name, settings, "update")
-        self._settings = settings
+    # Other bindings
+
+    async def rebind(self, *bindings: Binding) -> None:
+        """Replace the bindings, and return when that is stored; see ``edr.journal.Consumer``.
+
+        It waits for at most the ``timeout`` of the journal.
+
+        Raises:
+            InvalidBindingError: an argument is not a ``Binding``. Nothing has changed.
+            JournalError: the consumer is closed; or the new bindings could not be stored now. They
+                apply, and it is tried again.
+        """
+        bindings = checked_bindings(bindings)
+        if self._closed:
+            raise JournalError(f"consumer {self.name!r} is closed")
+        self._change_bindings(bindings)
+        try:
+            async with asyncio.timeout(self._journal.timeout), self._turn:
+                api = await self._journal.connected()
+                if self._api is not api:
+                    await self._consume(api)
+                await self._read_up_to_position()
+        except _FAULTS as exc:
+            reason = str(exc) or "no answer"
+            raise JournalError(
+                f"consumer {self.name!r} cannot store its new bindings now: {reason}"
+            ) from exc
+        finally:
+            self.wake()
+
+    def _change_bindings(self, bindings: tuple[Binding, ...]) -> None:
+        """Go back to the position: later entries that were read come again, if they match."""
+        self._position = self._rebound_at = self.position
+        self._recorded_at = EPOCH
+        gaps = [item for item in self._ready if isinstance(item, Gap)]
+        self._ready.clear()
+        self._ready.extend(gaps)
+        self._sent.clear()
+        self._set_bindings(bindings)
+        self._unacked.keep(lambda entry: self._matches(entry.event))
+        self._may_rebind = True
+        self._caught_up = False
+        self._break()
+
+    async def _read_up_to_position(self) -> None:
+        """Read the entries up to the position that come again, to acknowledge those not held."""
+        while self._read_up_to < self._rebound_at and not self._caught_up and not self._has_ended:
+            pulls = self._pulls
+            if pulls is None or not pulls.messages:
+                await self._fill()
+                continue
+            number = pulls.next_number
+            await self._read_some(inf)
+            if pulls.next_number == number and not pulls.is_broken:
+                break  # items must be returned before
+        # While they come, held entries must not stop the others.
+        if self._api is not None and self._settings["max_ack_pending"] != self._max_unacked:
+            self._settings["max_ack_pending"] = self._max_unacked
+            await self._write(self._api, {})
+
+    async def _replace(self, api: StreamApi, floor: int) -> dict[str, Any]:
+        """Replace the JetStream consumer by one with other bindings that starts after ``floor``."""
+        name = bookmark_of(self.name)
+        with suppress(StreamError):  # of a rebind that was interrupted at its end
+            await api.delete_consumer(name)
+        metadata = new_metadata(None, written(self._bindings), self._missed, floor)
+        settings = {**self._config(floor), "durable_name": name, "metadata": metadata}
+        bookmark = await api.create_consumer(name, settings)
+        await api.delete_consumer(self._consumer_name)
+        return await self._end_replacing(api, bookmark)
+
+    async def _end_replacing(self, api: StreamApi, bookmark: Mapping[str, Any]) -> dict[str, Any]:
+        """Create the JetStream consumer that was deleted, where ``bookmark`` is."""
+        record = record_of(bookmark)
+        if record.bindings != written(self._bindings):
+            self._check_bindings(record.bindings)
+        if not self._is_placed:
+            self._missed = record.missed
+        settings = self._config(bookmark["config"]["opt_start_seq"] - 1)
+        if self._is_placed:  # held entries come again, and must not stop the others
+            settings["max_ack_pending"] = 2 * self._max_unacked
+        made = await api.create_consumer(self._consumer_name, settings)
+        self._acks.clear()  # the new one sends these entries again
+        self._checkpoints.at = record.checkpoint or 0
+        with suppress(StreamError):
+            await api.delete_consumer(bookmark_of(self.name))
+        return made
+
+    # The end
+
+    def batches(self, max_size: int, *, max_wait: float = 0.0) -> EntryBatches:
+        """Return an async iterator over batches; see ``edr.journal.Consumer``."""
+        return EntryBatches(self, max_size, max_wait)
+
+    async def process(
+        self,
+        handler: Handler,
+        *,
+        concurrency: int = 1,
+        attempts: int = 5,
+        backoff: float = 1.0,
+        dead_letters: DeadLetters | None = None,
+        on_gap: OnGap | None = None,
+    ) -> None:
+        """Pass entries to ``handler`` until the consumer ends; see ``edr.journal.Consumer``."""
+        processing = Processing(
+            self,
+            handler,
+            concurrency=concurrency,
+            attempts=attempts,
+            backoff=backoff,
+            dead_letters=dead_letters,
+            on_gap=on_gap,
+        )
+        self._processing += 1
+        try:
+            await processing.run()
+        finally:
+            self._processing -= 1
 
     @property
-    def _unreported(self) -> int:
-        """Entries of the gaps that were not read yet."""
-        return sum(item.missed for item in self._ready if isinstance(item, Gap))
+    def is_processing(self) -> bool:
+        """Whether ``process`` runs."""
+        return self._processing > 0
 
     @property
-    def _ack_floor(self) -> int:
-        """The position up to which every entry was acknowledged or did not match."""
-        if self._expected:
-            return min(self._floor_at_open, min(self._unacked, default=self._position + 1) - 1)
-        return min(self._unacked, default=self._position + 1) - 1
+    def unsettled(self) -> int:
+        """Number of entries that it returned and that were neither acked nor nacked."""
+        return self._unacked.unsettled
 
-    def checkpoint_if_due(self) -> None:
-        """Write a checkpoint, before retention reaches the last one."""
-        middle = (self._journal.first + self._journal.newest) // 2
-        if self._checkpointed < middle and self._retention.can_remove:
-            self._checkpoint()
-
-    def _checkpoint(self) -> None:
-        """Start to write the ack floor and the losses into the metadata."""
-        is_writing = self._checkpointing is not None and not self._checkpointing.done()
-        is_new = self._must_checkpoint or self._ack_floor > self._checkpointed
-        if self._api is not None and is_new and not is_writing and not self._unreported:
-            self._must_checkpoint = False
-            known = {_MARK: self._ack_floor, _MISSED: self._missed, _UNTOLD: 0}
-            writing = self._write_checkpoint(self._api, known)
-            self._checkpointing = asyncio.get_running_loop().create_task(writing)
-
-    async def _write_checkpoint(self, api: StreamApi, known: Mapping[str, int]) -> None:
-        with suppress(*_FAULTS):
-            await self._write(api, known)
-            self._checkpointed = known[_MARK]
+    async def shutdown(self) -> None:
+        """Return no further entries; see ``edr.journal.Consumer``. Idempotent."""
+        self._is_shut_down = True
+        self.wake()
 
     async def aclose(self) -> None:
         """Store its acks, within the journal's ``timeout``, and end it. Idempotent.
@@ -313,16 +415,12 @@ class StreamConsumer(StreamCursor):
         """
         if self._closed:
             return
-        checkpointing = self._checkpointing
-        if checkpointing is not None:
-            checkpointing.cancel()
         words = (
             "consumer %r was closed with %d acks that could not be stored; these entries come again"
         )
         try:
             await self._acks.stop()
-            if checkpointing is not None:
-                await asyncio.wait({checkpointing})
+            await self._checkpoints.stop()
             await super().aclose()
         finally:
             if self._acks.pending:
@@ -338,31 +436,72 @@ class StreamConsumer(StreamCursor):
                     await self._acks.store()
         await super()._leave()
 
-    # Its messages
+    async def _release(self, api: StreamApi) -> None:
+        await self._acks.store()
+        closed_at = ClosedAt(
+            position=self.position,
+            delivered_up_to=self._delivered_up_to,
+            ack_floor=self._ack_floor,
+            unacked=self.unacked,
+            positions=None if self._expected else frozenset(self._unacked),
+        )
+        await self._write(api, closed_metadata(closed_at, self._missed, self._unreported))
+        if self._pulls is not None:
+            await self._pulls.unlisten()
+        await api.connection.fence(self._journal.timeout)
 
-    async def _take_some(self) -> None:
-        if self._must_checkpoint:
+    async def _write(self, api: StreamApi, changes: Mapping[str, str]) -> None:
+        """Write ``changes`` into the JetStream consumer's metadata."""
+        settings = {**self._settings, "metadata": {**self._settings["metadata"], **changes}}
+        await api.create_consumer(self._consumer_name, settings, "update")
+        self._settings = settings
+
+    # Losses
+
+    @property
+    def _unreported(self) -> int:
+        """Entries of the gaps that were not read yet."""
+        return sum(item.missed for item in self._ready if isinstance(item, Gap))
+
+    @property
+    def _ack_floor(self) -> int:
+        """The position up to which every entry was acknowledged or did not match."""
+        floor = self._unacked.first(self.position + 1) - 1
+        return min(self._floor_at_open, floor) if self._expected else floor
+
+    def checkpoint_if_due(self) -> None:
+        """Write a checkpoint, before retention reaches the last one."""
+        middle = (self._journal.first + self._journal.newest) // 2
+        if self._checkpoints.at < middle and self._retention.can_remove:
             self._checkpoint()
-        number = parse_reply(self._raw[0][1]).position
-        is_next = bool(self._expected) and number > self._resumed_at
-        if is_next or self._is_due():
-            self._looked_at_newest = self._journal.newest
-            await self._look()
-            self._forget_lost()
-            if is_next:
-                self._report_missing_redeliveries()
-        if not self._ready:
-            await super()._take_some()
 
-    def _is_due(self) -> bool:
-        """Return whether to request the stream state: once a batch, if retention may be near."""
+    def _checkpoint(self) -> None:
+        if self._api is not None and not self._unreported:
+            self._checkpoints.begin(self._ack_floor, self._missed)
+
+    async def _write_checkpoint(self, floor: int, missed: int) -> None:
+        if self._api is None:
+            raise ConnectionError("there is no connection")
+        await self._write(self._api, checkpoint_metadata(floor, missed))
+
+    def _may_be_lost(self) -> bool:
+        # The stream is asked once a batch, if retention may be near.
         now = self._now()
         moved = self._journal.newest - self._looked_at_newest > self._batch
         if not moved and now - self._retention.asked_at < INFO_INTERVAL:
             return False
-        low = min(self._unacked, default=self._position + 1) - 1
-        at = EPOCH if self._unacked else self._recorded_at
+        first = self._ready[0]
+        if self._unacked or isinstance(first, Gap):
+            low, at = self._ack_floor, EPOCH
+        else:
+            low, at = first.position - 1, first.recorded_at
         return not self._retention.keeps_all_after(low, at, now)
+
+    async def _drop_lost(self) -> None:
+        async with self._turn:
+            self._looked_at_newest = self._journal.newest
+            await self._look()
+            self._forget_lost()
 
     def _settle(self, *, is_idle: bool = False) -> None:
         if is_idle:
@@ -379,68 +518,138 @@ class StreamConsumer(StreamCursor):
         self._report_lost(max(0, min(lost, self._retention.first - 1 - self._floor_at_open)))
 
     def _forget_lost(self) -> None:
-        """Drop messages that retention has removed, and report them."""
-        while self._raw and parse_reply(self._raw[0][1]).position < self._retention.first:
-            self._raw.popleft()
-            self._next += 1
-        if self._retention.first - 1 > self._position:
-            self._skip_lost(self._retention.first - 1 - self._position)
+        """Drop entries that retention has removed, and report them."""
+        pulls, first = self._pulls, self._retention.first
+        while pulls and pulls.messages and parse_reply(pulls.messages[0].reply).position < first:
+            pulls.drop_first()
+        self._position, read_up_to = self.position, self._position
+        items = list(self._ready)
+        self._ready.clear()
+        for item in items:
+            if isinstance(item, Gap) or item.position >= first:
+                self._ready.append(item)
+            else:
+                self._sent.pop(item.position, None)
+        if first - 1 > self._position:
+            self._skip_lost(first - 1 - self._position)
         else:
-            self._report_lost(self._drop_lost(self._retention.first))
+            self._report_lost(self._unacked.drop_before(first))
+        self._position = max(self._position, read_up_to)
 
     def _skip_lost(self, count: int) -> None:
         if count > 0:
             self._position += count
             first = max(self._retention.first, self._position + 1)
-            self._report_lost(count + self._drop_lost(first))
-
-    def _drop_lost(self, first: int) -> int:
-        lost = [position for position in self._unacked if position < first]
-        for position in lost:
-            del self._unacked[position]
-        return len(lost)
+            self._report_lost(count + self._unacked.drop_before(first))
 
     def _report_lost(self, count: int) -> None:
         if count:
             self._missed += count
-            self._ready.append(Gap(count))
-            self._must_checkpoint = True
+            self._ready.appendleft(Gap(count))
+            self._checkpoints.is_due = True
 
-    def _read(self, meta: MessageMetadata, subject: bytes, reply: bytes, payload: bytes) -> None:
+    # Its messages
+
+    async def _read_some(self, limit: float) -> None:
+        if self._checkpoints.is_due:
+            self._checkpoint()
+        assert self._pulls is not None
+        if self._expected and (
+            parse_reply(self._pulls.messages[0].reply).position > self._resumed_at
+        ):  # all redeliveries have come
+            await self._look()
+            self._forget_lost()
+            self._report_missing_redeliveries()
+            if self._ready:
+                return
+        await super()._read_some(limit)
+
+    def _read(self, meta: MessageMetadata, subject: bytes, reply: bytes, payload: bytes) -> bool:
+        position = meta.position
         # A redelivered entry that is still held here, or acknowledged, is not delivered twice.
-        if meta.position <= self._redelivery_end:
+        if position > self._position or not self._recognize(position, reply):
+            is_expected = self._expected and position <= self._resumed_at
+            if not super()._read(meta, subject, reply, payload):
+                return False
+            if is_expected and self._expected:
+                self._expected -= 1
+        if position <= self._redelivery_end:
             self._redelivering -= 1
-        if self._expected and meta.position <= self._resumed_at:
-            self._expected -= 1
-        if meta.position in self._acks.recent:
-            self._acks.add(meta.position, reply.decode())
-        elif meta.position not in self._unacked and meta.position not in self._acks.pending:
-            super()._read(meta, subject, reply, payload)
+        self._read_up_to = position
+        return True
+
+    def _recognize(self, position: int, reply: bytes) -> bool:
+        """Return whether the entry was read before, and handle its message then."""
+        if position in self._unacked:
+            again = self._unacked.on_message(position, reply, self._now())
+            if isinstance(again, Entry):
+                self._ready.append(again)
+            elif again is not None:
+                self._nak(reply.decode(), again)
+        elif position in self._sent:
+            self._sent[position] = reply
+        elif position in self._acks.recent or self._is_done(position):
+            self._acks.add(position, reply.decode())
+        else:
+            return position in self._acks.pending
+        return True
+
+    def _is_done(self, position: int) -> bool:
+        """Return whether the entry was done at the last rebind: it is not held."""
+        if position > self._rebound_at:
+            return False
+        if not self._expected or position > self._resumed_at:
+            return True
+        known = self._known_unacked
+        return known is not None and position not in known
+
+    def _is_new(self, entry: Entry) -> bool:
+        return entry.position > self._delivered_up_to
 
     def _deliver(self, entry: Entry, reply: bytes) -> None:
-        if entry.position > self._delivered_up_to:
-            self._delivered_up_to = entry.position
-            if entry.delivery > 1:
-                self._early_deliveries[entry.position] = entry.delivery - 1
-        ahead = self._early_deliveries.get(entry.position, 0)
-        self._unacked[entry.position] = _Unacked(entry.event.id, reply.decode())
-        super()._deliver(entry._replace(delivery=entry.delivery - ahead), reply)
+        if self._is_new(entry):
+            if entry.delivery > 1:  # sent before, and not returned
+                entry = entry._replace(delivery=1)
+            self._sent[entry.position] = reply
+        else:
+            if entry.delivery == 1:  # returned before a rebind
+                entry = entry._replace(delivery=2)
+            self._unacked.add(entry, reply, is_ready=True)
+        self._ready.append(entry)
+
+    def _hand_out(self, limit: int) -> list[Entry | Gap]:
+        items: list[Entry | Gap] = []
+        ready = self._ready
+        while ready and len(items) < limit:
+            item = ready.popleft()
+            if isinstance(item, Entry):
+                position = item.position
+                if position in self._sent:
+                    self._unacked.add(item, self._sent.pop(position))
+                    self._delivered_up_to = max(self._delivered_up_to, position)
+                elif not self._unacked.is_returned(position):
+                    continue  # acknowledged or lost since it was read
+            items.append(item)
+        return items
 
     def _skip(self, position: int, reply: bytes) -> None:
         self._acks.add(position, reply.decode())
 
     # Acknowledging
 
-    def ack(self, entry: Entry) -> None:
-        """Acknowledge ``entry``. The ack is stored within 0.1 s.
+    def ack(self, *entries: Entry) -> None:
+        """Acknowledge ``entries``. The acks are stored within 0.1 s.
 
         Raises:
-            JournalError: the consumer is closed, or has never given this entry.
+            JournalError: the consumer is closed, or has never given one of these entries. None of
+                them is acknowledged then.
         """
-        held = self._remove_unacked(entry)
-        if held is not None:
-            self._early_deliveries.pop(entry.position, None)
-            self._acks.add(entry.position, held.reply)
+        for entry in entries:
+            self._check(entry)
+        for entry in entries:
+            reply = self._unacked.remove(entry.position)
+            if reply is not None:
+                self._acks.add(entry.position, reply)
 
     def nack(self, entry: Entry, delay: float = 0.0) -> None:
         """Request ``entry`` again, in ``delay`` seconds or later.
@@ -448,23 +657,28 @@ class StreamConsumer(StreamCursor):
         Raises:
             JournalError: as ``ack``.
         """
-        if delay < 0:
+        if not delay >= 0:
             raise ValueError(f"a delay is 0 seconds or more, not {delay}")
-        held = self._remove_unacked(entry)
-        if held is not None and self._api is not None:
+        self._check(entry)
+        reply = self._unacked.nack(entry.position, self._now() + delay)
+        if reply is not None:
+            self._nak(reply, delay)
+
+    def _nak(self, reply: str, delay: float) -> None:
+        if self._api is not None:
             again = b'-NAK {"delay":%d}' % max(1, int(delay * 1e9))
             with suppress(ConnectionError):  # with the connection, all that is out is called back
-                self._api.connection.publish_nowait(held.reply, again)
+                self._api.connection.publish_nowait(reply, again)
 
-    def _remove_unacked(self, entry: Entry) -> _Unacked | None:
+    def _check(self, entry: Entry) -> None:
         if self._closed:
             raise JournalError(f"consumer {self.name!r} is closed")
         if not isinstance(entry, Entry):
             raise TypeError(f"must be the Entry that the consumer returned, got {entry!r}")
-        held = self._unacked.get(entry.position)
-        if entry.position > self._delivered_up_to or (held and held.event_id != entry.event.id):
+        event_id = self._unacked.event_id(entry.position)
+        is_other = event_id is not None and event_id != entry.event.id
+        if entry.position > self._delivered_up_to or is_other:
             raise JournalError(f"consumer {self.name!r} has never given {entry.position} like this")
-        return self._unacked.pop(entry.position, None)
 
     async def flush(self) -> None:
         """Return when all acks so far are stored.
@@ -476,44 +690,3 @@ class StreamConsumer(StreamCursor):
             await self._acks.store()
         except _FAULTS as exc:
             raise JournalError(f"consumer {self.name!r} cannot store its acks now: {exc}") from exc
-
-
-def consumer_of(name: str) -> str:
-    """Return the server's name of the consumer ``name``.
-
-    Raises:
-        ValueError: no consumer can have that name.
-    """
-    if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME or not name.isprintable():
-        raise ValueError(
-            f"the name of a consumer is up to {MAX_NAME} printable characters, not {name!r}"
-        )
-    return token(name)
-
-
-def _written(bindings: tuple[Binding, ...]) -> str:
-    """Return text that is equal for equal sets of bindings, in any order."""
-    return b",".join(sorted({orjson.dumps(bindings_to_json(each)) for each in bindings})).decode()
-
-
-def consumer_status(
-    info: Mapping[str, Any], last: int, consumers: Mapping[str, StreamConsumer]
-) -> ConsumerStatus | None:
-    """Return the state of a consumer; None if no journal made the JetStream consumer."""
-    metadata = info["config"].get("metadata") or {}
-    name = metadata.get(_NAME)
-    if name is None:
-        return None
-    consumer = consumers.get(name)
-    floor = info["ack_floor"]
-    at = floor.get("last_active")
-    lag = info["num_pending"] + info["num_ack_pending"]
-    return ConsumerStatus(
-        name=name,
-        position=floor["stream_seq"] if lag else last,
-        lag=lag,
-        unacked=info["num_ack_pending"] if consumer is None else consumer.unacked,
-        missed=int(metadata.get(_MISSED, 0)) if consumer is None else consumer.missed,
-        last_ack=None if at is None else datetime.fromisoformat(at),
-        open=consumer is not None,
-    )

@@ -1,11 +1,7 @@
-"""``StreamCursor``: reads the entries of a stream in order, by pull requests.
+"""``StreamCursor``: reads the entries of a stream in order.
 
-It requests ``BATCH`` messages at a time from a JetStream consumer, two requests ahead, so that the
-next messages arrive before the last ones are used. (``fetch`` of the client library waits for each
-batch and makes a subscription for it: twice the cost.)
-
-**Nothing is skipped.** A JetStream consumer numbers its messages. If a number is missing, or the
-consumer or the connection is lost, it is created again after the last entry that was read.
+**Nothing is skipped.** The messages come from a ``PullSubscription``. When that is broken, or the
+connection is lost, the JetStream consumer is created again after the last entry that was read.
 
 **Loss.** Positions of a stream are dense, so a cursor of everything sees each hole. A cursor that
 has filters compares its position with the stream's first entry: before it takes an entry that does
@@ -17,7 +13,9 @@ less.
 While it waits for an entry, its position moves on to the newest one that the server has passed
 over, so that what retention removes later is not taken for a loss.
 
-Invariants: a cancelled call has taken nothing; at most three batches are here and not taken.
+Invariants: a cancelled call has taken nothing; at most three batches are here and not taken; a gap
+is never behind an entry in ``_ready``, so everything behind the first entry there can be read again
+without counting a loss twice.
 """
 
 from __future__ import annotations
@@ -26,38 +24,33 @@ import asyncio
 from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC
 from math import inf
 from types import TracebackType
-from typing import Any, NamedTuple, Protocol, Self
+from typing import Any, Protocol, Self
 
 from uuid_utils import uuid7
 
+from edr._util.backoff import Backoff
 from edr.bus import Gap
 from edr.delivery import MAX_DELAY
 from edr.errors import InvalidEventError
 from edr.journal import Entry, JournalError, WrongJournalError
+from edr.journal.options import check_at_least
 from edr.links.errors import LinkError
 from edr.links.log import logger
-from edr.links.nats_client import (
-    NO_RESPONDERS,
-    YIELD_EVERY,
-    Connection,
-    status_of,
-)
 from edr.links.stream_api import MessageMetadata, StreamApi, StreamError, parse_reply
+from edr.links.stream_pulls import PullSubscription
 from edr.links.stream_retention import EPOCH, RetentionBounds
+from edr.links.stream_start import Start
 from edr.links.subject import filters_of, stem_of
 from edr.records import Binding, Event
 
 BATCH = 256
 """Messages of a request. More make nothing faster, and a slow consumer holds them."""
 
-PULLS_AHEAD = 2
-"""Requests that stand at the server: one is being answered, the other one comes next."""
-
-PULL_EXPIRES = 30.0
-"""Seconds for which a request stands, if nothing comes."""
+READ_AHEAD = 64
+"""Entries that a call for one entry reads at once: below 2 ms, in which the loop has no turn."""
 
 MAX_FILTERS = 32
 """Filters of a JetStream consumer; the server compares each message with each."""
@@ -78,40 +71,7 @@ IDLE_INFO_INTERVAL = 5.0
 MIN_INFO_INTERVAL = 0.05
 """The same, at least."""
 
-CONFLICT = 409
-
-
-class Start(NamedTuple):
-    """Where a cursor starts."""
-
-    after: int | None
-    since: datetime | None
-    last: int | None
-
-    @property
-    def is_now(self) -> bool:
-        """Whether it starts after the newest entry."""
-        return self == (None, None, None)
-
-
-def start_of(after: int | None, since: datetime | timedelta | None, last: int | None) -> Start:
-    """Return where a cursor starts.
-
-    Raises:
-        ValueError: more than one is given, or a wrong one.
-    """
-    if sum(value is not None for value in (after, since, last)) > 1:
-        raise ValueError("give one of after, since and last")
-    for name, value in (("after", after), ("last", last)):
-        if value is not None and (not isinstance(value, int) or value < 0):
-            raise ValueError(f"{name} is a number, 0 or more, not {value!r}")
-    if isinstance(since, timedelta):
-        if since < timedelta():
-            raise ValueError(f"since is a time that has passed, not {since}")
-        since = datetime.now(UTC) - since
-    if since is not None and since.tzinfo is None:
-        raise ValueError("since needs a UTC offset; this one is naive")
-    return Start(after, since, last)
+_new_entry = tuple.__new__  # half the time of ``Entry(…)``, which runs for each entry
 
 
 class StreamJournal(Protocol):
@@ -165,14 +125,9 @@ class StreamCursor:
         self, journal: StreamJournal, bindings: tuple[Binding, ...], start: Start, *, live: bool
     ) -> None:
         self._journal = journal
-        self._bindings = bindings
         self._start = start
         self._live = live
-        self._filters = (
-            list(filters_of(*bindings, limit=MAX_FILTERS, prefix=journal.prefix))
-            if bindings
-            else []
-        )
+        self._set_bindings(bindings)
         self.now: asyncio.Future[int] | None = None
         """The newest position when the cursor was created, if it starts there."""
         self._position = 0
@@ -180,10 +135,12 @@ class StreamCursor:
         self._caught_up = False
         self._closed = False
         self._waiting_task: asyncio.Task[Any] | None = None
-        # Messages as they arrived, and the entries that were made of them.
-        self._raw: deque[tuple[bytes, bytes, bytes]] = deque()
+        self._turn = asyncio.Lock()
+        """Held for each step that reads or creates the JetStream consumer."""
         self._ready: deque[Entry | Gap] = deque()
+        """The items that were read and not returned."""
         self._arrived = asyncio.Event()
+        self._pulls: PullSubscription | None = None
         self._retention = RetentionBounds()
         self._recorded_at = EPOCH
         """No entry after the position was recorded earlier."""
@@ -195,30 +152,29 @@ class StreamCursor:
         """The last position of a cursor that is not live."""
         self._fault: str | None = None
         """The error of the server when it did not permit something."""
-        self._pause = RECREATE_INTERVAL
+        self._retries = Backoff(RECREATE_INTERVAL, MAX_DELAY)
         self._idle = IDLE_INFO_INTERVAL
         """Seconds between two requests for the state while it is caught up."""
-        self._wait = INFO_INTERVAL
+        self._checks = Backoff(INFO_INTERVAL, IDLE_INFO_INTERVAL)
         """Seconds until the next request while it is not."""
-
-        self._api: StreamApi | None = None
-        self._listens_on: Connection | None = None
         self._consumer_name = ""
-        self._inbox = ""
-        self._number = 0
-        self._next = 1
         self._batch = BATCH
-        self._at_once = YIELD_EVERY
-        """Entries that are made of messages before one of them is taken."""
-        self._pulls = 0
-        self._open_pulls: dict[int, int] = {}
         self._made_at = -inf
+
+    def _set_bindings(self, bindings: tuple[Binding, ...]) -> None:
+        self._bindings = bindings
+        prefix = self._journal.prefix
+        self._filters = (
+            list(filters_of(*bindings, limit=MAX_FILTERS, prefix=prefix)) if bindings else []
+        )
 
     @property
     def position(self) -> int:
         """Where it stands: ``cursor(after=position)`` goes on from here."""
-        ready = (item.position - 1 for item in self._ready if isinstance(item, Entry))
-        return next(ready, self._position)
+        for item in self._ready:
+            if isinstance(item, Entry) and self._is_new(item):
+                return item.position - 1
+        return self._position
 
     @property
     def caught_up(self) -> bool:
@@ -229,7 +185,7 @@ class StreamCursor:
         return self
 
     async def __anext__(self) -> Entry | Gap:
-        """Return the next entry that is wanted, waiting until there is one.
+        """Return the next matching entry, waiting until there is one; see ``Cursor``.
 
         Cancellation: safe. A cancelled call has taken nothing.
 
@@ -237,26 +193,78 @@ class StreamCursor:
             JournalError: it cannot be read now; or another task asks it.
             WrongJournalError: it was to begin at a position that the journal never gave.
         """
-        if self._ready and self._waiting_task is None and not self._closed:
-            return self._ready.popleft()
+        while await self._wait_ready(READ_AHEAD):
+            if items := self._hand_out(1):
+                return items[0]
+        raise StopAsyncIteration
+
+    async def take(self, limit: int) -> list[Entry | Gap]:
+        """Return the next matching entries, at most ``limit``; see ``Cursor``.
+
+        Cancellation, errors: as ``__anext__``.
+        """
+        check_at_least("limit", limit, 1)
+        while await self._wait_ready(min(limit, BATCH)):
+            if items := self._hand_out(limit):
+                return items
+        return []
+
+    async def _wait_ready(self, limit: int) -> bool:
+        """Wait until items are ready, about ``limit`` if they are here. Return False at the end."""
         while self._waiting_task is not None:
             if not self._waiting_task.cancelling():
                 raise JournalError("another task waits for the next entry of this reading")
             await asyncio.sleep(0)  # it was cancelled, and has not had its turn yet
+        if self._ready and not self._closed and not self._may_be_lost():
+            return not self._has_ended
         self._waiting_task = asyncio.current_task()
         try:
-            while not self._closed:
+            while not self._has_ended:
                 if self._ready:
-                    return self._ready.popleft()
-                if self._end is not None and self._position >= self._end:
+                    if not self._may_be_lost():
+                        return True
+                    await self._drop_lost()
+                    if self._ready:
+                        return not self._has_ended
+                elif self._end is not None and self._position >= self._end:
                     await self.aclose()
-                elif self._raw:
-                    await self._take_some()
                 else:
-                    await self._fill()
-            raise StopAsyncIteration
+                    await self._step(limit)
+            return False
         finally:
             self._waiting_task = None
+
+    def _may_be_lost(self) -> bool:
+        """Return whether a consumer must ask if retention has removed entries that are ready."""
+        return False
+
+    async def _drop_lost(self) -> None:
+        """Report the entries that are ready and that retention has removed."""
+
+    @property
+    def _has_ended(self) -> bool:
+        return self._closed
+
+    def _hand_out(self, limit: int) -> list[Entry | Gap]:
+        """Remove the first items that are ready, at most ``limit``, and return them."""
+        ready = self._ready
+        if limit >= len(ready):
+            items = list(ready)
+            ready.clear()
+            return items
+        return [ready.popleft() for _ in range(limit)]
+
+    def _is_new(self, entry: Entry) -> bool:  # noqa: ARG002 - for a consumer
+        """Return whether the entry was not returned before."""
+        return True
+
+    async def _step(self, limit: int) -> None:
+        """Read messages that are here until ``limit`` items are ready, or wait for some."""
+        async with self._turn:
+            if self._pulls is not None and self._pulls.messages:
+                await self._read_some(limit)
+            else:
+                await self._fill()
 
     def wake(self) -> None:
         """Wake the waiting call: the connection was lost, or the journal was closed."""
@@ -294,65 +302,87 @@ class StreamCursor:
 
     # The JetStream consumer
 
+    @property
+    def _api(self) -> StreamApi | None:
+        """The API of the connection over which messages come; None if they do not come."""
+        pulls = self._pulls
+        return None if pulls is None or pulls.is_broken else pulls.api
+
+    def _break(self) -> None:
+        """Create the JetStream consumer again before anything else is read."""
+        if self._pulls is not None:
+            self._pulls.end()
+
     async def _fill(self) -> None:
         """Wait until a message has come, or until something else has happened."""
         try:
-            api = await self._journal.connected()
+            api = None if self._has_ended else await self._connected()
+            if api is None:
+                return
             if api is not self._api:
                 await self._consume(api)
                 return
-            self._pause = RECREATE_INTERVAL
-            self._pull(api)
+            assert self._pulls is not None
+            self._retries.reset()
+            self._pulls.request()
             self._arrived.clear()
             try:
                 async with asyncio.timeout(self._patience()):
                     await self._arrived.wait()
-                self._wait = INFO_INTERVAL
+                self._checks.reset()
             except TimeoutError:
                 await self._refresh(api)
             self._check_permitted()
         except LinkError as exc:
-            self._api = None
+            self._break()
             if not (isinstance(exc, StreamError) and exc.is_temporary):
                 raise JournalError(f"{self._journal!r} cannot be read now: {exc}") from exc
             # Such as: a leader is being elected. As after a lost connection, it is tried again.
             logger.info("%r: %s; trying again", self._journal, exc)
-            await asyncio.sleep(self._pause)
-            self._pause = min(2 * self._pause, MAX_DELAY)
+            await asyncio.sleep(self._retries.next())
         except (ConnectionError, TimeoutError):
-            self._api = None  # and again, when there is a new connection
+            self._break()  # and again, when there is a new connection
         except JournalError:
             if not self._closed:
                 raise
 
+    async def _connected(self) -> StreamApi | None:
+        """Return the API, waiting for a connection. None if the cursor was woken up before."""
+        if self._journal.api is not None:
+            return await self._journal.connected()
+        connecting = asyncio.ensure_future(self._journal.connected())
+        self._arrived.clear()
+        waking = asyncio.ensure_future(self._arrived.wait())
+        try:
+            await asyncio.wait({connecting, waking}, return_when=asyncio.FIRST_COMPLETED)
+            return await connecting if connecting.done() else None
+        finally:
+            connecting.cancel()
+            waking.cancel()
+
     def _check_permitted(self) -> None:
         if self._fault is not None:
-            words, self._fault, self._api = self._fault, None, None
+            words, self._fault = self._fault, None
+            self._break()
             raise JournalError(f"{self._journal!r} cannot be read: {words}")
 
     def _patience(self) -> float | None:
         """Return the seconds to wait for a message, before the server is asked what there is."""
-        if not self._is_settled:
-            return self._wait
+        if not self._caught_up:
+            return self._checks.next()
         if not self._filters or not self._retention.can_remove:
             return None  # a missing range would be seen, or cannot occur
         return self._idle
 
-    @property
-    def _is_settled(self) -> bool:
-        """Whether only new entries are expected."""
-        return self._caught_up
-
     async def _refresh(self, api: StreamApi) -> None:
         """Move to the newest entry, if the server has skipped all entries that do not match."""
-        self._wait = min(2 * self._wait, IDLE_INFO_INTERVAL)
         last, asked_at = self._retention.last, self._retention.asked_at
         await self._ask_stream(api)
         info = await api.consumer(self._consumer_name)
         if info is None:
-            self._api = None
+            self._break()
             return
-        if self._api is not api or self._raw:
+        if self._api is not api or (self._pulls is not None and self._pulls.messages):
             return
         grown, passed = self._retention.last - last, self._retention.asked_at - asked_at
         if grown:
@@ -380,18 +410,22 @@ class StreamCursor:
         loop = asyncio.get_running_loop()
         await asyncio.sleep(max(0.0, self._made_at + RECREATE_INTERVAL - loop.time()))
         self._made_at = loop.time()
-        self._raw.clear()
-        self._open_pulls.clear()
-        self._next = 1
-        self._inbox = api.connection.new_inbox()
-        if self._listens_on is api.connection:
-            await api.connection.unlisten(self._number)
-        self._listens_on = api.connection
-        self._number = await api.connection.listen(f"{self._inbox}.*", self._on_message)
-        await self._make(api)
-        self._api = api
+        before, pulls = self._pulls, PullSubscription(api, self._batch, self._arrived)
+        self._pulls = pulls
+        pulls.is_broken = True  # until the JetStream consumer exists
+        if before is not None and before.api is api:
+            await before.unlisten()
+        await pulls.listen()
+        bindings = self._bindings
+        try:
+            await self._make(api, pulls)
+        except JournalError:
+            if self._bindings is bindings:
+                raise
+        # A consumer may get other bindings at any time. Then it is created again for them.
+        pulls.is_broken = self._bindings is not bindings
 
-    async def _make(self, api: StreamApi) -> None:
+    async def _make(self, api: StreamApi, pulls: PullSubscription) -> None:
         if not self._is_placed:
             self._position = await self._begin(api)
             self._is_placed = True
@@ -415,6 +449,7 @@ class StreamCursor:
             },
         )
         self._compare_filters(made)
+        pulls.begin(self._consumer_name)
         self._note_pending(made)
 
     async def _begin(self, api: StreamApi) -> int:
@@ -439,7 +474,8 @@ class StreamCursor:
                 await self._release(api)
 
     async def _release(self, api: StreamApi) -> None:
-        await api.connection.unlisten(self._number)
+        if self._pulls is not None:
+            await self._pulls.unlisten()
         await api.delete_consumer(self._consumer_name)
 
     def _compare_filters(self, info: Mapping[str, Any]) -> None:
@@ -457,8 +493,7 @@ class StreamCursor:
 
     @property
     def _newest_number(self) -> int:
-        """The JetStream consumer's number of the last message that has come."""
-        return self._next + len(self._raw) - 1
+        return 0 if self._pulls is None else self._pulls.newest_number
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
@@ -470,97 +505,78 @@ class StreamCursor:
         if self._caught_up:
             self._settle()
 
-    def _pull(self, api: StreamApi) -> None:
-        while len(self._open_pulls) < PULLS_AHEAD:
-            self._pulls += 1
-            self._open_pulls[self._pulls] = self._batch
-            api.pull(self._consumer_name, self._batch, PULL_EXPIRES, f"{self._inbox}.{self._pulls}")
-
     # Its messages
 
-    def _on_message(
-        self, number: int, subject: bytes, reply: bytes, payload: bytes, headers: bytes | None
-    ) -> None:
-        if number != self._number:
-            return  # for the JetStream consumer before this one
-        status = 0 if payload else status_of(headers)
-        if status:
-            # The status of a request comes to the request; the messages under their own subjects.
-            self._open_pulls.pop(int(subject[subject.rfind(b".") + 1 :]), None)
-            if status == NO_RESPONDERS or (status == CONFLICT and b"Completed" not in headers):  # type: ignore[operator]  # it has a status
-                self._api = None  # the JetStream consumer is gone, or has moved
-        else:
-            self._raw.append((subject, reply, payload))
-            for pull, left in self._open_pulls.items():  # they are answered one after the other
-                if left > 1:
-                    self._open_pulls[pull] = left - 1
-                else:
-                    del self._open_pulls[pull]
-                break
-        self._arrived.set()
-
-    async def _take_some(self) -> None:
-        """Take up to ``YIELD_EVERY`` messages, at most until ``_at_once`` entries are ready."""
-        for _ in range(YIELD_EVERY):
-            if not self._raw or len(self._ready) >= self._at_once:
+    async def _read_some(self, limit: float) -> None:
+        """Read messages until ``limit`` items are ready, at most a batch."""
+        pulls, ready = self._pulls, self._ready
+        assert pulls is not None
+        messages = pulls.messages
+        for _ in range(BATCH):
+            if not messages or len(ready) >= limit:
                 return
-            meta = parse_reply(self._raw[0][1])
-            if meta.position > self._position + 1 and self._may_hide_a_loss(meta):
-                if not self._ready:  # else it is asked when those were taken
-                    await self._look()
-                return  # the messages may be gone by now
-            self._take(meta)
-        if not self._ready:
+            meta = parse_reply(messages[0].reply)
+            if meta.position > self._position + 1 and not await self._may_pass(meta):
+                return
+            if not self._read_next(pulls, meta):
+                return
+        if not ready:
             await asyncio.sleep(0)
 
-    def _may_hide_a_loss(self, meta: MessageMetadata) -> bool:
-        """Return whether entries may have been removed unseen, in front of this message."""
-        return (
-            bool(self._filters)
-            and meta.consumer_position > self._covered
-            and not self._retention.keeps_all_after(self._position, self._recorded_at, self._now())
+    async def _may_pass(self, meta: MessageMetadata) -> bool:
+        """Return whether the message, which does not follow the position, can be read now."""
+        if not self._filters:
+            return not self._ready  # it stands after a gap
+        may_hide_loss = meta.consumer_position > self._covered and (
+            not self._retention.keeps_all_after(self._position, self._recorded_at, self._now())
         )
+        if not may_hide_loss and (not self._ready or self._retention.first <= self._position + 1):
+            return True
+        if may_hide_loss and not self._ready:  # else it is asked when those were taken
+            await self._look()  # the messages may be gone by now
+        return False
 
-    def _take(self, meta: MessageMetadata) -> None:
-        """Take a message; its entry is ready then, if it is wanted."""
-        subject, reply, payload = self._raw.popleft()
-        if meta.consumer_position != self._next:
-            self._api = None  # one was lost on the way: again behind the last that was taken
-            self._raw.clear()
-            return
-        self._next += 1
-        if self._api is not None and len(self._open_pulls) < PULLS_AHEAD:
-            with suppress(ConnectionError):
-                self._pull(self._api)
+    def _read_next(self, pulls: PullSubscription, meta: MessageMetadata) -> bool:
+        """Read the first message. Return False if one before it is missing, or it must wait."""
+        if not pulls.is_next(meta) or not self._read(meta, *pulls.messages[0]):
+            return False
+        pulls.drop_first()
         self._caught_up = not meta.pending
-        self._read(meta, subject, reply, payload)
         if self._caught_up and meta.consumer_position > self._answered:
             self._settle()  # the server gave it after it had told what is the last one
+        return True
 
-    def _read(self, meta: MessageMetadata, subject: bytes, reply: bytes, payload: bytes) -> None:
-        if not self._position and self._start.since is not None:
-            self._position = meta.position - 1
-        if self._end is not None and meta.position > self._end:
-            self._position = self._end
-            return
-        if meta.position == self._position + 1:
-            self._position = meta.position
-            self._recorded_at = meta.recorded_at
-        elif meta.position > self._position:
-            first = self._retention.first
-            lost_before = min(first, meta.position) if self._filters else meta.position
-            self._skip_lost(lost_before - 1 - self._position)
-            self._position = meta.position
-            self._recorded_at = meta.recorded_at
+    def _read(self, meta: MessageMetadata, subject: bytes, reply: bytes, payload: bytes) -> bool:
+        """Read a message. Return False, without any effect, if items must be returned before."""
         event = self._event(subject, payload)
+        if event is None and self._ready:
+            return False
+        position = meta.position
+        if not self._position and self._start.since is not None:
+            self._position = position - 1
+        if self._end is not None and position > self._end:
+            self._position = self._end
+            return True
+        if position > self._position + 1:
+            first = self._retention.first
+            lost_before = min(first, position) if self._filters else position
+            self._skip_lost(lost_before - 1 - self._position)
+        if position > self._position:
+            self._position = position
+            self._recorded_at = meta.recorded_at
         if event is None:
             self._journal.corrupt += 1
             self._ready.append(Gap(1))
-            self._skip(meta.position, reply)
-        elif not self._bindings or any(binding.matches(event) for binding in self._bindings):
-            self._deliver(Entry(meta.position, meta.recorded_at, event, meta.delivery), reply)
+            self._skip(position, reply)
+        elif self._matches(event):
+            entry = _new_entry(Entry, (position, meta.recorded_at, event, meta.delivery))
+            self._deliver(entry, reply)
         else:
-            self._skip(meta.position, reply)
+            self._skip(position, reply)
+        return True
+
+    def _matches(self, event: Event) -> bool:
+        return not self._bindings or any(binding.matches(event) for binding in self._bindings)
 
     def _event(self, subject: bytes, payload: bytes) -> Event | None:
         """Return the event of a message; None if it is invalid or does not fit its subject."""
@@ -571,7 +587,7 @@ class StreamCursor:
         stem = subject[: subject.rfind(b".")]
         return event if stem_of(event, self._journal.prefix).encode() == stem else None
 
-    def _deliver(self, entry: Entry, _reply: bytes) -> None:
+    def _deliver(self, entry: Entry, reply: bytes) -> None:  # noqa: ARG002 - for a consumer
         self._ready.append(entry)
 
     def _skip(self, position: int, reply: bytes) -> None:
@@ -590,6 +606,6 @@ class StreamCursor:
             try:
                 await self._ask_stream(api)
             except (LinkError, ConnectionError, TimeoutError):
-                self._api = None
+                self._break()
         if self._api is None:
-            self._raw.clear()  # they come again, after the position
+            self._break()  # the messages come again, after the position

@@ -3,6 +3,7 @@
 import pytest
 from support.nats_server import NatsServer, find_server
 
+from contracts.consumers import ConsumerContract
 from contracts.journal import JournalContract, StorageContract, event
 
 pytestmark = pytest.mark.slow  # they talk to servers, or start their own
@@ -23,7 +24,7 @@ def jetstream_server(tmp_path_factory):
 MAX_PAYLOAD = 65_536
 
 
-class TestJetStreamJournal(JournalContract, StorageContract):
+class TestJetStreamJournal(JournalContract, StorageContract, ConsumerContract):
     @pytest.fixture
     async def make_journal(self, jetstream_server, request):
         """Each test has a stream of its own."""

@@ -29,18 +29,9 @@ def pair(request):
     return interface, getattr(pytest.importorskip(module, reason="needs nats: edr[nats]"), name)
 
 
-MISSING = {
-    "StreamCursor": {"take"},
-    "StreamConsumer": {"ack", "batches", "process", "rebind", "shutdown", "take"},
-}
-"""Members that an implementation does not have yet. ``ConsumerContract`` tests them."""
-
-
-def members(interface, implementation=None):
+def members(interface):
     """Return the public members of an interface, by name."""
-    found = {n: each for n, each in inspect.getmembers(interface) if not n.startswith("_")}
-    missing = MISSING.get(implementation.__name__, ()) if implementation else ()
-    return {name: member for name, member in found.items() if name not in missing}
+    return {n: each for n, each in inspect.getmembers(interface) if not n.startswith("_")}
 
 
 def parameters(function):
@@ -51,14 +42,14 @@ def parameters(function):
 
 def test_methods_take_the_parameters_of_the_interface(pair):
     interface, implementation = pair
-    for name, member in members(interface, implementation).items():
+    for name, member in members(interface).items():
         if inspect.isfunction(member):
             assert parameters(getattr(implementation, name)) == parameters(member), name
 
 
 def test_methods_are_async_where_the_interface_is(pair):
     interface, implementation = pair
-    for name, member in members(interface, implementation).items():
+    for name, member in members(interface).items():
         if inspect.isfunction(member):
             is_async = inspect.iscoroutinefunction(getattr(implementation, name))
             assert is_async is inspect.iscoroutinefunction(member), name

@@ -1,88 +1,119 @@
-"""``StreamConsumer``: what it acknowledges, and what it refuses to."""
+"""``StreamConsumer``: acks, redeliveries, new bindings, and the end."""
 
-from types import SimpleNamespace
+import asyncio
 
 import pytest
+from support.consuming import ticks
 
 pytest.importorskip("nats")
+from support.fake_stream import FakeStream
+
+import edr
 from edr.journal import Entry, JournalError
-from edr.links.stream_api import MessageMetadata
-from edr.links.stream_consumer import StreamConsumer, consumer_of, consumer_status
+from edr.links import stream_cursor
+from edr.links.stream_consumer import StreamConsumer
 from edr.links.stream_retention import EPOCH
-from edr.links.subject import subject_of
+
+RARE = edr.Binding(app_name="rare")
 
 
-class Connection:
-    """Records acks and nacks; requests fail while ``is_lost``."""
-
-    is_lost = False
-
-    def __init__(self):
-        self.requested = []
-        self.published = []
-
-    def publish_nowait(self, subject, payload):
-        self.published.append((subject, payload))
-
-    async def ask(self, subject, payload, _timeout):
-        if self.is_lost:
-            raise ConnectionError("lost")
-        self.requested.append((subject, payload))
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch):
+    """A JetStream consumer is created again without a pause."""
+    monkeypatch.setattr(stream_cursor, "RECREATE_INTERVAL", 0.0)
 
 
 @pytest.fixture
-def connection():
-    return Connection()
+def stream():
+    return FakeStream(last=9)
 
 
 @pytest.fixture
-async def consumer(connection):
-    api = SimpleNamespace(connection=connection)
-    journal = SimpleNamespace(prefix="edr", timeout=1.0, api=api, corrupt=0)
-    consumer = StreamConsumer(journal, "c", (), "oldest", 100, rebind=False)
-    consumer._api = api
-    yield consumer
-    await consumer._acks.stop()
+async def open_consumer(stream):
+    made = []
+
+    async def open_(*bindings, **options):
+        options = {"start": "oldest", "max_unacked": 100, "rebind": False} | options
+        consumer = StreamConsumer(stream, "c", bindings, **options)
+        made.append(consumer)
+        await consumer.open()
+        return consumer
+
+    yield open_
+    stream.is_lost = False
+    for consumer in made:
+        await consumer.aclose()
 
 
-def deliver(consumer, event, position):
-    """Make ``consumer`` read a message, and return its entry."""
-    meta = MessageMetadata(1, position, position, EPOCH, 0)
-    subject = subject_of(event, 1, "edr").encode()
-    consumer._read(meta, subject, b"ack.%d" % position, event.to_json())
-    return consumer._ready.pop() if consumer._ready else None
+@pytest.fixture
+async def consumer(open_consumer):
+    return await open_consumer()
 
 
-async def test_ack_is_stored_by_a_flush(consumer, connection, make_event):
-    entry = deliver(consumer, make_event(), 1)
+async def take(consumer, stream, *messages):
+    """Deliver ``messages``, each a position and an event, and return the next entries."""
+    taking = asyncio.ensure_future(consumer.take(100))
+    await ticks(20)
+    for position, event in messages:
+        stream.deliver(position, event, pending=1)
+    return await taking
+
+
+def positions(entries):
+    return [entry.position for entry in entries]
+
+
+# Acknowledging
+
+
+async def test_ack_is_stored_by_a_flush(consumer, stream, make_event):
+    (entry,) = await take(consumer, stream, (1, make_event()))
     assert consumer.unacked == 1
     consumer.ack(entry)
     await consumer.flush()
 
-    assert connection.requested == [("ack.1", b"+ACK")]
+    assert stream.requested == [("$JS.ACK.EVENTS.c.1.1.1.0.1", b"+ACK")]
     assert consumer.unacked == 0
 
 
-async def test_flush_raises_when_the_connection_is_lost(consumer, connection, make_event):
-    consumer.ack(deliver(consumer, make_event(), 1))
-    connection.is_lost = True
+async def test_ack_takes_many_entries(consumer, stream, make_event):
+    entries = await take(consumer, stream, *[(n, make_event()) for n in (1, 2, 3)])
+    consumer.ack(*entries)
+    consumer.ack()
+    await consumer.flush()
+
+    assert len(stream.published) + len(stream.requested) == 3
+    assert consumer.unacked == 0
+
+
+async def test_ack_with_a_wrong_entry_acknowledges_none(consumer, stream, make_event):
+    entries = await take(consumer, stream, (1, make_event()), (2, make_event()))
+    with pytest.raises(JournalError, match="has never given 3"):
+        consumer.ack(*entries, Entry(3, EPOCH, make_event()))
+
+    assert consumer.unacked == 2
+
+
+async def test_flush_raises_when_the_connection_is_lost(consumer, stream, make_event):
+    consumer.ack(*await take(consumer, stream, (1, make_event())))
+    stream.is_lost = True
 
     with pytest.raises(JournalError, match="cannot store its acks now: lost"):
         await consumer.flush()
 
 
-async def test_nack_asks_for_the_entry_after_the_delay(consumer, connection, make_event):
-    entry = deliver(consumer, make_event(), 1)
+async def test_nack_asks_for_the_entry_after_the_delay(consumer, stream, make_event):
+    (entry,) = await take(consumer, stream, (1, make_event()))
     with pytest.raises(ValueError, match="0 seconds or more"):
         consumer.nack(entry, -1)
     consumer.nack(entry, 2.0)
 
-    assert connection.published == [("ack.1", b'-NAK {"delay":2000000000}')]
-    assert consumer.unacked == 0
+    assert stream.published == [("$JS.ACK.EVENTS.c.1.1.1.0.1", b'-NAK {"delay":2000000000}')]
+    assert consumer.unacked == 1
 
 
-async def test_ack_of_an_entry_never_given_is_refused(consumer, make_event):
-    deliver(consumer, make_event(), 1)
+async def test_ack_of_an_entry_never_given_is_refused(consumer, stream, make_event):
+    await take(consumer, stream, (1, make_event()))
     for position in (1, 2):
         with pytest.raises(JournalError, match=f"has never given {position}"):
             consumer.ack(Entry(position, EPOCH, make_event(), 1))
@@ -90,26 +121,150 @@ async def test_ack_of_an_entry_never_given_is_refused(consumer, make_event):
     assert consumer.unacked == 1
 
 
-async def test_redelivered_entry_is_given_once_while_it_is_held(consumer, make_event):
+async def test_redelivered_entry_is_given_once_while_it_is_held(consumer, stream, make_event):
     event = make_event()
-    entry = deliver(consumer, event, 1)
-    assert deliver(consumer, event, 1) is None
+    (entry,) = await take(consumer, stream, (1, event))
+    found = await take(consumer, stream, (1, event), (2, make_event()))
+    assert positions(found) == [2]
 
     consumer.nack(entry)
-    assert deliver(consumer, event, 1) == entry
+    (again,) = await take(consumer, stream, (1, event))
+    assert again == entry._replace(delivery=2)
 
 
-@pytest.mark.parametrize("name", ["", "x" * 129, "a\nb", 7], ids=repr)
-def test_consumer_of_refuses_a_wrong_name(name):
-    with pytest.raises(ValueError, match="the name of a consumer"):
-        consumer_of(name)
+async def test_nacked_entry_that_is_acked_is_not_given_again(consumer, stream, make_event):
+    event = make_event()
+    (entry,) = await take(consumer, stream, (1, event))
+    consumer.nack(entry)
+    consumer.ack(entry)
+
+    assert positions(await take(consumer, stream, (1, event), (2, make_event()))) == [2]
 
 
-def test_consumer_status_is_of_consumers_of_a_journal_only():
-    info = {"config": {}, "ack_floor": {"stream_seq": 3}, "num_pending": 4, "num_ack_pending": 2}
-    assert consumer_status(info, 9, {}) is None
+async def test_nack_is_sent_again_when_the_entry_comes_too_early(consumer, stream, make_event):
+    event = make_event()
+    (entry,) = await take(consumer, stream, (1, event))
+    consumer.nack(entry, 60.0)
+    stream.published.clear()
+    found = await take(consumer, stream, (1, event), (2, make_event()))
 
-    info["config"] = {"metadata": {"edr-consumer": "c", "edr-missed": "5"}}
-    status = consumer_status(info, 9, {})
-    assert (status.position, status.lag, status.unacked, status.missed) == (3, 6, 2, 5)
-    assert not status.open
+    assert positions(found) == [2]
+    ((subject, payload),) = stream.published
+    assert subject == "$JS.ACK.EVENTS.c.1.1.2.0.1"
+    assert payload.startswith(b'-NAK {"delay":59')
+
+
+# Other bindings
+
+
+async def test_rebind_begins_after_the_ack_floor(consumer, stream, make_event):
+    entries = await take(consumer, stream, *[(n, make_event("rare")) for n in (1, 2, 3)])
+    consumer.ack(entries[0])
+    rebinding = asyncio.ensure_future(consumer.rebind(RARE))
+    await ticks(40)
+    stream.deliver(2, entries[1].event, pending=2)
+    stream.deliver(3, entries[2].event, pending=1)
+    await rebinding
+
+    assert [(name, config["opt_start_seq"]) for name, config in stream.created[1:]] == [
+        ("c~", 2),
+        ("c", 2),
+    ]
+    assert list(stream.consumers) == ["c"]
+    assert stream.consumers["c"]["max_ack_pending"] == 100
+    assert consumer.unacked == 2
+
+
+async def test_rebind_acknowledges_entries_that_come_again_and_are_done(
+    consumer, stream, make_event
+):
+    entries = await take(consumer, stream, *[(n, make_event("rare")) for n in (1, 2, 3)])
+    consumer.ack(entries[1], entries[2])
+    rebinding = asyncio.ensure_future(consumer.rebind(RARE))
+    await ticks(40)
+    for entry in entries:
+        stream.deliver(entry.position, entry.event, pending=1)
+    await rebinding
+    found = await take(consumer, stream, (4, make_event("rare")))
+    await consumer.flush()
+
+    assert positions(found) == [4]
+    sent = [subject for subject, _ in stream.published + stream.requested]
+    assert {"$JS.ACK.EVENTS.c.1.2.2.0.1", "$JS.ACK.EVENTS.c.1.3.3.0.1"} <= set(sent)
+
+
+async def test_rebind_applies_although_it_is_cancelled(consumer, stream, make_event):
+    await take(consumer, stream, (1, make_event()))
+    rebinding = asyncio.ensure_future(consumer.rebind(RARE))
+    await asyncio.sleep(0)
+    rebinding.cancel()
+    await asyncio.wait({rebinding})
+    assert rebinding.cancelled()
+    taking = asyncio.ensure_future(consumer.take(9))
+    await ticks(40)
+    stream.deliver(2, make_event("rare"), pending=1)
+
+    assert positions(await taking) == [2]
+    assert stream.consumers["c"]["filter_subjects"]
+
+
+@pytest.mark.parametrize(
+    ("step", "begin"),
+    [("create", 3), ("delete", 1)],  # without its bookmark, it is where the server had acks
+)
+async def test_interrupted_rebind_does_not_lose_its_place(
+    open_consumer, stream, make_event, monkeypatch, step, begin
+):
+    consumer = await open_consumer()
+    consumer.ack(*await take(consumer, stream, (1, make_event()), (2, make_event())))
+    create, delete = stream.create_consumer, stream.delete_consumer
+
+    async def fail(name, *args):
+        if name == "c":
+            raise ConnectionError("killed")
+        return await (create if args else delete)(name, *args)
+
+    monkeypatch.setattr(stream, f"{step}_consumer", fail)
+    with pytest.raises(JournalError, match="cannot store its new bindings now: killed"):
+        await consumer.rebind(RARE)
+    monkeypatch.undo()
+    again = await open_consumer(RARE, rebind=step == "delete")
+
+    assert stream.consumers["c"]["opt_start_seq"] == begin
+    assert positions(await take(again, stream, (3, make_event("rare")))) == [3]
+
+
+# The end
+
+
+async def test_shutdown_keeps_entries_that_were_read_for_the_next_time(
+    consumer, stream, make_event
+):
+    waiting = asyncio.ensure_future(anext(consumer))
+    await ticks(20)
+    for n in range(1, 6):
+        stream.deliver(n, make_event(), pending=1)
+    entry = await waiting
+    await consumer.shutdown()
+    assert await consumer.take(5) == []
+    consumer.ack(entry)
+    await consumer.aclose()
+
+    metadata = stream.consumers["c"]["metadata"]
+    assert (metadata["edr-at"], metadata["edr-unacked"]) == ("1", "[]")
+
+
+async def test_shutdown_ends_a_take_without_a_connection(consumer, stream):
+    up = asyncio.Event()
+
+    async def connected():
+        await up.wait()
+        return stream
+
+    stream.api, stream.connected = None, connected
+    taking = asyncio.ensure_future(consumer.take(5))
+    await ticks(20)
+    await consumer.shutdown()
+
+    assert await asyncio.wait_for(taking, 5) == []
+    up.set()
