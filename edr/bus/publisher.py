@@ -31,7 +31,15 @@ from edr.bus.subscription import Subscription, queue_of
 from edr.bus.tasks import Tasks
 from edr.bus.tracing import Tracer, with_traceparent
 from edr.errors import InvalidEventError
-from edr.records import Event, FrozenDict, check_size, json_size, no_object, snapshot
+from edr.records import (
+    Event,
+    FrozenDict,
+    check_size,
+    json_size,
+    no_object,
+    snapshot,
+    with_account_tree,
+)
 
 YIELD_EVERY = 256
 """Events of one ``publish_all`` between two yields to the loop: it is held for about 2 ms."""
@@ -360,7 +368,7 @@ def _with_tree(event: Event, account_tree: tuple[str, ...]) -> Event:
     """Return ``event``, or a copy with ``account_tree`` if only the argument is not empty."""
     if event.account_tree or not account_tree:
         return event
-    return event.model_copy(update={"account_tree": account_tree})
+    return with_account_tree(event, account_tree)
 
 
 def _up_to(last_number: int, queues: Sequence[BoundedQueue]) -> tuple[BoundedQueue, ...]:

@@ -20,7 +20,7 @@ from edr.records.binding import (
     explain,
 )
 from edr.records.body import FrozenDict, check_size, frozen_dict, json_size, no_object, snapshot
-from edr.records.event import Event, default_node
+from edr.records.event import Event, default_node, with_account_tree
 from edr.records.index import BindingIndex, Found, IndexKey, KeyIndex, found_among, index_keys
 from edr.records.levels import AnySeverity, AnyVerbosity, Severity, Verbosity, why_no_level
 from edr.records.traceparent import is_traceparent
@@ -67,6 +67,7 @@ __all__ = [
     "snapshot",
     "trie_keys",
     "why_no_level",
+    "with_account_tree",
 ]
 
 show_in_facade(__name__)

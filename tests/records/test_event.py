@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field, TypeAdapter
 from support.strategies import events, json_values, names
 
 from edr import Binding, Event, InvalidEventError
+from edr.records import with_account_tree
 from edr.records.body import FrozenDict
 
 GOOD = '{"app_name": "a", "app_version": "1.0", "severity": "ok", "verbosity": "info", "body": {}}'
@@ -329,3 +330,23 @@ def test_wrong_traceparent_is_an_error_that_names_the_field(make_event, wrong):
     with pytest.raises(InvalidEventError) as caught:
         make_event(traceparent=wrong)
     assert caught.value.path == "traceparent"
+
+
+@given(events)
+def test_with_account_tree_equals_a_validated_copy(event):
+    tree = ("above", "parent")
+    copy = with_account_tree(event, tree)
+    validated = event.model_copy(update={"account_tree": tree})
+
+    assert (copy, copy.model_fields_set) == (validated, validated.model_fields_set)
+    assert copy.to_json() == validated.to_json()
+    assert event.account_tree != tree
+
+
+def test_with_account_tree_keeps_a_subclass(make_event):
+    class Call(Event):
+        call_id: str
+
+    call = Call(**{**dict(make_event()), "call_id": "c1"})
+
+    assert with_account_tree(call, ("root",)) == Call(**{**dict(call), "account_tree": ("root",)})
