@@ -66,10 +66,9 @@ def locate(name: str | None) -> Path:
     if meant:
         reason = "several processes are exposed" if name is None else f"{shown(name)} is not unique"
         raise CommandError(Exit.USAGE, f"{reason}; name one of them:\n{_listed(meant)}")
+    nearest = did_you_mean(str(name), [each.name for each in found])
     raise CommandError(
-        Exit.UNAVAILABLE,
-        f"no process {shown(name)} is exposed{did_you_mean(str(name), [f.name for f in found])}; "
-        "edr ls lists them",
+        Exit.UNAVAILABLE, f"no process {shown(name)} is exposed{nearest}; edr ls lists them"
     )
 
 

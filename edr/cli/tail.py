@@ -1,10 +1,11 @@
-"""``edr tail``: the events of a process as they are emitted."""
+"""``edr tail``: the events of a process, a broker or a journal as they are emitted."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from typing import Annotated, Any
+from collections.abc import AsyncIterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
 
 from cyclopts import Parameter
 
@@ -13,7 +14,7 @@ from edr.cli.event_lines import EventLines
 from edr.cli.exits import CommandError, Exit, OutputClosedError
 from edr.cli.filters import Document, FilterFlags
 from edr.cli.output import Output, OutputFlags
-from edr.cli.process import ProcessName, attach, bindings_of, run
+from edr.cli.process import attach, bindings_of, is_path, run
 from edr.cli.stdout_closed import on_stdout_closed
 from edr.control.errors import ConnectionLostError
 
@@ -22,7 +23,14 @@ ALL = 100_000
 
 
 def tail(
-    process: ProcessName = None,
+    process: Annotated[
+        str | None,
+        Parameter(
+            "SOURCE",
+            help="a process, as for the other commands; or nats://HOST, amqp://HOST, or the folder "
+            "of a journal, with a / in its path",
+        ),
+    ] = None,
     /,
     *,
     filters: FilterFlags = FilterFlags(),
@@ -56,41 +64,80 @@ def tail(
     for name, number in (("--last", last), ("--count", count)):
         if number is not None and number < 0:
             raise CommandError(Exit.USAGE, f"{name} must be 0 or more, got {number}")
-    if no_follow and last is None and after is None:
-        last = ALL
     out = Output(output)
     if filters.print_binding and filters.part is None:
         out.bindings(filters.documents())
         return None
-    request = {"after": after, "last": last, "follow": not no_follow, "wanted": wanted}
-    return run(_tail(process, filters, request, count, out))
+    begin = Begin(last=last, after=after, follow=not no_follow)
+    if process is not None and is_source(process):
+        return run(_tail_source(process, filters, begin, count, out))
+    return run(_tail_process(process, filters, begin, count, out, wanted=wanted))
 
 
-async def _tail(
+class Begin(NamedTuple):
+    """The first event, and whether new events follow the existing ones."""
+
+    last: int | None
+    after: str | None
+    follow: bool
+
+
+async def _tail_process(
     process: str | None,
     filters: FilterFlags,
-    request: Mapping[str, Any],
+    begin: Begin,
     count: int | None,
     out: Output,
+    *,
+    wanted: bool,
 ) -> Exit | None:
+    if not begin.follow and begin.last is None and begin.after is None:
+        begin = begin._replace(last=ALL)
     async with attach(process) as client:
         bindings = await bindings_of(client, filters)
         if filters.print_binding:
             out.bindings(bindings)
             return None
         title = f"{client.hello['bus']}@{client.hello['node']}"
-        _header(out, title, bindings, request)
-        lines = EventLines(out)
-        async with client.request("tail", bindings=bindings, **request) as messages:
-            is_complete = await show(messages, lines, count, out)
-    if is_complete or not request["follow"]:
+        _header(out, title, bindings, begin)
+        request = client.request("tail", bindings=bindings, wanted=wanted, **begin._asdict())
+        async with request as messages:
+            return await _shown(messages, title, begin, count, out)
+
+
+async def _tail_source(
+    target: str, filters: FilterFlags, begin: Begin, count: int | None, out: Output
+) -> Exit | None:
+    from edr.cli.sources import open_source  # noqa: PLC0415 - a process needs none
+
+    bindings = filters.documents()
+    async with open_source(target, bindings=bindings, **begin._asdict()) as source:
+        _header(out, source.title, bindings, begin)
+        return await _shown(source, source.title, begin, count, out)
+
+
+def is_source(target: str) -> bool:
+    """Return whether ``target`` is the address of a broker or the path of a journal."""
+    return "://" in target or (is_path(target) and Path(target).is_dir())
+
+
+async def _shown(
+    messages: AsyncIterable[Mapping[str, Any]],
+    title: str,
+    begin: Begin,
+    count: int | None,
+    out: Output,
+) -> Exit | None:
+    """Show the messages, and return the exit code."""
+    lines = EventLines(out)
+    if await show(messages, lines, count, out) or not begin.follow:
         return None if lines.shown or count == 0 else Exit.NO
     out.message(lines.summary())
     raise CommandError(Exit.UNAVAILABLE, f"{title} has ended")
 
 
 async def show(
-    messages: AsyncIterator[Mapping[str, Any]], lines: EventLines, count: int | None, out: Output
+    messages: AsyncIterable[Mapping[str, Any]], lines: EventLines, count: int | None, out: Output
 ) -> bool:
     """Write the events and gaps among ``messages`` until ``count`` events are written.
 
@@ -154,10 +201,13 @@ class _Flushing:
             self._task.cancel()
 
 
-def _header(out: Output, title: str, bindings: list[Document], request: Mapping[str, Any]) -> None:
-    last = request["last"]
-    begin = f"last {last:,}" if last and last != ALL else "existing events" if last else ""
-    end = "live" if request["follow"] else ""
+def _header(out: Output, title: str, bindings: list[Document], begin: Begin) -> None:
+    parts = []
+    if begin.after is not None:
+        parts.append(f"after {begin.after}")
+    elif begin.last is not None:
+        parts.append("existing events" if begin.last == ALL else f"last {begin.last:,}")
+    if begin.follow:
+        parts.append("live")
     dot = out.symbol("dot")
-    when = ", then ".join(part for part in (begin, end) if part)
-    out.note(f" {dot} ".join((title, describe(bindings), when or "existing events")))
+    out.note(f" {dot} ".join((title, describe(bindings), ", then ".join(parts))))

@@ -30,7 +30,7 @@ class Result:
         return [json.loads(line) for line in self.lines]
 
 
-NEED_A_SERVER = {"command", "exposed"}
+NEED_A_SERVER = {"command", "exposed", "program", "service"}
 
 
 def pytest_collection_modifyitems(items):

@@ -5,6 +5,7 @@ import pytest
 
 import edr
 import edr.control
+from edr.journal import SqliteJournal
 
 
 async def emit(bus, n, severity="ok", app="acdc", **fields):
@@ -190,3 +191,40 @@ async def test_json_of_tail_can_be_emitted_again(bus, exposed, command):
     result = await command("emit", "-e", "-", stdin=printed.out)
 
     assert result.records == [{"event_id": json.loads(printed.out)["id"], "matched": 0}]
+
+
+async def test_tail_prints_the_entries_of_a_journal(command, tmp_path, make_event):
+    folder = tmp_path / "journal"
+    async with SqliteJournal(folder) as journal:
+        await journal.append(*[make_event(severity=s) for s in ("ok", "warning", "critical")])
+    result = await command("tail", str(folder), "--no-follow", "-s", "warning")
+    last = await command("tail", str(folder), "--no-follow", "-n", "1")
+
+    assert [event["severity"] for event in result.records] == ["warning", "critical"]
+    assert [event["severity"] for event in last.records] == ["critical"]
+
+
+async def test_tail_follows_a_journal(command, tmp_path, make_event):
+    folder = tmp_path / "journal"
+    async with SqliteJournal(folder) as journal:
+        await journal.append(make_event())
+        result = asyncio.create_task(command("tail", str(folder), "-n", "1", "--count", "2"))
+        while not result.done():
+            await journal.append(make_event("later"))
+            await asyncio.sleep(0)
+
+    assert [event["app_name"] for event in (await result).records][1:] == ["later"]
+
+
+async def test_path_without_a_socket_or_journal_is_unavailable(command, tmp_path):
+    result = await command("tail", str(tmp_path / "none"))
+
+    assert result.code == 69
+    assert "no process accepts connections at" in result.err
+
+
+async def test_part_of_a_binding_needs_a_process(command, tmp_path):
+    result = await command("tail", f"{tmp_path}/", "--binding", "@alarms")
+
+    assert result.code == 2
+    assert "works only with a running process" in result.err
