@@ -37,6 +37,7 @@ COMMANDS = {
     "ls": "List the running processes that are exposed.",
     "status": "Print the health of a process.",
     "tail": "Print events as they are emitted.",
+    "top": "Show what a process does, as a live table.",
     "explain": "Print who receives an event, and why others do not.",
     "emit": "Emit an event in a process.",
     "journal": "Look into the folder of a journal, also while it is in use.",
