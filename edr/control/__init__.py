@@ -1,9 +1,22 @@
-"""Attach to a running process: find the sockets of exposed buses, and connect to them.
+"""Attach to a running process: ``expose`` shows a bus on a Unix socket, ``connect`` reads it.
 
-``find`` and ``connect`` need neither pydantic nor the bus.
+``await edr.control.expose()`` in a service is enough: then ``edr tail``, ``top``, ``explain`` and
+the other commands work on it. Programs use ``find`` and ``connect``, which need neither pydantic
+nor the bus. ``docs/control.md`` describes the protocol, for clients in other languages.
 
 Read the modules in this order; each imports only from those before it:
-errors, protocol, runtime_folder, finding, client.
+errors, protocol, runtime_folder, finding, client, peer, listener, plain, parts, connection,
+cpu_share, loop_lag, fields, tail, snapshot, listing, handlers, exposed.
+
+Promises:
+
+* Observers do not disturb the bus: they have no subscription, no queue and no interest unless
+  ``wanted``; a drain does not wait for them; a client that does not read holds no event.
+* A tail receives each matching event once and in order, or reports how many it missed.
+* No input ends the process or another connection. Each request ends with one ``end`` or ``error``.
+* Only processes of the same user and of root are served, whatever the umask and the mode.
+* A socket is read-only, unless ``allow`` permits a change.
+* No answer contains the user name or the password of a URL in a name, a status or an error.
 """
 
 from typing import TYPE_CHECKING
@@ -19,7 +32,9 @@ if TYPE_CHECKING:
         RemoteError,
         SocketPathError,
     )
+    from edr.control.exposed import ControlStatistics, Exposed, Exposing, expose
     from edr.control.finding import Found, find
+    from edr.control.parts import Part, Parts
 else:
     __getattr__, __dir__ = lazy_names(
         __name__,
@@ -28,7 +43,9 @@ else:
             "edr.control.errors": """
                 ConnectionLostError ControlError ProtocolError RemoteError SocketPathError
             """,
+            "edr.control.exposed": "ControlStatistics Exposed Exposing expose",
             "edr.control.finding": "Found find",
+            "edr.control.parts": "Part Parts",
         },
     )
 
@@ -37,11 +54,17 @@ __all__ = [
     "Connecting",
     "ConnectionLostError",
     "ControlError",
+    "ControlStatistics",
+    "Exposed",
+    "Exposing",
     "Found",
+    "Part",
+    "Parts",
     "ProtocolError",
     "RemoteError",
     "Request",
     "SocketPathError",
     "connect",
+    "expose",
     "find",
 ]

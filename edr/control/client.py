@@ -165,6 +165,7 @@ class Client:
 
         Raises:
             ConnectionLostError: the connection was lost or closed.
+            ValueError: the request has more than 1 MiB, or a value that is not JSON.
         """
         if self._lost is not None:
             raise self._lost
@@ -200,9 +201,12 @@ class Client:
         """Send one line, unless the connection was lost. Called by requests.
 
         Raises:
-            ValueError: the line has more than 1 MiB.
+            ValueError: the line has more than 1 MiB, or is not JSON.
         """
-        line = orjson.dumps(message) + b"\n"
+        try:
+            line = orjson.dumps(message) + b"\n"
+        except TypeError as exc:
+            raise ValueError(f"a request must be JSON: {exc}") from None
         if len(line) > MAX_LINE:
             raise ValueError(f"a request must have at most {MAX_LINE:,} bytes, got {len(line):,}")
         if self._lost is None:

@@ -34,7 +34,7 @@ ERRORS: dict[str, str] = {
     "invalid_binding": "a binding is not valid; `path` names the field",
     "invalid_event": "an event is not valid; `path` names the field",
     "body_too_large": "the body of an event is larger than `Bus(max_body=…)`",
-    "not_found": "there is no part, consumer or event that the request names",
+    "not_found": "the part, consumer or event of the request does not exist",
     "not_supported": "the part or the journal cannot do this",
     "history_off": "the process keeps no earlier events; `expose(history=…)` does",
     "no_journal": "the bus has no journal",

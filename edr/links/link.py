@@ -336,6 +336,33 @@ class Link:
             if self._outbox is not None:
                 self._outbox.on_connection_lost()
 
+    @property
+    def kind(self) -> str:
+        """``"link"``, for ``edr.control``, which shows a link as a part of the process."""
+        return "link"
+
+    @property
+    def bindings(self) -> tuple[Binding, ...]:
+        """The events that it sends."""
+        return self._send
+
+    def status(self) -> dict[str, object]:
+        """Return the state and the counts as ``edr.control.Part`` names them."""
+        counts = self.statistics()
+        lost = {**counts.dropped, "uncertain": counts.uncertain}
+        return {
+            "state": counts.state.value,
+            "offered": counts.offered,
+            "delivered": counts.sent,
+            "backlog": counts.pending,
+            "lost": {reason: count for reason, count in lost.items() if count},
+            "received": counts.received,
+            "published": counts.delivered,
+            "refused": dict(counts.refused),
+            "reconnects": counts.reconnects,
+            "error": counts.last_error,
+        }
+
     def statistics(self) -> LinkStatistics:
         """Return the counts of this moment, as a frozen snapshot."""
         out = _NOTHING_SENT if self._outbox is None else self._outbox.statistics()

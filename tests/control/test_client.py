@@ -257,6 +257,14 @@ async def test_a_request_that_is_too_long_is_not_sent(pair):
     assert (await peer.take())["do"] == "top"
 
 
+@pytest.mark.parametrize("value", [2**70, "\ud800", object()])
+async def test_a_request_that_is_not_json_is_not_sent(pair, value):
+    client, _ = pair
+
+    with pytest.raises(ValueError, match="a request must be JSON"):
+        client.request("emit", event=value)
+
+
 @pytest.mark.parametrize("first", [b"220 mail ESMTP\r\n", b"{}\n", b"5\n", b" " * 2_000_000])
 async def test_another_server_is_not_a_control_socket(serve, first):
     path, _ = await serve(first)

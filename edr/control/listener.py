@@ -1,0 +1,125 @@
+"""``Listener``: a Unix socket at a path, of a safe mode from its first moment, removed at its end.
+
+A socket is bound under a temporary name and renamed once it accepts connections. So a socket that
+refuses connections has lost its process, and can be removed.
+
+Its mode is right when it appears. On Linux, a socket takes the mode of its descriptor. Elsewhere it
+is bound under a umask, which is that of the whole process and holds for the time of this call.
+
+A forked child closes its copies of the descriptors. Otherwise connections would succeed, and hang,
+after the parent has ended. The child removes no file.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+import sys
+import weakref
+from contextlib import suppress
+from itertools import count
+from pathlib import Path
+
+from edr.control.errors import SocketPathError
+from edr.control.finding import is_listening
+
+BACKLOG = 64
+"""Connections that wait until the event loop accepts them."""
+
+MAX_PATH = 107 if sys.platform == "linux" else 103
+"""Bytes of a socket's path; the kernel's structure has one more, for a zero."""
+
+UMASK = 0o177
+"""Of a new socket: only its user may read and write."""
+
+_counter = count()
+
+
+class Listener:
+    """A listening Unix socket.
+
+    Args:
+        path: where it appears. A socket without a process is replaced.
+        mode: its mode.
+
+    Raises:
+        SocketPathError: the path cannot be used; the message says why.
+    """
+
+    def __init__(self, path: Path, mode: int) -> None:
+        self.path: Path = path
+        self._pid = os.getpid()
+        temporary = path.with_name(f".{self._pid}.{next(_counter)}")
+        for each in (path, temporary):
+            if len(os.fsencode(each)) > MAX_PATH:
+                raise SocketPathError(
+                    f"the path of a socket must have at most {MAX_PATH} bytes, got "
+                    f"{len(os.fsencode(each))}: {each}; set EDR_RUNTIME_DIR to a shorter folder"
+                )
+        if is_listening(path):
+            raise SocketPathError(
+                f"a process accepts connections at {path} already; give this bus another name: "
+                "expose(name=…)"
+            )
+        if os.path.lexists(path) and not path.is_socket():
+            raise SocketPathError(f"{path} must be a socket or be missing, but is another file")
+        self.socket: socket.socket = socket.socket(socket.AF_UNIX)
+        try:
+            self.socket.setblocking(False)
+            _bind(self.socket, temporary, mode)
+            try:
+                self.socket.listen(BACKLOG)
+                status = temporary.lstat()
+                temporary.rename(path)
+            except BaseException:
+                temporary.unlink()
+                raise
+        except OSError as exc:
+            self.socket.close()
+            raise SocketPathError(f"{path} cannot be bound ({exc.strerror or exc})") from exc
+        self._identity = (status.st_dev, status.st_ino)
+        _open.add(self)
+
+    def close(self) -> None:
+        """Close the socket, and remove its file unless another one is in its place. Idempotent."""
+        _open.discard(self)
+        self.socket.close()
+        if self._pid != os.getpid():
+            return
+        with suppress(OSError):
+            status = self.path.lstat()
+            if (status.st_dev, status.st_ino) == self._identity:
+                self.path.unlink()
+        self._pid = 0
+
+    def close_in_child(self) -> None:
+        """Close the descriptor in a forked process."""
+        self.socket.close()
+
+
+def _bind(unbound: socket.socket, path: Path, mode: int) -> None:
+    with suppress(OSError):  # not on macOS
+        os.fchmod(unbound.fileno(), mode & ~UMASK)
+    if sys.platform == "linux":
+        unbound.bind(os.fspath(path))
+    else:  # pragma: no cover - other systems
+        before = os.umask(UMASK)
+        try:
+            unbound.bind(os.fspath(path))
+        finally:
+            os.umask(before)
+    if stat.S_IMODE(path.lstat().st_mode) != mode:
+        path.chmod(mode)  # wider, or narrowed by the umask of the process
+
+
+_open: weakref.WeakSet[Listener] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for listener in list(_open):
+        listener.close_in_child()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,150 @@
+"""``tail``: the events that match, as they are emitted.
+
+A tail is a place in a log of ``edr.streams``. It has no queue: what it has not written is only a
+distance, and events that leave the window before it writes them are counted. It takes events in the
+moment in which they are written, so a client that does not read holds no event.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import orjson
+
+from edr._util.wakeup import wake
+from edr.control.connection import Answers, RequestError
+from edr.control.cpu_share import CpuShare
+from edr.control.protocol import MAX_BATCH, MAX_LINE
+from edr.errors import BusClosedError
+from edr.records import Binding
+from edr.streams import Missed, Place, Record, Streams
+
+BATCH = 256
+"""Events that are taken at once. Each costs a few microseconds, so a batch takes about 1 ms."""
+
+
+class Tail:
+    """One request ``tail``.
+
+    Args:
+        streams: gives the events.
+        bindings: the events to show; without bindings, every event.
+        after: a cursor; begin after this event.
+        last: begin with this number of earlier events.
+        wanted: let links request these events.
+        follow: continue after the events that exist.
+    """
+
+    def __init__(
+        self,
+        streams: Streams,
+        bindings: Sequence[Binding],
+        *,
+        after: str | None = None,
+        last: int | None = None,
+        wanted: bool = False,
+        follow: bool = True,
+    ) -> None:
+        self._streams = streams
+        self._bindings = bindings
+        self._after = after
+        self._last = last
+        self._wanted = wanted
+        self._follow = follow
+        self._waiter: asyncio.Future[None] | None = None
+        self._is_ready = False
+
+    async def __call__(self, answers: Answers) -> None:
+        """Write events until the request is stopped."""
+        loop = asyncio.get_running_loop()
+        share = CpuShare(loop.time)
+        writer = _Writer(answers)
+        try:
+            place = self._streams.join(
+                *self._bindings,
+                on_ready=self._on_ready,
+                after=self._after,
+                last=self._last,
+                wanted=self._wanted,
+            )
+        except BusClosedError as exc:
+            raise RequestError("bus_closed", str(exc)) from None
+
+        def next_lines() -> bytes:
+            share.start()
+            return writer.lines_of(place)
+
+        try:
+            while True:
+                await answers.write(next_lines)
+                share.stop()  # nothing was awaited since the start
+                if pause := share.pause():
+                    await asyncio.sleep(pause)
+                elif writer.has_taken:
+                    await asyncio.sleep(0)
+                elif place.filling or (self._follow and not writer.has_ended):
+                    await self._ready()
+                else:
+                    return
+        except asyncio.CancelledError:
+            if answers.is_closing:  # the events of the last moment, if the client reads
+                await answers.write(next_lines)
+            raise
+        finally:
+            self._streams.leave(place)
+            answers.end = {"shown": writer.shown, "missed": writer.missed}
+
+    def _on_ready(self) -> None:
+        self._is_ready = True
+        if self._waiter is not None:
+            wake(self._waiter)
+
+    async def _ready(self) -> None:
+        if not self._is_ready:
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        self._is_ready = False
+
+
+class _Writer:
+    """Makes the lines of one tail, and counts."""
+
+    def __init__(self, answers: Answers) -> None:
+        self.shown: int = 0
+        self.missed: int = 0
+        self.has_taken: bool = False
+        """Whether the last call returned events."""
+        self.has_ended: bool = False
+        """Whether no further event will come, because the bus has closed."""
+        self._answers = answers
+        # The JSON of an event is made once for all observers. So lines are joined, not encoded.
+        self._head = answers.line("event", b'{"cursor":')[:-1]
+
+    def lines_of(self, place: Place) -> bytes:
+        missed, records, self.has_ended = place.take(BATCH, MAX_BATCH)
+        self.has_taken = bool(records)
+        lines = [] if missed is None else [self._gap(missed)]
+        lines += [self._event(record) for record in records]
+        return b"".join(lines)
+
+    def _gap(self, missed: Missed) -> bytes:
+        self.missed += missed.count or 0
+        return self._answers.line(
+            "gap",
+            orjson.dumps(
+                {"missed": missed.count, "reason": missed.reason, "cursor": missed.cursor}
+            ),
+        )
+
+    def _event(self, record: Record) -> bytes:
+        line = b'%b"%b","event":%b}\n' % (self._head, record.cursor.encode(), record.json)
+        if len(line) > MAX_LINE:
+            self.missed += 1
+            fields = {"missed": 1, "reason": "too_large", "cursor": record.cursor}
+            return self._answers.line("gap", orjson.dumps(fields))
+        self.shown += 1
+        return line
