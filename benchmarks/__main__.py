@@ -30,6 +30,7 @@ QUESTIONS = (
     "keys",
     "subscribe",
     "observers",
+    "streams",
     "memory",
     "holds",
     "event",

@@ -88,7 +88,7 @@ class Group:
         """Events that matched the bindings of the tap and are not visible."""
         self._last = window.newest
         self._admits = None if view.grant.shows_everything else view.admits
-        self._append = self.log.entries.append
+        self._entries = self.log.entries
         self._trim_at = MIN_TRIM
         self._waiting: dict[Client, None] = {}
         self._is_due = False
@@ -101,22 +101,23 @@ class Group:
         if self._admits is not None and not self._admits(event):
             self.withheld += 1
             return
-        slot = self.window.newest_slot
-        if (
-            slot is None
-            or slot.event is not event
-            or slot.position <= self._last
-            or slot.previous is not None
-        ):
+        window = self.window
+        slot = window.newest_slot
+        if slot.event is not event and id(event) not in window.latest:
+            slot = window.append(event)
+        elif (
+            slot.event is not event or slot.position <= self._last or slot.previous is not None
+        ):  # the object is in the window, and it is not plain at which position
             slot = self._slot_of(event)
             if slot.position < self._last:  # of an emit within which another event was emitted
                 self.log.insert(slot)
                 return
         self._last = slot.position
-        self._append(slot)
+        entries = self._entries
+        entries.append(slot)
         if self._waiting and not self._is_due:
             self.wake_soon()
-        if len(self.log.entries) > self._trim_at:
+        if len(entries) > self._trim_at:
             self.trim()
 
     offer_nowait = offer
@@ -129,7 +130,7 @@ class Group:
         """
         found = None
         oldest = max(self.start, self.read_to + 1)
-        slot = self.window.latest(event)
+        slot = self.window.latest.get(id(event))
         while (
             slot is not None
             and slot.event is event  # the window still has it

@@ -27,14 +27,14 @@ from collections import deque
 from collections.abc import Iterator
 from secrets import token_hex
 
-from edr.records import Event, FrozenDict, json_size
+from edr.records import Event, json_size
 from edr.streams.cursors import parse_cursor
 from edr.streams.grant import cut_event
 from edr.streams.record import Record
 
 FIELDS_SIZE = 224
-"""Bytes of JSON of the fields of an event without its names and its body: quotes and field names,
-id, levels, timestamp."""
+"""Bytes of JSON of an event without its names and its body: quotes, field names, version, id,
+levels, timestamp."""
 
 
 class Slot:
@@ -42,7 +42,9 @@ class Slot:
 
     __slots__ = ("_records", "event", "position", "previous", "size")
 
-    def __init__(self, position: int, event: Event, size: int, previous: Slot | None) -> None:
+    def __init__(
+        self, position: int, event: Event | None, size: int, previous: Slot | None
+    ) -> None:
         self.position: int = position
         self.event: Event | None = event
         """The event; ``None`` when the window has moved past it."""
@@ -101,14 +103,18 @@ class Window:
         self.is_dense: bool = is_dense
         self.newest: int = 0
         """The position of the newest event; 0 before the first."""
-        self.newest_slot: Slot | None = None
+        self.newest_slot: Slot = Slot(0, None, 0, None)
+        """The slot of the newest event; before the first event, one without an event."""
+        self.latest: dict[int, Slot] = {}
+        """The slot of the newest position of each object in it, by the ``id`` of the object.
+
+        An ``id`` cannot be used again, since the slot holds the object."""
         self.bytes: int = 0
         """Bytes of the events in it."""
         self._is_used = False
         self._size = size
         self._max_bytes = max_bytes
         self._slots: deque[Slot] = deque()
-        self._latest: dict[int, Slot] = {}  # id(event) -> the slot of its newest position
 
     def __len__(self) -> int:
         return len(self._slots)
@@ -127,13 +133,25 @@ class Window:
         """Add ``event`` at the next position, or at ``position``; remove the oldest if needed."""
         if position is None:
             position = self.newest + 1
-        key = id(event)  # cannot be reused: the slot holds the event
-        slot = Slot(position, event, _size_of(event), self._latest.get(key))
-        self._latest[key] = slot
+        # Within an emit: names that are looked up once, and no calls that can be avoided.
+        fields = event.__dict__
+        try:
+            size = fields["body"].json_size
+        except AttributeError:  # it is not known yet
+            size = json_size(fields["body"])
+        size += FIELDS_SIZE + len(fields["app_name"]) + len(fields["node"])
+        if fields["account_id"] is not None:
+            size += len(fields["account_id"])
+            for account in fields["account_tree"]:
+                size += len(account) + 3
+        key = id(event)
+        latest = self.latest
+        slot = Slot(position, event, size, latest.get(key))
+        latest[key] = slot
         self.newest = position
         self.newest_slot = slot
         self._slots.append(slot)
-        self.bytes += slot.size
+        self.bytes += size
         if len(self._slots) > self._size or self.bytes > self._max_bytes:
             self.shrink()
         return slot
@@ -149,19 +167,15 @@ class Window:
             self.newest += 1
         self._is_used = True
 
-    def latest(self, event: Event) -> Slot | None:
-        """Return the newest slot of this object."""
-        return self._latest.get(id(event))
-
     def shrink(self) -> None:
         """Remove the oldest events until the window is within its bounds."""
-        slots = self._slots
+        slots, latest = self._slots, self.latest
         while len(slots) > self._size or (self.bytes > self._max_bytes and len(slots) > 1):
             slot = slots.popleft()
             self.bytes -= slot.size
             key = id(slot.event)
-            if self._latest[key] is slot:
-                del self._latest[key]
+            if latest[key] is slot:
+                del latest[key]
             slot.clear()
 
     # Read
@@ -198,17 +212,3 @@ class Window:
         if parsed is None or parsed.window_id != self.id or parsed.position > self.newest:
             return None
         return parsed.position
-
-
-def _size_of(event: Event) -> int:
-    """Return about the bytes of the JSON of ``event``, and never less than those of its body."""
-    fields = event.__dict__
-    body: FrozenDict = fields["body"]
-    size = json_size(body) + FIELDS_SIZE
-    size += len(fields["app_name"]) + len(fields["app_version"]) + len(fields["node"])
-    account_id = fields["account_id"]
-    if account_id is not None:
-        size += len(account_id)
-        for account in fields["account_tree"]:
-            size += len(account) + 3
-    return size

@@ -68,9 +68,9 @@ def test_same_object_has_a_slot_for_each_position(make_event):
     event = make_event()
     first, second = window.append(event), window.append(event)
 
-    assert window.latest(event) is second
+    assert window.latest[id(event)] is second
     assert second.previous is first
-    assert window.latest(make_event()) is None
+    assert list(window.latest.values()) == [second]
 
 
 def test_window_forgets_events_that_left_it(make_event):
@@ -80,10 +80,11 @@ def test_window_forgets_events_that_left_it(make_event):
     window.append(make_event())
     window.append(event)
     window.append(make_event())
-    assert window.latest(event).position == 3
+    assert window.latest[id(event)].position == 3
     window.append(make_event())
 
-    assert window.latest(event) is None
+    assert id(event) not in window.latest
+    assert len(window.latest) == 2
 
 
 def test_cursor_of_the_window_has_its_id(make_event):
