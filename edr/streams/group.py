@@ -155,10 +155,12 @@ class Group:
         """Call ``place.on_ready`` once, at the next event."""
         self._waiting[place] = None
 
-    def remove(self, place: Client) -> None:
-        """Remove ``place``. It is not called back any more."""
-        self.places.pop(place, None)
+    def remove(self, place: Client) -> bool:
+        """Remove ``place``. It is not called back any more. Return whether it waited for that."""
+        del self.places[place]
+        is_waiting = place in self._waiting
         self._waiting.pop(place, None)
+        return is_waiting
 
     def filled(self, older: Iterable[Slot], log_from: int) -> None:
         """Put the events before ``start`` into the log, and begin the places that wait for them.

@@ -119,6 +119,16 @@ class Place:
         self._has_begun = False  # since the last take
 
     @property
+    def start(self) -> Start:
+        """Where it begins, for other modules of ``edr.streams``."""
+        return self._start
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the client has everything up to the newest event, without a gap to report."""
+        return self._gap is None and self._next is not None and not self.behind
+
+    @property
     def group(self) -> Group:
         """Its group, for other modules of ``edr.streams``."""
         return self._group
@@ -169,9 +179,15 @@ class Place:
         window = self._group.window
         if self._gap is not None and self._gap[1] == "restarted":
             return NOWHERE
-        if self._gap is None and self._next is not None and not self.behind:
-            return window.cursor(window.newest)
+        if self.is_current:
+            self._at = window.newest  # so that a later cursor is never before this one
         return window.cursor(self._at)
+
+    def move(self, group: Group, start: Start) -> None:
+        """Continue in the log of another group; ``begin`` follows."""
+        self._group, self._start = group, start
+        self._gap, self._at, self._next = start.gap, start.at, None
+        self._has_begun = False
 
     def begin(self) -> None:
         """Find the start in the log of the group, which has all its entries now."""
@@ -213,6 +229,7 @@ class Place:
             self._at = records[-1].position
             self._group.read_to = max(self._group.read_to, self._at)
             return Taken(missed, records)
+        self._at = self._group.window.newest
         if not self._is_over:
             self._group.wait(self)
         return Taken(missed, records, ended=self._is_over)

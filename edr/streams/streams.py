@@ -12,7 +12,7 @@ from edr.streams.filling import Filling
 from edr.streams.grant import Grant
 from edr.streams.group import Group
 from edr.streams.idle_groups import IdleGroups
-from edr.streams.place import Place, Totals, start_of
+from edr.streams.place import Place, Totals, start_after, start_of
 from edr.streams.view import View
 from edr.streams.window import Window
 
@@ -147,26 +147,74 @@ class Streams:
         self._attach()
         group = self._groups.get(view.key) or self._add(view)
         place = Place(group, on_ready, start_of(group, after, last), self._totals, wanted=wanted)
-        group.places[place] = None
-        self._idle.remove(group)
-        if wanted:
-            self._count_wanted(group, 1)
+        self._enter(group, place)
         self._begin(place)
         return place
+
+    def rebind(self, place: Place, *bindings: Binding) -> None:
+        """Replace the bindings of a client, which continues where it is.
+
+        A client that has taken everything receives every event from now on that matches the new
+        bindings, and no gap. One that has not taken everything continues as if it returned with its
+        cursor. Without ``history`` it is then told of an ``expired`` gap, unless a group with the
+        new bindings was there since then. Its grant and its interest are kept. A client
+        that waits for ``on_ready`` still waits, for an event of the new bindings.
+
+        Args:
+            place: the client.
+            bindings: the events to receive from now on; without one, every event.
+
+        Raises:
+            InvalidBindingError: an argument is not a binding; nothing has changed.
+            BusClosedError: the bus or the streams have closed.
+            ValueError: the client has left.
+        """
+        old = place.group
+        view = View(checked_bindings(bindings or (EVERY_EVENT,)), place.grant)
+        self._attach()
+        if place not in old.places:
+            raise ValueError("the place must not have left its stream")
+        if view.key == old.view.key:
+            return
+        is_current, cursor = place.is_current, place.cursor
+        group = self._groups.get(view.key) or self._add(view)
+        if is_current:
+            start = start_of(group, None, None)
+        elif place.filling and place.start.last is not None:
+            start = place.start
+        else:
+            start = start_after(group, cursor)
+        self._enter(group, place)  # before it leaves: interest that both groups have does not end
+        is_waiting = self._exit(old, place)
+        place.move(group, start)
+        self._begin(place)
+        if is_waiting:
+            group.wait(place)
+            if place.behind:
+                group.wake_soon()
 
     def leave(self, place: Place) -> None:
         """Remove a client. It is not called back any more. Idempotent."""
         group = place.group
         if place not in group.places:
             return
-        group.remove(place)
         place.end(at_once=True)
-        if self._is_closed:
-            return
+        self._exit(group, place)
+
+    def _enter(self, group: Group, place: Place) -> None:
+        group.places[place] = None
+        self._idle.remove(group)
         if place.wanted:
-            self._count_wanted(group, -1)
-        if not group.places and group is not self._history:
-            self._idle.add(group)
+            self._count_wanted(group, 1)
+
+    def _exit(self, group: Group, place: Place) -> bool:
+        is_waiting = group.remove(place)
+        if not self._is_closed:
+            if place.wanted:
+                self._count_wanted(group, -1)
+            if not group.places and group is not self._history:
+                self._idle.add(group)
+        return is_waiting
 
     def _begin(self, place: Place) -> None:
         group = place.group

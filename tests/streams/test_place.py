@@ -220,3 +220,16 @@ async def test_place_shows_its_bindings_and_grant(bus):
     place = streams.join(APP, on_ready=Calls(), grant=Grant("a"))
 
     assert (place.bindings, place.grant) == ((APP,), Grant("a"))
+
+
+@pytest.mark.parametrize("heartbeat", [True, False])
+async def test_cursor_never_goes_back(bus, publish, heartbeat):
+    streams = Streams(bus, history=True)
+    place = streams.join(APP, on_ready=print)
+    publish(1)
+    place.take()
+    publish(2, 3, app_name="other")
+    cursor = place.cursor if heartbeat else place.take() and f"{streams.id}-3"
+    publish(4)
+
+    assert place.cursor == cursor == f"{streams.id}-3"

@@ -182,3 +182,74 @@ async def test_start_and_drain_are_those_of_a_service(bus):
     assert await streams.drain() == 0
     await streams.aclose()
     assert streams.closed
+
+
+async def test_rebind_of_a_current_client_has_no_gap(bus, publish):
+    streams = Streams(bus)
+    place = streams.join(APP, on_ready=print)
+    publish(1)
+    publish(2, app_name="other")
+    assert numbers(place.take()) == [1]
+    streams.rebind(place, Binding(app_name="other"))
+    publish(3)
+    publish(4, app_name="other")
+
+    assert take_all(place) == [4]
+    assert place.bindings == (Binding(app_name="other"),)
+    assert (streams.statistics().places, streams.statistics().idle_groups) == (1, 1)
+
+
+async def test_rebind_of_a_client_that_lags_continues_at_its_cursor(bus, publish):
+    streams = Streams(bus, history=True)
+    place = streams.join(APP, on_ready=print)
+    publish(1, 2)
+    publish(3, app_name="other")
+    assert numbers(place.take(1)) == [1]
+    streams.rebind(place)
+    await turns()
+
+    assert take_all(place) == [2, 3]
+
+
+async def test_rebind_keeps_interest_without_a_break(bus):
+    keys = interest(bus)
+    streams = Streams(bus)
+    place = streams.join(APP, on_ready=print, wanted=True)
+    streams.rebind(place, APP, Binding(app_name="b"))
+    streams.leave(place)
+
+    assert keys == [("app", True), ("b", True), ("app", False), ("b", False)]
+
+
+async def test_rebind_to_the_same_bindings_changes_nothing(bus, publish):
+    streams = Streams(bus)
+    place = streams.join(APP, on_ready=print)
+    publish(1)
+    streams.rebind(place, APP)
+
+    assert take_all(place) == [1]
+
+
+async def test_rebind_after_leave_is_refused(bus):
+    streams = Streams(bus)
+    place = streams.join(APP, on_ready=print)
+    streams.leave(place)
+
+    with pytest.raises(ValueError, match="must not have left"):
+        streams.rebind(place)
+
+
+async def test_rebind_of_a_waiting_client_still_calls_it(bus, publish):
+    streams = Streams(bus, history=True)
+    publish(1, app_name="b")
+    calls = Calls()
+    place = streams.join(APP, on_ready=calls)
+    place.take()
+    streams.rebind(place, Binding(app_name="b"))
+    await turns()
+    assert calls.count == 0
+    publish(2, app_name="b")
+    await turns()
+
+    assert calls.count == 1
+    assert take_all(place) == [2]

@@ -106,6 +106,22 @@ class Client:
         self.is_unsure = False
         return self.join(after=self.cursor, last=3)
 
+    def rebind(self, bindings):
+        """Change the bindings without leaving."""
+        place, emits = self.place, self.model.emits
+        if not place.filling and not place.behind and self.cursor_of(place) is not None:
+            self.at = len(emits)  # it has everything so far, and so nothing is unsure
+        elif not self.model.streams.history:
+            self.unsure_to = len(emits)
+        self.is_unsure = False
+        self.bindings = bindings
+        self.model.streams.rebind(place, *bindings)
+        self.cursor = place.cursor
+
+    def cursor_of(self, place):
+        """Return the cursor of a place without a gap to report, or None."""
+        return place.cursor if place.cursor == self.model.newest_cursor else None
+
     def leave(self):
         if self.hello is not None and self.cursor == self.hello[0]:
             self.at = self.hello[1]
@@ -115,7 +131,8 @@ class Client:
         self.place = None
 
     def on_ready(self):
-        assert self.awaits_call, "called without an empty take before it"
+        if not self.awaits_call:
+            self.model.faults.append("called without an empty take before it")
         self.awaits_call = False
         self.calls += 1
 
@@ -166,6 +183,7 @@ class Client:
         return taken
 
     def _check_gap(self, missed, next_index):
+        assert next_index >= self.at, "an event was repeated"
         lost = len(self.expected(self.at, next_index))
         if missed is None:
             assert lost == 0, f"{lost} events are missing without a report"
@@ -186,6 +204,7 @@ class Client:
         self.at, self.cursor = next_index, missed.cursor
 
     def _check_record(self, record, index):
+        assert index >= self.at, "an event was repeated"
         assert self.expected(self.at, index) == []
         assert self.should_see(index)
         form = seen_form(self.model.emits[index].event, self.grant)
@@ -216,6 +235,7 @@ class StreamModel:
         self.bus = Bus(node="n")
         self.streams = Streams(self.bus, size=size, bytes=max_bytes, history=history)
         self.emits = []
+        self.faults = []
         self.index_of = {}
         self.clients = []
         self.away = []
@@ -298,6 +318,10 @@ class StreamModel:
     def step_rebind(self):
         if self.clients:
             client = self.random.choice(self.clients)
+            bindings = self.random.choice(BINDINGS)
+            if client.hello is None and self.random.random() < 0.5:
+                client.rebind(bindings)
+                return
             client.leave()
             client.bindings = self.random.choice(BINDINGS)
             client.return_(was_kept=False)
@@ -316,7 +340,12 @@ class StreamModel:
                     client.unsure_to = 10**9
         while self.away:
             self.step_return()
+        for _ in range(5):
+            await asyncio.sleep(0)
         for client in self.clients:
+            assert not client.place.filling
+            assert not (client.awaits_call and client.place.behind), "it was not called"
             await client.take_all()
             client.leave()
+        assert self.faults == []
         await self.bus.aclose()
