@@ -32,6 +32,10 @@ FIRST_DELAY = 0.05
 MAX_DELAY = 2.0
 """Most seconds between two attempts to read the journal."""
 
+READ_AHEAD = 64
+"""Entries read at once, at most. More make nothing faster. Retention may remove read entries while
+the receiver is away. They are sent later, although they also count as lost."""
+
 POLL_INTERVAL = 0.01
 """Seconds between two checks in ``drain``: a consumer does not announce that it is at the end."""
 
@@ -60,11 +64,13 @@ class JournalOutbox:
         self._consumer = consumer
         self._node = node
         self._on_error = on_error
-        self._head: Entry | None = None
+        self._unsent: deque[Entry] = deque()
+        """Entries that were read and are not in flight. ``peek`` returns the event of the first."""
         self._in_flight: dict[int, Entry] = {}
         """Entries in flight by position, oldest first."""
-        self._again: deque[Entry] = deque()
-        """Entries that were in flight when a connection was lost; they are sent first."""
+        self._has_ended = False
+        """Whether the consumer returns no further entries, because it or the journal was closed."""
+        self._opened_at = consumer.position
         self._end: int | None = None
         """The position of the last entry to send, once ``drain`` has determined it."""
         self._offered = 0
@@ -101,7 +107,7 @@ class JournalOutbox:
     @property
     def pending(self) -> int:
         """Number of events that were read and are not settled."""
-        return len(self._in_flight) + len(self._again) + (self._head is not None)
+        return len(self._in_flight) + len(self._unsent)
 
     async def peek(self) -> Event | None:
         """Wait for the first event and return it; ``None`` after the last one.
@@ -109,43 +115,42 @@ class JournalOutbox:
         A journal that cannot be read is read again after a growing delay, for any length of time.
         """
         backoff = Backoff(FIRST_DELAY, MAX_DELAY)
-        while self._head is None:
-            if self._again:
-                self._head = self._again.popleft()
-            elif self._is_at_end:
+        while not self._unsent:
+            if self._has_ended or self._is_at_end:
                 return None
-            else:
-                try:
-                    await self._read()
-                except JournalError as exc:
-                    self._on_error(exc)
-                    await asyncio.sleep(backoff.next())
-        return self._head.event
+            try:
+                await self._read()
+            except JournalError as exc:
+                self._on_error(exc)
+                await asyncio.sleep(backoff.next())
+        return self._unsent[0].event
 
     async def _read(self) -> None:
-        item = await anext(self._consumer)
-        if isinstance(item, Gap):
-            self._missed += item.missed
-        elif self._node is None or item.event.node == self._node:
-            self._offered += 1
-            self._head = item
-        else:
-            self._skipped += 1
-            self._consumer.ack(item)
+        items = await self._consumer.take(READ_AHEAD)
+        self._has_ended = not items
+        others: list[Entry] = []
+        for item in items:
+            if isinstance(item, Gap):
+                self._missed += item.missed
+            elif self._node is None or item.event.node == self._node:
+                self._offered += 1
+                self._unsent.append(item)
+            else:
+                others.append(item)
+        if others:
+            self._skipped += len(others)
+            self._consumer.ack(*others)
 
     def take(self) -> int:
         """Move the event of ``peek`` to those in flight, and return its position as its tag."""
-        assert self._head is not None
-        entry, self._head = self._head, None
+        entry = self._unsent.popleft()
         self._in_flight[entry.position] = entry
         return entry.position
 
     def drop(self, reason: str) -> None:
         """Acknowledge the event of ``peek`` without sending it."""
-        assert self._head is not None
-        entry, self._head = self._head, None
         self._dropped[reason] += 1
-        self._consumer.ack(entry)
+        self._consumer.ack(self._unsent.popleft())
 
     def confirm(self, tag: int) -> None:
         """Acknowledge an event in flight as sent."""
@@ -154,8 +159,9 @@ class JournalOutbox:
 
     def confirm_oldest(self, count: int) -> None:
         """Acknowledge the oldest ``count`` events in flight as sent."""
-        for tag in list(islice(self._in_flight, count)):
-            self.confirm(tag)
+        entries = self._pop_oldest(count)
+        self._sent += len(entries)
+        self._consumer.ack(*entries)
 
     def give_up(self, tag: int, reason: str) -> None:
         """Acknowledge an event in flight as dropped."""
@@ -164,22 +170,27 @@ class JournalOutbox:
 
     def give_up_oldest(self, count: int, reason: str) -> None:
         """Acknowledge the oldest ``count`` events in flight as dropped."""
-        for tag in list(islice(self._in_flight, count)):
-            self.give_up(tag, reason)
+        entries = self._pop_oldest(count)
+        self._dropped[reason] += len(entries)
+        self._consumer.ack(*entries)
+
+    def _pop_oldest(self, count: int) -> list[Entry]:
+        tags = list(islice(self._in_flight, count))
+        return [self._in_flight.pop(tag) for tag in tags]
 
     def on_connection_lost(self) -> None:
         """Send the events in flight again, before the event of ``peek``."""
-        if self._head is not None:
-            self._again.appendleft(self._head)
-            self._head = None
-        self._again.extendleft(reversed(self._in_flight.values()))
+        self._unsent.extendleft(reversed(self._in_flight.values()))
         self._in_flight.clear()
 
     @property
     def _is_at_end(self) -> bool:
         if self._end is None:
             return False
-        return self._consumer.caught_up or self._consumer.position >= self._end
+        # Entries that are repeated come first, and do not move the position.
+        position = self._consumer.position
+        has_repeated = position > self._opened_at
+        return self._consumer.caught_up or (has_repeated and position >= self._end)
 
     @property
     def _is_drained(self) -> bool:

@@ -117,6 +117,8 @@ class SqliteConsumer:
         """Entries up to here may be delivered without storing the state first."""
         self._pending: list[Entry] = []
         """The entries to return once their delivery counts are stored."""
+        self._pending_is_new = False
+        """Whether these are not repeated ones."""
         # A heap of the entries to repeat, by time. It may also contain entries that were
         # acknowledged since, at most as many as the others.
         self._due = [(0.0, position) for position in self._unacked]
@@ -145,7 +147,9 @@ class SqliteConsumer:
 
     @property
     def position(self) -> int:
-        """The position up to which it received entries; see ``Cursor``."""
+        """The position up to which it returned entries; see ``Cursor``."""
+        if self._pending and self._pending_is_new:
+            return self._pending[0].position - 1
         return self._follower.position
 
     @property
@@ -180,6 +184,7 @@ class SqliteConsumer:
                 return [self._gap_now()]
             if not self._pending:
                 self._pending = self._due_now(limit)
+                self._pending_is_new = False
             if not self._pending:
                 found = await self._following(limit)
                 if isinstance(found, Gap):
@@ -190,6 +195,7 @@ class SqliteConsumer:
                     return [*found]
                 else:
                     self._pending = found
+                    self._pending_is_new = True
             if self._pending and (stored := await self._stored(limit)):
                 return [*stored]
         return []

@@ -123,14 +123,16 @@ async def test_one_name_belongs_to_one_outbox(journal):
 class FailingConsumer:
     """Fails ``faults`` times and then returns one event."""
 
+    position = 0
+
     def __init__(self, faults):
         self.faults = faults
 
-    async def __anext__(self):
+    async def take(self, _limit):
         if self.faults:
             self.faults -= 1
             raise JournalError("the disk is gone")
-        return Entry(1, datetime.now(UTC), event_of(1))
+        return [Entry(1, datetime.now(UTC), event_of(1))]
 
 
 def test_a_journal_that_cannot_be_read_is_read_again_after_growing_delays():
@@ -142,3 +144,41 @@ def test_a_journal_that_cannot_be_read_is_read_again_after_growing_delays():
         return asyncio.get_running_loop().time()
 
     assert run(main) == pytest.approx(0.05 * 63 + 4 * 2.0, abs=2.0)
+
+
+async def test_drain_after_a_restart_waits_for_entries_that_were_read_before(journal):
+    outbox = await open_outbox(journal)
+    await journal.append(*map(event_of, range(3)))
+    await take(outbox)
+    await outbox.aclose()
+    again = await open_outbox(journal)
+    draining = asyncio.create_task(again.drain())
+    await asyncio.sleep(0.05)
+    assert not draining.done()
+    assert [(await take(again))[0] for _ in range(3)] == [0, 1, 2]
+    again.confirm_oldest(3)
+    await asyncio.wait_for(draining, 5)
+    await again.aclose()
+
+
+async def test_closed_journal_ends_the_outbox(journal):
+    outbox = await open_outbox(journal)
+    peeking = asyncio.create_task(outbox.peek())
+    await asyncio.sleep(0)
+    await journal.aclose()
+    assert await peeking is None
+    assert await outbox.peek() is None
+
+
+async def test_entries_that_were_read_ahead_come_again_after_a_restart(journal):
+    outbox = await open_outbox(journal)
+    await journal.append(*map(event_of, range(100)))
+    for _ in range(10):
+        await take(outbox)
+    outbox.confirm_oldest(10)
+    assert outbox.pending > 0
+    assert is_balanced(outbox)
+    await outbox.aclose()
+    again = await open_outbox(journal)
+    assert [(await take(again))[0] for _ in range(90)] == list(range(10, 100))
+    await again.aclose()

@@ -449,3 +449,16 @@ async def test_pending_entries_that_were_not_returned_keep_their_count(path, mon
             await asyncio.wait([taking])
         async with await journal.consumer("r") as consumer:
             assert [entry.delivery for entry in await consumer.take(2)] == [2, 2]
+
+
+async def test_position_does_not_include_entries_that_were_not_returned_yet(path):
+    async with SqliteJournal(path) as journal, await journal.consumer("r") as consumer:
+        await journal.append(*events(1, 2, 3))
+        taking = asyncio.ensure_future(consumer.take(3))
+        positions = set()
+        while not taking.done():
+            positions.add(consumer.position)
+            assert not consumer.caught_up
+            await asyncio.sleep(0)
+        assert positions == {0}
+        assert (consumer.position, consumer.caught_up) == (3, True)

@@ -641,17 +641,17 @@ class BrokenJournal:
     async def consumers(self):
         return ()
 
-    async def __anext__(self):
+    async def take(self, _limit):
         if self.faults:
             self.faults -= 1
             raise JournalError("the disk is gone")
         if self.caught_up:
             await asyncio.sleep(1e6)
         self.caught_up = True
-        return Entry(1, datetime.now(UTC), event_of(1))
+        return [Entry(1, datetime.now(UTC), event_of(1))]
 
-    def ack(self, entry):
-        self.acked.append(entry.position)
+    def ack(self, *entries):
+        self.acked += [entry.position for entry in entries]
 
     async def aclose(self):
         pass
