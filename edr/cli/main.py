@@ -40,6 +40,8 @@ COMMANDS = {
     "top": "Show what a process does, as a live table.",
     "explain": "Print who receives an event, and why others do not.",
     "emit": "Emit an event in a process.",
+    "bindings": "Print the bindings of each subscription and part, or change those of a part.",
+    "replay": "Emit recorded events again, with the time between them.",
     "journal": "Look into the folder of a journal, also while it is in use.",
 }
 """The commands in the order of ``--help``: ``edr NAME`` is the function ``edr.cli.NAME.NAME``."""

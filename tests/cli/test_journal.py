@@ -9,9 +9,11 @@ from itertools import count
 import pytest
 from contracts.journal import events
 
+import edr
+import edr.control
 from edr.cli.exits import Exit
 from edr.cli.main import main
-from edr.journal import JournalFiles
+from edr.journal import JournalFiles, SqliteJournal
 from edr.journal.retention import Limits
 from edr.journal.schema import ConsumerState
 from edr.journal.store import BlockStore
@@ -385,3 +387,18 @@ def test_interrupted_follow_reports_what_it_has_shown(store):
         messages = following.stderr.read()
 
     assert (following.returncode, messages) == (Exit.INTERRUPTED, b"1 shown, 0 lost\n")
+
+
+async def test_forget_asks_the_process_that_has_the_journal_open(bus, command, tmp_path):
+    journal = SqliteJournal(tmp_path / "open")
+    async with edr.Bus(journal=journal) as owner:
+        await (await journal.consumer("mailer")).aclose()
+        async with edr.control.expose(owner, name="owner", allow={"sinks"}):
+            result = await command("journal", "forget", str(journal.path), "mailer")
+
+            assert (result.code, result.out) == (Exit.DONE, "")
+            assert not await journal.consumers()
+        async with edr.control.expose(owner, name="owner"):
+            await (await journal.consumer("mailer")).aclose()
+            result = await command("journal", "forget", str(journal.path), "mailer")
+            assert result.code == Exit.NOT_PERMITTED
