@@ -442,6 +442,7 @@ class Refusing(FakeJournal):
         super().__init__(**options)
         self.refuses = numbers
         self.commits = 0
+        self.receipts = []
         self._committing = None
 
     def submit(self, event):
@@ -449,7 +450,8 @@ class Refusing(FakeJournal):
             return None
         if self._committing is None or self._committing.done():
             self._committing = asyncio.ensure_future(self.commit())
-        return asyncio.ensure_future(self.outcome(event))
+        self.receipts.append(asyncio.ensure_future(self.outcome(event)))
+        return self.receipts[-1]
 
     async def commit(self):
         await self.flush()
@@ -533,6 +535,7 @@ async def test_cancelled_durable_publish_all_waits_for_no_storage(turns):
         for _ in range(3):
             await asyncio.sleep(0)
         assert publishing.cancelled()
+        assert [receipt.cancelled() for receipt in journal.receipts] == [True] * 3
         journal.may_store.set()
 
     assert journal.numbers == [1, 2, 3]
