@@ -30,15 +30,6 @@ class Result:
         return [json.loads(line) for line in self.lines]
 
 
-NEED_A_SERVER = {"command", "exposed", "program", "service"}
-
-
-def pytest_collection_modifyitems(items):
-    for item in items:
-        if not hasattr(edr.control, "expose") and NEED_A_SERVER & set(item.fixturenames):
-            item.add_marker(pytest.mark.skip(reason="edr.control has no expose yet"))
-
-
 @pytest.fixture(autouse=True)
 def runtime_folder(tmp_path, monkeypatch):
     folder = tmp_path / "run"
