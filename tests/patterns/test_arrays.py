@@ -13,9 +13,7 @@ from edr.patterns import Pattern, PatternIndex
 from edr.patterns.arrays import has_object, has_scalar, objects_of
 from edr.records import snapshot
 
-SETTINGS = settings(
-    max_examples=3 * settings.default.max_examples, suppress_health_check=list(HealthCheck)
-)
+SETTINGS = settings(suppress_health_check=list(HealthCheck))
 
 
 def index_of(*patterns):
