@@ -5,8 +5,7 @@ This module exports the names of the core: body patterns (``edr.patterns``), eve
 as bytes), ``edr.journal`` (durable record), ``edr.delivery`` (the parts of components that send),
 ``edr.links`` (NATS, JetStream, RabbitMQ), ``edr.typed`` (bodies as Pydantic models),
 ``edr.adapters`` (logging, metrics, tracing), ``edr.testing``, ``edr.streams`` (one fan-out for many
-observers), ``edr.control`` (attaching to a
-running process) and ``edr.cli`` (the command ``edr``).
+observers), ``edr.control`` (attaching to a running process) and ``edr.cli`` (the command ``edr``).
 
 ``import edr`` loads no other package: each one is loaded when a name of it is first used. Loading
 the core takes about 0.3 s. A program that first uses edr inside a running event loop should load it
