@@ -66,7 +66,7 @@ from edr.links.stream_metadata import (
     record_of,
     written,
 )
-from edr.links.stream_pulls import PullSubscription
+from edr.links.stream_pulls import Message, PullSubscription
 from edr.links.stream_retention import EPOCH
 from edr.links.stream_start import Start
 from edr.links.stream_unacked import Unacked
@@ -564,12 +564,12 @@ class StreamConsumer(StreamCursor):
                 return
         await super()._read_some(limit)
 
-    def _read(self, meta: MessageMetadata, subject: bytes, reply: bytes, payload: bytes) -> bool:
+    def _read(self, meta: MessageMetadata, message: Message) -> bool:
         position = meta.position
         # A redelivered entry that is still held here, or acknowledged, is not delivered twice.
-        if position > self._position or not self._recognize(position, reply):
+        if position > self._position or not self._recognize(position, message.reply):
             is_expected = self._expected and position <= self._resumed_at
-            if not super()._read(meta, subject, reply, payload):
+            if not super()._read(meta, message):
                 return False
             if is_expected and self._expected:
                 self._expected -= 1

@@ -40,7 +40,7 @@ from edr.journal.options import check_at_least
 from edr.links.errors import LinkError
 from edr.links.log import logger
 from edr.links.stream_api import MessageMetadata, StreamApi, StreamError, parse_reply
-from edr.links.stream_pulls import PullSubscription
+from edr.links.stream_pulls import Message, PullSubscription
 from edr.links.stream_retention import EPOCH, RetentionBounds
 from edr.links.stream_start import Start
 from edr.links.subject import filters_of, stem_of
@@ -325,6 +325,8 @@ class StreamCursor:
             assert self._pulls is not None
             self._retries.reset()
             self._pulls.request()
+            if self._pulls.is_broken:  # the connection was lost just now
+                return
             self._arrived.clear()
             try:
                 async with asyncio.timeout(self._patience()):
@@ -512,16 +514,23 @@ class StreamCursor:
         pulls, ready = self._pulls, self._ready
         assert pulls is not None
         messages = pulls.messages
-        for _ in range(BATCH):
+        for _ in range(BATCH):  # a hot loop: it runs for each message
             if not messages or len(ready) >= limit:
-                return
-            meta = parse_reply(messages[0].reply)
+                break
+            message = messages[0]
+            meta = parse_reply(message[1])
             if meta.position > self._position + 1 and not await self._may_pass(meta):
-                return
-            if not self._read_next(pulls, meta):
-                return
-        if not ready:
-            await asyncio.sleep(0)
+                break
+            if not pulls.is_next(meta) or not self._read(meta, message):
+                break
+            pulls.drop_first()
+            self._caught_up = not meta.pending
+            if self._caught_up and meta.consumer_position > self._answered:
+                self._settle()  # the server gave it after it had told what is the last one
+        else:
+            if not ready:
+                await asyncio.sleep(0)
+        pulls.request()
 
     async def _may_pass(self, meta: MessageMetadata) -> bool:
         """Return whether the message, which does not follow the position, can be read now."""
@@ -536,31 +545,23 @@ class StreamCursor:
             await self._look()  # the messages may be gone by now
         return False
 
-    def _read_next(self, pulls: PullSubscription, meta: MessageMetadata) -> bool:
-        """Read the first message. Return False if one before it is missing, or it must wait."""
-        if not pulls.is_next(meta) or not self._read(meta, *pulls.messages[0]):
-            return False
-        pulls.drop_first()
-        self._caught_up = not meta.pending
-        if self._caught_up and meta.consumer_position > self._answered:
-            self._settle()  # the server gave it after it had told what is the last one
-        return True
-
-    def _read(self, meta: MessageMetadata, subject: bytes, reply: bytes, payload: bytes) -> bool:
+    def _read(self, meta: MessageMetadata, message: Message) -> bool:
         """Read a message. Return False, without any effect, if items must be returned before."""
+        subject, reply, payload = message
         event = self._event(subject, payload)
         if event is None and self._ready:
             return False
         position = meta.position
-        if not self._position and self._start.since is not None:
-            self._position = position - 1
+        if position != self._position + 1:
+            if not self._position and self._start.since is not None:
+                self._position = position - 1
+            elif position > self._position:
+                first = self._retention.first
+                lost_before = min(first, position) if self._filters else position
+                self._skip_lost(lost_before - 1 - self._position)
         if self._end is not None and position > self._end:
             self._position = self._end
             return True
-        if position > self._position + 1:
-            first = self._retention.first
-            lost_before = min(first, position) if self._filters else position
-            self._skip_lost(lost_before - 1 - self._position)
         if position > self._position:
             self._position = position
             self._recorded_at = meta.recorded_at
@@ -568,7 +569,7 @@ class StreamCursor:
             self._journal.corrupt += 1
             self._ready.append(Gap(1))
             self._skip(position, reply)
-        elif self._matches(event):
+        elif not self._bindings or self._matches(event):
             entry = _new_entry(Entry, (position, meta.recorded_at, event, meta.delivery))
             self._deliver(entry, reply)
         else:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from contextlib import suppress
 from typing import NamedTuple
 
 from edr.links.nats_client import NO_RESPONDERS, status_of
@@ -77,16 +76,16 @@ class PullSubscription:
         self.next_number = next_number
 
     def request(self) -> None:
-        """Send requests until ``PULLS_AHEAD`` of them stand at the server.
-
-        Raises:
-            ConnectionError: the connection was lost.
-        """
-        while len(self._standing) < PULLS_AHEAD:
+        """Send requests until ``PULLS_AHEAD`` of them stand at the server, unless it is broken."""
+        while len(self._standing) < PULLS_AHEAD and not self.is_broken:
             self._requests += 1
-            self._standing.append([self._requests, self._batch])
             reply = f"{self._inbox}.{self._requests}"
-            self.api.pull(self._consumer_name, self._batch, PULL_EXPIRES, reply)
+            try:
+                self.api.pull(self._consumer_name, self._batch, PULL_EXPIRES, reply)
+            except ConnectionError:
+                self.is_broken = True
+            else:
+                self._standing.append([self._requests, self._batch])
 
     @property
     def newest_number(self) -> int:
@@ -101,12 +100,9 @@ class PullSubscription:
         return True
 
     def drop_first(self) -> None:
-        """Remove the first message, which was used, and request more if necessary."""
+        """Remove the first message, which was used."""
         self.messages.popleft()
         self.next_number += 1
-        if len(self._standing) < PULLS_AHEAD and not self.is_broken:
-            with suppress(ConnectionError):
-                self.request()
 
     def end(self) -> None:
         """Drop all messages: they come again from another JetStream consumer."""

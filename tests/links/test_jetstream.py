@@ -1,6 +1,7 @@
 """JetStreamJournal with real servers: what it promises beside the contract of every journal."""
 
 import asyncio
+import random
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
@@ -430,6 +431,79 @@ async def test_an_ack_for_what_was_never_given_is_refused(journal):
     await consumer.aclose()
     with pytest.raises(JournalError, match="is closed"):
         consumer.ack(entries[0])
+
+
+class Rebinding:
+    """A consumer that gets random bindings, acks in random order, and is opened again at times."""
+
+    BINDINGS = ((edr.Binding(app_name="a"),), (edr.Binding(app_name="b"),), ())
+
+    def __init__(self, journal, apps, rng):
+        self.journal, self.apps, self.rng = journal, apps, rng
+        self.bindings = self.BINDINGS[0]
+        self.held, self.acked, self.found = [], set(), set()
+        self.wanted, self.position = set(), 0
+
+    async def run(self):
+        self.consumer = await self.journal.consumer("audit", *self.bindings, max_unacked=50)
+        for _ in range(8):
+            for _ in range(self.rng.randrange(1, 10)):
+                await self.take(1.0)
+                self.ack(self.rng.randrange(len(self.held) + 1))
+            self.note_wanted(self.consumer.position)
+            if self.rng.random() < 0.3:
+                await self.consumer.aclose()
+                self.held = []
+                self.consumer = await self.journal.consumer("audit", *self.bindings, max_unacked=50)
+            self.bindings = self.rng.choice(self.BINDINGS)
+            await self.consumer.rebind(*self.bindings)
+        self.ack(len(self.held))
+        while await self.take(1.0):
+            self.ack(len(self.held))
+        self.note_wanted(len(self.apps))
+
+    def note_wanted(self, position):
+        names = {binding.app_name for binding in self.bindings} or {"a", "b"}
+        positions = range(self.position, position)
+        self.wanted |= {n for n in positions if self.apps[n] in names}
+        self.position = position
+
+    def ack(self, count):
+        self.rng.shuffle(self.held)
+        done, self.held = self.held[:count], self.held[count:]
+        self.consumer.ack(*done)
+        self.acked |= {entry.event.body["n"] for entry in done}
+
+    async def take(self, patience):
+        with suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                entries = await self.consumer.take(self.rng.choice([1, 3, 100]))
+                taken = {entry.event.body["n"] for entry in entries}
+                assert not taken & self.acked
+                self.found |= taken
+                self.held += entries
+                return True
+        return False
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_rebinding_skips_no_entry_and_repeats_none_that_was_acked(journal, seed):
+    rng = random.Random(seed)
+    apps = [rng.choice("ab") for _ in range(1500)]
+    rebinding = Rebinding(journal, apps, rng)
+    appending = asyncio.ensure_future(
+        append_all(journal, [make_event(n, app) for n, app in enumerate(apps)])
+    )
+    await rebinding.run()
+    await appending
+
+    assert rebinding.found == rebinding.wanted
+
+
+async def append_all(journal, events):
+    for first in range(0, len(events), 50):
+        await journal.append(*events[first : first + 50])
+        await asyncio.sleep(0)
 
 
 # Faults

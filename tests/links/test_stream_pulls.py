@@ -42,6 +42,7 @@ def read_one(pulls):
     if not pulls.is_next(meta):
         return None
     pulls.drop_first()
+    pulls.request()
     return meta.position
 
 
