@@ -5,7 +5,6 @@ Each list is made in steps of less than 10 ms, and sent in messages of about 64 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -16,12 +15,10 @@ from edr.control.connection import Answers
 from edr.control.parts import PartList
 from edr.control.plain import plain, text
 from edr.control.protocol import MAX_BATCH
-from edr.control.snapshot import PAGE, Snapshots, bindings_of, subscriptions
+from edr.control.snapshot import Snapshots, bindings_of, subscriptions
+from edr.control.steps import Steps
 from edr.patterns import Mismatch
 from edr.records import Binding, Event, explain
-
-MAX_EXPLAINED = 1_000
-"""Bindings of one part or consumer that are compared with an event. Each takes about 20 µs."""
 
 
 class Listing:
@@ -44,21 +41,23 @@ class Listing:
         await _send_all(answers, "explain", "results", self._results(event))
 
     async def _results(self, event: Event) -> AsyncIterator[dict[str, Any]]:
+        steps = Steps()
         after: int | None = None
-        while page := self._bus.explain(event, after=after, limit=PAGE):
+        while page := self._bus.explain(event, after=after, limit=steps.size):
+            await steps.next_page()
             for match in page:
                 yield _result("subscription", match.name, match.mismatches)
+                await steps.next()
             after = page[-1].number
-            await asyncio.sleep(0)
         for kind, name, bindings in await self._others():
-            yield _result(kind, name, _mismatches(event, bindings))
-            await asyncio.sleep(0)
+            yield _result(kind, name, await _mismatches(event, bindings))
 
     async def bindings(self, answers: Answers) -> None:
         """Send the bindings of each subscription, part and consumer."""
         await _send_all(answers, "bindings", "items", self._items())
 
     async def _items(self) -> AsyncIterator[dict[str, Any]]:
+        steps = Steps()
         async for page in subscriptions(self._bus):
             for info in page:
                 yield {
@@ -67,8 +66,10 @@ class Listing:
                     "number": info.number,
                     **bindings_of(info.bindings),
                 }
+                await steps.next()
         for kind, name, bindings in await self._others():
             yield {"kind": kind, "name": name, **bindings_of(bindings)}
+            await steps.next()
 
     async def _others(self) -> list[tuple[str, str, Sequence[Binding]]]:
         others: list[tuple[str, str, Sequence[Binding]]] = [
@@ -84,9 +85,18 @@ class Listing:
         return others
 
 
-def _mismatches(event: Event, bindings: Sequence[Binding]) -> tuple[Mismatch, ...] | None:
+async def _mismatches(event: Event, bindings: Sequence[Binding]) -> tuple[Mismatch, ...] | None:
     """Return the mismatches of the nearest binding; ``None`` without a binding."""
-    return explain(event, *bindings[:MAX_EXPLAINED]) if bindings else None
+    nearest: tuple[Mismatch, ...] | None = None
+    steps = Steps()
+    for binding in bindings:
+        found = explain(event, binding)
+        if nearest is None or len(found) < len(nearest):
+            nearest = found
+        if not nearest:
+            break
+        await steps.next()
+    return nearest
 
 
 def _result(kind: str, name: str, mismatches: tuple[Mismatch, ...] | None) -> dict[str, Any]:

@@ -19,10 +19,8 @@ import orjson
 from edr.bus import Bus, RateLimitedLog, SubscriptionInfo
 from edr.control.parts import Part, PartList
 from edr.control.plain import plain, text
+from edr.control.steps import Steps
 from edr.records import Binding, bindings_to_json
-
-PAGE = 100
-"""Subscriptions that are read in one step. Each takes about 20 µs."""
 
 CONSUMERS_TIMEOUT = 2.0
 """Seconds for the list of consumers. That of a journal on a broker needs the network."""
@@ -32,9 +30,6 @@ MAX_BINDINGS = 32 * 1024
 
 MAX_BINDINGS_COUNT = 200
 """As above. Each takes about 10 µs to encode."""
-
-TURN = 20
-"""Items that are described in one step. Each takes 20 to 100 µs."""
 
 MAX_BYTES = 256 * 1024
 """Bytes of each list in an answer, so that the answer fits into a line. Further items are counted
@@ -123,28 +118,29 @@ class Snapshots:
 async def fitting(items: Iterable[dict[str, Any]]) -> list[orjson.Fragment]:
     """Return the first items as JSON, as many as fit into ``MAX_BYTES``.
 
-    They are made one by one, with a turn of the loop after each few.
+    They are made one by one, in steps.
     """
     fit: list[orjson.Fragment] = []
     left = MAX_BYTES
-    for number, item in enumerate(items, 1):
+    steps = Steps()
+    for item in items:
         json = orjson.dumps(item)
         left -= len(json) + 1
         if left < 0:
             break
         fit.append(orjson.Fragment(json))
-        if number % TURN == 0:
-            await asyncio.sleep(0)
+        await steps.next()
     return fit
 
 
 async def subscriptions(bus: Bus) -> AsyncIterator[tuple[SubscriptionInfo, ...]]:
     """Yield the subscriptions of ``bus`` in pages, with a turn of the loop after each."""
+    steps = Steps()
     after: int | None = None
-    while page := bus.subscriptions(after=after, limit=PAGE):
+    while page := bus.subscriptions(after=after, limit=steps.size):
+        await steps.next_page()
         yield page
         after = page[-1].number
-        await asyncio.sleep(0)
 
 
 def described(info: SubscriptionInfo) -> dict[str, Any]:

@@ -59,6 +59,22 @@ async def test_a_part_is_explained_by_its_nearest_binding(client_of):
     assert shown["matches"] is True
 
 
+async def test_the_nearest_of_many_bindings_explains_a_part(client_of):
+    sink = Sink()
+    far = edr.Binding(app_name="acdc", severity="critical", verbosity="trace")
+    client = await client_of(parts=[sink])
+    for bindings, mismatches in (
+        ((far, far, far, edr.Binding(severity="critical"), far), ["severity"]),
+        ((far, far, far, edr.Binding()), []),
+        ((edr.Binding(), far, far), []),
+    ):
+        sink.bindings = bindings
+        (shown,) = await results(client.request("explain", event=EVENT))
+
+        assert [each["path"] for each in shown["mismatches"]] == mismatches
+        assert shown["matches"] is not bool(mismatches)
+
+
 async def test_a_long_list_is_sent_in_several_messages(client_of, bus, monkeypatch):
     monkeypatch.setattr(module, "MAX_BATCH", 500)
     kept = [bus.subscribe(name=f"s{n}") for n in range(30)]

@@ -1,7 +1,6 @@
 import os
 import socket
-
-import pytest
+from contextlib import suppress
 
 from edr.control.peer import peer_uid
 
@@ -13,10 +12,6 @@ def test_the_user_of_the_other_end_is_known():
 
 
 def test_a_socket_of_the_network_has_no_user():
-    with socket.socket(socket.AF_INET) as one:
-        try:
-            uid = peer_uid(one)
-        except OSError:
-            uid = -1
-
-    assert uid != os.geteuid() or pytest.fail("a user for a socket without one")
+    one = socket.socket(socket.AF_INET)
+    with one, suppress(OSError):  # an error of the system, or a user that does not exist
+        assert peer_uid(one) not in (0, os.geteuid())
