@@ -15,7 +15,7 @@ from edr.cli.output import Output, OutputFlags
 from edr.cli.process import attach, run
 from edr.cli.units import counted
 from edr.control.client import Client
-from edr.control.errors import RemoteError
+from edr.control.errors import ConnectionLostError, RemoteError
 from edr.errors import did_you_mean, shown
 
 Events: TypeAlias = Iterable[tuple[str, dict[str, Any]]]
@@ -100,10 +100,17 @@ async def _emit(process: str | None, events: Events, out: Output, *, durable: bo
             for place, event in events:
                 await _emit_one(client, place, event, out, durable=durable)
                 done += 1
-        except BaseException:
+        except BaseException as exc:
             if done:
                 out.message(f"{counted(done, 'event')} emitted before this")
+            if done and _has_ended(exc):
+                raise CommandError(Exit.UNFINISHED, str(exc)) from exc
             raise
+
+
+def _has_ended(error: BaseException) -> bool:
+    is_closed = isinstance(error, RemoteError) and error.code == "bus_closed"
+    return is_closed or isinstance(error, ConnectionLostError)
 
 
 async def _emit_one(
@@ -117,6 +124,8 @@ async def _emit_one(
         raise CommandError(Exit.BAD_INPUT, f"{place}: {exc}") from exc
     except ValueError as exc:  # it has more than 1 MiB
         raise CommandError(Exit.BAD_INPUT, f"{place}: {exc}") from exc
+    if answer["is"] != "emitted":  # the request was cancelled, with the event or without it
+        raise ConnectionLostError("the connection was closed before the process had answered")
     if out.form == "text":
         out.text((f"{answer['event_id']}  {counted(answer['matched'], 'subscription')}", ""))
     else:

@@ -25,7 +25,7 @@ class Exit(IntEnum):
     UNAVAILABLE = 69
     """The process was not found, or the connection to it was lost."""
     UNFINISHED = 75
-    """The command stopped with work left."""
+    """The command stopped with work left: the process ended before it had received all events."""
     NOT_PERMITTED = 77
     CONFIGURATION = 78
     INTERRUPTED = 130
@@ -60,7 +60,7 @@ _OF_REFUSALS = {
     "not_allowed": Exit.NOT_PERMITTED,
     "not_found": Exit.NO,
     "failed": Exit.NO,
-    "in_use": Exit.UNFINISHED,
+    "in_use": Exit.UNAVAILABLE,
     "history_off": Exit.UNAVAILABLE,
     "no_journal": Exit.UNAVAILABLE,
     "not_supported": Exit.UNAVAILABLE,

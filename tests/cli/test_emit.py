@@ -1,4 +1,5 @@
 import json
+import re
 
 import pytest
 
@@ -88,6 +89,21 @@ async def test_wrong_event_is_reported_with_its_line(bus, exposed, command, make
     assert result.err.startswith(
         "1 event emitted before this\nedr: stdin, line 2: event.app_version"
     )
+
+
+async def test_process_that_ends_before_the_last_event_exits_with_75(
+    bus, exposed, command, make_event
+):
+    async def end(event):
+        if event.body["n"] == 1:
+            await exposed.aclose()
+
+    bus.bind(edr.Binding(), end)
+    lines = "\n".join(make_event(body={"n": n}).to_json().decode() for n in range(1000))
+    result = await command("emit", "-e", "-", stdin=lines)
+
+    assert result.code == 75
+    assert re.match(r"[0-9]+ events? emitted before this\nedr: .*connection", result.err)
 
 
 async def test_durable_emit_without_a_journal_is_unavailable(exposed, command):
