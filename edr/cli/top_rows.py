@@ -66,9 +66,20 @@ class Row(NamedTuple):
         return bool(self.capacity) and (self.backlog or 0) >= NEARLY_FULL * (self.capacity or 0)
 
     @property
-    def trouble(self) -> tuple[bool, bool, bool, bool]:
-        """Is greater for a row that an operator must see first."""
-        return self.fault, self.losing > 0, self.is_nearly_full, self.total_lost > 0
+    def trouble(self) -> tuple[bool, ...]:
+        """Is greater for a row that an operator must see first.
+
+        A process has few parts and may have thousands of subscriptions, so parts are before them.
+        """
+        is_part = self.kind not in {"sub", "callback"}
+        return (
+            self.fault,
+            self.fault and is_part,
+            self.losing > 0,
+            self.is_nearly_full,
+            self.total_lost > 0,
+            is_part,
+        )
 
 
 SORT_KEYS: dict[str, Any] = {
@@ -130,6 +141,13 @@ class Samples:
         key = SORT_KEYS[by]
         by_name = sorted(self.rows, key=lambda row: (row.name, row.kind))
         return sorted(by_name, key=lambda row: (row.trouble, key(row)), reverse=True)
+
+    @property
+    def faults(self) -> int:
+        """Rows with a fault, also among the subscriptions that the process did not send."""
+        stalled = sum(bool(each["stalled"]) for each in self.message["subscriptions"])
+        hidden = int(self.message["bus"].get("stalled", 0)) - stalled
+        return len([row for row in self.rows if row.fault]) + max(0, hidden)
 
     @property
     def omitted(self) -> int:

@@ -131,6 +131,9 @@ def _summary(samples: Samples, title: str, symbols: Symbols) -> Iterable[Line]:
     message = samples.message
     bus, lag = message["bus"], message["loop_lag"]
     yield [(title, "bold"), (f"   up {duration(message['uptime'])}", "")]
+    if samples.faults:
+        noun = "fault" if samples.faults == 1 else "faults"
+        yield [(f"{symbols.critical} {samples.faults:,} {noun}", "critical")]
     rate = symbols.ellipsis if samples.rate is None else _short_rate(samples.rate)
     yield [(f"{rate} emits/s ", ""), (_bars(samples.rates, symbols.bars), "key")]
     if "unmatched" in bus:

@@ -126,6 +126,22 @@ def test_rows_with_trouble_are_first():
     assert names(made) == ["stalled", "losing", "full", "lost", "busy"]
 
 
+def test_parts_are_before_subscriptions_with_the_same_trouble():
+    given = [subscription(n, name=f"s{n}", stalled=True, dropped={"stalled": 9}) for n in range(3)]
+    given.append(subscription(9, name="busy", offered=9))
+    parts = [part("failed", error="503"), part("idle", state="ok")]
+    made = samples(message(*given, parts=parts))
+
+    assert names(made) == ["failed", "s0", "s1", "s2", "idle", "busy"]
+
+
+def test_faults_include_those_of_omitted_subscriptions():
+    given = message(subscription(stalled=True), parts=[part(error="503")], omitted=4000)
+    given["bus"]["stalled"] = 40
+
+    assert samples(given).faults == 41
+
+
 @pytest.mark.parametrize(
     ("by", "first"),
     [

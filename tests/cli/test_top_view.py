@@ -33,12 +33,12 @@ def test_screen_of_120_columns():
     lines = screen(two(*TROUBLED, parts=[ALARMS], consumers=[consumer(lag=3)]))
 
     assert lines == [
-        "edr@apps1:977   up 1m 41s   100 emits/s █   loop lag 2 ms   journal 2.0 KiB",
+        "edr@apps1:977   up 1m 41s   ■ 1 fault   100 emits/s █   loop lag 2 ms   journal 2.0 KiB",
         " PART             BINDING   IN/S  BACKLOG  OLDEST  DELIVERED  LOST            STATE",
         "■sink alarms      critical     0    1,902    41 s     88,120  2 dead          503",
         "▲sub wallboard    acdc       3.0  256/256   9.0 s          0  1,902 overflow  block",
-        " sub billing      acdc       3.0        0             77,000                  block",
         " consumer mailer                        3                                     open",
+        " sub billing      acdc       3.0        0             77,000                  block",
     ]
 
 
