@@ -45,6 +45,11 @@ def start(request):
             await answers.send("echo", {"text": request["text"]})
         elif do == "hang":
             await asyncio.Future()
+        elif do == "watch":
+            try:
+                await asyncio.Future()
+            finally:
+                answers.end = {"closing": answers.is_closing}
         elif do == "flood":
             while True:
                 await answers.send("line", {"text": "x" * 1000})
@@ -54,7 +59,7 @@ def start(request):
             raise ZeroDivisionError("of the program")
         answers.end = {"done": True}
 
-    if do in ("echo", "hang", "flood", "big", "fault"):
+    if do in ("echo", "hang", "watch", "flood", "big", "fault"):
         return answer
     raise RequestError("unknown_request", "none", "do")
 
@@ -239,6 +244,16 @@ async def test_closing_ends_each_request_and_says_goodbye(peer):
 
     assert [each["is"] for each in await peer.take(3)] == ["end", "end", "bye"]
     assert await peer.reader.read() == b""
+
+
+async def test_a_request_is_told_whether_its_client_or_the_process_ends_it(peer):
+    peer.send({"id": 1, "do": "watch"}, {"id": 2, "do": "watch"})
+    await turns()
+    peer.send({"id": 1, "do": "stop"})
+    assert (await peer.take())["closing"] is False
+    await peer.connection.close()
+
+    assert (await peer.take())["closing"] is True
 
 
 async def test_the_end_of_a_client_ends_its_requests():

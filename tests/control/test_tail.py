@@ -2,6 +2,7 @@ import asyncio
 
 import orjson
 import pytest
+from support.shuffled_loop import run
 
 import edr
 from edr.control import tail as module
@@ -184,6 +185,27 @@ async def test_an_event_that_is_too_long_for_a_line_is_a_gap(follow, emit, monke
 
     assert [each["is"] for each in answers.messages] == ["gap", "event"]
     assert (answers.messages[0]["missed"], answers.messages[0]["reason"]) == (1, "too_large")
+
+
+def test_a_tail_that_used_its_share_writes_nothing_in_the_pause(monkeypatch):
+    monkeypatch.setattr(module.CpuShare, "pause", lambda _: 10.0)
+
+    async def main():
+        bus = edr.Bus()
+        streams, answers = Streams(bus), Answers()
+        tail = asyncio.ensure_future(Tail(streams, ())(answers))
+        await turns()
+        shown = []
+        for n in range(3):
+            await bus.emit("app", "1", "ok", "info", {"n": n})
+            await asyncio.sleep(9)
+            shown.append(list(answers.shown))
+        tail.cancel()
+        await asyncio.wait([tail])
+        await bus.aclose()
+        return shown
+
+    assert run(main) == [[], [0, 1], [0, 1, 2]]
 
 
 async def test_too_much_work_is_paused_and_the_gap_is_exact(follow, emit, monkeypatch):
