@@ -3,7 +3,8 @@
 Read the modules in this order; each imports only from those before it:
 errors, statistics, log, dedup, storing, inbound, transport, interest, link, subject, nats_client,
 nats, stream_api, stream_acks, stream_appender, stream_pulls, stream_retention, stream_start,
-stream_cursor, stream_checkpoints, stream_metadata, stream_unacked, stream_consumer, stream_session,
+stream_cursor, stream_checkpoints, stream_metadata, stream_durable, stream_unacked, stream_consumer,
+stream_session,
 jetstream, rabbitmq_keys, rabbitmq_acks, rabbitmq_confirms, rabbitmq_client, rabbitmq_consumer,
 rabbitmq_publisher, rabbitmq, connect.
 

@@ -20,11 +20,9 @@ After a crash that record is missing. There is only a checkpoint: the ack floor,
 loss and before retention reaches the last checkpoint. If retention has passed the checkpoint, the
 gap counts all removed entries after it, acknowledged or not.
 
-**Rebinding.** A JetStream consumer can get other filters, but it does not go back to entries that
-it has passed over already while it sent others ahead. So ``rebind`` replaces it by a new one that
-starts after the ack floor. The entries up to the position that come again are recognized: held ones
-stay held, and all others are acknowledged at once. A bookmark keeps the place while the old one is
-deleted and the new one is created.
+**Rebinding.** ``rebind`` replaces the JetStream consumer by a new one that starts after the ack
+floor. The entries up to the position that come again are recognized: held ones stay held, and all
+others are acknowledged at once.
 
 Rejected: telling the server each half minute that every entry in hand is still being worked on (a
 thousand messages for a consumer that waits for a slow database). For ``rebind``: a list of the held
@@ -46,23 +44,16 @@ from edr.journal.processing import DeadLetters, Handler, OnGap, Processing
 from edr.links.errors import LinkError
 from edr.links.log import logger
 from edr.links.stream_acks import AckSender
-from edr.links.stream_api import (
-    MessageMetadata,
-    StreamApi,
-    StreamError,
-    parse_reply,
-)
+from edr.links.stream_api import MessageMetadata, StreamApi, parse_reply
 from edr.links.stream_checkpoints import Checkpoints
 from edr.links.stream_cursor import BATCH, INFO_INTERVAL, StreamCursor, StreamJournal
+from edr.links.stream_durable import DurableConsumer
 from edr.links.stream_metadata import (
     ClosedAt,
     ConsumerRecord,
-    bookmark_of,
     checkpoint_metadata,
     closed_metadata,
-    consumer_of,
     new_metadata,
-    opened_metadata,
     record_of,
     written,
 )
@@ -71,15 +62,6 @@ from edr.links.stream_retention import EPOCH
 from edr.links.stream_start import Start
 from edr.links.stream_unacked import Unacked
 from edr.records import Binding
-
-ACK_WAIT = 86_400.0
-"""Seconds without an ack after which the server redelivers an entry: handling one may take long."""
-
-REDELIVER_ACK_WAIT = 0.001
-"""``ack_wait`` in seconds while all unacknowledged entries are redelivered."""
-
-REDELIVERY_DELAY = 0.25
-"""Seconds until the server has redelivered them: it checks 0.1 s after such a change."""
 
 _FAULTS = (LinkError, ConnectionError, TimeoutError, LookupError)
 
@@ -103,8 +85,8 @@ class StreamConsumer(StreamCursor):
         self._may_rebind = rebind
         self._max_unacked = max_unacked
         self._batch = min(BATCH, max_unacked)
-        self._consumer_name = consumer_of(name)
-        self._settings: dict[str, Any] = {}
+        self._durable = DurableConsumer(name, max_unacked)
+        self._consumer_name = self._durable.server_name
         self._missed = 0
         self._is_shut_down = False
         self._processing = 0
@@ -165,19 +147,15 @@ class StreamConsumer(StreamCursor):
         if info is not None:
             record = record_of(info)
             info = await self._resume(api, info, record)
-        elif (bookmark := await api.consumer(bookmark_of(self.name))) is not None:
+        elif (bookmark := await self._durable.find_bookmark(api)) is not None:
             record = record_of(bookmark)
             info = await self._end_replacing(api, bookmark)
         elif self._is_placed:
             raise JournalError(f"consumer {self.name!r} was forgotten while it was open")
         else:
-            last = self._retention.last
-            after = last if self._begins == "now" else self._begins
-            if after != "oldest" and after > last:
-                raise WrongJournalError(after, self._journal.id)
-            info = await api.create_consumer(self._consumer_name, self._config(after))
+            info = await self._create(api)
             record = record_of(info)
-        self._settings = info["config"]
+        self._durable.settings = info["config"]
         self._compare_filters(info)
         pulls.begin(self._consumer_name, info["delivered"]["consumer_seq"] + 1)
         self._read_up_to = 0
@@ -224,25 +202,21 @@ class StreamConsumer(StreamCursor):
             self._report_lost(lost + self._retention.first - 1 - self._position)
             self._position = self._retention.first - 1
 
-    def _config(self, after: Literal["oldest"] | int) -> dict[str, Any]:
-        begins: dict[str, Any] = {"deliver_policy": "all"}
-        if after != "oldest":
-            begins = {"deliver_policy": "by_start_sequence", "opt_start_seq": after + 1}
-        floor = max(0, self._retention.first - 1) if after == "oldest" else after
-        return {
-            **begins,
-            "durable_name": self._consumer_name,
-            "ack_policy": "explicit",
-            "ack_wait": int(ACK_WAIT * 1e9),
-            "max_ack_pending": self._max_unacked,
-            "filter_subjects": self._filters,
-            "metadata": new_metadata(self.name, written(self._bindings), self._missed, floor),
-        }
+    async def _create(self, api: StreamApi) -> dict[str, Any]:
+        first, last = self._retention.first, self._retention.last
+        if self._begins == "oldest":
+            after = None
+        else:
+            after = last if self._begins == "now" else self._begins
+        if after is not None and after > last:
+            raise WrongJournalError(after, self._journal.id)
+        floor = max(0, first - 1) if after is None else after
+        metadata = new_metadata(self.name, written(self._bindings), self._missed, floor)
+        return await self._durable.create(api, self._filters, metadata, after)
 
     async def _resume(
         self, api: StreamApi, info: dict[str, Any], record: ConsumerRecord
     ) -> dict[str, Any]:
-        config = info["config"]
         if record.name != self.name:
             raise JournalError(
                 f"JetStream consumer {self._consumer_name!r} is none of a journal's consumers"
@@ -255,16 +229,7 @@ class StreamConsumer(StreamCursor):
             if record.closed_at is not None:
                 floor = max(floor, record.closed_at.ack_floor)
             return await self._replace(api, max(floor, info["ack_floor"]["stream_seq"]))
-        config["max_ack_pending"] = self._max_unacked
-        if info["num_ack_pending"]:
-            moment = {**config, "ack_wait": int(REDELIVER_ACK_WAIT * 1e9)}
-            await api.create_consumer(self._consumer_name, moment, "update")
-            await asyncio.sleep(REDELIVERY_DELAY)
-        config["ack_wait"] = int(ACK_WAIT * 1e9)
-        config["metadata"] = opened_metadata(info)
-        made = await api.create_consumer(self._consumer_name, config, "update")
-        made["num_ack_pending"] = info["num_ack_pending"]
-        return made
+        return await self._durable.resume(api, info)
 
     def _check_bindings(self, found: str) -> None:
         if not self._may_rebind:
@@ -328,19 +293,15 @@ class StreamConsumer(StreamCursor):
             if pulls.next_number == number and not pulls.is_broken:
                 break  # items must be returned before
         # While they come, held entries must not stop the others.
-        if self._api is not None and self._settings["max_ack_pending"] != self._max_unacked:
-            self._settings["max_ack_pending"] = self._max_unacked
-            await self._write(self._api, {})
+        pending = self._durable.settings["max_ack_pending"]
+        if self._api is not None and pending != self._max_unacked:
+            await self._durable.write(self._api, {})
 
     async def _replace(self, api: StreamApi, floor: int) -> dict[str, Any]:
         """Replace the JetStream consumer by one with other bindings that starts after ``floor``."""
-        name = bookmark_of(self.name)
-        with suppress(StreamError):  # of a rebind that was interrupted at its end
-            await api.delete_consumer(name)
-        metadata = new_metadata(None, written(self._bindings), self._missed, floor)
-        settings = {**self._config(floor), "durable_name": name, "metadata": metadata}
-        bookmark = await api.create_consumer(name, settings)
-        await api.delete_consumer(self._consumer_name)
+        bookmark = await self._durable.remove(
+            api, self._filters, written(self._bindings), self._missed, floor
+        )
         return await self._end_replacing(api, bookmark)
 
     async def _end_replacing(self, api: StreamApi, bookmark: Mapping[str, Any]) -> dict[str, Any]:
@@ -350,14 +311,14 @@ class StreamConsumer(StreamCursor):
             self._check_bindings(record.bindings)
         if not self._is_placed:
             self._missed = record.missed
-        settings = self._config(bookmark["config"]["opt_start_seq"] - 1)
-        if self._is_placed:  # held entries come again, and must not stop the others
-            settings["max_ack_pending"] = 2 * self._max_unacked
-        made = await api.create_consumer(self._consumer_name, settings)
+        floor = bookmark["config"]["opt_start_seq"] - 1
+        metadata = new_metadata(self.name, written(self._bindings), self._missed, floor)
+        made = await self._durable.create(
+            api, self._filters, metadata, floor, may_hold=self._is_placed
+        )
         self._acks.clear()  # the new one sends these entries again
-        self._checkpoints.at = record.checkpoint or 0
-        with suppress(StreamError):
-            await api.delete_consumer(bookmark_of(self.name))
+        self._checkpoints.at = floor
+        await self._durable.remove_bookmark(api)
         return made
 
     # The end
@@ -445,16 +406,10 @@ class StreamConsumer(StreamCursor):
             unacked=self.unacked,
             positions=None if self._expected else frozenset(self._unacked),
         )
-        await self._write(api, closed_metadata(closed_at, self._missed, self._unreported))
+        await self._durable.write(api, closed_metadata(closed_at, self._missed, self._unreported))
         if self._pulls is not None:
             await self._pulls.unlisten()
         await api.connection.fence(self._journal.timeout)
-
-    async def _write(self, api: StreamApi, changes: Mapping[str, str]) -> None:
-        """Write ``changes`` into the JetStream consumer's metadata."""
-        settings = {**self._settings, "metadata": {**self._settings["metadata"], **changes}}
-        await api.create_consumer(self._consumer_name, settings, "update")
-        self._settings = settings
 
     # Losses
 
@@ -482,7 +437,7 @@ class StreamConsumer(StreamCursor):
     async def _write_checkpoint(self, floor: int, missed: int) -> None:
         if self._api is None:
             raise ConnectionError("there is no connection")
-        await self._write(self._api, checkpoint_metadata(floor, missed))
+        await self._durable.write(self._api, checkpoint_metadata(floor, missed))
 
     def _may_be_lost(self) -> bool:
         # The stream is asked once a batch, if retention may be near.
