@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 import textwrap
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from cyclopts.help.formatters import PlainFormatter
 
@@ -51,6 +51,13 @@ class HelpPage(PlainFormatter):
         """Print the text of a command, wrapped."""
         paragraphs = _plain(description).strip().split("\n\n")
         _print(console, "\n\n".join(_filled(paragraph) for paragraph in paragraphs) + "\n")
+
+
+def console_of(page: TextIO | None) -> Console:
+    """Return a console that writes to ``page``; by default to stdout."""
+    from rich.console import Console  # noqa: PLC0415 - takes 50 ms
+
+    return Console(file=page, width=_width(), color_system=None)
 
 
 def _plain(text: Any) -> str:

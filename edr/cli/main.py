@@ -11,16 +11,14 @@ import io
 import os
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TextIO
 
 from cyclopts import App, CycloptsError, UnusedCliTokensError
 
-from edr.cli.exits import Exit, OutputClosedError, exit_of, reason_of
+from edr._util.text import is_encodable
+from edr.cli.exits import CommandError, Exit, OutputClosedError, exit_of, reason_of
 from edr.cli.output import Output
 from edr.errors import EdrError, shown
-
-if TYPE_CHECKING:
-    from edr.cli.help_page import HelpPage
 
 HELP = """See into the running processes of services that use edr.
 
@@ -31,7 +29,8 @@ EPILOGUE = (
     "75 stopped with work left, 77 not permitted, 78 configuration, 130 interrupted."
 )
 
-HELP_FLAGS = {"--help", "-h"}
+PRINTING_FLAGS = {"--help", "-h", "--version"}
+"""Flags for which the parser prints a page itself."""
 
 COMMANDS = {
     "ls": "List the running processes that are exposed.",
@@ -47,32 +46,35 @@ COMMANDS = {
 """The commands in the order of ``--help``: ``edr NAME`` is the function ``edr.cli.NAME.NAME``."""
 
 
-def make_app(tokens: Sequence[str] = ()) -> App:
-    """Return a parser for the command line ``tokens``. No command is imported yet."""
-    prints_help = not tokens or not HELP_FLAGS.isdisjoint(tokens)
+def make_app(tokens: Sequence[str] = (), page: TextIO | None = None) -> App:
+    """Return a parser for a command line. No command is imported yet.
+
+    Args:
+        tokens: the command line.
+        page: receives the page of ``--help``; by default stdout.
+    """
+    prints_page = not tokens or not PRINTING_FLAGS.isdisjoint(tokens)
     app = App(
         name="edr",
         help=HELP,
         help_epilogue=EPILOGUE,
         help_format="plaintext",
-        help_formatter=_help_page() if prints_help else None,
         version=_version,
         exit_on_error=False,
         print_error=False,
         suppress_keyboard_interrupt=False,
         result_action="return_value",
     )
+    if prints_page:
+        from edr.cli.help_page import HelpPage, console_of  # noqa: PLC0415 - loads rich
+
+        app.help_formatter = HelpPage()
+        app.console = console_of(page)
     for place, (name, summary) in enumerate(COMMANDS.items()):
         # The help of the command itself is its docstring, which a text given here would replace.
         text = None if name in tokens[:1] else summary
         app.command(f"edr.cli.{name}:{name}", name=name, help=text, sort_key=place)
     return app
-
-
-def _help_page() -> HelpPage:
-    from edr.cli.help_page import HelpPage  # noqa: PLC0415 - takes 10 ms
-
-    return HelpPage()
 
 
 def _version() -> str:
@@ -87,13 +89,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: the words after ``edr``; by default those of the process.
     """
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        # A terminal of another encoding shows the escapes of characters that it lacks.
-        sys.stdout.reconfigure(errors="backslashreplace")
+    _prepare_streams()
     tokens = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        code = make_app(tokens)(tokens)
-        Output().flush()  # otherwise a closed pipe raises only at exit
+        if wrong := [token for token in tokens if not is_encodable(token)]:
+            raise CommandError(Exit.USAGE, f"an argument must be UTF-8, got {shown(wrong[0])}")
+        page = io.StringIO()
+        code = make_app(tokens, page)(tokens)
+        out = Output()
+        out.page(page.getvalue())
+        out.flush()  # otherwise a closed pipe raises only at exit
     except OutputClosedError:
         _discard_stdout()
         return Exit.BROKEN_PIPE
@@ -119,10 +124,20 @@ def _failed(code: Exit, reason: str) -> Exit:
     output = Output()
     try:
         output.flush()  # the data before the message
-    except OutputClosedError:
+    except EdrError:  # nothing reads it, and the first reason counts
         _discard_stdout()
     output.message(f"edr: {reason}")
     return code
+
+
+def _prepare_streams() -> None:
+    if sys.stdout is None:  # closed by the shell: edr ls >&-
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - for the process
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - as above
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A terminal of another encoding shows the escapes of characters that it lacks.
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _discard_stdout() -> None:

@@ -12,6 +12,7 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TextIO
 
@@ -19,7 +20,7 @@ import orjson
 from cyclopts import Parameter
 
 from edr.cli.cells import Segment, cut, wrap
-from edr.cli.exits import OutputClosedError
+from edr.cli.exits import CommandError, Exit, OutputClosedError
 from edr.wire.escaping import UNSAFE, one_line
 
 DEFAULT_WIDTH = 80
@@ -152,13 +153,16 @@ class Output:
         if self.form == "logfmt":
             self._write(logfmt(record))
             return
-        text = json_text(record)
-        # JSON has escapes of its own for the characters that the stream cannot write.
-        self._write(text if self._has_unicode else _NOT_ASCII.sub(_escaped, text))
+        self._write_json(json_text(record))
 
     def bindings(self, documents: Sequence[Mapping[str, Any]]) -> None:
         """Write bindings as JSON, in the form that ``--binding`` reads."""
-        self._write(json_text(documents[0] if len(documents) == 1 else list(documents)))
+        self._write_json(json_text(documents[0] if len(documents) == 1 else list(documents)))
+
+    def page(self, text: str) -> None:
+        """Write ``text`` as it is: a page of help, whose lines have their width already."""
+        if text:
+            self._write(text.removesuffix("\n"))
 
     def note(self, text: str) -> None:
         """Write a message that only a person needs: nothing unless stderr is a terminal."""
@@ -181,17 +185,18 @@ class Output:
 
         Raises:
             OutputClosedError: the reader has ended.
+            CommandError: stdout cannot be written, such as a full disk.
         """
-        try:
+        with _reporting_faults():
             self._out.flush()
-        except (BrokenPipeError, ValueError) as exc:
-            raise OutputClosedError from exc
 
     def _write(self, line: str) -> None:
-        try:
+        with _reporting_faults():
             self._out.write(f"{line}\n")
-        except (BrokenPipeError, ValueError) as exc:  # ValueError: the stream is closed
-            raise OutputClosedError from exc
+
+    def _write_json(self, text: str) -> None:
+        # JSON has escapes of its own for the characters that the stream cannot write.
+        self._write(text if self._has_unicode else _NOT_ASCII.sub(_escaped, text))
 
     def _is_colored(self, stream: TextIO) -> bool:
         if self._environ.get("NO_COLOR"):
@@ -199,6 +204,18 @@ class Output:
         if self._environ.get("FORCE_COLOR"):
             return True
         return stream.isatty() and self._environ.get("TERM") != "dumb"
+
+
+@contextmanager
+def _reporting_faults() -> Iterator[None]:
+    try:
+        yield
+    except (BrokenPipeError, ValueError) as exc:  # ValueError: the stream is closed
+        raise OutputClosedError from exc
+    except OSError as exc:
+        raise CommandError(
+            Exit.UNAVAILABLE, f"the output cannot be written: {exc.strerror}"
+        ) from exc
 
 
 def json_text(value: object) -> str:

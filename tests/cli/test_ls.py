@@ -37,3 +37,12 @@ async def test_ls_without_a_process_explains_how_to_expose_one(command):
 
     assert (result.code, result.out) == (0, "")
     assert "await edr.control.expose()" in result.err
+
+
+async def test_folder_that_others_may_enter_is_not_permitted(command, runtime_folder):
+    runtime_folder.mkdir(mode=0o755)
+    runtime_folder.chmod(0o755)
+    result = await command("ls")
+
+    assert result.code == 77
+    assert "must have mode 0700, got 0755" in result.err

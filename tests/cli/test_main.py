@@ -156,6 +156,11 @@ def test_error_of_a_command_is_a_message_and_an_exit_code(
     assert capsys.readouterr().err == message
 
 
+def test_argument_that_is_not_utf_8_is_a_usage_error(capsys):
+    assert main(["tail", "-b", "x=\udcff"]) == Exit.USAGE
+    assert capsys.readouterr().err == "edr: an argument must be UTF-8, got 'x=\\udcff'\n"
+
+
 def test_unexpected_error_is_raised(fake_command):
     def fake():
         raise ZeroDivisionError

@@ -3,7 +3,7 @@ import json
 import pytest
 from support.terminal import Pipe, Terminal
 
-from edr.cli.exits import OutputClosedError
+from edr.cli.exits import CommandError, Exit, OutputClosedError
 from edr.cli.output import SYMBOLS, Output, OutputFlags, json_text, logfmt
 from edr.wire.logfmt import encode
 
@@ -146,6 +146,23 @@ def test_closed_pipe_raises_output_closed_when_flushed():
 
     with pytest.raises(OutputClosedError):
         output.flush()
+
+
+def test_full_disk_is_reported():
+    class Full(Pipe):
+        def write(self, text):
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(CommandError, match="cannot be written: No space left") as raised:
+        output_on(Full()).record({})
+    assert raised.value.exit is Exit.UNAVAILABLE
+
+
+def test_bindings_are_json_on_a_terminal_of_another_encoding():
+    terminal = Pipe("ascii")
+
+    output_on(terminal).bindings([{"app_name": "ü"}])
+    assert json.loads(terminal.written) == {"app_name": "ü"}
 
 
 def test_record_is_one_line_of_json():

@@ -136,6 +136,26 @@ def test_output_is_complete_in_a_pipe_of_another_encoding(program):
     assert re.search(" ([.] ok|! warning|# critical) +info +acdc ", result.stdout)
 
 
+@pytest.mark.parametrize(
+    ("line", "code", "message"),
+    [
+        ("ls >&-", 0, ""),
+        ("ls >&- 2>&-", 0, ""),
+        ("ls > /dev/full", 69, "edr: the output cannot be written: No space left on device\n"),
+        ("tail --count 1 > /dev/full", 69, "edr: the output cannot be written: No space left"),
+        ("--help > /dev/full", 69, "edr: the output cannot be written: No space left on device\n"),
+    ],
+)
+def test_output_that_cannot_be_written(program, line, code, message):
+    program()
+    shell = f"{sys.executable} -m edr {line}"
+    result = subprocess.run(["/bin/sh", "-c", shell], capture_output=True, text=True, check=False)
+
+    assert result.returncode == code
+    assert result.stderr.startswith(message)
+    assert result.stderr.count("\n") == bool(message)
+
+
 def test_tail_loads_neither_pydantic_nor_rich(program):
     program()
     code = (
