@@ -183,7 +183,7 @@ class JournalFiles:
         """
         selection = Selection(bindings)
         first, end = self._reader.read(lambda state: (state.first, state.last))
-        position = self._start(selection, after, since, last)
+        position = self._start(selection, after, since, last, end)
         while position < end:
             fetched = self._fetch(selection, position)
             for item in fetched.items:
@@ -228,7 +228,8 @@ class JournalFiles:
         if after is None and since is None and last is None:
             position = await run_sync(self._reader.read, lambda state: state.last)
         else:
-            position = await run_sync(self._start, selection, after or 0, since, last)
+            end = await run_sync(self._reader.read, lambda state: state.last)
+            position = await run_sync(self._start, selection, after or 0, since, last, end)
             if after is None:  # retention before the first entry is not a loss then
                 position = max(position, await run_sync(self._reader.read, _before_first))
         tailing = Tailing(self._reader, selection, position)
@@ -260,8 +261,9 @@ class JournalFiles:
         after: int,
         since: datetime | timedelta | None,
         last: int | None,
+        end: int,
     ) -> int:
-        """Return the position after which to read."""
+        """Return the position after which to read; ``last`` counts entries up to ``end``."""
         start = after
         if since is not None:
             now = datetime.now(UTC)
@@ -271,11 +273,10 @@ class JournalFiles:
             )
             start = max(start, position)
         if last is not None:
-            start = max(start, self._start_of_last(selection, last))
+            start = max(start, self._start_of_last(selection, last, end))
         return start
 
-    def _start_of_last(self, selection: Selection, count: int) -> int:
-        end = self._reader.read(lambda state: state.last)
+    def _start_of_last(self, selection: Selection, count: int, end: int) -> int:
         counted = Counted(end, count, end + 1)
         while counted.missing:
             at = counted

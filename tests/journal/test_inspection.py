@@ -73,6 +73,20 @@ def test_entries_are_selected(files):
     assert numbers(files.entries(last=0)) == []
 
 
+def test_last_entries_are_those_before_the_first_call(files, store, monkeypatch):
+    read = files._reader.read
+    appended = iter(range(600, 700))
+
+    def read_and_append(query):
+        found = read(query)
+        store.append(events(next(appended)))
+        return found
+
+    monkeypatch.setattr(files._reader, "read", read_and_append)
+
+    assert numbers(files.entries(last=3)) == [597, 598, 599]
+
+
 def test_entries_end_with_those_stored_at_the_first_call(files, store):
     entries = files.entries(after=598)
     first = next(entries)
