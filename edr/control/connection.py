@@ -56,10 +56,12 @@ class Answers:
 
     Attributes:
         end: further fields of its last line.
+        has_answer: whether a message was written.
     """
 
     def __init__(self, connection: Connection, id: int | str) -> None:
         self.end: dict[str, Any] = {}
+        self.has_answer: bool = False
         self._connection = connection
         self._head = b'{"id":' + orjson.dumps(id) + b',"is":"'
 
@@ -77,6 +79,7 @@ class Answers:
         """
         line = self.line(kind, orjson.dumps(message))
         await self._connection.write(lambda: line)
+        self.has_answer = True
 
     async def write(self, make: Callable[[], bytes]) -> None:
         """Call ``make`` when the client has read enough, and write the lines that it returns.
@@ -223,8 +226,7 @@ class Connection:
         self._begun.add(id)
         try:
             if id not in self._stopped:
-                with suppress(asyncio.CancelledError):
-                    await answer(answers)
+                await self._answer(answer, answers)
             await answers.send("end", answers.end)
         except RequestError as exc:
             await self._refuse(id, exc)
@@ -237,6 +239,14 @@ class Connection:
             self._requests.pop(id, None)
             self._begun.discard(id)
             self._stopped.discard(id)
+
+    async def _answer(self, answer: Answer, answers: Answers) -> None:
+        try:
+            await answer(answers)
+        except asyncio.CancelledError:
+            # A client that waits for the result of a change must not take `end` for a success.
+            if self.is_closing and not answers.has_answer and not answers.end:
+                raise RequestError("bus_closed", "the process ended the request") from None
 
     async def _refuse(self, id: int | str | None, error: RequestError) -> None:
         with suppress(OSError):

@@ -39,7 +39,7 @@ ERRORS: dict[str, str] = {
     "history_off": "the process keeps no earlier events; `expose(history=…)` does",
     "no_journal": "the bus has no journal",
     "in_use": "the consumer is open",
-    "bus_closed": "the bus is closed or drains",
+    "bus_closed": "the bus is closed or drains, or ended during the request",
     "too_large": "the answer has more than 1 MiB",
     "failed": "the request is valid, and failed; `detail` has the reason",
 }

@@ -238,12 +238,20 @@ async def test_a_stopped_flood_ends_when_the_client_reads_again(peer):
 
 
 async def test_closing_ends_each_request_and_says_goodbye(peer):
-    peer.send({"id": 1, "do": "hang"}, {"id": 2, "do": "hang"})
+    peer.send({"id": 1, "do": "watch"}, {"id": 2, "do": "watch"})
     await turns()
     await peer.connection.close(b'{"is":"bye"}\n')
 
     assert [each["is"] for each in await peer.take(3)] == ["end", "end", "bye"]
     assert await peer.reader.read() == b""
+
+
+async def test_a_request_without_an_answer_is_an_error_when_the_process_ends(peer):
+    peer.send({"id": 1, "do": "hang"})
+    await turns()
+    await peer.connection.close()
+
+    assert (await peer.take())["code"] == "bus_closed"
 
 
 async def test_a_request_is_told_whether_its_client_or_the_process_ends_it(peer):
@@ -276,7 +284,7 @@ def test_answers_are_complete_after_the_last_line_of_a_client():
         await peer.end()
         return [orjson.loads(line).get("is") for line in read.splitlines()]
 
-    assert run(main) == [None, "echo", "end", "end"]
+    assert run(main) == [None, "echo", "end", "error"]
 
 
 @pytest.mark.parametrize("seed", range(20))
