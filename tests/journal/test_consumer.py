@@ -462,3 +462,31 @@ async def test_position_does_not_include_entries_that_were_not_returned_yet(path
             await asyncio.sleep(0)
         assert positions == {0}
         assert (consumer.position, consumer.caught_up) == (3, True)
+
+
+async def pending_take(consumer):
+    """Return a take of two repeated entries whose counts are being stored."""
+    for entry in await consumer.take(2):
+        consumer.nack(entry)
+    taking = asyncio.ensure_future(consumer.take(2))
+    await asyncio.sleep(0)
+    return taking
+
+
+async def test_rebind_drops_entries_whose_counts_are_being_stored(path):
+    async with SqliteJournal(path) as journal, await journal.consumer("r") as consumer:
+        await journal.append(event(1), event(2, "rare"))
+        taking = await pending_take(consumer)
+        await consumer.rebind(RARE)
+
+        assert numbers(await taking) == [2]
+
+
+async def test_shutdown_ends_a_take_whose_counts_are_being_stored(path):
+    async with SqliteJournal(path) as journal, await journal.consumer("r") as consumer:
+        await journal.append(*events(1, 2))
+        taking = await pending_take(consumer)
+        await consumer.shutdown()
+
+        assert await taking == []
+        assert consumer.unsettled == 0

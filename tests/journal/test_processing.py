@@ -344,6 +344,29 @@ def test_journal_that_cannot_be_read_is_read_again(caplog):
     assert "cannot be read now: a disk error" in caplog.text
 
 
+def test_delays_of_reading_begin_again_after_a_success():
+    async def main():
+        consumer, loop = MemoryConsumer(1), asyncio.get_running_loop()
+        results, times = [JournalError, JournalError, None, JournalError, None], []
+
+        async def take(limit):
+            times.append(loop.time())
+            if results and (error := results.pop(0)):
+                raise error("a disk error")
+            return await MemoryConsumer.take(consumer, limit)
+
+        consumer.take = take
+        consumer.ends = False
+        loop.call_later(1.0, consumer.put, consumer.queue.pop())
+        loop.call_later(2.0, consumer.put, Entry(2, NOW, event(2)))
+        loop.call_later(3.0, consumer.shutdown)
+        await process(consumer, Handler())
+        assert consumer.acked == [1, 2]
+        assert times[:5] == pytest.approx([0, 0.05, 0.15, 1.0, 1.05], abs=0.01)
+
+    run(main)
+
+
 def test_ack_of_a_closed_consumer_does_not_raise(caplog):
     async def main():
         consumer = MemoryConsumer(2)
