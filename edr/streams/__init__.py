@@ -12,11 +12,15 @@ it must be told how many events it did not receive.
   subscription, so it costs an emit nothing while it lags, and its number of missed events is a
   subtraction.
 
+With a journal, one cursor of the journal fills the window instead of taps, and a client that is
+older than the window reads the journal.
+
 A client reads with ``take``, which returns at once. When nothing is left, the client is called back
 once, when there is something to take again.
 
 Read the modules in this order; each imports only from those before it:
-cursors, grant, record, view, window, group_log, group, filling, place, idle_groups, streams.
+cursors, grant, record, view, window, group_log, group, filling, catch_up, journal_feed, place,
+idle_groups, streams.
 
 Promises:
 

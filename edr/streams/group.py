@@ -122,6 +122,18 @@ class Group:
 
     offer_nowait = offer
 
+    def receive(self, slot: Slot) -> None:
+        """Store ``slot``, the newest of the window, if its event is visible. Without a tap."""
+        assert slot.event is not None
+        if self._admits is not None and not self._admits(slot.event):
+            self.withheld += 1
+            return
+        self._last = slot.position
+        self._entries.append(slot)
+        self.wake_soon()
+        if len(self._entries) > self._trim_at:
+            self.trim()
+
     def _slot_of(self, event: Event) -> Slot:
         """Return the slot of this emit, which is a new one for its first group.
 

@@ -24,6 +24,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from edr.records import Binding
+from edr.streams.catch_up import CatchUp, Removed
 from edr.streams.cursors import NOWHERE
 from edr.streams.grant import Grant
 from edr.streams.group import Group
@@ -55,11 +56,19 @@ class Start:
     """The position of the client before it begins."""
 
 
-def start_after(group: Group, cursor: object) -> Start:
-    """Return where a client begins that has received everything up to ``cursor``."""
+def start_after(group: Group, cursor: object, newest: int) -> Start:
+    """Return where a client begins that has received everything up to ``cursor``.
+
+    Args:
+        group: its group.
+        cursor: the text that the client sent.
+        newest: the position of the newest event of the stream.
+    """
     window = group.window
     first = window.first
-    at = window.position_of(cursor)
+    at = window.position_of(cursor, newest)
+    if not window.is_dense:  # a journal has the events that are not in the window
+        return Start(1, gap=(None, "restarted")) if at is None else Start(at + 1, at=at)
     if at is None:
         return Start(first, gap=(None, "restarted"), at=first - 1)
     if at + 1 < group.complete_from:
@@ -73,15 +82,14 @@ def start_after(group: Group, cursor: object) -> Start:
     return Start(first, gap=(most, "expired"), at=at)
 
 
-def start_of(group: Group, after: object, last: int | None) -> Start:
+def start_of(group: Group, after: object, last: int | None, newest: int) -> Start:
     """Return where a client begins; see the module."""
     if after is not None:
-        return start_after(group, after)
-    window = group.window
+        return start_after(group, after, newest)
     if last:
-        first = window.first
-        return Start(first, last=last, end=window.newest + 1, at=first - 1)
-    return Start(window.newest + 1, at=window.newest)
+        first = min(group.window.first, newest + 1)
+        return Start(first, last=last, end=newest + 1, at=first - 1)
+    return Start(newest + 1, at=newest)
 
 
 class Place:
@@ -99,6 +107,7 @@ class Place:
         totals: Totals,
         *,
         wanted: bool,
+        catch_up: Callable[[Place, int], CatchUp] | None = None,
     ) -> None:
         self.on_ready: Callable[[], object] = on_ready
         """Called without arguments when there is something to take; see ``Streams.join``."""
@@ -114,6 +123,8 @@ class Place:
         self._gap = start.gap
         self._at = start.at
         self._next: int | None = None  # an index into the log, once the log is filled
+        self._start_catch_up = catch_up  # with a journal
+        self._older: CatchUp | None = None  # while it reads the journal
         self._is_over = False  # the streams closed
         self._has_left = False
         self._has_begun = False  # since the last take
@@ -122,6 +133,16 @@ class Place:
     def start(self) -> Start:
         """Where it begins, for other modules of ``edr.streams``."""
         return self._start
+
+    @property
+    def is_older(self) -> bool:
+        """Whether it must begin in the journal, since the window does not have its next event."""
+        start = self._start
+        return (
+            self._start_catch_up is not None
+            and start.last is None
+            and start.position < self._group.window.first
+        )
 
     @property
     def is_current(self) -> bool:
@@ -150,11 +171,13 @@ class Place:
         Until then ``take`` returns no records. ``on_ready`` is called at the end, also if there is
         nothing to take.
         """
-        return self._next is None and not self._has_left
+        return self._next is None and self._older is None and not self._has_left
 
     @property
     def is_ready(self) -> bool:
         """Whether a ``take`` returns something new: a record, a gap, the past or the end."""
+        if self._older is not None and self._older.index is not None:
+            return True  # it continues in the log
         return self.behind > 0 or self._is_over or self._has_begun
 
     @property
@@ -164,7 +187,12 @@ class Place:
 
     @property
     def behind(self) -> int:
-        """The events that it was not given yet, including events that it has already missed."""
+        """The events that it was not given yet, including events that it has already missed.
+
+        While it reads a journal, only the events that were read and not given yet.
+        """
+        if self._older is not None:
+            return len(self._older.items)
         return 0 if self._next is None else self._group.log.end - self._next
 
     @property
@@ -179,19 +207,33 @@ class Place:
         window = self._group.window
         if self._gap is not None and self._gap[1] == "restarted":
             return NOWHERE
-        if self.is_current:
-            self._at = window.newest  # so that a later cursor is never before this one
+        self.advance()
         return window.cursor(self._at)
+
+    def advance(self) -> None:
+        """Store the newest position if the client has everything up to it.
+
+        Otherwise a later cursor could be before one that was given now.
+        """
+        if self.is_current:
+            self._at = self._group.window.newest
 
     def move(self, group: Group, start: Start) -> None:
         """Continue in the log of another group; ``begin`` follows."""
         self._group, self._start = group, start
         self._gap, self._at, self._next = start.gap, start.at, None
         self._has_begun = False
+        if self._older is not None:
+            self._older.close()
+            self._older = None
 
     def begin(self) -> None:
         """Find the start in the log of the group, which has all its entries now."""
         log, start = self._group.log, self._start
+        self._has_begun = True
+        if self.is_older:
+            self.read_older()
+            return
         index = log.find(start.position)
         if start.last is not None:
             end = log.find(start.end)
@@ -199,7 +241,6 @@ class Place:
             first = log.entries[index - log.origin].position if index < end else start.end
             self._at = first - 1
         self._next = index
-        self._has_begun = True
         self._group.read_to = max(self._group.read_to, self._group.window.newest)
 
     def take(self, limit: int = 256, max_bytes: int = 65_536) -> Taken:
@@ -214,6 +255,10 @@ class Place:
         """
         if limit < 1:
             raise ValueError(f"limit must be at least 1, got {limit!r}")
+        if self._older is not None:
+            taken = self._take_older(limit, max_bytes)
+            if taken is not None:
+                return taken
         if self._next is None:
             if self._has_left:
                 return Taken(None, [], ended=True)
@@ -221,18 +266,66 @@ class Place:
             return Taken(None, [])
         self._has_begun = False
         lost = self._skip_removed()
+        if lost and self._start_catch_up is not None and not self._is_over:
+            self.read_older()
+            return self.take(limit, max_bytes)
         records, failed = self._next_records(limit, max_bytes)
-        missed = self._reported(lost + failed, records)
-        self.sent += len(records)
-        self._totals.sent += len(records)
+        missed = self._reported(lost + failed, records, self._group.window.newest)
         if records:
-            self._at = records[-1].position
+            self._give(records)
             self._group.read_to = max(self._group.read_to, self._at)
             return Taken(missed, records)
         self._at = self._group.window.newest
         if not self._is_over:
             self._group.wait(self)
         return Taken(missed, records, ended=self._is_over)
+
+    def _give(self, records: list[Record]) -> None:
+        self.sent += len(records)
+        self._totals.sent += len(records)
+        self._at = records[-1].position
+
+    def read_older(self) -> None:
+        """Read the journal from the position of the client, until the window has the next event."""
+        if self._older is not None or self._has_left or self._is_over:
+            return
+        assert self._start_catch_up is not None
+        self._next = None
+        self._older = self._start_catch_up(self, self._at)
+
+    def _take_older(self, limit: int, max_bytes: int) -> Taken | None:
+        """Return the next entries from the journal; ``None`` to continue in the log."""
+        older = self._older
+        assert older is not None
+        items = older.items
+        while items and isinstance(items[0], Removed):  # reported with the records that follow
+            count, reason = self._gap or (0, "expired")
+            removed = items[0].missed
+            items.popleft()
+            self._gap = (None if count is None else count + removed, reason)
+        if not items and older.index is not None:
+            self._next, self._at, self._older = older.index, max(self._at, older.at), None
+            return None
+        records: list[Record] = []
+        while items and len(records) < limit:
+            record = items[0]
+            if isinstance(record, Removed):
+                break
+            max_bytes -= len(record.json)
+            if max_bytes < 0 and records:
+                break
+            records.append(record)
+            items.popleft()
+        if not items:
+            older.all_taken()
+        if records:
+            missed = self._reported(0, records, older.at)
+            self._give(records)
+            return Taken(missed, records)
+        self._has_begun = False
+        if not self._is_over:
+            self._group.wait(self)
+        return Taken(None, [], ended=self._is_over)
 
     def _skip_removed(self) -> int:
         """Continue at the oldest entry that the window has; return how many were skipped."""
@@ -272,8 +365,14 @@ class Place:
         window.shrink()
         return records, failed
 
-    def _reported(self, lost: int, records: list[Record]) -> Missed | None:
-        """Return the gap before ``records``, if any, and count it."""
+    def _reported(self, lost: int, records: list[Record], end: int) -> Missed | None:
+        """Return the gap before ``records``, if any, and count it.
+
+        Args:
+            lost: the events before ``records`` that the client does not receive.
+            records: the next ones.
+            end: the position up to which the client has everything, without a next one.
+        """
         gap, self._gap = self._gap, None
         if gap is None and not lost:
             return None
@@ -286,11 +385,13 @@ class Place:
             self._totals.missed += count
         self._totals.gaps += 1
         window = self._group.window
-        self._at = records[0].position - 1 if records else window.newest
+        self._at = records[0].position - 1 if records else end
         return Missed(count, reason, window.cursor(self._at))
 
     def end(self, *, at_once: bool = False) -> None:
         """End the stream: when everything is taken, or with ``at_once`` now."""
         self._is_over = True
+        if self._older is not None:
+            self._older.close()
         if at_once:
-            self._has_left, self._next = True, None
+            self._has_left, self._next, self._older = True, None, None

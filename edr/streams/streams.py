@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Hashable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from edr.bus import Bus, RateLimitedLog
 from edr.errors import BusClosedError
-from edr.records import EVERY_EVENT, Binding, checked_bindings
+from edr.journal import Journal, JournalError
+from edr.records import EVERY_EVENT, Binding, Event, checked_bindings
+from edr.streams.catch_up import MAX_READS, CatchUp
 from edr.streams.filling import Filling
 from edr.streams.grant import Grant
 from edr.streams.group import Group
 from edr.streams.idle_groups import IdleGroups
+from edr.streams.journal_feed import JournalFeed, window_id
 from edr.streams.place import Place, Totals, start_after, start_of
 from edr.streams.view import View
 from edr.streams.window import Window
@@ -61,38 +66,56 @@ class Streams:
         history: put every event of the bus into the window, and not only events that match a
             client. Then ``last`` and ``after`` are complete for bindings that no client had before.
             An emit without a subscriber costs about five times as much. It does not count as
-            interest.
+            interest. Not with ``journal``, which has its own events.
+        journal: read the events from this journal, and not from the emits. It must be open at the
+            first ``join``. Clients receive only stored events, a few milliseconds later. A cursor
+            stays valid when the process restarts, and a client that is older than the window reads
+            the journal. So only retention and damage cause gaps. ``size`` and ``bytes`` then only
+            limit the memory. The journal stores the events that its own bindings match.
 
     Raises:
         TypeError, ValueError: an argument is not valid.
     """
 
     def __init__(
-        self, bus: Bus, *, size: int = 4096, bytes: int = 8 * MIB, history: bool = False
+        self,
+        bus: Bus,
+        *,
+        size: int = 4096,
+        bytes: int = 8 * MIB,
+        history: bool = False,
+        journal: Journal | None = None,
     ) -> None:
         _check_whole("size", size)
         _check_whole("bytes", bytes)
         self._bus = bus
         self._log = RateLimitedLog()
-        self._window = Window(size, bytes)
+        self._window = Window(size, bytes, is_dense=journal is None)
         self._groups: dict[Hashable, Group] = {}
         self._idle = IdleGroups(self._remove)
         self._filling = Filling()
         self._totals = Totals()
         self._withheld = 0  # of groups that were removed
+        self._journal = journal
+        self._feed: JournalFeed | None = None
+        self._reads = asyncio.Semaphore(MAX_READS)
+        self._size = size
+        self._interest: dict[Group, _Interest] = {}
         self._is_attached = False
         self._is_closed = False
         self._history: Group | None = None
+        if history and journal is not None:
+            raise ValueError("history must not be given with journal, which has its own events")
         if history:
             self._history = self._add(View((EVERY_EVENT,), Grant.everything()))
 
     @property
     def history(self) -> bool:
-        """Whether the window also has events that no client matches.
+        """Whether the window also has events that no client matches: of the bus, or the journal.
 
         If not, ``last`` returns only events that some client's bindings matched. Tell the user.
         """
-        return self._history is not None
+        return self._history is not None or self._journal is not None
 
     @property
     def id(self) -> str:
@@ -140,13 +163,22 @@ class Streams:
             InvalidBindingError: an argument is not a binding.
             BusClosedError: the bus or the streams have closed.
             WrongLoopError: the bus belongs to another loop.
+            edr.journal.JournalError: the journal is not open.
         """
         if last is not None:
             _check_whole("last", last, at_least=0)
         view = View(checked_bindings(bindings or (EVERY_EVENT,)), grant or Grant.everything())
         self._attach()
         group = self._groups.get(view.key) or self._add(view)
-        place = Place(group, on_ready, start_of(group, after, last), self._totals, wanted=wanted)
+        start = start_of(group, after, last, self._newest)
+        place = Place(
+            group,
+            on_ready,
+            start,
+            self._totals,
+            wanted=wanted,
+            catch_up=None if self._journal is None else self._catch_up,
+        )
         self._enter(group, place)
         self._begin(place)
         return place
@@ -179,11 +211,11 @@ class Streams:
         is_current, cursor = place.is_current, place.cursor
         group = self._groups.get(view.key) or self._add(view)
         if is_current:
-            start = start_of(group, None, None)
+            start = start_of(group, None, None, self._newest)
         elif place.filling and place.start.last is not None:
             start = place.start
         else:
-            start = start_after(group, cursor)
+            start = start_after(group, cursor, self._newest)
         self._enter(group, place)  # before it leaves: interest that both groups have does not end
         is_waiting = self._exit(old, place)
         place.move(group, start)
@@ -218,7 +250,9 @@ class Streams:
 
     def _begin(self, place: Place) -> None:
         group = place.group
-        if place.needs_fill and not group.is_filled:
+        if self._feed is not None and not self._feed.is_ready:
+            return  # all places begin when the window has the entries of the journal
+        if place.needs_fill and not group.is_filled and not place.is_older:
             self._filling.add(group)
         else:
             place.begin()
@@ -227,21 +261,69 @@ class Streams:
 
     def _add(self, view: View) -> Group:
         group = Group(view, self._window, is_complete=self.history, log=self._log)
-        self._bus.add_tap(group, *view.tap_bindings)
+        if self._feed is None:
+            self._bus.add_tap(group, *view.tap_bindings)
+        else:
+            self._feed.add(group)
         self._groups[view.key] = group
         return group
 
     def _remove(self, group: Group) -> None:
         del self._groups[group.view.key]
-        self._bus.remove_tap(group)
+        self._detach(group)
         self._withheld += group.withheld
 
     def _count_wanted(self, group: Group, change: int) -> None:
         before = group.wanted > 0
         group.wanted += change
-        if before != (group.wanted > 0):
+        if before == (group.wanted > 0):
+            return
+        if self._feed is not None:
+            if before:
+                self._bus.remove_tap(self._interest.pop(group))
+            else:
+                self._interest[group] = _Interest()
+                self._bus.add_tap(self._interest[group], *group.view.tap_bindings, wanted=True)
+        else:
             # The same bindings: no event is between the old and the new registration.
             self._bus.add_tap(group, *group.view.tap_bindings, wanted=not before)
+
+    def _detach(self, group: Group) -> None:
+        """Give no further event to ``group``."""
+        if self._feed is None:
+            self._bus.remove_tap(group)
+            return
+        self._feed.remove(group)
+        if group in self._interest:
+            self._bus.remove_tap(self._interest.pop(group))
+
+    # With a journal
+
+    @property
+    def _newest(self) -> int:
+        return self._window.newest if self._feed is None else self._feed.newest
+
+    def _catch_up(self, place: Place, after: int) -> CatchUp:
+        assert self._journal is not None
+        group = place.group
+        return CatchUp(
+            self._journal, self._reads, group, after, on_items=group.wake_soon, log=self._log
+        )
+
+    def _feed_ready(self) -> None:
+        for group in self._groups.values():
+            for place in group.places:
+                assert isinstance(place, Place)
+                self._begin(place)
+            group.wake_soon()
+
+    def _feed_gap(self) -> None:
+        for group in self._groups.values():
+            for place in group.places:
+                assert isinstance(place, Place)
+                if not place.filling:
+                    place.advance()
+                    place.read_older()
 
     # The end
 
@@ -249,9 +331,22 @@ class Streams:
         """Be ended by the bus from now on."""
         if self._is_closed:
             raise BusClosedError("the streams are closed, or their bus is")
-        if not self._is_attached:
-            self._bus.add_service(self, "streams")
-            self._is_attached = True
+        if self._is_attached:
+            return
+        if self._journal is not None:
+            self._window.id = window_id(self._journal)
+        self._bus.add_service(self, "streams")
+        self._is_attached = True
+        if self._journal is not None:
+            self._feed = JournalFeed(
+                self._journal,
+                self._window,
+                self._size,
+                on_ready=self._feed_ready,
+                on_gap=self._feed_gap,
+                log=self._log,
+            )
+            self._feed.start()
 
     def close(self) -> None:
         """End the streams of all clients: each receives the events so far, and then the end.
@@ -262,8 +357,10 @@ class Streams:
             return
         self._is_closed = True
         self._idle.close()
+        if self._feed is not None:
+            self._feed.close()
         for group in self._groups.values():
-            self._bus.remove_tap(group)
+            self._detach(group)
             self._withheld += group.withheld
             group.end()
         self._groups.clear()
@@ -272,8 +369,16 @@ class Streams:
     async def start(self) -> None:
         """Do nothing: there is nothing to start. For the ``Service`` protocol."""
 
-    async def drain(self, timeout: float | None = None) -> int:  # noqa: ARG002 - of the protocol
-        """Close. No event is unprocessed: clients take the remaining ones later. Return 0."""
+    async def drain(self, timeout: float | None = None) -> int:
+        """Close. No event is unprocessed: clients take the remaining ones later. Return 0.
+
+        With a journal, first wait until the window has its entries, for at most ``timeout``
+        seconds.
+        """
+        if self._feed is not None and not self._is_closed:
+            with suppress(TimeoutError, JournalError):
+                async with asyncio.timeout(timeout):
+                    await self._feed.caught_up()
         self.close()
         return 0
 
@@ -296,6 +401,15 @@ class Streams:
             gaps=self._totals.gaps,
             withheld=self._withheld + sum(group.withheld for group in groups),
         )
+
+
+class _Interest:
+    """A tap that only registers interest. The events come from the journal."""
+
+    def offer(self, event: Event) -> None:
+        """Ignore ``event``."""
+
+    offer_nowait = offer
 
 
 def _check_whole(name: str, value: object, *, at_least: int = 1) -> None:

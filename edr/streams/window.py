@@ -169,14 +169,17 @@ class Window:
 
     def shrink(self) -> None:
         """Remove the oldest events until the window is within its bounds."""
-        slots, latest = self._slots, self.latest
+        slots = self._slots
         while len(slots) > self._size or (self.bytes > self._max_bytes and len(slots) > 1):
-            slot = slots.popleft()
-            self.bytes -= slot.size
-            key = id(slot.event)
-            if latest[key] is slot:
-                del latest[key]
-            slot.clear()
+            self._remove_oldest()
+
+    def _remove_oldest(self) -> None:
+        slot = self._slots.popleft()
+        self.bytes -= slot.size
+        key = id(slot.event)
+        if self.latest[key] is slot:
+            del self.latest[key]
+        slot.clear()
 
     # Read
 
@@ -189,26 +192,35 @@ class Window:
         record = slot.record(cut)
         if record is None:
             assert slot.event is not None
-            event = cut_event(slot.event, cut)
-            json = event.to_json()
-            record = Record(slot.position, self.cursor(slot.position), event, json)
+            record = self.make_record(slot.position, slot.event, cut)
             # The first form replaces the estimate, each further one is added.
-            size = slot.size + len(json) if slot.has_record else len(json)
+            size = len(record.json) + (slot.size if slot.has_record else 0)
             self.bytes += size - slot.size
             slot.size = size
             slot.keep(cut, record)
         return record
 
+    def make_record(self, position: int, event: Event, cut: int) -> Record:
+        """Return a new record of ``event``, without the first ``cut`` accounts of its tree."""
+        event = cut_event(event, cut)
+        return Record(position, self.cursor(position), event, event.to_json())
+
+    def clear(self, newest: int) -> None:
+        """Remove all events. The next one comes after ``newest``."""
+        while self._slots:
+            self._remove_oldest()
+        self.newest = newest
+
     def cursor(self, position: int) -> str:
         """Return the text of ``position``."""
         return f"{self.id}-{position}"
 
-    def position_of(self, cursor: object) -> int | None:
+    def position_of(self, cursor: object, newest: int) -> int | None:
         """Return the position of the text of a cursor; ``None`` unless it is of this window.
 
-        A position ahead of the newest event is not of this window either.
+        A position ahead of ``newest`` is not of this window either.
         """
         parsed = parse_cursor(cursor)
-        if parsed is None or parsed.window_id != self.id or parsed.position > self.newest:
+        if parsed is None or parsed.window_id != self.id or parsed.position > newest:
             return None
         return parsed.position

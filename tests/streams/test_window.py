@@ -91,15 +91,15 @@ def test_cursor_of_the_window_has_its_id(make_event):
     window, _ = filled(make_event, 3, window_id="w")
 
     assert window.cursor(2) == "w-2"
-    assert window.position_of("w-2") == 2
-    assert window.position_of("w-3") == 3
+    assert window.position_of("w-2", 3) == 2
+    assert window.position_of("w-3", 3) == 3
 
 
 @pytest.mark.parametrize("cursor", ["w-4", "v-2", "w", None, "w-" + "9" * 3000])
 def test_other_cursors_have_no_position(make_event, cursor):
     window, _ = filled(make_event, 3, window_id="w")
 
-    assert window.position_of(cursor) is None
+    assert window.position_of(cursor, 3) is None
 
 
 def test_ids_of_windows_differ():
