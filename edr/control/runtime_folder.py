@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import re
 import stat
-import tempfile
 from pathlib import Path
 
 from edr.control.errors import SocketPathError
@@ -29,6 +28,8 @@ def runtime_folder() -> Path:
         return Path(given).absolute()
     if given := os.environ.get("XDG_RUNTIME_DIR"):
         return Path(given).absolute() / "edr"
+    import tempfile  # noqa: PLC0415 - 5 ms of each command of `edr`, and seldom needed
+
     return Path(tempfile.gettempdir()) / f"edr-{os.geteuid()}"
 
 
