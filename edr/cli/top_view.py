@@ -72,7 +72,7 @@ COLUMNS = (
         6,
         lambda row: "" if row.delivered is None else f"{row.delivered:,}",
     ),
-    Column("LOST", 8, 20, False, 3, _lost),
+    Column("LOST", 14, 20, False, 3, _lost),
     Column("STATE", 20, 60, False, 5, lambda row: row.state),
 )
 
@@ -216,7 +216,7 @@ def _widths(cells: Sequence[Sequence[str]], width: int) -> list[int]:
     for number in by_rank:
         least = min(needed[number], COLUMNS[number].least)
         if least + len(GAP) > left:
-            continue
+            break
         widths[number] = least
         left -= least + len(GAP)
     for number in by_rank:

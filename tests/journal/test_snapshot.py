@@ -197,3 +197,14 @@ def test_page_number_that_does_not_exist_is_damage(make_store, monkeypatch):
     append(store, *range(5))
     with SnapshotReader(store.path) as reader, pytest.raises(UnreadableError):
         reader.read(lambda _: reader._page(0))
+
+
+def test_files_that_cannot_be_looked_at_may_have_changed(make_store, monkeypatch):
+    store = make_store()
+    append(store, *range(5))
+    with SnapshotReader(store.path) as reader:
+        reader.read(lambda snapshot: snapshot.last)
+        assert not reader.has_changed()
+        monkeypatch.setattr(os, "pread", lambda *_: (_ for _ in ()).throw(OSError(5, "I/O")))
+
+        assert reader.has_changed()
