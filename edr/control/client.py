@@ -21,6 +21,7 @@ import orjson
 from edr._util.wakeup import wake
 from edr.control.errors import ConnectionLostError, ProtocolError, RemoteError
 from edr.control.protocol import FINAL, MAX_LINE, VERSION
+from edr.control.runtime_folder import check_supported
 
 MAX_BACKLOG = MAX_LINE
 """Bytes of one request that the caller did not take yet, before the client stops reading."""
@@ -318,6 +319,7 @@ class Connecting:
         await self._client.aclose()
 
     async def _connect(self) -> Client:
+        check_supported()
         try:
             reader, writer = await asyncio.open_unix_connection(self._path, limit=MAX_LINE)
         except OSError as exc:
@@ -372,6 +374,7 @@ def connect(path: str | os.PathLike[str]) -> Connecting:
     Raises:
         ConnectionLostError: no process accepts connections there, or it does not answer.
         RemoteError: the process refused the connection.
+        SocketPathError: this system has no Unix sockets.
         ProtocolError: the peer does not use this version of the protocol.
     """
     return Connecting(path)

@@ -35,6 +35,7 @@ from edr.control.protocol import MAX_LINE, VERSION
 from edr.control.runtime_folder import (
     NAME,
     check_shared_folder,
+    check_supported,
     make_runtime_folder,
     runtime_folder,
 )
@@ -244,7 +245,8 @@ class Exposed:
             self._accepting.cancel()
             await asyncio.wait([self._accepting])
         self._listener.close()
-        goodbye = orjson.dumps({"is": "bye", "detail": "the bus has closed"}) + b"\n"
+        reason = "the bus has closed" if self._bus.closed else "the control socket was closed"
+        goodbye = orjson.dumps({"is": "bye", "detail": reason}) + b"\n"
         closings = [
             _spawn(connection.close(goodbye), "edr control closes a connection")
             for connection in self._connections.values()
@@ -399,6 +401,7 @@ def expose(
 
 def _path_for(name: str, path: str | os.PathLike[str] | None) -> Path:
     """Return the path of the socket, after a check of its folder."""
+    check_supported()
     if path is not None:
         file = Path(path).absolute()
         check_shared_folder(file.parent)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import stat
 from pathlib import Path
 
@@ -22,8 +23,25 @@ SOCKET = re.compile(rf"({NAME.pattern})\.([1-9][0-9]{{0,9}})\.sock")
 """The file name of a control socket: ``NAME.PID.sock``."""
 
 
+def check_supported() -> None:
+    """Raise unless this system has Unix sockets.
+
+    Raises:
+        SocketPathError: it does not.
+    """
+    if not hasattr(socket, "AF_UNIX"):
+        raise SocketPathError(
+            "control sockets are Unix sockets, and Python has none on this system"
+        )
+
+
 def runtime_folder() -> Path:
-    """Return the path of the runtime folder of this user. It may not exist."""
+    """Return the path of the runtime folder of this user. It may not exist.
+
+    Raises:
+        SocketPathError: this system has no Unix sockets.
+    """
+    check_supported()
     if given := os.environ.get("EDR_RUNTIME_DIR"):
         return Path(given).absolute()
     if given := os.environ.get("XDG_RUNTIME_DIR"):

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 
 import orjson
 
-from edr._util.wakeup import wake
 from edr.control.connection import Answers, RequestError
 from edr.control.cpu_share import CpuShare
 from edr.control.protocol import MAX_BATCH, MAX_LINE
@@ -52,18 +51,17 @@ class Tail:
         self._last = last
         self._wanted = wanted
         self._follow = follow
-        self._waiter: asyncio.Future[None] | None = None
-        self._is_ready = False
 
     async def __call__(self, answers: Answers) -> None:
         """Write events until the request is stopped."""
         loop = asyncio.get_running_loop()
         share = CpuShare(loop.time)
         writer = _Writer(answers)
+        ready = asyncio.Event()
         try:
             place = self._streams.join(
                 *self._bindings,
-                on_ready=self._on_ready,
+                on_ready=ready.set,
                 after=self._after,
                 last=self._last,
                 wanted=self._wanted,
@@ -73,6 +71,7 @@ class Tail:
 
         def next_lines() -> bytes:
             share.start()
+            ready.clear()  # it is set again after a take that returns nothing
             return writer.lines_of(place)
 
         try:
@@ -84,7 +83,7 @@ class Tail:
                 elif writer.has_taken:
                     await asyncio.sleep(0)
                 elif place.filling or (self._follow and not writer.has_ended):
-                    await self._ready()
+                    await ready.wait()
                 else:
                     return
         except asyncio.CancelledError:
@@ -94,20 +93,6 @@ class Tail:
         finally:
             self._streams.leave(place)
             answers.end = {"shown": writer.shown, "missed": writer.missed}
-
-    def _on_ready(self) -> None:
-        self._is_ready = True
-        if self._waiter is not None:
-            wake(self._waiter)
-
-    async def _ready(self) -> None:
-        if not self._is_ready:
-            self._waiter = asyncio.get_running_loop().create_future()
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
-        self._is_ready = False
 
 
 class _Writer:

@@ -148,7 +148,7 @@ async def test_the_end_of_the_block_closes_and_removes_the_socket(bus, folder):
     assert files_in(folder) == []
     assert (await anext(tail))["is"] == "end"
     await turns()
-    with pytest.raises(ConnectionLostError, match="the bus has closed"):
+    with pytest.raises(ConnectionLostError, match="the control socket was closed"):
         client.request("tail")
     assert bus.services == ()
     await client.aclose()
@@ -182,6 +182,8 @@ async def test_the_drain_of_a_bus_can_be_watched_and_does_not_wait_for_observers
     assert [each["event"]["app_name"] for each in shown[:-1]] == ["app", "after"]
     assert shown[-1] == {"id": 1, "is": "end", "shown": 2, "missed": 0}
     assert not one.path.exists()
+    with pytest.raises(ConnectionLostError, match="the bus has closed"):
+        await late.ask("statistics")
     await client.aclose()
     await late.aclose()
 

@@ -1,10 +1,11 @@
 import os
+import socket
 import stat
 from pathlib import Path
 
 import pytest
 
-from edr.control import SocketPathError
+from edr.control import SocketPathError, connect, expose, find
 from edr.control.runtime_folder import (
     check_runtime_folder,
     check_shared_folder,
@@ -27,6 +28,16 @@ def test_without_an_environment_it_is_in_the_temporary_folder(monkeypatch):
     monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
 
     assert runtime_folder().name == f"edr-{os.geteuid()}"
+
+
+async def test_a_system_without_unix_sockets_is_an_error(monkeypatch, bus):
+    monkeypatch.delattr(socket, "AF_UNIX")
+
+    for use in (find, lambda: connect("x").__await__().send(None)):
+        with pytest.raises(SocketPathError, match="are Unix sockets"):
+            use()
+    with pytest.raises(SocketPathError, match="are Unix sockets"):
+        await expose(bus, path="/x/y")
 
 
 @pytest.mark.parametrize("umask", [0, 0o777])

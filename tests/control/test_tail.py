@@ -185,6 +185,19 @@ async def test_an_event_that_is_too_long_for_a_line_is_a_gap(follow, emit, monke
 
     assert [each["is"] for each in answers.messages] == ["gap", "event"]
     assert (answers.messages[0]["missed"], answers.messages[0]["reason"]) == (1, "too_large")
+    answers.task.cancel()
+    await asyncio.wait([answers.task])
+    assert answers.end == {"shown": 1, "missed": 1}
+
+
+async def test_a_cursor_of_another_process_is_a_gap_of_an_unknown_number(follow, emit):
+    await emit(1)
+    answers = await follow(after="00000000-7")
+    answers.task.cancel()
+    await asyncio.wait([answers.task])
+
+    assert (answers.messages[0]["missed"], answers.messages[0]["reason"]) == (None, "restarted")
+    assert answers.end == {"shown": 1, "missed": 0}
 
 
 def test_a_tail_that_used_its_share_writes_nothing_in_the_pause(monkeypatch):
