@@ -19,6 +19,7 @@ from typing import Any, TypeAlias
 import orjson
 from pydantic_core import from_json
 
+from edr.control.plain import text
 from edr.control.protocol import MAX_BATCH, MAX_ID_LENGTH, MAX_LINE
 from edr.errors import kind_of
 
@@ -234,7 +235,7 @@ class Connection:
             pass  # the client has gone, and so its reader ends
         except Exception as exc:  # a fault of a part of the program, or of edr
             self._on_fault(exc)
-            await self._refuse(id, RequestError("failed", f"{type(exc).__name__}: {exc}"))
+            await self._refuse(id, RequestError("failed", text(f"{type(exc).__name__}: {exc}")))
         finally:
             self._requests.pop(id, None)
             self._begun.discard(id)

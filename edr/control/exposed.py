@@ -7,7 +7,6 @@ drain, and closes after it.
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import os
 import re
@@ -49,7 +48,7 @@ CLOSE_TIMEOUT = 1.0
 """Seconds in which clients may read the last lines when the bus ends. Others get less."""
 
 ACCEPT_PAUSE = 1.0
-"""Seconds without new connections after the process had no file descriptor for one."""
+"""Seconds without new connections after one could not be accepted."""
 
 WINDOW = 4096
 """Events that a tail may be behind, if ``history`` is not larger."""
@@ -163,9 +162,8 @@ class Exposed:
             while True:
                 try:
                     accepted, _ = await loop.sock_accept(self._listener.socket)
-                except OSError as exc:
-                    if exc.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
-                        raise
+                    await self._open(accepted)
+                except OSError as exc:  # such as: no file descriptor is free
                     self._log.log(
                         logging.WARNING,
                         "accept",
@@ -174,8 +172,6 @@ class Exposed:
                         exc,
                     )
                     await asyncio.sleep(ACCEPT_PAUSE)
-                    continue
-                await self._open(accepted)
         finally:
             self._listener.close()  # also when the loop ends without the end of the bus
 

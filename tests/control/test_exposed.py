@@ -400,18 +400,22 @@ async def test_another_user_is_refused_even_if_it_can_reach_the_socket(exposed):
     assert orjson.loads(said)["code"] == "not_permitted"
 
 
-async def test_a_process_without_descriptors_accepts_later(exposed, monkeypatch, caplog):
+@pytest.mark.parametrize("call", ["sock_accept", "connect_accepted_socket"])
+async def test_a_process_without_descriptors_accepts_later(exposed, monkeypatch, caplog, call):
     monkeypatch.setattr(module, "ACCEPT_PAUSE", 0)
     loop = asyncio.get_running_loop()
-    accept, faults = loop.sock_accept, [OSError(errno.EMFILE, "too many open files")]
+    original, faults = getattr(loop, call), [OSError(errno.EMFILE, "too many open files")]
 
-    async def failing(listener):
+    async def failing(*args):
         if faults:
             raise faults.pop()
-        return await accept(listener)
+        return await original(*args)
 
-    monkeypatch.setattr(loop, "sock_accept", failing)
+    monkeypatch.setattr(loop, call, failing)
     one = await exposed()
+    if call == "connect_accepted_socket":
+        with pytest.raises(ConnectionLostError):
+            await connect(one.path)
 
     async with connect(one.path):
         pass

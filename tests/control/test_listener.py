@@ -145,16 +145,17 @@ def test_a_forked_child_neither_accepts_nor_removes(path):
     child_waits, end = os.pipe()
     child = fork()
     if not child:
-        listener.close()
         os.write(child_ready, b"x")
         os.read(child_waits, 1)
+        listener.close()
         os._exit(0)
     os.read(ready, 1)
     accepts = can_connect(path)
     listener.socket.close()  # as if the parent had ended, without its clean-up
-    child_accepts, is_there = can_connect(path), path.exists()
+    child_accepts = can_connect(path)
     os.write(end, b"x")
     os.waitpid(child, 0)
+    is_there = path.exists()
     for each in (ready, child_ready, child_waits, end):
         os.close(each)
     listener.close()
