@@ -103,7 +103,9 @@ async def test_process_that_ends_before_the_last_event_exits_with_75(
     result = await command("emit", "-e", "-", stdin=lines)
 
     assert result.code == 75
-    assert re.match(r"[0-9]+ events? emitted before this\nedr: .*the (process|connection) ", result.err)
+    assert re.match(
+        r"[0-9]+ events? emitted before this\nedr: .*the (process|connection) ", result.err
+    )
 
 
 async def test_durable_emit_without_a_journal_is_unavailable(exposed, command):

@@ -37,6 +37,20 @@ def test_event_has_its_columns(shown):
     )
 
 
+def test_event_without_an_account_has_no_column_for_it(shown):
+    terminal = Terminal()
+    lines_on(terminal).event(shown(timestamp="2026-01-31T12:00:00.999999Z", body={"n": 1}))
+
+    assert terminal.lines[-1] == "12:00:00.999 · ok       info   app  n=1"
+
+
+def test_wrapped_event_continues_below_its_severity(shown):
+    terminal = Terminal()
+    lines_on(terminal, 60, wrap=True).event(shown(body={"a": "x" * 20, "b": "y" * 20}))
+
+    assert terminal.lines[-1] == " " * 13 + "b=" + "y" * 20
+
+
 @pytest.mark.parametrize(("severity", "shape"), [("ok", "·"), ("warning", "▲"), ("critical", "■")])
 def test_severity_has_a_shape(shown, severity, shape):
     terminal = Terminal()
@@ -123,9 +137,10 @@ def test_json_is_the_event_itself(shown):
     assert json.loads(pipe.lines[0]) == event
 
 
-def test_logfmt_is_that_of_the_wire(make_event):
+@pytest.mark.parametrize("body", [{"a": {"b": "c d"}}, {}])
+def test_logfmt_is_that_of_the_wire(make_event, body):
     pipe = Pipe()
-    event = make_event(body={"a": {"b": "c d"}}, account_id="acme")
+    event = make_event(body=body, account_id="acme")
 
     lines_on(pipe, output="logfmt").event(json.loads(event.to_json()))
     assert pipe.lines == [encode(event).decode()]

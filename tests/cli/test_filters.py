@@ -94,6 +94,7 @@ def test_below_matches_descendants(make_event):
         (["b=true"], [{"b": True}, {"b": "true"}], [{"b": 1}, {"b": False}]),
         (["b=null"], [{"b": None}, {"b": "null"}], [{}, {"b": 0}]),
         (["b="], [{"b": ""}], [{"b": None}, {}]),
+        (['b="'], [{"b": '"'}], [{"b": ""}]),
         (["b=x=y"], [{"b": "x=y"}], [{"b": "x"}]),
         (["s!=paused"], [{"s": "a"}, {"s": 1}], [{"s": "paused"}, {}]),
         (["s!=a", "s!=b"], [{"s": "c"}], [{"s": "a"}, {"s": "b"}]),
