@@ -12,8 +12,8 @@ the core takes about 0.3 s. A program that first uses edr inside a running event
 before, with ``import edr.bus``.
 
 Read the packages in this order; each imports only from those before it:
-_util, errors, patterns, records, bus, wire, journal, delivery, links, typed, adapters, testing,
-streams, control, cli, __main__.
+_util, errors, _sockets, patterns, records, bus, wire, journal, delivery, links, typed, adapters,
+testing, streams, control, cli, __main__.
 """
 
 from typing import TYPE_CHECKING

@@ -87,6 +87,10 @@ class BusClosedError(EdrError):
     """The bus or subscription is closed. No subscription received the event."""
 
 
+class SocketPathError(EdrError):
+    """The path of a Unix socket, or its folder, cannot be used or is not safe."""
+
+
 class WrongLoopError(EdrError):
     """The bus belongs to another event loop, thread or process. Nothing was done."""
 

@@ -5,7 +5,7 @@ the other commands work on it. Programs use ``find`` and ``connect``, which need
 nor the bus. ``docs/control.md`` describes the protocol, for clients in other languages.
 
 Read the modules in this order; each imports only from those before it:
-errors, protocol, runtime_folder, finding, client, peer, listener, plain, parts, connection,
+errors, protocol, runtime_folder, finding, client, plain, parts, connection,
 cpu_share, loop_lag, fields, tail, steps, snapshot, listing, handlers, exposed.
 
 Promises:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from edr.errors import EdrError
+from edr.errors import EdrError, SocketPathError
+
+__all__ = [
+    "ConnectionLostError",
+    "ControlError",
+    "ProtocolError",
+    "RemoteError",
+    "SocketPathError",
+]
 
 
 class ControlError(EdrError):
     """The root of the errors of control sockets."""
-
-
-class SocketPathError(ControlError):
-    """The runtime folder or the path of a control socket cannot be used, or is not safe."""
 
 
 class ConnectionLostError(ControlError):

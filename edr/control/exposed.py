@@ -23,17 +23,15 @@ from typing import Any, Self
 
 import orjson
 
+from edr._sockets import Listener, check_shared_folder, peer_uid
 from edr._util.log import RateLimitedLog, log_safely
 from edr.bus import Bus, default_bus
 from edr.control.connection import Connection, RequestError, error_line
 from edr.control.handlers import PERMISSIONS, Handlers, Reload
-from edr.control.listener import Listener
 from edr.control.parts import PartList, Parts
-from edr.control.peer import peer_uid
 from edr.control.protocol import MAX_LINE, VERSION
 from edr.control.runtime_folder import (
     NAME,
-    check_shared_folder,
     check_supported,
     make_runtime_folder,
     runtime_folder,

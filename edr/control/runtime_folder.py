@@ -14,7 +14,7 @@ import socket
 import stat
 from pathlib import Path
 
-from edr.control.errors import SocketPathError
+from edr.errors import SocketPathError
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 """The names under which a bus can be exposed. They are part of a file's name."""
@@ -107,28 +107,4 @@ def check_runtime_folder(path: Path, *, root_reads_all: bool = False) -> None:
     if mode & 0o077:
         raise SocketPathError(
             f"the runtime folder {path} must have mode 0700, got {mode:04o}; run: chmod 700 {path}"
-        )
-
-
-def check_shared_folder(path: Path) -> None:
-    """Check the folder of a socket whose path was given: other users must not replace its files.
-
-    Raises:
-        SocketPathError: it is missing, or another user can replace the socket.
-    """
-    try:
-        status = path.stat()
-    except OSError as exc:
-        raise SocketPathError(f"the folder {path} cannot be used ({exc.strerror})") from exc
-    if not stat.S_ISDIR(status.st_mode):
-        raise SocketPathError(f"{path} must be a folder")
-    if status.st_uid not in (0, os.geteuid()):
-        raise SocketPathError(
-            f"the folder {path} must belong to the user {os.geteuid()} or to root, got the owner "
-            f"{status.st_uid}: its owner could replace the socket"
-        )
-    if status.st_mode & 0o022 and not status.st_mode & stat.S_ISVTX:
-        raise SocketPathError(
-            f"the folder {path} must not be writable by other users, got mode "
-            f"{stat.S_IMODE(status.st_mode):04o}: they could replace the socket"
         )

@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from edr.control import SocketPathError, find
-from edr.control.finding import is_listening
 
 
 @pytest.fixture
@@ -93,7 +92,3 @@ def test_an_unsafe_runtime_folder_is_an_error(folder):
 
     with pytest.raises(SocketPathError):
         find()
-
-
-def test_a_missing_file_is_not_listening(folder):
-    assert not is_listening(Path(folder, "x"))

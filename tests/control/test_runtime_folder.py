@@ -1,14 +1,12 @@
 import os
 import socket
 import stat
-from pathlib import Path
 
 import pytest
 
 from edr.control import SocketPathError, connect, expose, find
 from edr.control.runtime_folder import (
     check_runtime_folder,
-    check_shared_folder,
     make_runtime_folder,
     runtime_folder,
 )
@@ -96,27 +94,3 @@ def test_a_folder_of_another_user_is_refused(tmp_path):
 def test_a_folder_that_cannot_be_made_is_an_error(tmp_path):
     with pytest.raises(SocketPathError, match="set EDR_RUNTIME_DIR"):
         make_runtime_folder(tmp_path / "missing" / "edr")
-
-
-def test_a_shared_folder_must_not_be_writable_by_others(tmp_path):
-    tmp_path.chmod(0o755)
-    check_shared_folder(tmp_path)
-    tmp_path.chmod(0o1777)
-    check_shared_folder(tmp_path)
-    tmp_path.chmod(0o777)
-
-    with pytest.raises(SocketPathError, match="could replace the socket"):
-        check_shared_folder(tmp_path)
-
-
-def test_a_shared_folder_must_exist(tmp_path):
-    with pytest.raises(SocketPathError, match="cannot be used"):
-        check_shared_folder(tmp_path / "missing")
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
-def test_a_shared_folder_of_another_user_is_refused(tmp_path):
-    os.chown(tmp_path, 65534, 65534)
-
-    with pytest.raises(SocketPathError, match="its owner could replace"):
-        check_shared_folder(Path(tmp_path))

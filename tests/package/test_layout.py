@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import edr
+import edr._sockets
 import edr._util
 import edr.adapters
 import edr.cli
@@ -27,6 +28,7 @@ ROOT = Path(edr.__file__).parents[1]
 PACKAGES = [
     edr,
     edr._util,
+    edr._sockets,
     edr.patterns,
     edr.records,
     edr.bus,

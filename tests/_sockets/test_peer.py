@@ -2,7 +2,7 @@ import os
 import socket
 from contextlib import suppress
 
-from edr.control.peer import peer_uid
+from edr._sockets.peer import peer_uid
 
 
 def test_the_user_of_the_other_end_is_known():

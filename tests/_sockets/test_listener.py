@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from support.forking import fork
 
-from edr.control import SocketPathError
-from edr.control.listener import MAX_PATH, Listener
+from edr._sockets.listener import MAX_PATH, Listener
+from edr.errors import SocketPathError
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def test_a_socket_without_a_process_is_replaced(path):
 
 def test_a_socket_with_a_process_is_not_replaced(path):
     first = Listener(path, 0o600)
-    with pytest.raises(SocketPathError, match=r"expose\(name=…\)"):
+    with pytest.raises(SocketPathError, match="use another name"):
         Listener(path, 0o600)
 
     assert can_connect(path)

@@ -21,8 +21,8 @@ from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
-from edr.control.errors import SocketPathError
-from edr.control.finding import is_listening
+from edr._sockets.probing import is_listening
+from edr.errors import SocketPathError
 
 BACKLOG = 64
 """Connections that wait until the event loop accepts them."""
@@ -55,12 +55,11 @@ class Listener:
             if len(os.fsencode(each)) > MAX_PATH:
                 raise SocketPathError(
                     f"the path of a socket must have at most {MAX_PATH} bytes, got "
-                    f"{len(os.fsencode(each))}: {each}; set EDR_RUNTIME_DIR to a shorter folder"
+                    f"{len(os.fsencode(each))}: {each}; use a shorter path"
                 )
         if is_listening(path):
             raise SocketPathError(
-                f"a process accepts connections at {path} already; give this bus another name: "
-                "expose(name=…)"
+                f"a process accepts connections at {path} already; use another name or path"
             )
         if os.path.lexists(path) and not path.is_socket():
             raise SocketPathError(f"{path} must be a socket or be missing, but is another file")
