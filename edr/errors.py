@@ -167,17 +167,21 @@ class EventsRefusedError(JournalError):
     Args:
         refusals: the refused events; at least one.
         count: the number of refused events, if it is more than ``refusals`` has.
+        limit: the number of refusals that the error keeps.
 
     Attributes:
-        refusals: the first 32 refused events, in the order in which they were accepted.
+        refusals: the first 32 refused events, in the order in which they were accepted; from
+            ``Bus.publish_all`` all of them, because its caller has the events anyway.
         count: the number of refused events.
     """
 
-    def __init__(self, refusals: Iterable[Refusal], count: int = 0) -> None:
+    def __init__(
+        self, refusals: Iterable[Refusal], count: int = 0, limit: int = MAX_REFUSALS
+    ) -> None:
         given = tuple(refusals)
         self.count: int = max(count, len(given))
-        self.refusals: tuple[Refusal, ...] = given[:MAX_REFUSALS]
-        super().__init__(self.refusals, self.count)
+        self.refusals: tuple[Refusal, ...] = given[:limit]
+        super().__init__(self.refusals, self.count, limit)
 
     def __str__(self) -> str:
         named = [

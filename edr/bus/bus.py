@@ -472,6 +472,23 @@ class Bus:
             events, exclude, durable=durable, last_number=last_number
         )
 
+    async def ancestors(self, *account_ids: str) -> dict[str, tuple[str, ...]]:
+        """Return the ancestors of accounts, root first, from ``Bus(accounts=…)`` and its cache.
+
+        A source uses it to check that a sender may emit for an account. An account without
+        ancestors has an empty tuple. So does one that is unknown, or whose look-up failed, and
+        each account of a bus without ``accounts``.
+
+        Raises:
+            InvalidEventError: an id is not a non-empty string.
+            BusClosedError, WrongLoopError: the bus cannot be used here.
+        """
+        self._guard.enter()
+        checked = [checked_account(account_id) for account_id in account_ids]
+        if self._accounts is None:
+            return dict.fromkeys(checked, ())
+        return await self._accounts.ancestors_of(checked)
+
     def publish_nowait(self, event: Event, *, exclude: Subscription[Any] | None = None) -> bool:
         """Emit an existing event from any thread, without waiting.
 

@@ -313,4 +313,5 @@ def _in_order(
     """Return one error for all refused events, in the order of ``records``."""
     errors = [refused[record] for record in records if record in refused]
     refusals = [refusal for error in errors for refusal in error.refusals]
-    return EventsRefusedError(refusals, sum([error.count for error in errors]))
+    count = sum([error.count for error in errors])
+    return EventsRefusedError(refusals, count, limit=count)

@@ -428,3 +428,25 @@ async def test_ancestors_of_many_accounts_are_looked_up_some_at_a_time(monkeypat
 
     assert trees == {name: (f"above {name}",) for name in "abcdefgh"}
     assert most == 3
+
+
+async def test_ancestors_of_a_bus_are_those_of_its_accounts():
+    resolver = AsyncResolver(("root",))
+    async with Bus(accounts=resolver) as bus:
+        assert await bus.ancestors("a", "b", "a") == {"a": ("root",), "b": ("root",)}
+        assert await bus.ancestors("a") == {"a": ("root",)}
+
+        assert resolver.asked == ["a", "b"]
+
+
+async def test_ancestors_of_a_bus_without_accounts_are_empty(bus):
+    assert await bus.ancestors("a") == {"a": ()}
+    assert await bus.ancestors() == {}
+    with pytest.raises(InvalidEventError):
+        await bus.ancestors("")
+
+
+async def test_ancestors_of_a_failed_look_up_are_empty():
+    async with Bus(accounts=Resolver(OSError("down"))) as bus:
+        assert await bus.ancestors("a") == {"a": ()}
+        assert bus.statistics().account_failures == 1

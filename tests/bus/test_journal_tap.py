@@ -492,6 +492,15 @@ async def test_durable_publish_all_names_each_refused_event():
         assert subscription.take() == events
 
 
+async def test_durable_publish_all_names_every_refused_event_of_many():
+    async with edr.Bus(journal=Refusing(*range(100))) as bus:
+        events = events_of(*range(100))
+        with pytest.raises(EventsRefusedError) as caught:
+            await bus.publish_all(events, durable=True)
+
+        assert [each.event for each in caught.value.refusals] == events
+
+
 async def test_durable_publish_all_waits_for_room_in_order():
     journal = Refusing(size=2)
     async with edr.Bus(journal=journal) as bus:

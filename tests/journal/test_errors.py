@@ -30,3 +30,10 @@ def test_refused_error_survives_pickling():
     again = pickle.loads(pickle.dumps(error))
 
     assert (again.count, again.refusals, str(again)) == (5, error.refusals, str(error))
+
+
+def test_refused_error_keeps_as_many_as_its_limit_also_pickled():
+    error = EventsRefusedError([Refusal(event(n), "no") for n in range(40)], limit=40)
+    again = pickle.loads(pickle.dumps(error))
+
+    assert len(error.refusals) == len(again.refusals) == 40
