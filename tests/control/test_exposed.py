@@ -188,6 +188,31 @@ async def test_the_drain_of_a_bus_can_be_watched_and_does_not_wait_for_observers
     await late.aclose()
 
 
+async def test_the_socket_stays_open_while_other_services_drain(folder):
+    draining, released = asyncio.Event(), asyncio.Event()
+
+    class Link:
+        async def drain(self, timeout=None):
+            draining.set()
+            await released.wait()
+            return 0
+
+        async def aclose(self): ...
+
+    bus = edr.Bus()
+    one = await expose(bus, name="x")
+    bus.add_service(Link(), "link")
+    ending = asyncio.ensure_future(bus.drain())
+    await draining.wait()
+    await turns()
+    async with connect(one.path) as client:
+        assert (await client.ask("bindings"))["count"] == 0
+    released.set()
+    await ending
+
+    assert not one.path.exists()
+
+
 def test_the_end_of_a_loop_removes_the_socket(folder):
     async def main():
         bus = edr.Bus()
