@@ -23,6 +23,9 @@ from edr.streams.window import Window
 
 MIB = 2**20
 
+TRIMMED_IN_A_TURN = 100
+"""Groups whose logs are trimmed in one turn of the loop. Each takes some microseconds."""
+
 
 @dataclass(frozen=True, slots=True)
 class StreamsStatistics:
@@ -90,7 +93,7 @@ class Streams:
         _check_whole("bytes", bytes)
         self._bus = bus
         self._log = RateLimitedLog()
-        self._window = Window(size, bytes, is_dense=journal is None)
+        self._window = Window(size, bytes, is_dense=journal is None, on_turnover=self._trim_soon)
         self._groups: dict[Hashable, Group] = {}
         self._idle = IdleGroups(self._remove)
         self._filling = Filling()
@@ -101,6 +104,7 @@ class Streams:
         self._reads = asyncio.Semaphore(MAX_READS)
         self._size = size
         self._interest: dict[Group, _Interest] = {}
+        self._untrimmed: list[Group] = []
         self._is_attached = False
         self._is_closed = False
         self._history: Group | None = None
@@ -296,6 +300,19 @@ class Streams:
         self._feed.remove(group)
         if group in self._interest:
             self._bus.remove_tap(self._interest.pop(group))
+
+    def _trim_soon(self) -> None:
+        """Trim the logs of all groups: those that receive nothing do not trim themselves."""
+        if not self._untrimmed:
+            self._untrimmed = list(self._groups.values())
+            asyncio.get_running_loop().call_soon(self._trim_some)
+
+    def _trim_some(self) -> None:
+        for group in self._untrimmed[-TRIMMED_IN_A_TURN:]:
+            group.trim()
+        del self._untrimmed[-TRIMMED_IN_A_TURN:]
+        if self._untrimmed:
+            asyncio.get_running_loop().call_soon(self._trim_some)
 
     # With a journal
 

@@ -24,7 +24,7 @@ can exceed the bound.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from secrets import token_hex
 
 from edr.records import Event, json_size
@@ -87,6 +87,7 @@ class Window:
         size: the most events.
         max_bytes: the most bytes of JSON. The newest event is kept if it is larger.
         window_id: names it in cursors; by default 8 random hex digits.
+        on_turnover: called within an append, each time that all events were replaced.
         is_dense: whether a difference of two positions is at least the number of events between
             them, and not much more.
     """
@@ -97,6 +98,7 @@ class Window:
         max_bytes: int,
         *,
         window_id: str | None = None,
+        on_turnover: Callable[[], object] = int,
         is_dense: bool = True,
     ) -> None:
         self.id: str = window_id or token_hex(4)
@@ -112,6 +114,8 @@ class Window:
         self.bytes: int = 0
         """Bytes of the events in it."""
         self._is_used = False
+        self._on_turnover = on_turnover
+        self._turnover_at = 0
         self._size = size
         self._max_bytes = max_bytes
         self._slots: deque[Slot] = deque()
@@ -172,6 +176,9 @@ class Window:
         slots = self._slots
         while len(slots) > self._size or (self.bytes > self._max_bytes and len(slots) > 1):
             self._remove_oldest()
+        if slots and slots[0].position > self._turnover_at:
+            self._turnover_at = self.newest
+            self._on_turnover()
 
     def _remove_oldest(self) -> None:
         slot = self._slots.popleft()

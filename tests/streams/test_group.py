@@ -180,3 +180,20 @@ async def test_event_that_has_no_json_is_reported_as_missed(bus, make_event, cap
 
     assert take_all(place) == [1, (1, "slow"), 3]
     assert "could not encode" in caplog.text
+
+
+async def test_log_of_a_group_that_receives_nothing_is_trimmed(bus, publish):
+    streams = Streams(bus, size=10)
+    places = [
+        joined(streams, APP),
+        *(joined(streams, Binding(app_name=f"{n}")) for n in range(250)),
+    ]
+    publish(*range(5))
+    publish(*range(5), app_name="7")
+    joined(streams, Binding(app_name="other"))
+    publish(*range(30), app_name="other")
+    await turns()
+
+    assert [len(place.group.log.entries) for place in places] == [0] * 251
+    assert [place.behind for place in (places[0], places[8])] == [5, 5]
+    assert take_all(places[0]) == [(5, "slow")]
