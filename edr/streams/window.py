@@ -40,7 +40,7 @@ levels, timestamp."""
 class Slot:
     """One event of the window, at one position."""
 
-    __slots__ = ("_records", "event", "position", "previous", "size")
+    __slots__ = ("event", "position", "previous", "records", "size")
 
     def __init__(
         self, position: int, event: Event | None, size: int, previous: Slot | None
@@ -52,32 +52,33 @@ class Slot:
         """Bytes for which it counts."""
         self.previous: Slot | None = previous
         """The slot of an earlier position of the same object, if the window still has it."""
-        self._records: dict[int, Record] | Record | None = None  # one, or by cut
+        self.records: dict[int, Record] | Record | None = None
+        """The uncut record, or the records by cut."""
 
     @property
     def has_record(self) -> bool:
         """Whether a record was made of it in any form."""
-        return self._records is not None
+        return self.records is not None
 
     def record(self, cut: int) -> Record | None:
         """Return the record of the event in a form, if it was made."""
-        records = self._records
+        records = self.records
         if isinstance(records, dict):
             return records.get(cut)
         return records if cut == 0 else None
 
     def keep(self, cut: int, record: Record) -> None:
         """Store the record of a form. Most events have the uncut form only, without a dict."""
-        if cut == 0 and self._records is None:
-            self._records = record
+        if cut == 0 and self.records is None:
+            self.records = record
             return
-        if not isinstance(self._records, dict):
-            self._records = {} if self._records is None else {0: self._records}
-        self._records[cut] = record
+        if not isinstance(self.records, dict):
+            self.records = {} if self.records is None else {0: self.records}
+        self.records[cut] = record
 
     def clear(self) -> None:
         """Release the event. Logs of groups may still refer to the slot."""
-        self.event = self.previous = self._records = None
+        self.event = self.previous = self.records = None
 
 
 class Window:
@@ -173,20 +174,17 @@ class Window:
 
     def shrink(self) -> None:
         """Remove the oldest events until the window is within its bounds."""
-        slots = self._slots
+        slots, latest = self._slots, self.latest
         while len(slots) > self._size or (self.bytes > self._max_bytes and len(slots) > 1):
-            self._remove_oldest()
+            slot = slots.popleft()
+            self.bytes -= slot.size
+            key = id(slot.event)
+            if latest[key] is slot:
+                del latest[key]
+            slot.event = slot.previous = slot.records = None  # as ``clear``, without a call
         if slots and slots[0].position > self._turnover_at:
             self._turnover_at = self.newest
             self._on_turnover()
-
-    def _remove_oldest(self) -> None:
-        slot = self._slots.popleft()
-        self.bytes -= slot.size
-        key = id(slot.event)
-        if self.latest[key] is slot:
-            del self.latest[key]
-        slot.clear()
 
     # Read
 
@@ -214,8 +212,11 @@ class Window:
 
     def clear(self, newest: int) -> None:
         """Remove all events. The next one comes after ``newest``."""
-        while self._slots:
-            self._remove_oldest()
+        for slot in self._slots:
+            slot.clear()
+        self._slots.clear()
+        self.latest.clear()
+        self.bytes = 0
         self.newest = newest
 
     def cursor(self, position: int) -> str:
