@@ -302,7 +302,7 @@ class Streams:
             self._bus.remove_tap(self._interest.pop(group))
 
     def _trim_soon(self) -> None:
-        """Trim the logs of all groups: those that receive nothing do not trim themselves."""
+        """Trim the logs of all groups: a group that receives nothing does not trim its own."""
         if not self._untrimmed:
             self._untrimmed = list(self._groups.values())
             asyncio.get_running_loop().call_soon(self._trim_some)
