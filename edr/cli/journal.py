@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
+import orjson
 from cyclopts import App, Parameter
 
 from edr.cli.cells import padded, width_of
@@ -321,15 +322,14 @@ class _EntryLines:
 
     def _entry(self, entry: Entry) -> None:
         self._shown += 1
-        event = json.loads(entry.event.to_json())
         if self._output.form != "json":
-            self._lines.event(event)
+            self._lines.event(json.loads(entry.event.to_json()))
             return
         self._output.record(
             {
                 "position": entry.position,
                 "recorded_at": entry.recorded_at.isoformat(),
-                "event": event,
+                "event": orjson.Fragment(entry.event.to_json()),
             }
         )
 

@@ -322,7 +322,7 @@ from edr.journal.retention import Limits
 from edr.journal.store import BlockStore, ConsumerUpdate
 from edr.journal.schema import ConsumerState
 
-store = BlockStore(Path(sys.argv[1]), Limits(max_bytes=1 << 20), full_sync=False,
+store = BlockStore(Path(sys.argv[1]), Limits(max_bytes=1 << 18), full_sync=False,
                    now=lambda: time.time_ns() // 1000, report=print)
 store.open()
 store.make_consumer(ConsumerState("r", "[]", 0))
@@ -351,7 +351,7 @@ def busy_journal(tmp_path):
 @pytest.mark.slow
 def test_journal_is_sound_at_each_moment_while_it_is_written(run, busy_journal):
     last = 0
-    for _ in range(5):
+    for _ in range(3):
         assert run("verify", busy_journal)[0] == Exit.DONE
         code, lines, messages = run("read", busy_journal)
         assert (code, messages) == (Exit.DONE, "")
