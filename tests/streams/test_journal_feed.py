@@ -107,7 +107,7 @@ async def test_retention_is_reported_as_expired(tmp_path, events):
 
 
 async def test_hole_in_the_window_is_reported_to_current_clients(tmp_path, events, monkeypatch):
-    async with Rig(tmp_path / "j", max_events=300) as rig:
+    async with Rig(tmp_path / "j", size=5000, max_events=300) as rig:
         reader = Reader(rig)
         await rig.bus.publish_all(events(0))
         await rig.settle()
