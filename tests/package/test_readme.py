@@ -156,5 +156,5 @@ def test_on_a_package_index_no_link_leads_nowhere():
 def test_the_ci_calls_the_test_command_of_the_readme():
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
 
-    assert "python -m pytest" in script
+    assert 'bin/python" -m pytest' in script
     assert ".venv/bin/python -m pytest" in README
