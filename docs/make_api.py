@@ -28,6 +28,7 @@ PAGES = [
     "edr.journal",
     "edr.delivery",
     "edr.links",
+    "edr.sinks",
     "edr.wire",
     "edr.typed",
     "edr.testing",

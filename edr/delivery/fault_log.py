@@ -30,9 +30,19 @@ class FaultLog:
         """Log ``message % args`` after the name."""
         log_safely(level, f"%s {message}", self.name, *args, logger=self._logger)
 
-    def fault(self, level: int, key: str, message: str, *args: object) -> None:
-        """Log a fault, unless the same ``key`` was logged within ``LOG_INTERVAL``."""
-        self._limited.log(level, key, f"%s {message}", self.name, *args)
+    def fault(
+        self,
+        level: int,
+        key: str,
+        message: str,
+        *args: object,
+        exc: BaseException | None = None,
+    ) -> None:
+        """Log a fault, unless the same ``key`` was logged within ``LOG_INTERVAL``.
+
+        ``exc`` adds the traceback of an exception.
+        """
+        self._limited.log(level, key, f"%s {message}", self.name, *args, exc=exc)
 
     def dropped(self, event: Event, reason: str, details: str) -> None:
         """Log an event that will not be sent; of each reason one, the others are counted."""

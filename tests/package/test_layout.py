@@ -17,6 +17,7 @@ import edr.control
 import edr.delivery
 import edr.journal
 import edr.patterns
+import edr.sinks
 import edr.streams
 import edr.testing
 import edr.typed
@@ -35,6 +36,7 @@ PACKAGES = [
     edr.wire,
     edr.journal,
     edr.delivery,
+    edr.sinks,
     edr.typed,
     edr.adapters,
     edr.testing,

@@ -54,8 +54,9 @@ LOGGED = sorted(set(messages_in_sources()))
 
 
 def pattern_of(line):
-    """Return a pattern of the message; a link's ``FaultLog`` puts ``link <name>`` before it."""
-    return ".*".join(map(re.escape, line.removeprefix("link … ").split("…")))
+    """Return a pattern of the message; a ``FaultLog`` puts ``link <name>`` before it."""
+    without_name = re.sub(r"^(link|sink) … ", "", line)
+    return ".*".join(map(re.escape, without_name.split("…")))
 
 
 def is_explained(message):

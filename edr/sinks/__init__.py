@@ -1,0 +1,46 @@
+"""Sinks: deliver events to a receiver outside the process, at least once and in order.
+
+The author of a sink writes three methods: ``open``, ``write(batch)`` and ``aclose``. A
+``SinkWorker`` does everything else: it collects batches, repeats what failed, writes dead letters,
+acknowledges what was delivered, and reports its state.
+
+Promises:
+
+* **At least once, in order.** A durable sink gets every matching event, by rising position. Events
+  repeat only after a crash, or after an answer that was lost.
+* **Settled before acknowledged.** An event is acknowledged after ``write`` has returned, or after
+  the dead letters are on the disk.
+* **Isolation.** A sink that fails, hangs or raises does not delay another one, or the end.
+* **Reported loss.** Each event that is not delivered is counted, logged, and reported in an alert.
+
+Read the modules in this order; each imports only from those before it:
+errors, sink, options, pacing, sending, recording, intake, collecting, dead_letters, alerts, state,
+worker.
+"""
+
+from edr.sinks.dead_letters import DeadLetter, DeadLetters
+from edr.sinks.errors import RefusedError, RejectError, RetryError
+from edr.sinks.intake import Intake, JournalIntake, QueueIntake
+from edr.sinks.options import Batch, Retry
+from edr.sinks.recording import Recording
+from edr.sinks.sink import Sink
+from edr.sinks.state import SinkState, SinkStatistics
+from edr.sinks.worker import SinkWorker
+
+__all__ = [
+    "Batch",
+    "DeadLetter",
+    "DeadLetters",
+    "Intake",
+    "JournalIntake",
+    "QueueIntake",
+    "Recording",
+    "RefusedError",
+    "RejectError",
+    "Retry",
+    "RetryError",
+    "Sink",
+    "SinkState",
+    "SinkStatistics",
+    "SinkWorker",
+]
