@@ -65,6 +65,7 @@ def _of_each(group: str, *rows: tuple[str, Kind, str, str]) -> list[Definition]:
 
 _DEFINITIONS: tuple[Definition, ...] = (
     ("emits", "counter", "events", "Events accepted, with or without subscribers.", ()),
+    ("unmatched", "counter", "events", "Accepted events that nothing matched.", ()),
     ("offered", "counter", "events", "Events that reached a subscription, once for each.", ()),
     ("delivered", "counter", "events", "Events that subscribers took.", ()),
     ("pending", "gauge", "events", "Events queued, and those whose emit waits for room.", ()),

@@ -175,7 +175,8 @@ class Bus:
         # The hot path of emit reads these two, so they are copies of the guard's.
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = 0
-        self._emits = 0
+        self._emits = 0  # with a match; an emit counts in one of the two, so both cost nothing
+        self._unmatched = 0
         self._tasks = Tasks(self._guard)
         self._routes = Routes(self.node, max_body, debug=debug)
         self._known_routes = self._routes.known
@@ -346,7 +347,7 @@ class Bus:
         if not queues and (
             route.unwanted or not (queues := route.wanting(account_id, account_tree, body))
         ):
-            self._emits += 1
+            self._unmatched += 1
             return 0
         event = route.create(body, _now(UTC), account_id, account_tree)
         self._emits += 1
@@ -559,7 +560,7 @@ class Bus:
         if not queues and (
             route.unwanted or not (queues := route.wanting(account_id, account_tree, body))
         ):
-            self._emits += 1
+            self._unmatched += 1
             return True
         event = route.create(body, _now(UTC), account_id, account_tree)
         self._emits += 1
@@ -1013,7 +1014,8 @@ class Bus:
             self._registry.fold()
         sums = self._registry.sums()
         return BusStatistics(
-            emits=self._emits + self._publisher.emits,
+            emits=self._emits + self._unmatched + self._publisher.emits,
+            unmatched=self._unmatched + self._publisher.unmatched,
             subscriptions=len(self._registry),
             offered=sums.offered,
             delivered=sums.offered - sums.dropped.total() - sums.pending,

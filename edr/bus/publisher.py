@@ -73,6 +73,8 @@ class Publisher:
     ) -> None:
         self.emits: int = 0
         """Events that came through here and were accepted."""
+        self.unmatched: int = 0
+        """Those among them that no queue and no tap received."""
         self.tracer: Tracer | None = None
         self._node = node
         self._max_body = max_body
@@ -305,6 +307,8 @@ class Publisher:
         if not queues and not route.unwanted:
             queues = route.wanting(fields["account_id"], fields["account_tree"], fields["body"])
         self.emits += 1
+        if not queues:
+            self.unmatched += 1
         if exclude is None:
             return queues
         source = queue_of(exclude)
@@ -332,6 +336,8 @@ class Publisher:
         create = route.factory.create
         event = create(item.body, item.timestamp, item.account_id, account_tree)
         self.emits += 1
+        if not queues:
+            self.unmatched += 1
         return with_traceparent(event, item.traceparent), queues
 
     async def _put_durably(

@@ -86,6 +86,8 @@ class BusStatistics:
     """Look-ups of an account's ancestors that failed; their events had an empty tree."""
     tap_errors: int = 0
     """Events for which a tap raised an exception."""
+    unmatched: int = 0
+    """Accepted events, among ``emits``, that no subscription, tap or journal matched."""
     journal: Any = None
     """The counts of the journal (``edr.journal.JournalStatistics``), if there is one; ``failed``
     counts events that it did not accept or could not store."""

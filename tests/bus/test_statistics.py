@@ -27,6 +27,19 @@ async def test_statistics_are_a_snapshot(bus, emit):
         before.offered = 1
 
 
+async def test_unmatched_counts_events_that_nothing_matched(bus, make_event):
+    subscription = bus.subscribe(app_name="acdc", capacity=8)
+    await bus.emit("acdc", "1", "ok", "info", {})
+    await bus.emit("billing", "1", "ok", "info", {})
+    bus.emit_nowait("billing", "1", "ok", "info", {})
+    await bus.publish(make_event(app_name="billing"))
+    bus.publish_nowait(make_event(app_name="billing"))
+    await bus.emit("billing", "1", "ok", "info", {"n": 1}, account_id="acme")
+    counts = bus.statistics()
+
+    assert (counts.emits, counts.unmatched, subscription.statistics().offered) == (6, 5, 1)
+
+
 async def test_match_result_is_one_readable_line(make_event):
     mismatches = Binding(app_name="b").explain(make_event(app_name="a"))
 
