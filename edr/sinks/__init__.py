@@ -14,11 +14,12 @@ Promises:
 * **Reported loss.** Each event that is not delivered is counted, logged, and reported in an alert.
 
 Read the modules in this order; each imports only from those before it:
-errors, sink, options, pacing, sending, recording, intake, collecting, dead_letters, alerts, state,
-worker.
+errors, sink, options, encoding, pacing, sending, recording, intake, collecting, dead_letters,
+alerts, state, worker.
 """
 
 from edr.sinks.dead_letters import DeadLetter, DeadLetters
+from edr.sinks.encoding import FORMS, Encoded, Encoder
 from edr.sinks.errors import RefusedError, RejectError, RetryError
 from edr.sinks.intake import Intake, JournalIntake, QueueIntake
 from edr.sinks.options import Batch, Retry
@@ -28,9 +29,12 @@ from edr.sinks.state import SinkState, SinkStatistics
 from edr.sinks.worker import SinkWorker
 
 __all__ = [
+    "FORMS",
     "Batch",
     "DeadLetter",
     "DeadLetters",
+    "Encoded",
+    "Encoder",
     "Intake",
     "JournalIntake",
     "QueueIntake",

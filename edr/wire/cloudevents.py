@@ -20,12 +20,16 @@ control characters, so these are percent-encoded. ``%`` is percent-encoded too.
 the whole CloudEvent, so nothing is lost. The specification makes ``time`` optional. Without it, the
 event gets the time at which it is read. A ``traceparent`` that is not valid is ignored.
 
+``encode_batch`` writes the batch form of JSON, and ``encode_binary`` the binary form of HTTP, whose
+headers are the attributes. Both are only written.
+
 An attribute that is ``null`` counts as absent, as the specification demands.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any, TypeVar
 from urllib.parse import quote, unquote
 
@@ -38,6 +42,8 @@ from edr.wire.parsing import event_of, json_object
 L = TypeVar("L", Severity, Verbosity)
 
 CONTENT_TYPE = "application/cloudevents+json"
+BATCH_CONTENT_TYPE = "application/cloudevents-batch+json"
+BINARY_CONTENT_TYPE = "application/json"
 
 _NAMES = {
     "app_name": "source",
@@ -52,11 +58,37 @@ _NAMES = {
 _SOURCE = re.compile(r"/app/([^/]+)/([^/]+)")
 # The specification forbids control characters and Unicode's noncharacters in text. % escapes them.
 _NONCHARACTERS = "".join(chr(plane << 16 | low) for plane in range(17) for low in (0xFFFE, 0xFFFF))
+_HEADER_SAFE = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in '"%')
 _unfit = re.compile(f"[\x00-\x1f\x7f-\x9f%\ufdd0-\ufdef{_NONCHARACTERS}]")
 
 
 def encode(event: Event) -> bytes:
     """Return ``event`` as a CloudEvent."""
+    return orjson.dumps(_attributes(event) | {"data": event.body})
+
+
+def encode_batch(events: Iterable[Event]) -> bytes:
+    """Return ``events`` in the JSON batch form, whose type is ``BATCH_CONTENT_TYPE``."""
+    return b"[" + b",".join(map(encode, events)) + b"]"
+
+
+def encode_binary(event: Event) -> tuple[dict[str, str], bytes]:
+    """Return ``event`` in the binary form of HTTP: the headers, and the body of the event.
+
+    The headers are the ``ce-`` attributes and the content type. Characters that a header cannot
+    contain are percent-encoded, as the specification demands.
+    """
+    attributes = _attributes(event)
+    content_type = attributes.pop("datacontenttype")
+    headers = {f"ce-{name}": _header(value) for name, value in attributes.items()}
+    return {"content-type": content_type, **headers}, orjson.dumps(event.body)
+
+
+def _header(value: str) -> str:
+    return quote(value, safe=_HEADER_SAFE)
+
+
+def _attributes(event: Event) -> dict[str, Any]:
     document: dict[str, Any] = {
         "specversion": "1.0",
         "id": _text(event.id),
@@ -74,8 +106,7 @@ def encode(event: Event) -> bytes:
         document["accounttree"] = "/".join(quote(each, safe="") for each in event.account_tree)
     if event.traceparent is not None:
         document["traceparent"] = event.traceparent
-    document["data"] = event.body
-    return orjson.dumps(document)
+    return document
 
 
 def decode(data: str | bytes | bytearray) -> Event:

@@ -1,10 +1,12 @@
 from datetime import datetime
+from urllib.parse import unquote
 
 import orjson
 import pytest
 from cloudevents.core.formats.json import JSONFormat
 from cloudevents.core.v1.event import CloudEvent
 from hypothesis import given
+from hypothesis.strategies import lists
 from support.kazoo_samples import LOGIN
 from support.strategies import events
 
@@ -145,3 +147,23 @@ def test_what_edr_writes_it_requires(name):
     with pytest.raises(InvalidEventError, match="is required") as caught:
         cloudevents.decode(changed(**{name: None}))
     assert caught.value.path == name
+
+
+@given(events)
+def test_the_binary_form_has_the_attributes_of_the_structured_one(event):
+    headers, data = cloudevents.encode_binary(event)
+    document = orjson.loads(cloudevents.encode(event))
+
+    assert headers.pop("content-type") == document.pop("datacontenttype")
+    assert orjson.loads(data) == document.pop("data")
+    assert {name: unquote(value) for name, value in headers.items()} == {
+        f"ce-{name}": value for name, value in document.items()
+    }
+    assert all(0x21 <= ord(each) <= 0x7E for value in headers.values() for each in value)
+
+
+@given(lists(events, max_size=3))
+def test_a_batch_has_each_event(several):
+    documents = orjson.loads(cloudevents.encode_batch(several))
+
+    assert [cloudevents.decode(orjson.dumps(each)) for each in documents] == several
