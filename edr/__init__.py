@@ -5,8 +5,8 @@ This module exports the names of the core: body patterns (``edr.patterns``), eve
 as bytes), ``edr.journal`` (durable record), ``edr.delivery`` (the parts of components that send),
 ``edr.links`` (NATS, JetStream, RabbitMQ), ``edr.sinks`` (delivery to other systems), ``edr.typed``
 (bodies as Pydantic models), ``edr.adapters`` (logging, metrics, tracing), ``edr.testing``,
-``edr.streams`` (one fan-out for many observers), ``edr.control`` (attaching to a running process)
-and ``edr.cli`` (the command ``edr``).
+``edr.streams`` (one fan-out for many observers), ``edr.control`` (attaching to a running process),
+``edr.app`` (the application ``edr run``) and ``edr.cli`` (the command ``edr``).
 
 ``import edr`` loads no other package: each one is loaded when a name of it is first used. Loading
 the core takes about 0.3 s. A program that first uses edr inside a running event loop should load it
@@ -14,7 +14,7 @@ before, with ``import edr.bus``.
 
 Read the packages in this order; each imports only from those before it:
 _util, errors, _sockets, patterns, records, bus, wire, journal, delivery, links, sinks, typed,
-adapters, testing, streams, control, cli, __main__.
+adapters, testing, streams, control, app, cli, __main__.
 """
 
 from typing import TYPE_CHECKING
@@ -23,6 +23,7 @@ from edr._util.lazy import lazy_names
 
 if TYPE_CHECKING:
     from edr import adapters as adapters
+    from edr import app as app
     from edr import bus as bus
     from edr import cli as cli
     from edr import control as control
@@ -115,7 +116,7 @@ else:
             "edr.links": "connect",
         },
         modules="""
-            adapters bus cli control delivery errors journal links patterns records sinks
+            adapters app bus cli control delivery errors journal links patterns records sinks
             streams testing typed wire
         """,
     )

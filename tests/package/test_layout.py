@@ -12,6 +12,8 @@ import edr
 import edr._sockets
 import edr._util
 import edr.adapters
+import edr.app
+import edr.app.config
 import edr.cli
 import edr.control
 import edr.delivery
@@ -42,6 +44,8 @@ PACKAGES = [
     edr.testing,
     edr.streams,
     edr.control,
+    edr.app,
+    edr.app.config,
     edr.cli,
 ]
 

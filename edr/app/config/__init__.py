@@ -1,0 +1,96 @@
+"""The configuration of the application: one file of TOML or JSON, checked as a whole.
+
+``load(path)`` returns a ``Configuration`` or raises ``ConfigurationError`` with all faults. The
+package reads files and environment variables; it starts nothing.
+
+Read the modules in this order; each imports only from those before it:
+faults, lines, secret, values, section, formats, sinks, sources, links, model, parsing, rules,
+loading.
+"""
+
+from edr.app.config.faults import ConfigurationError, Fault, Note
+from edr.app.config.formats import (
+    CloudEventsFormat,
+    FormatConfig,
+    JsonFormat,
+    KazooFormat,
+    LogfmtFormat,
+    TextFormat,
+)
+from edr.app.config.links import LinkConfig, NatsLinkConfig, RabbitLinkConfig
+from edr.app.config.loading import Loaded, load, load_with_notes, read
+from edr.app.config.model import (
+    AccountsConfig,
+    AppConfig,
+    Configuration,
+    ControlConfig,
+    HttpConfig,
+    JournalConfig,
+)
+from edr.app.config.rules import faults_at_open
+from edr.app.config.secret import Secret, SecretError, Secrets
+from edr.app.config.sinks import (
+    BatchConfig,
+    FileSinkConfig,
+    HttpSinkConfig,
+    NatsSinkConfig,
+    RabbitSinkConfig,
+    RetryConfig,
+    RotateConfig,
+    SignConfig,
+    SinkConfig,
+    StdoutSinkConfig,
+    TlsConfig,
+)
+from edr.app.config.sources import (
+    HttpSourceConfig,
+    JetStreamSourceConfig,
+    SocketSourceConfig,
+    SourceConfig,
+    StdinSourceConfig,
+)
+
+__all__ = [
+    "AccountsConfig",
+    "AppConfig",
+    "BatchConfig",
+    "CloudEventsFormat",
+    "Configuration",
+    "ConfigurationError",
+    "ControlConfig",
+    "Fault",
+    "FileSinkConfig",
+    "FormatConfig",
+    "HttpConfig",
+    "HttpSinkConfig",
+    "HttpSourceConfig",
+    "JetStreamSourceConfig",
+    "JournalConfig",
+    "JsonFormat",
+    "KazooFormat",
+    "LinkConfig",
+    "Loaded",
+    "LogfmtFormat",
+    "NatsLinkConfig",
+    "NatsSinkConfig",
+    "Note",
+    "RabbitLinkConfig",
+    "RabbitSinkConfig",
+    "RetryConfig",
+    "RotateConfig",
+    "Secret",
+    "SecretError",
+    "Secrets",
+    "SignConfig",
+    "SinkConfig",
+    "SocketSourceConfig",
+    "SourceConfig",
+    "StdinSourceConfig",
+    "StdoutSinkConfig",
+    "TextFormat",
+    "TlsConfig",
+    "faults_at_open",
+    "load",
+    "load_with_notes",
+    "read",
+]

@@ -1,0 +1,151 @@
+"""``load``: a file as a ``Configuration``, or all its faults."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+
+from edr.app.config import rules
+from edr.app.config.faults import (
+    ConfigurationError,
+    Fault,
+    Location,
+    Note,
+    line_of,
+    located,
+    printable,
+)
+from edr.app.config.model import PART_SECTIONS, Configuration
+from edr.app.config.parsing import parse
+from edr.app.config.section import faults_of
+from edr.errors import join_path
+from edr.patterns import DEFAULT_LIMITS
+from edr.records import Binding
+
+
+class Loaded(NamedTuple):
+    """A valid configuration, and remarks about it."""
+
+    configuration: Configuration
+    notes: tuple[Note, ...]
+
+
+def load(
+    path: str | os.PathLike[str], *, environ: Mapping[str, str] | None = None
+) -> Configuration:
+    """Return the configuration in a file of TOML or JSON. Nothing is started or created.
+
+    Paths in the file are relative to its folder. All secrets of enabled parts are read once, to
+    check that they exist.
+
+    Args:
+        path: the file.
+        environ: the environment variables; by default those of the process.
+
+    Raises:
+        ConfigurationError: the file cannot be read, or has faults; it has all of them.
+    """
+    return load_with_notes(path, environ=environ).configuration
+
+
+def load_with_notes(
+    path: str | os.PathLike[str], *, environ: Mapping[str, str] | None = None
+) -> Loaded:
+    """Return the configuration in a file, with remarks for its author.
+
+    Raises:
+        ConfigurationError: as ``load``.
+    """
+    file = Path(path)
+    try:
+        data = file.read_bytes()
+    except OSError as exc:
+        fault = printable(f"cannot be read: {exc.strerror or exc}")
+        raise ConfigurationError(str(file), [Fault("", None, fault)]) from None
+    return read(data, name=str(file), folder=file.absolute().parent, environ=environ)
+
+
+def read(
+    data: bytes,
+    *,
+    name: str = "configuration",
+    folder: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Loaded:
+    """Return the configuration in the bytes of a file.
+
+    Args:
+        data: TOML or JSON.
+        name: the name of the file for errors.
+        folder: the folder of relative paths; by default they stay relative.
+        environ: as for ``load``.
+
+    Raises:
+        ConfigurationError: as ``load``.
+    """
+    document = parse(data, name)
+    configuration, faults = _checked(document.content, folder, environ)
+    if faults or configuration is None:
+        raise ConfigurationError(name, located(faults, document.lines))
+    return Loaded(configuration, tuple(_notes(configuration, document.lines)))
+
+
+def _checked(
+    content: Mapping[str, Any], folder: Path | None, environ: Mapping[str, str] | None
+) -> tuple[Configuration | None, list[tuple[Location, str]]]:
+    """Return the configuration without its faulty parts, and all faults."""
+    # Limits are given so that likely mistakes in body patterns become notes, not Python warnings.
+    context = {"folder": folder, "limits": DEFAULT_LIMITS}
+    faults: list[tuple[Location, str]] = []
+    without: set[Location] = set()
+    try:
+        configuration = Configuration.model_validate(content, context=context)
+    except ValidationError as exc:
+        faults = faults_of(exc, Configuration)
+        # The rules are checked for the rest, so that one run of the check reports all faults.
+        without = {place[: 2 if place[0] in PART_SECTIONS else 1] for place, _ in faults}
+        try:
+            rest = _without(content, without)
+            configuration = Configuration.model_validate(rest, context=context)
+        except ValidationError:
+            return None, faults
+    return configuration, faults + list(rules.check(configuration, environ, without=without))
+
+
+def _without(content: Mapping[str, Any], places: Collection[Location]) -> dict[str, Any]:
+    rest: dict[str, Any] = {}
+    for key, value in content.items():
+        if (key,) in places:
+            continue
+        is_parts = key in PART_SECTIONS and isinstance(value, Mapping)
+        rest[key] = (
+            {name: each for name, each in value.items() if (key, name) not in places}
+            if is_parts
+            else value
+        )
+    return rest
+
+
+def _notes(configuration: Configuration, lines: Mapping[Location, int]) -> Iterator[Note]:
+    for place, message in _remarks(configuration):
+        yield Note(printable(join_path(*place)), line_of(place, lines), printable(message))
+
+
+def _remarks(configuration: Configuration) -> Iterator[tuple[Location, str]]:
+    if not any(True for _ in configuration.parts()):
+        yield (), "no source, link or sink is enabled"
+    for kind, name, part in configuration.parts():
+        for field in ("bindings", "send", "receive"):
+            found = getattr(part, field, ())
+            for index, binding in enumerate(found if isinstance(found, tuple) else ()):
+                yield from _mistakes(((f"{kind}s"), name, field, index), binding)
+
+
+def _mistakes(place: Location, binding: Binding) -> Iterator[tuple[Location, str]]:
+    if binding.body is not None:
+        for warning in binding.body.warnings:
+            yield place, str(warning)

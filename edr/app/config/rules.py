@@ -1,0 +1,237 @@
+"""Rules beyond types: relations between the settings, the files and the secrets that they name."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from itertools import combinations
+from pathlib import Path
+
+from edr.app.config.faults import Location
+from edr.app.config.formats import CloudEventsFormat, KazooFormat
+from edr.app.config.links import LinkConfig, RabbitLinkConfig
+from edr.app.config.model import Configuration
+from edr.app.config.secret import SecretError, Secrets, secrets_in
+from edr.app.config.section import Section
+from edr.app.config.sinks import (
+    FileSinkConfig,
+    HttpSinkConfig,
+    RetryConfig,
+    SinkConfig,
+    StdoutSinkConfig,
+)
+from edr.app.config.sources import HttpSourceConfig, SocketSourceConfig, StdinSourceConfig
+from edr.app.config.values import Url, check_url, duration_text
+from edr.errors import did_you_mean, shown
+
+Found = Iterator[tuple[Location, str]]
+
+
+def check(
+    configuration: Configuration,
+    environ: Mapping[str, str] | None = None,
+    *,
+    without: Collection[Location] = (),
+) -> Found:
+    """Yield the faults that no single value shows.
+
+    Args:
+        configuration: the configuration.
+        environ: the environment variables; by default those of the process.
+        without: the sections and parts of the file that have faults. The configuration does not
+            have them, and rules that concern them are not checked.
+    """
+    yield from _names(configuration, without)
+    yield from _shared_paths(configuration)
+    yield from _single_parts(configuration)
+    if ("http",) not in without:
+        yield from _http(configuration)
+    yield from _accounts(configuration)
+    for kind, name, part in configuration.parts():
+        if isinstance(part, SinkConfig):
+            yield from _sink((f"{kind}s", name), part)
+        elif isinstance(part, LinkConfig):
+            yield from _link((f"{kind}s", name), part)
+    yield from _secrets(configuration, Secrets(environ))
+
+
+def faults_at_open(configuration: Configuration, consumers: Iterable[str]) -> Found:
+    """Yield the faults that the open journal shows.
+
+    Args:
+        configuration: the configuration.
+        consumers: the names of the journal's consumers that belong to no part.
+    """
+    if configuration.journal.full == "block":
+        for name in consumers:
+            message = (
+                f'the consumer {shown(name)} of the journal has no part; with full = "block" its '
+                "unread entries would stop all sources; forget it with edr journal forget, or add "
+                "the part again"
+            )
+            yield ("journal", "full"), message
+
+
+def _names(configuration: Configuration, without: Collection[Location]) -> Found:
+    parts: dict[str, Location] = {}
+    for kind, name, _ in configuration.parts():
+        place = (f"{kind}s", name)
+        if name in parts:
+            yield place, f"must have another name: {'.'.join(map(str, parts[name]))} has this one"
+        parts[name] = place
+    with_faults = {place[-1] for place in without}
+    for index, name in enumerate(configuration.app.ready_requires):
+        if name not in parts and name not in with_faults:
+            hint = did_you_mean(name, parts)
+            message = f"must be the name of an enabled sink, source or link, got {name!r}{hint}"
+            yield ("app", "ready_requires", index), message
+
+
+def _shared_paths(configuration: Configuration) -> Found:
+    paths: list[tuple[Location, Path]] = []
+    for kind, name, part in configuration.parts():
+        if isinstance(part, FileSinkConfig | SocketSourceConfig):
+            paths.append(((f"{kind}s", name, "path"), part.path))
+    if configuration.control.enabled and configuration.control.path is not None:
+        paths.append((("control", "path"), configuration.control.path))
+    resolved = [(place, _resolved(path)) for place, path in paths]
+    for (first, path), (second, other) in combinations(resolved, 2):
+        if path == other:
+            yield second, f"must be another file: {'.'.join(map(str, first))} is {path} too"
+    data = _resolved(configuration.app.data_dir)
+    for place, path in resolved:
+        if path.is_relative_to(data / "journal") or path.is_relative_to(data / "dead"):
+            yield place, "must not be in the folder of the journal or of the dead letters"
+        elif path.is_dir():
+            yield place, f"must be a file, and {path} is a folder"
+
+
+def _resolved(path: Path) -> Path:
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError):  # a loop of links
+        return path.absolute()
+
+
+def _single_parts(configuration: Configuration) -> Found:
+    for kind, reason in (
+        (StdinSourceConfig, "there is one standard input"),
+        (HttpSourceConfig, "there is one address, http.listen"),
+        (StdoutSinkConfig, "there is one standard output"),
+    ):
+        found = [
+            (f"{part_kind}s", name)
+            for part_kind, name, part in configuration.parts()
+            if isinstance(part, kind)
+        ]
+        for place in found[1:]:
+            first = ".".join(found[0])
+            yield (*place, "type"), f"must not be given twice, as in {first}: {reason}"
+
+
+def _http(configuration: Configuration) -> Found:
+    http = configuration.http
+    for kind, name, part in configuration.parts():
+        if isinstance(part, HttpSourceConfig):
+            if http is None:
+                message = 'needs the address to listen on: http = { listen = "127.0.0.1:8490" }'
+                yield (f"{kind}s", name, "type"), message
+            elif http.tokens_file is None and not _is_loopback(http.listen):
+                yield (
+                    ("http", "tokens_file"),
+                    f"is missing: every host that reaches {http.listen} could send events",
+                )
+    if http is not None and http.tokens_file is not None:
+        yield from _readable(("http", "tokens_file"), http.tokens_file)
+
+
+def _is_loopback(listen: str) -> bool:
+    host = listen.rpartition(":")[0].strip("[]")
+    return host in {"localhost", "::1"} or host.startswith("127.")
+
+
+def _accounts(configuration: Configuration) -> Found:
+    accounts = configuration.app.accounts
+    if accounts is None:
+        return
+    if (accounts.file is None) == (accounts.callable is None):
+        yield ("app", "accounts"), "must have either file or callable"
+    if accounts.file is not None:
+        yield from _readable(("app", "accounts", "file"), accounts.file)
+
+
+def _readable(place: Location, path: Path) -> Found:
+    try:
+        with path.open("rb") as file:
+            file.read(1)
+    except OSError as exc:
+        yield place, f"the file {path} cannot be read: {exc.strerror or exc}"
+
+
+def _sink(place: Location, sink: SinkConfig) -> Found:
+    if not sink.durable and sink.start == "oldest":
+        yield (*place, "start"), 'must be "now" if durable = false: a queue has no older events'
+    retry = getattr(sink, "retry", None)
+    if isinstance(retry, RetryConfig):
+        if retry.base > retry.cap:
+            least = duration_text(retry.base)
+            yield (*place, "retry", "cap"), f"must be at least retry.base = {least}"
+        if retry.give_up_after is not None and not sink.durable:
+            yield (*place, "retry", "give_up_after"), "must not be given if durable = false"
+    form = getattr(sink, "format", None)
+    if isinstance(sink, FileSinkConfig | StdoutSinkConfig):
+        if isinstance(form, KazooFormat) and form.pretty:
+            yield (*place, "format", "pretty"), "must be false: one event is one line of the file"
+        if isinstance(form, CloudEventsFormat) and form.mode == "binary":
+            yield (*place, "format", "mode"), 'must be "structured": a file has no headers'
+    if isinstance(sink, HttpSinkConfig):
+        yield from _http_sink(place, sink)
+
+
+def _http_sink(place: Location, sink: HttpSinkConfig) -> Found:
+    form = sink.format
+    if isinstance(form, CloudEventsFormat) and form.mode == "binary" and sink.batch.events != 1:
+        yield (*place, "format", "mode"), 'must be "structured", or batch.events must be 1'
+    if isinstance(form, KazooFormat) and form.pretty and form.lines:
+        yield (*place, "format", "lines"), "must be false if pretty is true"
+    if sink.tls is not None:
+        if (sink.tls.certificate is None) != (sink.tls.key is None):
+            yield (*place, "tls"), "must have both certificate and key, or neither"
+        for key in ("ca", "certificate", "key"):
+            if (path := getattr(sink.tls, key)) is not None:
+                yield from _readable((*place, "tls", key), path)
+
+
+def _link(place: Location, link: LinkConfig) -> Found:
+    if not link.send and not link.receive:
+        yield place, "must have send or receive: the link has nothing to do"
+    if isinstance(link, RabbitLinkConfig) and link.queue is not None:
+        if not link.receive:
+            yield (*place, "queue"), "must not be given without receive"
+        elif link.receive == "wanted":
+            message = (
+                'must be bindings if queue is given, got "wanted": the queue is filled also while '
+                "the application is stopped"
+            )
+            yield (*place, "receive"), message
+
+
+def _secrets(configuration: Configuration, secrets: Secrets) -> Found:
+    for kind, name, part in configuration.parts():
+        for inner, secret in secrets_in(part):
+            place = (f"{kind}s", name, *inner)
+            try:
+                value = secrets.text(secret)
+            except SecretError as exc:
+                yield place, str(exc)
+                continue
+            if inner[0] == "headers" and not value.isprintable():
+                yield place, "the secret must be one line of printable text"
+            if fault := _fault_of_url(part, inner, value):
+                yield place, f"the secret {fault}"
+
+
+def _fault_of_url(part: Section, inner: Location, value: str) -> str | None:
+    for metadata in type(part).model_fields["url"].metadata if inner == ("url",) else ():
+        if isinstance(metadata, Url):
+            return check_url(value, metadata.schemes)
+    return None
