@@ -130,18 +130,19 @@ class Output:
         """Return the character for ``meaning``, one of ``SYMBOLS``, that stdout can show."""
         return SYMBOLS[meaning][0 if self._has_unicode else 1]
 
-    def text(self, *segments: Segment, indent: int = 4) -> None:
+    def text(self, *segments: Segment, indent: int = 4, wrapped: bool = False) -> None:
         """Write a line of text. On a terminal it is cut at the right edge, or wrapped.
 
         Args:
             segments: the parts of the line, each with the name of a style or an SGR parameter.
             indent: the spaces before the second and further lines of a wrapped one.
+            wrapped: wrap this line in every case, not only with ``--wrap``.
         """
         line = [(one_line(text), STYLES.get(style, style)) for text, style in segments]
         width = self.width
         if width is None:
             lines: Iterable[list[Segment]] = [line]
-        elif self._wrap:
+        elif wrapped or self._wrap:
             lines = wrap(line, width, indent)
         else:
             lines = [cut(line, width, self.symbol("ellipsis"))]

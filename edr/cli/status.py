@@ -1,7 +1,8 @@
 """``edr status``: the health of a process at a glance.
 
 A fault is a state of this moment that needs an operator: a stalled subscription, a journal that
-cannot store, a part with an error. A warning is a loss since the start of the process.
+cannot store, a part with an error. A warning is a loss since the start of the process, or a late
+consumer.
 """
 
 from __future__ import annotations
@@ -10,13 +11,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from edr.cli.exits import Exit
+from edr.cli.health import BEHIND, FAULTY_STATES, emits_waiting
 from edr.cli.output import Output, OutputFlags
 from edr.cli.process import ProcessName, attach, run
 from edr.cli.table import write_table
 from edr.cli.units import counted, duration, size
-
-FAULTY_STATES = {"failed", "stopped", "unknown", "closed"}
-"""States of a part that are faults without an error text too."""
 
 MAX_LOOP_LAG = 0.5
 """Seconds. An event loop that is held up for longer delays every event of the process."""
@@ -115,16 +114,30 @@ def _subscription(each: Mapping[str, Any]) -> Row:
     fault = ""
     if each["stalled"]:
         fault = f"stalled with {each['pending']:,} of {each['capacity']:,} queued"
-    warning = ", ".join(
-        filter(None, (losses(each["dropped"]), _some(each["failed"], "failed call")))
-    )
-    if each["failed"] and each["last_error"]:
-        warning += f", last: {each['last_error']}"
-    detail = f"{counted(each['delivered'], 'event')} delivered"
+    waiting = emits_waiting(each)
+    failed = _some(each["failed"], "failed call")
+    if failed and each["last_error"]:
+        failed += f", last: {each['last_error']}"
+    warnings = [
+        f"full: {counted(waiting, 'emit')} waiting for it" if waiting else "",
+        f"behind by {duration(each['oldest_age'])}" if each["oldest_age"] > BEHIND else "",
+        losses(each["dropped"]),
+        failed,
+    ]
+    details = [
+        f"{counted(each['delivered'], 'event')} delivered"
+        if each["offered"]
+        else "no event has matched",
+        _some(each["in_flight"], "call running", "calls running"),
+    ]
     if each["pending"]:
-        detail += f", {each['pending']:,} of {each['capacity']:,} queued"
-        detail += f", oldest {duration(each['oldest_age'])}"
-    return Row("sub", each["name"], fault, warning, detail)
+        details += [
+            f"{each['pending'] - waiting:,} of {each['capacity']:,} queued",
+            f"oldest {duration(each['oldest_age'])}",
+        ]
+    kind = "callback" if each["kind"] == "callback" else "sub"
+    warning, detail = (", ".join(filter(None, each)) for each in (warnings, details))
+    return Row(kind, each["name"], fault, warning, detail)
 
 
 def _journal(journal: Mapping[str, Any]) -> Row:

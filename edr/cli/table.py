@@ -15,7 +15,7 @@ def write_table(
     rows: Sequence[Sequence[str]],
     styles: Sequence[str] = (),
 ) -> None:
-    """Write ``rows`` below ``heads``. The last column is not padded, so it may be long.
+    """Write ``rows`` below ``heads``. On a terminal a long last column is wrapped, and never cut.
 
     Args:
         output: receives the lines.
@@ -29,6 +29,7 @@ def write_table(
     if heads is not None:
         lines.insert(0, [name.strip() for name in heads])
     widths = [max(map(width_of, column)) for column in zip(*lines, strict=True)]
+    indent = sum(widths[:-1]) + 2 * (len(widths) - 1)
     for number, line in enumerate(lines, 0 if heads is not None else 1):
         segments: list[Segment] = []
         for column, (cell, width) in enumerate(zip(line, widths, strict=True)):
@@ -40,4 +41,4 @@ def write_table(
             if number and column == 0 and styles:
                 style = styles[number - 1]
             segments += [("  ", ""), (text, style)]
-        output.text(*without_last_space(segments[1:]))
+        output.text(*without_last_space(segments[1:]), indent=indent, wrapped=True)

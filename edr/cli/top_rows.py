@@ -1,7 +1,8 @@
 """``Samples``: successive answers to ``top``, as rows with rates and marks.
 
 A row is a subscription, a callback, a part or a consumer of the journal. A fault is a state of this
-moment: stalled, not connected, an error. A warning is a loss, or a queue that is nearly full.
+moment: stalled, not connected, an error. A warning is a loss, a queue that is nearly full, or an
+event that has waited for long.
 """
 
 from __future__ import annotations
@@ -11,9 +12,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 from edr.cli.describe import describe_briefly
-
-FAULTY_STATES = {"failed", "stopped", "unknown", "closed"}
-"""States of a part that are faults without an error text too."""
+from edr.cli.health import BEHIND, FAULTY_STATES, emits_waiting
+from edr.cli.units import counted
 
 NEARLY_FULL = 0.9
 """Share of the capacity of a queue from which it is marked."""
@@ -47,13 +47,16 @@ class Row(NamedTuple):
     """Events lost since the last sample."""
     state: str
     fault: bool
+    waiting: int = 0
+    """Emits that wait for space in its queue."""
 
     @property
     def mark(self) -> str:
         """``critical``, ``warning`` or nothing."""
         if self.fault:
             return "critical"
-        return "warning" if self.total_lost or self.is_nearly_full else ""
+        has_warning = self.total_lost or self.is_nearly_full or self.is_behind
+        return "warning" if has_warning else ""
 
     @property
     def total_lost(self) -> int:
@@ -66,6 +69,11 @@ class Row(NamedTuple):
         return bool(self.capacity) and (self.backlog or 0) >= NEARLY_FULL * (self.capacity or 0)
 
     @property
+    def is_behind(self) -> bool:
+        """Whether an event has waited for ``BEHIND`` seconds in the queue of a subscription."""
+        return self.kind in {"sub", "callback"} and self.oldest > BEHIND
+
+    @property
     def trouble(self) -> tuple[bool, ...]:
         """Is greater for a row that an operator must see first.
 
@@ -75,8 +83,10 @@ class Row(NamedTuple):
         return (
             self.fault,
             self.fault and is_part,
+            self.waiting > 0,
             self.losing > 0,
             self.is_nearly_full,
+            self.is_behind,
             self.total_lost > 0,
             is_part,
         )
@@ -193,6 +203,8 @@ def _subscription(each: Message) -> Row:
         state = each["last_error"] or (
             f"{each['in_flight']} in flight" if each["in_flight"] else ""
         )
+    if waiting := emits_waiting(each):
+        state = f"{counted(waiting, 'emit')} waiting"
     return Row(
         kind="callback" if each["kind"] == "callback" else "sub",
         name=each["name"],
@@ -207,6 +219,7 @@ def _subscription(each: Message) -> Row:
         losing=0,
         state=state,
         fault=bool(each["stalled"]),
+        waiting=waiting,
     )
 
 

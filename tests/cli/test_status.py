@@ -19,7 +19,11 @@ QUIET = {
 }
 SUBSCRIPTION = {
     "name": "board",
+    "kind": "subscription",
+    "overflow": "block",
+    "offered": 7,
     "delivered": 7,
+    "in_flight": 0,
     "dropped": {},
     "pending": 0,
     "capacity": 256,
@@ -90,6 +94,11 @@ def test_fault_is_a_state_of_this_moment(given, fault):
             {"subscription": {"failed": 2, "last_error": "ValueError: x"}},
             "2 failed calls, last: ValueError: x",
         ),
+        (
+            {"subscription": {"pending": 258, "oldest_age": 1.2}},
+            "full: 2 emits waiting for it",
+        ),
+        ({"subscription": {"pending": 9, "oldest_age": 7.4}}, "behind by 7.4 s"),
         ({"journal": {"failed": 1}}, "1 event not stored"),
         ({"journal": {"corrupt": 2}}, "2 unreadable entries"),
         ({"journal": {"consumers_error": "timeout"}}, "consumers unknown: timeout"),
@@ -111,6 +120,15 @@ def test_loss_is_a_warning(given, warning):
             {"subscription": {"pending": 3, "oldest_age": 9.0}},
             "7 events delivered, 3 of 256 queued, oldest 9.0 s",
         ),
+        (
+            {"subscription": {"pending": 257, "oldest_age": 1.0}},
+            "7 events delivered, 256 of 256 queued, oldest 1.0 s",
+        ),
+        (
+            {"subscription": {"kind": "callback", "in_flight": 1}},
+            "7 events delivered, 1 call running",
+        ),
+        ({"subscription": {"offered": 0, "delivered": 0}}, "no event has matched"),
         ({"journal": {"waiting": 2}}, "10 entries, 2.0 KiB, 2 waiting"),
         ({"journal": {"first": 0, "last": 0, "bytes": 0}}, "0 entries, 0 B"),
         ({"consumer": {}}, "lag 3, 1 unacknowledged"),
@@ -123,6 +141,10 @@ def test_loss_is_a_warning(given, warning):
 )
 def test_detail_has_the_counts(given, detail):
     assert row(**given).detail == detail
+
+
+def test_callback_is_named_as_one():
+    assert row(subscription={"kind": "callback"}).kind == "callback"
 
 
 def test_losses_without_a_loss_are_empty():

@@ -1,4 +1,4 @@
-from support.terminal import Pipe
+from support.terminal import Pipe, Terminal
 
 from edr.cli.output import Output, OutputFlags
 from edr.cli.table import write_table
@@ -29,6 +29,14 @@ def test_wide_characters_are_aligned():
 
 def test_control_characters_are_escaped_before_they_are_measured():
     assert lines_of(None, [("\x1b", "1"), ("ab", "2")]) == [r"\u001b  1", "ab      2"]
+
+
+def test_long_last_column_is_wrapped_below_itself():
+    terminal = Terminal()
+    output = Output(OutputFlags(), stdout=terminal, environ={"COLUMNS": "20", "NO_COLOR": "1"})
+    write_table(output, None, [("sub a", "lost every event"), ("sub bb", "short")])
+    lines = [line.rstrip() for line in terminal.written.splitlines()]
+    assert lines == ["sub a   lost every", "        event", "sub bb  short"]
 
 
 def test_table_without_rows_has_its_heads():

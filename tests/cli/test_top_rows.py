@@ -185,3 +185,17 @@ def test_omitted_rows_are_counted():
     given["journal"]["consumers_omitted"] = 10
 
     assert samples(given).omitted == 4012
+
+
+def test_emits_that_wait_are_shown_before_losses():
+    waited_for = subscription(name="ledger", pending=101, capacity=100, overflow="block", number=1)
+    losing = subscription(name="screen", dropped={"overflow": 5}, number=2)
+    made = samples(message(losing, waited_for))
+
+    assert names(made) == ["ledger", "screen"]
+    assert made.sorted("in")[0].state == "1 emit waiting"
+
+
+@pytest.mark.parametrize(("oldest", "mark"), [(4.0, ""), (6.0, "warning")])
+def test_event_that_has_waited_for_long_is_a_warning(oldest, mark):
+    assert row(subscription(pending=2, oldest_age=oldest)).mark == mark
