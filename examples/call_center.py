@@ -10,6 +10,9 @@ of the program is a minute in the call centre.
 The program first prints the bindings and the overflow policy of each consumer. After the given
 time, or at Ctrl-C, it prints how many events each consumer was offered, received and lost, and why
 one of them lost events. The exit code is 1 if the counts do not add up.
+
+While it runs with ``--seconds inf``, observe it from another shell, with the extra ``edr[cli]``:
+``edr top call-center``, ``edr tail call-center -s warning``, ``edr status call-center``.
 """
 
 from __future__ import annotations
@@ -303,6 +306,7 @@ async def main(seconds: float, seed: int, *, rich: bool) -> bool:
     accounts = edr.AccountTree(CUSTOMERS | BRANCHES)
     try:
         async with Bus(accounts=accounts) as bus, asyncio.TaskGroup() as consumers:
+            await edr.control.expose(bus, name="call-center", history=1000)
             screen = Screen(COLUMNS, lambda: rows(ledger), rich=rich)
             start_consumers(bus, consumers, screen, ledger)
             print_wants(bus, rich=rich)
@@ -323,7 +327,10 @@ async def main(seconds: float, seed: int, *, rich: bool) -> bool:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument(
-        "--seconds", type=float, default=5, help="how long it is open (%(default)s)"
+        "--seconds",
+        type=float,
+        default=5,
+        help="how long it is open (%(default)s); inf: until Ctrl-C",
     )
     parser.add_argument("--seed", type=int, default=1, help="which calls come in (%(default)s)")
     parser.add_argument("--plain", action="store_true", help="lines only, also on a terminal")
