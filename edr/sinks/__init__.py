@@ -14,18 +14,21 @@ Promises:
 * **Reported loss.** Each event that is not delivered is counted, logged, and reported in an alert.
 
 Read the modules in this order; each imports only from those before it:
-errors, sink, options, encoding, pacing, sending, recording, intake, collecting, dead_letters,
-alerts, state, worker.
+errors, sink, options, encoding, pacing, sending, recording, intake, collecting, files, appending,
+dead_letters, alerts, state, worker, rotation, file, stdout.
 """
 
 from edr.sinks.dead_letters import DeadLetter, DeadLetters
 from edr.sinks.encoding import FORMS, Encoded, Encoder
 from edr.sinks.errors import RefusedError, RejectError, RetryError
+from edr.sinks.file import FileSink
 from edr.sinks.intake import Intake, JournalIntake, QueueIntake
 from edr.sinks.options import Batch, Retry
 from edr.sinks.recording import Recording
+from edr.sinks.rotation import Rotate
 from edr.sinks.sink import Sink
 from edr.sinks.state import SinkState, SinkStatistics
+from edr.sinks.stdout import StdoutSink
 from edr.sinks.worker import SinkWorker
 
 __all__ = [
@@ -35,6 +38,7 @@ __all__ = [
     "DeadLetters",
     "Encoded",
     "Encoder",
+    "FileSink",
     "Intake",
     "JournalIntake",
     "QueueIntake",
@@ -43,8 +47,10 @@ __all__ = [
     "RejectError",
     "Retry",
     "RetryError",
+    "Rotate",
     "Sink",
     "SinkState",
     "SinkStatistics",
     "SinkWorker",
+    "StdoutSink",
 ]

@@ -12,7 +12,6 @@ An incomplete last line, which a crash has left, is terminated, and ignored by r
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -26,12 +25,9 @@ import orjson
 from edr._util.log import log_safely
 from edr.errors import InvalidEventError
 from edr.records import Event
+from edr.sinks.appending import AppendedFile
+from edr.sinks.files import OPEN_FLAGS, PRIVATE, in_thread, lock, sync_folder, write_all
 from edr.sinks.sending import Refused
-
-try:
-    import fcntl
-except ImportError:  # pragma: no cover - Windows
-    fcntl = None  # type: ignore[assignment]
 
 MAX_SIZE = 16 * 2**20
 """Bytes after which the file is renamed."""
@@ -124,7 +120,7 @@ class DeadLetters:
             ).to_json()
             for each in refused
         ]
-        await asyncio.shield(asyncio.to_thread(self._write, b"\n".join([*lines, b""])))
+        await in_thread(self._write, b"\n".join([*lines, b""]))
 
     def read(self) -> Iterator[DeadLetter]:
         """Yield the dead letters, oldest first. Lines that cannot be read are left out."""
@@ -173,16 +169,16 @@ class DeadLetters:
             return []
         temporary = path.with_name(f"{path.name}.tmp")
         if kept:
-            descriptor = os.open(temporary, _CREATE | os.O_TRUNC, 0o600)
+            descriptor = os.open(temporary, OPEN_FLAGS | os.O_TRUNC, PRIVATE)
             try:
-                _write_all(descriptor, b"".join(kept))
+                write_all(descriptor, b"".join(kept))
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
             temporary.replace(path)
         else:
             path.unlink()
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
         return removed
 
     def _numbered(self, number: int) -> Path:
@@ -193,23 +189,11 @@ class DeadLetters:
         with self._locked():
             if self._is_full():
                 self._rotate()
-            is_new = not self.path.exists()
-            descriptor = os.open(self.path, _CREATE | os.O_APPEND, 0o600)
+            file = AppendedFile(self.path)
             try:
-                size = os.fstat(descriptor).st_size
-                try:
-                    if size and os.pread(descriptor, 1, size - 1) != b"\n":
-                        data = b"\n" + data
-                    _write_all(descriptor, data)
-                    os.fsync(descriptor)
-                except OSError:
-                    # Otherwise the next attempt would double the lines of this one.
-                    os.ftruncate(descriptor, size)
-                    raise
+                file.append(data, sync=True)
             finally:
-                os.close(descriptor)
-            if is_new:
-                _sync_folder(self.path.parent)
+                file.close()
 
     def _is_full(self) -> bool:
         try:
@@ -230,31 +214,13 @@ class DeadLetters:
             with suppress(FileNotFoundError):
                 self._numbered(number).replace(self._numbered(number + 1))
         self.path.replace(self._numbered(1))
-        _sync_folder(self.path.parent)
+        sync_folder(self.path.parent)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        descriptor = os.open(self.path.with_name(f"{self.path.name}.lock"), _CREATE, 0o600)
+        descriptor = os.open(self.path.with_name(f"{self.path.name}.lock"), OPEN_FLAGS, PRIVATE)
         try:
-            if fcntl is not None:
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            lock(descriptor, wait=True)
             yield
         finally:
             os.close(descriptor)
-
-
-_CREATE = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

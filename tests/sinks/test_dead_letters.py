@@ -62,7 +62,7 @@ async def test_a_line_is_on_the_disk_before_append_returns(dead, monkeypatch):
     monkeypatch.setattr(os, "fsync", lambda fd: synced.append(os.fstat(fd).st_size))
     await dead.append("s", refused(1))
 
-    assert synced[0] == dead.path.stat().st_size
+    assert synced[-1] == dead.path.stat().st_size
 
 
 async def test_a_full_file_is_renamed_and_the_oldest_removed(dead, caplog):
