@@ -29,6 +29,7 @@ PAGES = [
     "edr.delivery",
     "edr.links",
     "edr.sinks",
+    "edr.sources",
     "edr.wire",
     "edr.typed",
     "edr.testing",

@@ -3,18 +3,19 @@
 This module exports the names of the core: body patterns (``edr.patterns``), events and bindings
 (``edr.records``) and the bus (``edr.bus``). The other packages are attributes: ``edr.wire`` (events
 as bytes), ``edr.journal`` (durable record), ``edr.delivery`` (the parts of components that send),
-``edr.links`` (NATS, JetStream, RabbitMQ), ``edr.sinks`` (delivery to other systems), ``edr.typed``
-(bodies as Pydantic models), ``edr.adapters`` (logging, metrics, tracing), ``edr.testing``,
-``edr.streams`` (one fan-out for many observers), ``edr.control`` (attaching to a running process),
-``edr.app`` (the application ``edr run``) and ``edr.cli`` (the command ``edr``).
+``edr.links`` (NATS, JetStream, RabbitMQ), ``edr.sinks`` (delivery to other systems),
+``edr.sources`` (events of other systems), ``edr.typed`` (bodies as Pydantic models),
+``edr.adapters`` (logging, metrics, tracing), ``edr.testing``, ``edr.streams`` (one fan-out for many
+observers), ``edr.control`` (attaching to a running process), ``edr.app`` (the application ``edr
+run``) and ``edr.cli`` (the command ``edr``).
 
 ``import edr`` loads no other package: each one is loaded when a name of it is first used. Loading
 the core takes about 0.3 s. A program that first uses edr inside a running event loop should load it
 before, with ``import edr.bus``.
 
 Read the packages in this order; each imports only from those before it:
-_util, errors, _sockets, patterns, records, bus, wire, journal, delivery, links, sinks, typed,
-adapters, testing, streams, control, app, cli, __main__.
+_util, errors, _sockets, patterns, records, bus, wire, journal, delivery, links, sinks, sources,
+typed, adapters, testing, streams, control, app, cli, __main__.
 """
 
 from typing import TYPE_CHECKING
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from edr import patterns as patterns
     from edr import records as records
     from edr import sinks as sinks
+    from edr import sources as sources
     from edr import streams as streams
     from edr import testing as testing
     from edr import typed as typed
@@ -117,7 +119,7 @@ else:
         },
         modules="""
             adapters app bus cli control delivery errors journal links patterns records sinks
-            streams testing typed wire
+            sources streams testing typed wire
         """,
     )
 

@@ -1030,6 +1030,11 @@ class Bus:
         )
 
     @property
+    def max_body(self) -> int:
+        """Bytes of JSON that the body of an event may have."""
+        return self._publisher.max_body
+
+    @property
     def journal(self) -> EventJournal | None:
         """The journal that stores the events of this bus, or ``None``."""
         return None if self._tap is None else self._tap.journal

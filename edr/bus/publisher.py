@@ -77,7 +77,7 @@ class Publisher:
         """Those among them that no queue and no tap received."""
         self.tracer: Tracer | None = None
         self._node = node
-        self._max_body = max_body
+        self.max_body: int = max_body
         self._guard = guard
         self._admission = admission
         self._tasks = tasks
@@ -112,12 +112,12 @@ class Publisher:
             body, account_id = in_context(body, account_id)
         if account_id is not None:
             account_id = checked_account(account_id)
-        EventFactory(key, self._node, self._max_body)
+        EventFactory(key, self._node, self.max_body)
         if not isinstance(body, Mapping):
             raise no_object(body)
         # Here, since the event is made in another task, which has another span or none.
         traceparent = None if self.tracer is None else self.tracer.traceparent()
-        body = snapshot(body, self._max_body)
+        body = snapshot(body, self.max_body)
         return PendingEvent(key, account_id, body, timestamp, last_number, traceparent)
 
     def checked(self, event: Event) -> Event:
@@ -127,7 +127,7 @@ class Publisher:
             InvalidEventError: it was not validated.
             BodyTooLargeError: its body is too large.
         """
-        return checked_event(event, self._max_body)
+        return checked_event(event, self.max_body)
 
     def checked_all(self, events: Iterable[Event]) -> list[Event]:
         """Return ``events``, if all of them may be published.
@@ -286,11 +286,11 @@ class Publisher:
         try:  # as checked_event, but without a call: the usual case of ``Bus.publish``
             fields = event.__dict__
             body = fields["body"]
-            is_checked = type(body) is FrozenDict and body.json_size <= self._max_body
+            is_checked = type(body) is FrozenDict and body.json_size <= self.max_body
         except (AttributeError, KeyError):
             is_checked = False
         if not is_checked:
-            fields = checked_event(event, self._max_body).__dict__
+            fields = checked_event(event, self.max_body).__dict__
         key = (
             fields["app_name"],
             fields["app_version"],

@@ -20,6 +20,7 @@ import edr.delivery
 import edr.journal
 import edr.patterns
 import edr.sinks
+import edr.sources
 import edr.streams
 import edr.testing
 import edr.typed
@@ -39,6 +40,7 @@ PACKAGES = [
     edr.journal,
     edr.delivery,
     edr.sinks,
+    edr.sources,
     edr.typed,
     edr.adapters,
     edr.testing,

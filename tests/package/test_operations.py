@@ -55,7 +55,7 @@ LOGGED = sorted(set(messages_in_sources()))
 
 def pattern_of(line):
     """Return a pattern of the message; a ``FaultLog`` puts ``link <name>`` before it."""
-    without_name = re.sub(r"^(link|sink) … ", "", line)
+    without_name = re.sub(r"^(link|sink|source) … ", "", line)
     return ".*".join(map(re.escape, without_name.split("…")))
 
 

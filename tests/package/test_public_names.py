@@ -150,7 +150,7 @@ def test_frameworks_can_read_the_annotations_of_what_holds_data():
 METHODS = {
     edr.Bus: """
         aclose add_service add_tap ancestors bind closed drain emit emit_nowait emit_threadsafe
-        enter explain join journal loop on publish publish_all publish_nowait
+        enter explain join journal loop max_body on publish publish_all publish_nowait
         publish_threadsafe record remove_service remove_tap services
         statistics subscribe subscriptions wait_closed watch_interest
     """,

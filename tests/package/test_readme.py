@@ -14,7 +14,9 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-LOSS = r"^(subscription '.*' dropped an event|events were dropped since the last line)"
+LOSS = (
+    r"^(subscription '.*' dropped an event|events were dropped since the last|source '.*' refused)"
+)
 PAGES = {
     path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
     for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

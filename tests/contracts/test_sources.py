@@ -1,0 +1,64 @@
+"""Every source keeps the contract."""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+from support.sources import HeldJournal, SocketPeers, StdinPeers
+
+import edr
+from contracts.sources import SourceContract
+from edr.sources import Ingest
+
+
+@pytest.fixture
+def folder():
+    path = Path(tempfile.mkdtemp(prefix="edr-", dir="/tmp"))
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture
+async def journal():
+    return HeldJournal()
+
+
+@pytest.fixture
+def accounts():
+    return edr.AccountTree()
+
+
+@pytest.fixture
+async def bus(journal, accounts):
+    bus = edr.Bus(journal=journal, accounts=accounts, node="here")
+    yield bus
+    await bus.aclose()
+
+
+class Contract(SourceContract):
+    make_peers = None
+
+    @pytest.fixture
+    async def peers(self, bus, folder):
+        peers = self.make_peers(Ingest(bus), folder)
+        opened = []
+        start = peers.start
+
+        async def started():
+            opened.append(await start())
+            return opened[-1]
+
+        peers.start = started
+        yield peers
+        await peers.source.aclose()
+        for peer in opened:
+            await peer.aclose()
+
+
+class TestSocketSource(Contract):
+    make_peers = SocketPeers
+
+
+class TestStdinSource(Contract):
+    make_peers = StdinPeers

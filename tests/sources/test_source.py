@@ -1,0 +1,41 @@
+import pytest
+
+from edr.sources import Refused, Stored
+from edr.sources.source import Counts
+
+
+@pytest.fixture
+def counts(ingest):
+    counts = Counts("in", ingest)
+    counts.state = "running"
+    return counts
+
+
+async def test_results_are_counted(counts):
+    counts.add(Stored(3, 0))
+    counts.add(Stored(1, 2, example=Refused(7, "body.a", "no")))
+    counts.add(Stored(0, 0, "disk full"))
+    statistics = counts.statistics()
+
+    assert (statistics.accepted, statistics.refused, statistics.failed) == (4, 2, 1)
+    assert statistics.last_error == "disk full"
+    assert counts.status()["offered"] == 6
+    assert counts.status()["delivered"] == 4
+    assert counts.status()["lost"] == {"refused": 2}
+
+
+async def test_refused_lines_are_logged_once_in_a_while(counts, caplog):
+    for line in range(5):
+        counts.add(Stored(0, 2, example=Refused(line, "body.a", "no\nforged line")))
+
+    assert [record.getMessage() for record in caplog.records] == [
+        "source 'in' refused 2 lines, such as line 0: 'body.a: no\\nforged line'"
+    ]
+
+
+async def test_running_source_waits_while_the_journal_cannot_store(counts, journal):
+    assert counts.statistics().state == "running"
+    journal.error = "disk full"
+    assert counts.statistics().state == "waiting"
+    counts.state = "stopped"
+    assert counts.statistics().state == "stopped"
