@@ -5,7 +5,7 @@ package reads files and environment variables; it starts nothing.
 
 Read the modules in this order; each imports only from those before it:
 faults, lines, secret, values, section, formats, sinks, sources, links, model, parsing, rules,
-loading.
+kazoo, loading, toml_text.
 """
 
 from edr.app.config.faults import ConfigurationError, Fault, Note
@@ -49,6 +49,7 @@ from edr.app.config.sources import (
     SourceConfig,
     StdinSourceConfig,
 )
+from edr.app.config.toml_text import to_toml
 
 __all__ = [
     "AccountsConfig",
@@ -93,4 +94,5 @@ __all__ = [
     "load",
     "load_with_notes",
     "read",
+    "to_toml",
 ]

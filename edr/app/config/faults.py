@@ -99,6 +99,17 @@ def located(
     return tuple(sorted(found, key=lambda fault: fault.line or 0))
 
 
+def notes_at(
+    notes: Iterable[tuple[Location, str]], lines: Mapping[Location, int]
+) -> tuple[Note, ...]:
+    """Return notes with path and line, in the order of the file."""
+    found = (
+        Note(printable(join_path(*place)), line_of(place, lines), printable(message))
+        for place, message in notes
+    )
+    return tuple(sorted(dict.fromkeys(found), key=lambda note: note.line or 0))
+
+
 def line_of(place: Location, lines: Mapping[Location, int]) -> int | None:
     """Return the line of a setting, or of the nearest table around it that has a line."""
     for length in range(len(place), 0, -1):

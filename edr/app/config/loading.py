@@ -15,14 +15,14 @@ from edr.app.config.faults import (
     Fault,
     Location,
     Note,
-    line_of,
     located,
+    notes_at,
     printable,
 )
+from edr.app.config.kazoo import convert, is_kazoo
 from edr.app.config.model import PART_SECTIONS, Configuration
 from edr.app.config.parsing import parse
 from edr.app.config.section import faults_of
-from edr.errors import join_path
 from edr.patterns import DEFAULT_LIMITS
 from edr.records import Binding
 
@@ -35,9 +35,15 @@ class Loaded(NamedTuple):
 
 
 def load(
-    path: str | os.PathLike[str], *, environ: Mapping[str, str] | None = None
+    path: str | os.PathLike[str],
+    *,
+    environ: Mapping[str, str] | None = None,
+    kazoo_node: str | None = None,
+    kazoo_zone: str | None = None,
 ) -> Configuration:
     """Return the configuration in a file of TOML or JSON. Nothing is started or created.
+
+    A document of Kazoo's edr application is converted: its backends become sinks.
 
     Paths in the file are relative to its folder. All secrets of enabled parts are read once, to
     check that they exist.
@@ -45,15 +51,23 @@ def load(
     Args:
         path: the file.
         environ: the environment variables; by default those of the process.
+        kazoo_node: the node of a Kazoo document, whose section is used if it has backends.
+        kazoo_zone: the zone of the node, whose section is used then; else ``default`` is.
 
     Raises:
         ConfigurationError: the file cannot be read, or has faults; it has all of them.
     """
-    return load_with_notes(path, environ=environ).configuration
+    return load_with_notes(
+        path, environ=environ, kazoo_node=kazoo_node, kazoo_zone=kazoo_zone
+    ).configuration
 
 
 def load_with_notes(
-    path: str | os.PathLike[str], *, environ: Mapping[str, str] | None = None
+    path: str | os.PathLike[str],
+    *,
+    environ: Mapping[str, str] | None = None,
+    kazoo_node: str | None = None,
+    kazoo_zone: str | None = None,
 ) -> Loaded:
     """Return the configuration in a file, with remarks for its author.
 
@@ -66,7 +80,14 @@ def load_with_notes(
     except OSError as exc:
         fault = printable(f"cannot be read: {exc.strerror or exc}")
         raise ConfigurationError(str(file), [Fault("", None, fault)]) from None
-    return read(data, name=str(file), folder=file.absolute().parent, environ=environ)
+    return read(
+        data,
+        name=str(file),
+        folder=file.absolute().parent,
+        environ=environ,
+        kazoo_node=kazoo_node,
+        kazoo_zone=kazoo_zone,
+    )
 
 
 def read(
@@ -75,6 +96,8 @@ def read(
     name: str = "configuration",
     folder: Path | None = None,
     environ: Mapping[str, str] | None = None,
+    kazoo_node: str | None = None,
+    kazoo_zone: str | None = None,
 ) -> Loaded:
     """Return the configuration in the bytes of a file.
 
@@ -83,15 +106,27 @@ def read(
         name: the name of the file for errors.
         folder: the folder of relative paths; by default they stay relative.
         environ: as for ``load``.
+        kazoo_node: as for ``load``.
+        kazoo_zone: as for ``load``.
 
     Raises:
         ConfigurationError: as ``load``.
     """
     document = parse(data, name)
-    configuration, faults = _checked(document.content, folder, environ)
+    kazoo = None
+    content: Mapping[str, Any] = document.content
+    if document.is_json and is_kazoo(content):
+        kazoo = convert(content, kazoo_node, kazoo_zone)
+        content = kazoo.content
+    configuration, faults = _checked(content, folder, environ)
+    if kazoo is not None:
+        faults = kazoo.faults + [(kazoo.origin(place), message) for place, message in faults]
     if faults or configuration is None:
         raise ConfigurationError(name, located(faults, document.lines))
-    return Loaded(configuration, tuple(_notes(configuration, document.lines)))
+    remarks = list(_remarks(configuration))
+    if kazoo is not None:
+        remarks = kazoo.notes + [(kazoo.origin(place), message) for place, message in remarks]
+    return Loaded(configuration, notes_at(remarks, document.lines))
 
 
 def _checked(
@@ -128,11 +163,6 @@ def _without(content: Mapping[str, Any], places: Collection[Location]) -> dict[s
             else value
         )
     return rest
-
-
-def _notes(configuration: Configuration, lines: Mapping[Location, int]) -> Iterator[Note]:
-    for place, message in _remarks(configuration):
-        yield Note(printable(join_path(*place)), line_of(place, lines), printable(message))
 
 
 def _remarks(configuration: Configuration) -> Iterator[tuple[Location, str]]:

@@ -10,9 +10,10 @@ from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo
+from pydantic.fields import FieldInfo
 
 from edr.app.config.faults import LocatedError, Location
-from edr.app.config.values import Checked, any_of
+from edr.app.config.values import Checked, Written, any_of
 from edr.errors import InvalidBindingError, did_you_mean, kind_of, shown
 from edr.records import Binding, Severity, Verbosity
 
@@ -187,6 +188,16 @@ def model_at(model: type[BaseModel], place: Location) -> type[BaseModel] | None:
             found = inner[-1] if inner else None
         found = _plain(found)
     return found if isinstance(found, type) and issubclass(found, BaseModel) else None
+
+
+def written_of(field: FieldInfo) -> Written | None:
+    """Return how the value of a key is written; None for a table with a model."""
+    for each in get_args(field.annotation):
+        # The metadata of an optional value is inside the alternative.
+        found = [each for each in get_args(each)[1:] if isinstance(each, Written)]
+        if get_origin(each) is Annotated and found:
+            return found[0]
+    return next((each for each in field.metadata if isinstance(each, Written)), None)
 
 
 def _plain(annotation: Any) -> Any:

@@ -36,7 +36,7 @@ Batched: TypeAlias = Annotated[int, whole_number(1, 10_000)]
 BatchBytes: TypeAlias = Annotated[int, byte_size(1, 64 * MIB)]
 Linger: TypeAlias = Annotated[float, duration(0, HOUR)]
 
-FILE_BATCH = 1000
+FILE_BATCH = 512
 """Events of one write of a file or of stdout: one sync for all of them."""
 
 

@@ -60,11 +60,18 @@ class Written:
     form: str
 
 
+def _same(value: Any) -> Any:
+    return value
+
+
 @dataclass(frozen=True)
 class Checked(Written):
-    """Metadata of a field: the function that checks and converts its value, and nothing else."""
+    """Metadata of a field: how a value is read from a file, and how it is written into one."""
 
     check: Callable[[Any, ValidationInfo], Any]
+    """Returns the value for the form in a file, or raises ``ValueError``."""
+    write: Callable[[Any], Any] = _same
+    """Returns the form in a file for a value: ``check`` returns an equal value for it."""
 
     def __get_pydantic_core_schema__(self, *_: object) -> core_schema.CoreSchema:
         return core_schema.with_info_plain_validator_function(self.check)
@@ -74,11 +81,13 @@ class Checked(Written):
 class Url(Checked):
     """Metadata of a field with a URL."""
 
-    schemes: tuple[str, ...]
+    schemes: tuple[str, ...] = ()
 
 
-def _checked(form: str, check: Callable[[Any], Any]) -> Checked:
-    return Checked(form, lambda value, _: check(value))
+def _checked(
+    form: str, check: Callable[[Any], Any], write: Callable[[Any], Any] = _same
+) -> Checked:
+    return Checked(form, lambda value, _: check(value), write)
 
 
 def _refuse(expected: str, value: object, advice: str = "") -> ValueError:
@@ -131,7 +140,7 @@ def byte_size(least: int, most: int = 1024 * TIB) -> Checked:
             raise _refuse(f"from {size_text(least)} to {size_text(most)}", value)
         return found
 
-    return _checked("size", check)
+    return _checked("size", check, size_text)
 
 
 def _bytes_of(value: Any) -> int:
@@ -170,7 +179,7 @@ def duration(least: float, most: float = 3650 * DAY) -> Checked:
             raise _refuse(f"from {low} to {high}", value)
         return found
 
-    return _checked("duration", check)
+    return _checked("duration", check, duration_text)
 
 
 def _seconds_of(value: Any) -> float:
@@ -204,7 +213,10 @@ def or_unlimited(inner: Checked) -> Checked:
     def check(value: object, info: ValidationInfo) -> object:
         return None if value is None or value == UNLIMITED else inner.check(value, info)
 
-    return Checked(f'{inner.form} or `"{UNLIMITED}"`', check)
+    def write(value: object) -> object:
+        return UNLIMITED if value is None else inner.write(value)
+
+    return Checked(f'{inner.form} or `"{UNLIMITED}"`', check, write)
 
 
 # Text
@@ -343,7 +355,7 @@ def url_with(*schemes: str) -> Checked:
             )
         return value
 
-    return Url("URL or secret", check, schemes)
+    return Url("URL or secret", check, schemes=schemes)
 
 
 SENSITIVE_HEADERS = {"authorization", "cookie", "proxy-authorization", "x-api-key", "x-auth-token"}
@@ -415,7 +427,7 @@ Flag = Annotated[bool, _checked("boolean", flag)]
 Text = Annotated[str, _checked("text", plain_text)]
 Name = Annotated[str, _checked("name", _name)]
 FilePath = Annotated[Path, Checked("path", _path)]
-Mode = Annotated[int, _checked("mode", _mode)]
+Mode = Annotated[int, _checked("mode", _mode, lambda mode: f"{mode:04o}")]
 Listen = Annotated[str, _checked("host:port", _listen)]
 CallablePath = Annotated[str, _checked("package:function", _callable)]
 SecretValue = Annotated[Secret, Checked("secret", secret)]

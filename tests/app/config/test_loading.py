@@ -1,6 +1,7 @@
 import json
 import re
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 from hypothesis import given, settings
@@ -113,9 +114,9 @@ def test_a_configuration_without_parts_is_noted():
     assert [note.message for note in read(b"").notes] == ["no source, link or sink is enabled"]
 
 
-def faults_of(data):
+def faults_of(data, environ=MappingProxyType({})):
     try:
-        read(data, environ={})
+        read(data, environ=environ)
     except ConfigurationError as error:
         return error
     return None
