@@ -15,9 +15,15 @@ Promises:
 
 Read the modules in this order; each imports only from those before it:
 errors, sink, options, encoding, pacing, sending, recording, intake, collecting, files, appending,
-dead_letters, alerts, state, worker, rotation, file, stdout.
+dead_letters, alerts, state, worker, rotation, file, stdout, signing,
+http_answers, http_excerpt, http.
+
+``HttpSink`` needs the extra ``http``, and is loaded when it is first used.
 """
 
+from typing import TYPE_CHECKING
+
+from edr._util.lazy import lazy_names
 from edr.sinks.dead_letters import DeadLetter, DeadLetters
 from edr.sinks.encoding import FORMS, Encoded, Encoder
 from edr.sinks.errors import RefusedError, RejectError, RetryError
@@ -26,10 +32,16 @@ from edr.sinks.intake import Intake, JournalIntake, QueueIntake
 from edr.sinks.options import Batch, Retry
 from edr.sinks.recording import Recording
 from edr.sinks.rotation import Rotate
+from edr.sinks.signing import Signer
 from edr.sinks.sink import Sink
 from edr.sinks.state import SinkState, SinkStatistics
 from edr.sinks.stdout import StdoutSink
 from edr.sinks.worker import SinkWorker
+
+if TYPE_CHECKING:
+    from edr.sinks.http import HttpSink
+else:
+    __getattr__, __dir__ = lazy_names(__name__, {"edr.sinks.http": "HttpSink"})
 
 __all__ = [
     "FORMS",
@@ -39,6 +51,7 @@ __all__ = [
     "Encoded",
     "Encoder",
     "FileSink",
+    "HttpSink",
     "Intake",
     "JournalIntake",
     "QueueIntake",
@@ -48,6 +61,7 @@ __all__ = [
     "Retry",
     "RetryError",
     "Rotate",
+    "Signer",
     "Sink",
     "SinkState",
     "SinkStatistics",

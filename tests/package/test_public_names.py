@@ -17,7 +17,7 @@ import edr.wire
 from edr._util import lazy
 
 PACKAGE = Path(edr.__file__).parent
-OPTIONAL = {"rich", "anyio", "uvloop", "matplotlib", "hypothesis", "nats", "aiormq"} | {
+OPTIONAL = {"rich", "anyio", "uvloop", "matplotlib", "hypothesis", "nats", "aiormq", "aiohttp"} | {
     "structlog",
     "prometheus_client",
     "opentelemetry",
@@ -185,6 +185,7 @@ def test_the_core_loads_no_optional_package():
         ("edr.bus", "edr.wire"),
         ("edr.links", "nats"),
         ("edr.links", "aiormq"),
+        ("edr.sinks", "aiohttp"),
     ],
 )
 def test_a_house_and_its_extras_are_loaded_only_when_asked_for(imported, absent):
@@ -219,4 +220,15 @@ def test_a_link_whose_client_is_not_installed_says_what_to_install(name, client,
         [sys.executable, "-c", program], capture_output=True, text=True, check=False
     )
 
+    assert f"ImportError: {message}" in done.stderr
+
+
+@pytest.mark.slow
+def test_an_http_sink_without_its_client_says_what_to_install():
+    program = "import sys; sys.modules['aiohttp'] = None; import edr.sinks; edr.sinks.HttpSink"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+
+    message = "HTTP sinks need aiohttp: install edr with its extra 'http'"
     assert f"ImportError: {message}" in done.stderr
