@@ -8,14 +8,13 @@ from typing import Annotated, Any, TypeAlias
 import orjson
 from cyclopts import Parameter
 
+from edr.cli.emitting import emit_one, unfinished
 from edr.cli.event_input import read_events
 from edr.cli.exits import CommandError, Exit
 from edr.cli.filters import SEVERITIES, VERBOSITIES
 from edr.cli.output import Output, OutputFlags
 from edr.cli.process import attach, run
 from edr.cli.units import counted
-from edr.control.client import Client
-from edr.control.errors import ConnectionLostError, RemoteError
 from edr.errors import did_you_mean, shown
 
 Events: TypeAlias = Iterable[tuple[str, dict[str, Any]]]
@@ -98,34 +97,17 @@ async def _emit(process: str | None, events: Events, out: Output, *, durable: bo
     async with attach(process) as client:
         try:
             for place, event in events:
-                await _emit_one(client, place, event, out, durable=durable)
+                _print(await emit_one(client, place, event, durable=durable), out)
                 done += 1
         except BaseException as exc:
             if done:
                 out.message(f"{counted(done, 'event')} emitted before this")
-            if done and _has_ended(exc):
-                raise CommandError(Exit.UNFINISHED, str(exc)) from exc
+            if error := unfinished(exc, done):
+                raise error from exc
             raise
 
 
-def _has_ended(error: BaseException) -> bool:
-    is_closed = isinstance(error, RemoteError) and error.code == "bus_closed"
-    return is_closed or isinstance(error, ConnectionLostError)
-
-
-async def _emit_one(
-    client: Client, place: str, event: dict[str, Any], out: Output, *, durable: bool
-) -> None:
-    try:
-        answer = await client.ask("emit", event=event, durable=durable)
-    except RemoteError as exc:
-        if exc.code not in {"invalid_event", "body_too_large"}:
-            raise
-        raise CommandError(Exit.BAD_INPUT, f"{place}: {exc}") from exc
-    except ValueError as exc:  # it has more than 1 MiB
-        raise CommandError(Exit.BAD_INPUT, f"{place}: {exc}") from exc
-    if answer["is"] != "emitted":  # the request was cancelled, with the event or without it
-        raise ConnectionLostError("the connection was closed before the process had answered")
+def _print(answer: dict[str, Any], out: Output) -> None:
     if out.form == "text":
         out.text((f"{answer['event_id']}  {counted(answer['matched'], 'subscription')}", ""))
     else:

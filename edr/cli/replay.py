@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import orjson
 from cyclopts import Parameter
 
+from edr.cli.emitting import emit_one, unfinished
 from edr.cli.event_input import read_events
 from edr.cli.event_lines import EventLines
 from edr.cli.exits import CommandError, Exit
@@ -23,7 +24,6 @@ from edr.cli.filters import FilterFlags
 from edr.cli.output import Output, OutputFlags
 from edr.cli.process import attach, run
 from edr.cli.units import counted
-from edr.control.errors import RemoteError
 from edr.errors import InvalidEventError, shown
 
 SET_BY_THE_BUS = ("id", "node", "timestamp", "traceparent")
@@ -185,26 +185,18 @@ class _Replaying:
             async with attach(to) as client:
                 for place, event in events:
                     await self._pace.wait_for(event)
-                    await self._emit_one(client, place, self._new(event))
-        except BaseException:
+                    answer = await emit_one(client, place, self._new(event))
+                    self._emitted += 1
+                    self._matched += answer["matched"]
+        except BaseException as exc:
             self._output.message(f"{counted(self._emitted, 'event')} emitted before this")
+            if error := unfinished(exc, self._emitted):
+                raise error from exc
             raise
         if self._output.form == "text":
             self._output.text((f"{counted(self._emitted, 'event')} emitted", ""))
         else:
             self._output.record({"emitted": self._emitted, "matched": self._matched})
-
-    async def _emit_one(self, client: Any, place: str, event: dict[str, Any]) -> None:
-        try:
-            answer = await client.ask("emit", event=event)
-        except RemoteError as exc:
-            if exc.code not in {"invalid_event", "body_too_large"}:
-                raise
-            raise CommandError(Exit.BAD_INPUT, f"{place}: {exc}") from exc
-        except ValueError as exc:  # it has more than 1 MiB
-            raise CommandError(Exit.BAD_INPUT, f"{place}: {exc}") from exc
-        self._emitted += 1
-        self._matched += answer["matched"]
 
     def _new(self, event: dict[str, Any]) -> dict[str, Any]:
         if not self._as_new:

@@ -226,8 +226,7 @@ class Connection:
         answers = Answers(self, id)
         self._begun.add(id)
         try:
-            if id not in self._stopped:
-                await self._answer(answer, answers)
+            await self._answer(id, answer, answers)
             await answers.send("end", answers.end)
         except RequestError as exc:
             await self._refuse(id, exc)
@@ -241,13 +240,14 @@ class Connection:
             self._begun.discard(id)
             self._stopped.discard(id)
 
-    async def _answer(self, answer: Answer, answers: Answers) -> None:
-        try:
-            await answer(answers)
-        except asyncio.CancelledError:
-            # A client that waits for the result of a change must not take `end` for a success.
-            if self.is_closing and not answers.has_answer and not answers.end:
-                raise RequestError("bus_closed", "the process ended the request") from None
+    async def _answer(self, id: int | str, answer: Answer, answers: Answers) -> None:
+        with suppress(asyncio.CancelledError):
+            if id not in self._stopped:  # otherwise it was stopped before its task began
+                await answer(answers)
+                return
+        # A client that waits for the result of a change must not take `end` for a success.
+        if self.is_closing and not answers.has_answer and not answers.end:
+            raise RequestError("bus_closed", "the process ended the request")
 
     async def _refuse(self, id: int | str | None, error: RequestError) -> None:
         with suppress(OSError):

@@ -209,6 +209,7 @@ class Handlers:
             raise RequestError("bus_closed", str(exc)) from None
         try:
             while place.filling:
+                ready.clear()  # it is also set when the stream ends
                 place.take(last)  # or it is not called back
                 await ready.wait()
             events = [record.event for record in place.take(last, MAX_EXPLAINED_BYTES).records]

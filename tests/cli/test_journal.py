@@ -331,12 +331,14 @@ for n in itertools.count(0, 10):
     store.store_consumers([ConsumerUpdate("r", last, (), 7)], synced=False)
     if n == 3000:
         print("ready", flush=True)
+    if n >= 3000:
+        time.sleep(0.002)  # or on a busy machine the reader has no time of a core
 """
 
 
 @pytest.fixture
 def busy_journal(tmp_path):
-    """A journal to which another process writes without a pause."""
+    """A journal to which another process writes all the time."""
     path = tmp_path / "journal"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-c", WRITING, path]

@@ -1,5 +1,6 @@
 import asyncio
 import json
+import re
 
 import pytest
 from contracts.journal import events
@@ -90,6 +91,18 @@ async def test_event_that_the_process_refuses_ends_it(bus, exposed, command, fil
     assert result.code == Exit.BAD_INPUT
     assert result.err.startswith("1 event emitted before this\n")
     assert f"{path}, line 2: event.severity" in result.err
+
+
+async def test_process_that_ends_before_the_last_event_exits_with_75(bus, exposed, command, file):
+    async def end(event):
+        if event.body["n"] == 1:
+            await exposed.aclose()
+
+    bus.bind(edr.Binding(), end)
+    result = await command("replay", file(*map(event, range(100))), "--to", "calls-api")
+
+    assert result.code == Exit.UNFINISHED
+    assert re.match(r"[0-9]+ events? emitted before this\nedr: ", result.err)
 
 
 async def test_permission_is_needed(bus, command, file):

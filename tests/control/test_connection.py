@@ -255,6 +255,13 @@ async def test_a_request_without_an_answer_is_an_error_when_the_process_ends(pee
     assert (await peer.take())["code"] == "bus_closed"
 
 
+async def test_a_request_that_had_not_begun_is_an_error_when_the_process_ends(peer):
+    await peer.connection._take(b'{"id":1,"do":"watch"}')  # its task has not run yet
+    await peer.connection.close()
+
+    assert (await peer.take())["code"] == "bus_closed"
+
+
 async def test_a_request_is_told_whether_its_client_or_the_process_ends_it(peer):
     peer.send({"id": 1, "do": "watch"}, {"id": 2, "do": "watch"})
     await turns()

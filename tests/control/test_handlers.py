@@ -1,12 +1,13 @@
 """The requests, over a socket."""
 
 import asyncio
+from contextlib import suppress
 
 import orjson
 import pytest
 
 import edr
-from edr.control import RemoteError
+from edr.control import RemoteError, connect
 from edr.control import handlers as module
 from edr.journal import SqliteJournal
 
@@ -108,6 +109,24 @@ async def test_statistics_is_one_state(client_of, bus):
     assert messages[0]["journal"] is None
     assert (await client.ask("statistics", limit=0))["omitted"] == 1
     kept.shutdown()
+
+
+async def test_explain_ends_when_the_bus_drains_while_the_history_is_read(
+    exposed, bus, emit, stack, monkeypatch
+):
+    monkeypatch.setattr("edr.streams.filling.SLICE", 1)  # event in each turn of the loop
+    one = await exposed(history=100)
+    client = await stack.enter_async_context(connect(one.path))
+    for n in range(100):
+        await emit(n)
+    request = client.request("explain", last=1, bindings=[{"severity": "ok"}])
+    while not one._streams.statistics().places:  # no client can see this moment
+        await asyncio.sleep(0)
+    await bus.drain()
+
+    with suppress(RemoteError):  # bus_closed, if the drain was faster
+        async for _ in request:
+            pass
 
 
 async def test_explain_of_the_last_event_uses_the_history(client_of, emit):

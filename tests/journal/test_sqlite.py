@@ -278,17 +278,19 @@ async def test_what_a_crash_left_is_read_to_its_end(path, tmp_path):
 async def test_nothing_is_read_before_it_is_committed(path, monkeypatch):
     async with SqliteJournal(path) as journal:
         await journal.append(event(1))
-        may_commit = threading.Event()
+        reading = journal.cursor(after=0)
+        assert numbers(await take(reading, 1)) == [1]
+        commits, may_commit = threading.Event(), threading.Event()
         commit = journal._store._commit
 
         def slow(connection):
+            commits.set()
             may_commit.wait(10)
             commit(connection)
 
         monkeypatch.setattr(journal._store, "_commit", slow)
-        reading = journal.cursor(after=0)
         appending = asyncio.ensure_future(journal.append(event(2)))
-        assert numbers(await take(reading, 1)) == [1]
+        assert await asyncio.to_thread(commits.wait, 10)
         waiting = asyncio.ensure_future(anext(reading))
         for _ in range(50):
             await asyncio.sleep(0)
