@@ -50,11 +50,12 @@ class _InvalidError(EdrError, ValueError):
 
         ``in_our_words(details)`` returns a better message than pydantic's, or ``None``.
         """
-        faults = [cls._fault(each, in_our_words) for each in error.errors(include_url=False)]
-        first, *others = faults
-        told = [first.reason, *map(str, others[:_MOST_FAULTS])]
-        if len(others) > _MOST_FAULTS:
-            told.append(f"and {len(others) - _MOST_FAULTS:,} more")
+        # Only the faults that are shown: a translation with a suggestion takes 70 µs.
+        listed = error.errors(include_url=False)[: 1 + _MOST_FAULTS]
+        first, *others = [cls._fault(each, in_our_words) for each in listed]
+        told = [first.reason, *map(str, others)]
+        if more := error.error_count() - len(listed):
+            told.append(f"and {more:,} more")
         reason = "; ".join(told)
         return cls(reason, first.path)
 

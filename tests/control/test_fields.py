@@ -5,6 +5,8 @@ from edr.control.fields import Fields
 
 WILDCARDS = [{"wildcard": f"*a*{n}*b"} for n in range(100)]
 
+NAMES = [str(n) for n in range(80)]
+
 
 def fault(read, **fields):
     with pytest.raises(RequestError) as raised:
@@ -75,6 +77,7 @@ def test_bindings_are_an_array_or_one_object():
         ([], "bindings"),
         ([{"body": {"a": [{"prefix": 5}]}}], "bindings[0].body.a[0].prefix"),
         ([{}] * 257, "bindings"),
+        ([{"app_name": NAMES, "account_id": NAMES}] * 2, "bindings"),
         ([{"body": {"a": WILDCARDS}}], "bindings[0].body.a"),
     ],
 )

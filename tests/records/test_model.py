@@ -35,3 +35,14 @@ def test_a_repr_leaves_out_what_is_the_default_and_can_be_evaluated():
 def test_a_wrong_field_or_level_is_told_with_the_one_that_was_meant(fields, message):
     with pytest.raises(InvalidBindingError, match=re.escape(message)):
         Binding(**fields)
+
+
+def test_only_the_faults_that_are_shown_are_compared_with_the_known_fields(monkeypatch):
+    compared = []
+    monkeypatch.setattr(
+        "edr.records.model.did_you_mean", lambda name, known: compared.append(name) or ""
+    )
+    with pytest.raises(InvalidBindingError, match="and 989 more"):
+        Binding.model_validate({f"field_{n}": n for n in range(1_000)})
+
+    assert len(compared) == 11
