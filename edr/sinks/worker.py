@@ -235,8 +235,9 @@ class SinkWorker:
     async def drain(self, timeout: float | None = None) -> int:
         """Deliver the events of before this call, close, and return how many are left.
 
-        A durable sink that is retrying, refused or paused does not wait: the journal keeps its
-        events for the next start. Another one tries until the time is over.
+        Entries of a journal that were not examined yet count too, matching or not. A durable sink
+        that is retrying, refused or paused does not wait: the journal keeps its events for the next
+        start. Another one tries until the time is over.
 
         Args:
             timeout: seconds; by default the timeout of a write.

@@ -97,6 +97,7 @@ async def test_rebinding_stores_the_new_events_before_it_reads_them(tmp_path):
         await journal.flush()
         stored = numbers([e async for e in journal.cursor(after=0, live=False)])
         taken = numbers(await intake.take(100))
+        await intake.aclose()
 
         assert stored[0] == 2  # 1 was emitted before
         assert stored[-1] == 4
