@@ -997,9 +997,9 @@ class Bus:
         self, event: Event, after: int | None, limit: int | None
     ) -> tuple[MatchResult, ...]:
         self._release_here()
-        registry = self._registry
+        registry, runner_of = self._registry, self._handles.runner_of
         queues = registry.page(after, limit)
-        return tuple([registry.match_result(queue, event) for queue in queues])
+        return tuple([registry.match_result(each, event, runner_of(each)) for each in queues])
 
     def statistics(self) -> BusStatistics:
         """Return the counts of this moment, as a frozen snapshot.

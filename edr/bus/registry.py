@@ -13,6 +13,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import islice
+from typing import Literal
 
 from edr._util.log import RateLimitedLog
 from edr.bus.bounded_queue import UNNAMED, BoundedQueue, Sums, add_up
@@ -120,19 +121,20 @@ class Registry:
         return SubscriptionInfo(
             number=queue.number,
             name=queue.name,
-            kind="subscription" if work is None else "callback",
+            kind=_kind_of(work),
             capacity=queue.capacity,
             overflow=queue.overflow,
             statistics=statistics_of(queue, work),
             _keys=self._routes.queues.get(queue, ()),
         )
 
-    def match_result(self, queue: BoundedQueue, event: Event) -> MatchResult:
+    def match_result(self, queue: BoundedQueue, event: Event, work: Work | None) -> MatchResult:
         """Return whether ``event`` matches a binding of ``queue``, and if not, why."""
         bindings = self.bindings_of(queue)
         mismatches = explain(event, *bindings) if bindings else ()
         is_match = bool(bindings) and not mismatches
-        return MatchResult(queue.number, queue.name, is_match, mismatches)
+        kind = _kind_of(work)
+        return MatchResult(queue.number, queue.name, is_match, mismatches, kind)
 
     def watch_interest(self, on_change: OnInterest, exclude: BoundedQueue | None) -> InterestWatch:
         """Call ``on_change`` when the interest of the queues changes, without ``exclude``."""
@@ -249,3 +251,7 @@ class Names:
         self._last.pop(name, None)
         if not self._used:
             self._last.clear()
+
+
+def _kind_of(work: Work | None) -> Literal["subscription", "callback"]:
+    return "subscription" if work is None else "callback"

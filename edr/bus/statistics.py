@@ -127,6 +127,8 @@ class MatchResult:
     matches: bool
     mismatches: tuple[Mismatch, ...]
     """The mismatches of the subscription's nearest binding. Empty if the event matches."""
+    kind: Literal["subscription", "callback"] = "subscription"
+    """As ``SubscriptionInfo.kind``."""
 
     def __str__(self) -> str:
         if self.matches:

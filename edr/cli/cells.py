@@ -81,7 +81,7 @@ def wrap(segments: Iterable[Segment], width: int, indent: int) -> Iterator[list[
     left = width
     for word, style in _words(segments):
         if width_of(word.rstrip()) > left and left < width - indent:
-            yield line
+            yield without_last_space(line)
             line, left = [(" " * indent, "")], width - indent
         rest = word
         while width_of(rest.rstrip()) > left:  # a word that is longer than a line

@@ -42,15 +42,20 @@ class EventLines:
         self.shown = 0
         self.lost = 0
 
-    def event(self, event: Mapping[str, Any]) -> None:
-        """Write ``event``: the JSON of an ``edr.Event`` as a mapping."""
+    def event(self, event: Mapping[str, Any], *, wrapped: bool = False) -> None:
+        """Write ``event``: the JSON of an ``edr.Event`` as a mapping.
+
+        Args:
+            event: the event.
+            wrapped: on a terminal, wrap a long line in every case. It is cut by default.
+        """
         self.shown += 1
         if self._output.form == "json":
             self._output.record(event)
         elif self._output.form == "logfmt":
             self._output.record(_logfmt_fields(event))
         else:
-            self._text(event)
+            self._text(event, wrapped=wrapped)
 
     def gap(self, missed: int | None, reason: str) -> None:
         """Write that ``missed`` events are missing here; ``None`` is an unknown number."""
@@ -67,7 +72,7 @@ class EventLines:
         """Return ``812 shown, 0 lost``."""
         return f"{self.shown:,} shown, {self.lost:,} lost"
 
-    def _text(self, event: Mapping[str, Any]) -> None:
+    def _text(self, event: Mapping[str, Any], *, wrapped: bool) -> None:
         severity = str(event.get("severity", ""))
         time = self._time(str(event.get("timestamp", "")))
         app, account = one_line(str(event.get("app_name", ""))), event.get("account_id")
@@ -87,7 +92,7 @@ class EventLines:
         body = event.get("body")
         for key, value in pairs(body) if isinstance(body, Mapping) else ():
             line += [(f"{key}=", "key"), (f"{value} ", "")]
-        self._output.text(*without_last_space(line), indent=len(time) + 1)
+        self._output.text(*without_last_space(line), indent=len(time) + 1, wrapped=wrapped)
 
     def _time(self, text: str) -> str:
         """Return the time of day on a terminal, in a pipe the full time with its offset."""

@@ -143,7 +143,7 @@ def _write_text(
     results: Sequence[Mapping[str, Any]],
 ) -> None:
     if event is not None:
-        lines.event(event)
+        lines.event(event, wrapped=True)
     if not results:
         out.message("the process has no subscription, part or consumer")
         return

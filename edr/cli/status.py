@@ -115,12 +115,13 @@ def _subscription(each: Mapping[str, Any]) -> Row:
     if each["stalled"]:
         fault = f"stalled with {each['pending']:,} of {each['capacity']:,} queued"
     waiting = emits_waiting(each)
+    is_behind = each["oldest_age"] > BEHIND
     failed = _some(each["failed"], "failed call")
     if failed and each["last_error"]:
         failed += f", last: {each['last_error']}"
     warnings = [
         f"full: {counted(waiting, 'emit')} waiting for it" if waiting else "",
-        f"behind by {duration(each['oldest_age'])}" if each["oldest_age"] > BEHIND else "",
+        f"behind by {duration(each['oldest_age'])}" if is_behind else "",
         losses(each["dropped"]),
         failed,
     ]
@@ -131,9 +132,10 @@ def _subscription(each: Mapping[str, Any]) -> Row:
         _some(each["in_flight"], "call running", "calls running"),
     ]
     if each["pending"]:
+        queued = min(each["pending"], each["capacity"])
         details += [
-            f"{each['pending'] - waiting:,} of {each['capacity']:,} queued",
-            f"oldest {duration(each['oldest_age'])}",
+            "" if fault else f"{queued:,} of {each['capacity']:,} queued",
+            "" if is_behind else f"oldest {duration(each['oldest_age'])}",
         ]
     kind = "callback" if each["kind"] == "callback" else "sub"
     warning, detail = (", ".join(filter(None, each)) for each in (warnings, details))

@@ -46,7 +46,7 @@ class Listing:
         while page := self._bus.explain(event, after=after, limit=steps.size):
             await steps.next_page()
             for match in page:
-                yield _result("subscription", match.name, match.mismatches)
+                yield _result(match.kind, match.name, match.mismatches)
                 await steps.next()
             after = page[-1].number
         for kind, name, bindings in await self._others():

@@ -45,7 +45,13 @@ def test_cut_line_has_at_most_its_width_with_wide_characters():
 def test_wrap_breaks_between_words():
     lines = [text_of(line) for line in wrap([("one two ", ""), ("three four", "1")], 10, 2)]
 
-    assert [line.rstrip() for line in lines] == ["one two", "  three", "  four"]
+    assert lines == ["one two", "  three", "  four"]
+
+
+def test_wrapped_line_of_the_full_width_has_no_space_after_it():
+    lines = [text_of(line) for line in wrap([("0123456789 next", "")], 10, 2)]
+
+    assert lines == ["0123456789", "  next"]
 
 
 def test_wrap_breaks_a_word_that_is_longer_than_a_line():

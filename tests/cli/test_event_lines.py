@@ -51,6 +51,13 @@ def test_wrapped_event_continues_below_its_severity(shown):
     assert terminal.lines[-1] == " " * 13 + "b=" + "y" * 20
 
 
+def test_event_is_wrapped_on_request(shown):
+    terminal = Terminal()
+    lines_on(terminal, 60).event(shown(body={"a": "x" * 20, "b": "y" * 20}), wrapped=True)
+
+    assert terminal.lines[-1] == " " * 13 + "b=" + "y" * 20
+
+
 @pytest.mark.parametrize(("severity", "shape"), [("ok", "·"), ("warning", "▲"), ("critical", "■")])
 def test_severity_has_a_shape(shown, severity, shape):
     terminal = Terminal()

@@ -37,7 +37,7 @@ def test_long_line_is_wrapped_with_the_flag():
     terminal = Terminal()
 
     output_on(terminal, 10, environ={"NO_COLOR": "1"}, wrap=True).text(("one two three", ""))
-    assert terminal.lines == ["one two ", "    three"]
+    assert terminal.lines == ["one two", "    three"]
 
 
 def test_long_line_is_complete_in_a_pipe():

@@ -117,8 +117,16 @@ def test_loss_is_a_warning(given, warning):
         ({}, "5 events emitted, 0 pending, loop lag 1 ms"),
         ({"subscription": {}}, "7 events delivered"),
         (
+            {"subscription": {"pending": 3, "oldest_age": 0.9}},
+            "7 events delivered, 3 of 256 queued, oldest 0.9 s",
+        ),
+        (
             {"subscription": {"pending": 3, "oldest_age": 9.0}},
-            "7 events delivered, 3 of 256 queued, oldest 9.0 s",
+            "7 events delivered, 3 of 256 queued",
+        ),
+        (
+            {"subscription": {"pending": 256, "stalled": True, "oldest_age": 9.0}},
+            "7 events delivered",
         ),
         (
             {"subscription": {"pending": 257, "oldest_age": 1.0}},

@@ -31,12 +31,14 @@ async def results(request):
 
 async def test_each_subscription_and_part_is_explained(client_of, bus):
     kept = bus.subscribe(name="w", severity="warning"), bus.subscribe(name="c", app_name="acdc")
+    bus.bind(edr.Binding(), print, name="printer")
     client = await client_of(parts=[Sink(), Source()])
     shown = await results(client.request("explain", event=EVENT))
 
     assert [(each["kind"], each["name"], each["matches"]) for each in shown] == [
         ("subscription", "w", True),
         ("subscription", "c", False),
+        ("callback", "printer", True),
         ("sink", "alarms", False),
         ("source", "in", None),
     ]
