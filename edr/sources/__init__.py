@@ -19,20 +19,24 @@ Not promised: that an event without an answer was not stored. A sender that did 
 again, with the same ``id``.
 
 Read the modules in this order; each imports only from those before it:
-answers, senders, documents, lines, ingest, source, reading, conversation, stdin, unix_socket.
+answers, senders, documents, lines, ingest, source, reading, conversation, stdin,
+unix_socket, tokens, http.
 """
 
 from edr.sources.answers import Answer, NotStored, Refused, Reply
+from edr.sources.http import HttpIngest
 from edr.sources.ingest import Document, Ingest, Stored
 from edr.sources.senders import LOCAL, Sender
 from edr.sources.source import Source, SourceStatistics
 from edr.sources.stdin import StdinSource
+from edr.sources.tokens import Token, Tokens, TokensError
 from edr.sources.unix_socket import SocketSource
 
 __all__ = [
     "LOCAL",
     "Answer",
     "Document",
+    "HttpIngest",
     "Ingest",
     "NotStored",
     "Refused",
@@ -43,4 +47,7 @@ __all__ = [
     "SourceStatistics",
     "StdinSource",
     "Stored",
+    "Token",
+    "Tokens",
+    "TokensError",
 ]

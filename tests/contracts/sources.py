@@ -94,6 +94,25 @@ class SourceContract:
         assert filled.id
         assert filled.timestamp.tzinfo is not None
 
+    async def test_stop_and_close_may_be_repeated(self, peers):
+        await peers.source.stop()
+        await peers.source.aclose()
+        await peers.source.stop()
+
+        assert peers.source.statistics().state == "stopped"
+
+    async def test_source_is_a_part(self, peers):
+        await peers.start()
+        status = peers.source.status()
+
+        assert (peers.source.kind, tuple(peers.source.bindings)) == ("source", ())
+        assert {"state", "offered", "delivered", "lost", "error"} <= status.keys()
+        assert status["state"] == "running"
+
+
+class StreamContract(SourceContract):
+    """The contract of a source that reads and stores while its peer is sending."""
+
     async def test_source_does_not_read_while_the_journal_has_no_room(self, peers, journal):
         peer = await peers.start()
         journal.hold()
@@ -147,13 +166,6 @@ class SourceContract:
         assert "not_stored" in await peer.answer()
         assert journal.stored == []
 
-    async def test_stop_and_close_may_be_repeated(self, peers):
-        await peers.source.stop()
-        await peers.source.aclose()
-        await peers.source.stop()
-
-        assert peers.source.statistics().state == "stopped"
-
     async def test_cancelled_stop_stops_nevertheless(self, peers, journal):
         peer = await peers.start()
         journal.hold()
@@ -186,11 +198,3 @@ class SourceContract:
         await peer.end()
 
         assert [event.account_tree for event in journal.stored] == [("acme",), ("other",)]
-
-    async def test_source_is_a_part(self, peers):
-        await peers.start()
-        status = peers.source.status()
-
-        assert (peers.source.kind, tuple(peers.source.bindings)) == ("source", ())
-        assert {"state", "offered", "delivered", "lost", "error"} <= status.keys()
-        assert status["state"] == "running"

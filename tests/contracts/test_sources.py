@@ -5,10 +5,10 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from support.sources import HeldJournal, SocketPeers, StdinPeers
+from support.sources import HeldJournal, HttpPeers, SocketPeers, StdinPeers
 
 import edr
-from contracts.sources import SourceContract
+from contracts.sources import SourceContract, StreamContract
 from edr.sources import Ingest
 
 
@@ -36,7 +36,7 @@ async def bus(journal, accounts):
     await bus.aclose()
 
 
-class Contract(SourceContract):
+class Fixtures:
     make_peers = None
 
     @pytest.fixture
@@ -56,9 +56,13 @@ class Contract(SourceContract):
             await peer.aclose()
 
 
-class TestSocketSource(Contract):
+class TestSocketSource(Fixtures, StreamContract):
     make_peers = SocketPeers
 
 
-class TestStdinSource(Contract):
+class TestStdinSource(Fixtures, StreamContract):
     make_peers = StdinPeers
+
+
+class TestHttpIngest(Fixtures, SourceContract):
+    make_peers = HttpPeers

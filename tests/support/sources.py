@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import socket
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import NamedTuple
@@ -10,7 +9,7 @@ from typing import NamedTuple
 import orjson
 
 from edr.errors import EventsRefusedError, JournalError, Refusal
-from edr.sources import SocketSource, StdinSource
+from edr.sources import HttpIngest, SocketSource, StdinSource
 from support.consuming import until
 
 
@@ -130,9 +129,6 @@ def lines(*numbers):
 class SocketPeers:
     """A ``SocketSource`` and its clients."""
 
-    answers_blank_lines = True
-    answers_failures = True
-
     def __init__(self, ingest, folder):
         self.source = SocketSource("in", ingest, folder / "in.sock")
 
@@ -174,9 +170,6 @@ class SocketPeer:
 
 class StdinPeers:
     """A ``StdinSource`` that reads from a pipe; its only peer writes to it."""
-
-    answers_blank_lines = False
-    answers_failures = False
 
     def __init__(self, ingest, folder):
         self.descriptor, self.end = os.pipe()
@@ -220,8 +213,66 @@ class StdinPeer:
         self.thread.shutdown()
 
 
-def raw_client(path):
-    """Return a connected socket that reads and writes only when a test does."""
-    client = socket.socket(socket.AF_UNIX)
-    client.connect(str(path))
-    return client
+class HttpPeers:
+    """An ``HttpIngest`` and its requests, without a server."""
+
+    def __init__(self, ingest, folder):
+        self.source = HttpIngest("http", ingest)
+
+    async def start(self):
+        await self.source.start()
+        return Request(self.source)
+
+
+class Request:
+    """A request to an ASGI application. Its body may be sent in parts."""
+
+    def __init__(self, app, method="POST", content_type="application/x-ndjson", **headers):
+        given = {"content_type": content_type, **headers}
+        self.scope = {
+            "type": "http",
+            "method": method,
+            "path": "/ingest",
+            "headers": [
+                (name.replace("_", "-").encode(), value.encode())
+                for name, value in given.items()
+                if value is not None
+            ],
+        }
+        self.messages = asyncio.Queue()
+        self.sent = []
+        self.received = 0
+        self.serving = asyncio.ensure_future(app(self.scope, self._receive, self._send))
+
+    async def _receive(self):
+        self.received += 1
+        return await self.messages.get()
+
+    async def _send(self, message):
+        self.sent.append(message)
+
+    def send(self, body, *, more_body=True):
+        self.messages.put_nowait({"type": "http.request", "body": body, "more_body": more_body})
+
+    def disconnect(self):
+        self.messages.put_nowait({"type": "http.disconnect"})
+
+    async def end(self, body=b""):
+        self.send(body, more_body=False)
+        return await self.answer()
+
+    async def answer(self):
+        await self.serving
+        return orjson.loads(self.sent[1]["body"])
+
+    @property
+    def status(self):
+        return self.sent[0]["status"]
+
+    @property
+    def headers(self):
+        return {name.decode(): value.decode() for name, value in self.sent[0]["headers"]}
+
+    async def aclose(self):
+        self.serving.cancel()
+        await asyncio.wait([self.serving])
