@@ -42,6 +42,8 @@ COMMANDS = {
     "bindings": "Print the bindings of each subscription and part, or change those of a part.",
     "replay": "Emit recorded events again, with the time between them.",
     "journal": "Look into the folder of a journal, also while it is in use.",
+    "check": "Print all faults of a configuration at once.",
+    "init": "Write a first configuration.",
 }
 """The commands in the order of ``--help``: ``edr NAME`` is the function ``edr.cli.NAME.NAME``."""
 

@@ -5,10 +5,11 @@ package reads files and environment variables; it starts nothing.
 
 Read the modules in this order; each imports only from those before it:
 faults, lines, secret, values, section, formats, sinks, sources, links, model, parsing, rules,
-kazoo, loading, toml_text.
+kazoo, loading, toml_text, dry_run, live.
 """
 
-from edr.app.config.faults import ConfigurationError, Fault, Note
+from edr.app.config.dry_run import Recorded, Trial, dry_run, recorded
+from edr.app.config.faults import ConfigurationError, Fault, Note, table
 from edr.app.config.formats import (
     CloudEventsFormat,
     FormatConfig,
@@ -18,6 +19,7 @@ from edr.app.config.formats import (
     TextFormat,
 )
 from edr.app.config.links import LinkConfig, NatsLinkConfig, RabbitLinkConfig
+from edr.app.config.live import consumers_without_part, live_faults
 from edr.app.config.loading import Loaded, load, load_with_notes, read
 from edr.app.config.model import (
     AccountsConfig,
@@ -77,6 +79,7 @@ __all__ = [
     "Note",
     "RabbitLinkConfig",
     "RabbitSinkConfig",
+    "Recorded",
     "RetryConfig",
     "RotateConfig",
     "Secret",
@@ -90,9 +93,15 @@ __all__ = [
     "StdoutSinkConfig",
     "TextFormat",
     "TlsConfig",
+    "Trial",
+    "consumers_without_part",
+    "dry_run",
     "faults_at_open",
+    "live_faults",
     "load",
     "load_with_notes",
     "read",
+    "recorded",
+    "table",
     "to_toml",
 ]

@@ -19,7 +19,6 @@ from edr.app.config.values import (
     FilePath,
     Flag,
     Headers,
-    Mode,
     SecretValue,
     Text,
     byte_size,
@@ -158,8 +157,9 @@ class FileSinkConfig(SinkConfig):
     """Appends events to a file."""
 
     type: Literal["file"] = "file"
-    path: FilePath = Field(description="the file to append to; created if it does not exist")
-    mode: Mode = Field(default=0o600, description="the permissions of a new file")
+    path: FilePath = Field(
+        description="the file to append to; created with mode 0600 if it does not exist"
+    )
     fsync: Annotated[str, choice("batch", "1s", "never")] = Field(
         default="batch", description="when the file is synced: `batch` survives a loss of power"
     )

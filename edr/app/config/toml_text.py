@@ -110,22 +110,23 @@ def _has_null(value: Any) -> bool:
 
 def _long(value: Any) -> str:
     """Return a value, an array with one element in each line if it is long."""
-    text = _toml(value)
+    text = literal(value)
     if not isinstance(value, list) or len(text) <= MAX_LINE:
         return text
-    return "[\n" + "".join(f"    {_toml(each)},\n" for each in value) + "]"
+    return "[\n" + "".join(f"    {literal(each)},\n" for each in value) + "]"
 
 
-def _toml(value: Any) -> str:
+def literal(value: Any) -> str:
+    """Return a value of tables, arrays, text, numbers and booleans as TOML in one line."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
         return _text(value)
     if isinstance(value, Mapping):
-        pairs = [f"{_key(key)} = {_toml(each)}" for key, each in value.items()]
+        pairs = [f"{_key(key)} = {literal(each)}" for key, each in value.items()]
         return f"{{ {', '.join(pairs)} }}" if pairs else "{}"
     if isinstance(value, (list, tuple)):
-        return f"[{', '.join(map(_toml, value))}]"
+        return f"[{', '.join(map(literal, value))}]"
     return repr(value)
 
 

@@ -62,12 +62,19 @@ def test_toml_lines_have_each_place_and_its_line(written):
 
 
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3)
+    ),
+    max_leaves=10,
 )
 
 
-@given(st.dictionaries(st.text(), VALUES), st.sampled_from([None, 0, 2]), st.booleans())
+@given(
+    st.dictionaries(st.text(max_size=4), VALUES, max_size=4),
+    st.sampled_from([None, 0, 2]),
+    st.booleans(),
+)
 def test_json_lines_have_each_place(document, indent, ascii_only):
     text = json.dumps(document, indent=indent, ensure_ascii=ascii_only)
 
