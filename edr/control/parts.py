@@ -20,7 +20,8 @@ class Part(Protocol):
 
     A part may have ``async def rebind(self, *bindings)``; then the request ``bindings`` can replace
     its bindings, where ``allow`` has ``"bindings"``. It may have ``async def pause(self)``,
-    ``resume`` and ``restart``, for the request ``sink``, where ``allow`` has ``"sinks"``.
+    ``resume`` and ``restart``, for the request ``sink``, where ``allow`` has ``"sinks"``. A part
+    may have ``services``, those of the bus that it consists of. They are not shown next to it.
     """
 
     @property
@@ -73,7 +74,7 @@ class PartList:
         except Exception as exc:  # the function of the program must not end the request
             self._failed("the parts", exc)
             each = []
-        known = set(map(id, each))
+        known = {id(inner) for part in each for inner in (part, *getattr(part, "services", ()))}
         each += [part for part in self._bus.services if is_part(part) and id(part) not in known]
         return iter(each)
 

@@ -68,6 +68,7 @@ class JournalOutbox:
         """Entries that were read and are not in flight. ``peek`` returns the event of the first."""
         self._in_flight: dict[int, Entry] = {}
         """Entries in flight by position, oldest first."""
+        self._is_closed = False
         self._has_ended = False
         """Whether the consumer returns no further entries, because it or the journal was closed."""
         self._opened_at = consumer.position
@@ -108,6 +109,15 @@ class JournalOutbox:
     def pending(self) -> int:
         """Number of events that were read and are not settled."""
         return len(self._in_flight) + len(self._unsent)
+
+    @property
+    def backlog(self) -> int:
+        """Number of events to be settled. An unread entry counts if it matches or not."""
+        statistics = self._journal.statistics()
+        unread = statistics.last + statistics.waiting - self._consumer.position
+        if self._consumer.caught_up and not (statistics.waiting or self._is_closed):
+            unread = 0
+        return self.pending + max(0, unread)
 
     async def peek(self) -> Event | None:
         """Wait for the first event and return it; ``None`` after the last one.
@@ -217,6 +227,7 @@ class JournalOutbox:
 
     async def aclose(self) -> None:
         """Store the acks and close the consumer. The journal keeps unconfirmed events."""
+        self._is_closed = True
         await self._consumer.aclose()
 
     def statistics(self) -> OutboxStatistics:

@@ -65,6 +65,11 @@ class Outbox(Protocol):
         """Number of events that were received and are not settled."""
         ...
 
+    @property
+    def backlog(self) -> int:
+        """Number of events that are to be settled. An unread entry counts if it matches or not."""
+        ...
+
     async def peek(self) -> Event | None:
         """Wait for the first event and return it; ``None`` after the last one.
 
@@ -145,6 +150,11 @@ class MemoryOutbox:
         """Number of events that are queued, at the head or in flight."""
         queued = self.subscription.statistics().pending
         return queued + (self._head is not None) + self.in_flight
+
+    @property
+    def backlog(self) -> int:
+        """Number of pending events."""
+        return self.pending
 
     async def peek(self) -> Event | None:
         """Wait for the first event and return it; ``None`` after the last one."""

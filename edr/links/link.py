@@ -150,6 +150,14 @@ class Link:
             return ConnectionState.BLOCKED
         return state
 
+    @property
+    def consumer(self) -> str | None:
+        """The name of its consumer in the journal; ``None`` without a journal, or events to send.
+
+        The consumer keeps the events for the next link of this name.
+        """
+        return self._backlog if self._journal is not None and self._send else None
+
     async def start(self) -> None:
         """Register with the bus, and connect.
 
@@ -177,7 +185,7 @@ class Link:
             raise
 
     async def _open_outbox(self) -> Outbox:
-        if self._journal is not None:
+        if self._journal is not None and self._send:  # no binding would mean every entry
             return await self._open_journal_outbox(self._journal)
         subscription = self._bus.subscribe(
             *self._send,
@@ -200,6 +208,15 @@ class Link:
                 f"another link uses the backlog {self._backlog!r} of the journal; "
                 "give each link a name: name=…"
             ) from exc
+        try:
+            await self._warn_of_backlogs(journal)
+        except BaseException:
+            await outbox.aclose()
+            raise
+        return outbox
+
+    async def _warn_of_backlogs(self, journal: Journal) -> None:
+        """Log the backlogs in the journal that no link sends."""
         for status in await journal.consumers():
             is_link = status.name.startswith(BACKLOG) and status.name != self._backlog
             if is_link and status.lag and not status.open:
@@ -210,7 +227,6 @@ class Link:
                     status.name,
                     status.lag,
                 )
-        return outbox
 
     def _on_journal_error(self, exc: JournalError) -> None:
         self._log.last_error = str(exc)
@@ -354,7 +370,8 @@ class Link:
             "state": counts.state.value,
             "offered": counts.offered,
             "delivered": counts.sent,
-            "backlog": counts.pending,
+            "pending": counts.pending,
+            "backlog": 0 if self._outbox is None else self._outbox.backlog,
             "lost": {reason: count for reason, count in lost.items() if count},
             "received": counts.received,
             "published": counts.delivered,

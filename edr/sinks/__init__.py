@@ -15,8 +15,8 @@ Promises:
 
 Read the modules in this order; each imports only from those before it:
 errors, sink, options, encoding, pacing, sending, recording, intake, collecting, files, appending,
-dead_letters, alerts, state, worker, rotation, file, stdout, signing,
-http_answers, http_excerpt, http.
+dead_letters, alerts, state, worker, rotation, file, stdout, link_part,
+signing, http_answers, http_excerpt, http.
 
 ``HttpSink`` needs the extra ``http``, and is loaded when it is first used.
 """
@@ -29,6 +29,7 @@ from edr.sinks.encoding import FORMS, Encoded, Encoder
 from edr.sinks.errors import RefusedError, RejectError, RetryError
 from edr.sinks.file import FileSink
 from edr.sinks.intake import Intake, JournalIntake, QueueIntake
+from edr.sinks.link_part import LinkPart
 from edr.sinks.options import Batch, Retry
 from edr.sinks.recording import Recording
 from edr.sinks.rotation import Rotate
@@ -54,6 +55,7 @@ __all__ = [
     "HttpSink",
     "Intake",
     "JournalIntake",
+    "LinkPart",
     "QueueIntake",
     "Recording",
     "RefusedError",

@@ -1,0 +1,360 @@
+"""``LinkPart``: a link to a broker as a part of an application, which can be paused and restarted.
+
+A link has its own queue, retries and confirms, so ``SinkWorker`` would only repeat them. But a link
+cannot be paused, gets no other bindings, and does not start if the broker refuses it. This part
+makes a new link for each of these. With a journal, the consumer of the link keeps the events in
+between: the part creates it before it starts.
+
+A link that only sends, with the journal of the application, is a durable sink. One that receives
+too is a link of the application, and sends the events of its own node only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, Protocol
+
+from edr.bus import Bus
+from edr.delivery import ConnectionState, FaultLog
+from edr.errors import EdrError
+from edr.journal import Journal
+from edr.records import Binding, Severity
+from edr.sinks.alerts import Alerts
+from edr.sinks.state import SinkState
+
+REFUSED_DELAY = 60.0
+"""Seconds before a link that the broker refused is tried again: a person must repair something."""
+
+TROUBLE_AFTER = 60.0
+"""Seconds without a connection, or without a delivery, after which there is an alert."""
+
+WATCH_INTERVAL = 1.0
+"""Seconds between two looks at the state of the link."""
+
+_logger = logging.getLogger("edr.sinks")
+
+
+class LinkLike(Protocol):
+    """What a part needs of a link; see ``edr.links.Link``."""
+
+    @property
+    def state(self) -> ConnectionState:
+        """The state of its connection."""
+        ...
+
+    @property
+    def consumer(self) -> str | None:
+        """The name of its consumer in the journal; ``None`` if it has none."""
+        ...
+
+    async def start(self) -> None:
+        """Register with the bus, and connect."""
+        ...
+
+    async def drain(self, timeout: float | None = None) -> int:
+        """Send the pending events and close; return how many were not sent."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close now."""
+        ...
+
+    def status(self) -> Mapping[str, Any]:
+        """Return the state and the counts."""
+        ...
+
+
+class LinkPart:
+    """A link as a part. Promises: at least once and in order with a journal, as the link has them.
+
+    ``pause``, ``restart`` and ``rebind`` close the link. Events in flight at that moment are sent
+    again, so the receiver may get them twice. Without a journal, queued events are lost then, and
+    are counted.
+
+    Args:
+        name: the name of the part.
+        make: makes a link that sends the events of the bindings that it gets. It is not started.
+        bindings: the events to send.
+        kind: ``"sink"`` for a link that only sends, else ``"link"``.
+        journal: the journal of the link, where it has one.
+        start: where a new consumer begins: at the events stored from ``"now"`` on, or at the
+            ``"oldest"`` one.
+        bus: gets the alerts; ``None`` for the log only.
+
+    Raises:
+        ValueError: ``make`` refuses an option of the link.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        make: Callable[[tuple[Binding, ...]], LinkLike],
+        bindings: tuple[Binding, ...] = (),
+        *,
+        kind: Literal["sink", "link"] = "sink",
+        journal: Journal | None = None,
+        start: Literal["now", "oldest"] = "now",
+        bus: Bus | None = None,
+    ) -> None:
+        self.name: str = name
+        self.kind: str = kind
+        self.bindings: tuple[Binding, ...] = tuple(bindings)
+        """The events that it sends."""
+        self._make = make
+        self._journal = journal
+        self._start_at = start
+        self._log = FaultLog(f"{kind} {name!r}", _logger)
+        self._alerts = Alerts(bus, kind, name, self._log)
+        self._link = make(self.bindings)
+        """The present link, or the last one: a closed link has its counts."""
+        self._is_used = False
+        """Whether ``_link`` was started."""
+        self._task: asyncio.Task[None] | None = None
+        self._is_paused = False
+        self._is_stopping = False
+        self._refusal: str | None = None
+        self._past: Counter[str] = Counter()
+        """The counts of the links before."""
+        self._lost_before: Counter[str] = Counter()
+        self._reported: Counter[str] = Counter()
+        """The losses that are in alerts."""
+        self._position: int | None = None
+        """The position of the consumer before the first link."""
+        self._was_up = False
+        self._well_since: float | None = None
+        """When it was last connected and without events, or delivered one."""
+        self._delivered_then = 0
+        self._changing = asyncio.Lock()
+
+    def __repr__(self) -> str:
+        return f"<LinkPart {self.kind} {self.name!r} {self.state}>"
+
+    @property
+    def consumer(self) -> str | None:
+        """The name of its consumer in the journal; ``None`` if it has none."""
+        return self._link.consumer
+
+    @property
+    def is_durable(self) -> bool:
+        """Whether events that were not sent are kept for the next start."""
+        return self._link.consumer is not None
+
+    @property
+    def services(self) -> tuple[object, ...]:
+        """The link, which is a service of the bus, and is not shown next to this part."""
+        return (self._link,)
+
+    @property
+    def state(self) -> SinkState:
+        """The state of this moment."""
+        if self._is_stopping:
+            return SinkState.STOPPING if self._task is not None else SinkState.STOPPED
+        if self._is_paused:
+            return SinkState.PAUSED
+        if self._task is None:
+            return SinkState.STOPPED
+        if self._refusal is not None:
+            return SinkState.REFUSED
+        link = self._link.state
+        if link is ConnectionState.UP:
+            return SinkState.STUCK if self._seconds_unwell() >= TROUBLE_AFTER else SinkState.RUNNING
+        if self._was_up or self._link.status()["error"]:
+            return SinkState.RETRYING
+        return SinkState.STARTING
+
+    def status(self) -> Mapping[str, object]:
+        """Return the state and the counts, those of all links so far."""
+        counts = dict(self._link.status())
+        for name in ("offered", "delivered", "received", "published", "reconnects"):
+            counts[name] += self._past[name]
+        return {
+            **counts,
+            "state": self.state,
+            "lost": dict(self._lost()),
+            "backlog": self._backlog(counts["backlog"]),
+            "error": self._refusal or counts["error"],
+            "durable": self.is_durable,
+        }
+
+    def _lost(self) -> Counter[str]:
+        return self._lost_before + Counter(self._link.status()["lost"])
+
+    def _backlog(self, of_link: int) -> int:
+        if self._is_used or self._position is None or self._journal is None:
+            return of_link
+        statistics = self._journal.statistics()
+        return max(0, statistics.last + statistics.waiting - self._position)
+
+    # The service
+
+    async def prepare(self) -> None:
+        """Create the consumer, so that events are kept from now on. ``start`` does it too.
+
+        Raises:
+            ConsumerInUseError, JournalError: the consumer cannot be opened.
+        """
+        name = self.consumer
+        if self._journal is None or name is None or self._position is not None:
+            return
+        consumer = await self._journal.consumer(
+            name, *self.bindings, start=self._start_at, rebind=True
+        )
+        self._position = consumer.position
+        await consumer.aclose()
+
+    async def start(self) -> None:
+        """Create the consumer and start to connect. It does not wait for the broker. Idempotent.
+
+        Raises:
+            ConsumerInUseError, JournalError: the consumer cannot be opened.
+        """
+        if self._is_stopping:
+            raise RuntimeError(f"{self.kind} {self.name!r} is closed; make another part")
+        async with self._changing:
+            if self._task is None:
+                await self.prepare()
+                self._spawn()
+
+    async def drain(self, timeout: float | None = None) -> int:
+        """Send the pending events, and close. Without a connection it does not wait.
+
+        Returns:
+            The number of events that were not sent. With a journal, it keeps them.
+        """
+        async with self._changing:
+            self._is_stopping = True
+            left = 0
+            if self._link.state is not ConnectionState.CLOSED:
+                left = await self._link.drain(timeout)
+            elif self._is_used:
+                left = int(self._link.status()["backlog"]) if self.is_durable else 0
+            await self._end()
+        return left
+
+    async def aclose(self) -> None:
+        """Close now. With a journal, it keeps the events. Idempotent."""
+        async with self._changing:
+            self._is_stopping = True
+            await self._end()
+
+    async def _end(self) -> None:
+        await self._halt()
+        self._task = None
+        self._alerts.aclose()
+
+    # Commands
+
+    async def pause(self) -> None:
+        """Close the link until ``resume`` or ``restart``."""
+        async with self._changing:
+            self._is_paused = True
+            await self._halt()
+
+    async def resume(self) -> None:
+        """Connect again. Without effect if it was not paused."""
+        async with self._changing:
+            if self._is_paused:
+                self._is_paused = False
+                self._spawn_again()
+
+    async def restart(self) -> None:
+        """Close the link and connect again, at once. It also resumes one that was paused."""
+        async with self._changing:
+            await self._halt()
+            self._is_paused = False
+            self._spawn_again()
+
+    async def rebind(self, *bindings: Binding) -> None:
+        """Send the events that ``bindings`` match, of the entries that were not read yet."""
+        async with self._changing:
+            await self._halt()
+            self.bindings = bindings
+            if not self._is_paused:
+                self._spawn_again()
+
+    async def _halt(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
+        await self._link.aclose()
+        self._refusal = None
+
+    def _spawn_again(self) -> None:
+        if self._task is not None and not self._is_stopping:
+            self._spawn()
+
+    def _spawn(self) -> None:
+        self._refusal = None
+        self._was_up = False
+        self._well_since = asyncio.get_running_loop().time()
+        self._task = asyncio.get_running_loop().create_task(
+            self._run(), name=f"edr:{self.kind}:{self.name}"
+        )
+
+    # The task
+
+    async def _run(self) -> None:
+        is_started = False
+        while True:
+            if is_started:
+                self._watch()
+            else:
+                is_started = await self._connects()
+            await asyncio.sleep(WATCH_INTERVAL if is_started else REFUSED_DELAY)
+
+    async def _connects(self) -> bool:
+        """Start a new link; return False if it was refused."""
+        if self._is_used:
+            self._keep_counts()
+            self._link = self._make(self.bindings)
+        self._is_used = True
+        try:
+            await self._link.start()
+        except EdrError as exc:
+            self._refusal = str(exc)
+            self._log.fault(
+                logging.ERROR,
+                "refused",
+                "was refused: %s; trying again in %g s",
+                exc,
+                REFUSED_DELAY,
+            )
+            self._alerts.trouble(Severity.CRITICAL, SinkState.REFUSED, str(exc))
+            return False
+        self._refusal = None
+        return True
+
+    def _keep_counts(self) -> None:
+        status = self._link.status()
+        for name in ("offered", "delivered", "received", "published", "reconnects"):
+            self._past[name] += status[name]
+        # Pending events of a journal are offered again by the next link.
+        self._past["offered"] -= status["pending"] if self.is_durable else 0
+        self._lost_before.update(status["lost"])
+
+    def _watch(self) -> None:
+        """Look at the link, and report what changed."""
+        status = self._link.status()
+        delivered = status["delivered"]
+        is_up = self._link.state is ConnectionState.UP
+        self._was_up = self._was_up or is_up
+        if is_up and (not status["backlog"] or delivered != self._delivered_then):
+            self._well_since = asyncio.get_running_loop().time()
+            self._alerts.recovered()
+        elif self._seconds_unwell() >= TROUBLE_AFTER:
+            severity = Severity.CRITICAL if is_up else Severity.WARNING
+            reason = status["error"] or f"no delivery for {TROUBLE_AFTER:g} s"
+            self._alerts.trouble(severity, self.state, reason)
+        self._delivered_then = delivered
+        lost = self._lost()
+        for reason, count in (lost - self._reported).items():
+            self._alerts.lost(reason, count)
+        self._reported = lost
+
+    def _seconds_unwell(self) -> float:
+        if self._well_since is None:
+            return 0.0
+        return asyncio.get_running_loop().time() - self._well_since
