@@ -38,7 +38,7 @@ _logger = logging.getLogger("edr.sinks")
 
 
 class LinkLike(Protocol):
-    """What a part needs of a link; see ``edr.links.Link``."""
+    """The attributes of a link that a part uses; see ``edr.links.Link``."""
 
     @property
     def state(self) -> ConnectionState:

@@ -9,7 +9,9 @@ from support.consuming import ready, take, take_ready, ticks, until
 from support.forking import fork
 
 import edr
+from edr.journal import SqliteJournal
 from edr.links import ConnectionState, LinkRefusedError
+from edr.sinks import LinkPart
 
 nats = pytest.importorskip("nats", reason="needs nats: pip install 'edr[nats]'")
 
@@ -459,3 +461,29 @@ async def test_a_fork_leaves_the_link_to_its_parent(machine):
     assert await take(events, 1) == [1]
     assert link.statistics().reconnects == 0
     await ticks()
+
+
+@pytest.mark.slow
+async def test_a_link_part_delivers_a_backlog_after_a_restart(machine, nats_server, tmp_path):
+    there, other = await machine("there")
+    events = there.subscribe()
+    await other.ready()
+    async with SqliteJournal(tmp_path / "journal") as journal, edr.Bus(journal=journal) as bus:
+
+        def make(send):
+            return edr.links.NatsLink(
+                bus, nats_server.url, name="out", send=send, receive=(), journal=journal
+            )
+
+        part = LinkPart("out", make, (edr.Binding(app_name="app"),), journal=journal, bus=bus)
+        await part.prepare()
+        await emit(bus, 1, 2)
+        await journal.flush()
+        await part.start()
+        assert await take(events, 2) == [1, 2]
+        await part.restart()
+        await emit(bus, 3)
+        assert await take(events, 1) == [3]
+        assert await part.drain(20) == 0
+        assert part.status()["delivered"] == 3
+        await part.aclose()

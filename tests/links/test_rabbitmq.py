@@ -11,7 +11,9 @@ from support.kazoo_samples import DISK, DISK_KEY, LOGIN, LOGIN_KEY, SAMPLES
 from support.rabbitmq_server import URL, is_balanced, take_events
 
 import edr
+from edr.journal import SqliteJournal
 from edr.links import LinkRefusedError, RabbitLink
+from edr.sinks import LinkPart
 from edr.wire import kazoo
 
 pytestmark = pytest.mark.slow  # they talk to servers, or start their own
@@ -340,3 +342,37 @@ async def test_beside_a_kazoo_cluster_the_exchange_is_its_own(vhost, raw_at, bus
         assert await take_events(events, 1) == [kazoo.decode(LOGIN)]
 
     assert link.statistics().refused == {}
+
+
+async def test_a_link_part_delivers_a_backlog_after_an_outage(
+    rabbit, rabbit_proxy, exchange, tmp_path
+):
+    there, other = await rabbit()
+    events = there.subscribe()
+    await other.ready()
+    async with SqliteJournal(tmp_path / "journal") as journal, edr.Bus(journal=journal) as bus:
+
+        def make(send):
+            return RabbitLink(
+                bus,
+                rabbit_proxy.url,
+                name="out",
+                send=send,
+                receive=(),
+                journal=journal,
+                exchange=exchange,
+            )
+
+        part = LinkPart("out", make, (edr.Binding(app_name="app"),), journal=journal, bus=bus)
+        await part.start()
+        await emit(bus, 1)
+        assert [event.body["n"] for event in await take_events(events, 1)] == [1]
+        await rabbit_proxy.cut()
+        await part.pause()
+        await emit(bus, 2, 3)
+        await bus.journal.flush()
+        await part.resume()
+        assert [event.body["n"] for event in await take_events(events, 2)] == [2, 3]
+        assert await part.drain(20) == 0
+        assert part.status()["delivered"] == 3
+        await part.aclose()
