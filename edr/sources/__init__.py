@@ -20,12 +20,13 @@ again, with the same ``id``.
 
 Read the modules in this order; each imports only from those before it:
 answers, senders, documents, lines, ingest, source, reading, conversation, stdin,
-unix_socket, tokens, http.
+unix_socket, tokens, http, jetstream.
 """
 
 from edr.sources.answers import Answer, NotStored, Refused, Reply
 from edr.sources.http import HttpIngest
 from edr.sources.ingest import Document, Ingest, Stored
+from edr.sources.jetstream import JetStreamSource
 from edr.sources.senders import LOCAL, Sender
 from edr.sources.source import Source, SourceStatistics
 from edr.sources.stdin import StdinSource
@@ -38,6 +39,7 @@ __all__ = [
     "Document",
     "HttpIngest",
     "Ingest",
+    "JetStreamSource",
     "NotStored",
     "Refused",
     "Reply",

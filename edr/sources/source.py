@@ -23,8 +23,8 @@ class SourceStatistics:
     """The counts of a source at one moment."""
 
     state: str
-    """``new``, ``running``, ``waiting`` (the journal cannot store), ``stopping``, ``stopped``, or
-    ``ended``."""
+    """``new``, ``running``, ``waiting`` (the journal cannot store), ``retrying``, ``stopping``,
+    ``stopped``, or ``ended``."""
     accepted: int
     """Events that the journal has stored."""
     refused: int
@@ -35,6 +35,8 @@ class SourceStatistics:
     """Open connections, or requests in progress."""
     last_error: str | None
     """The last fault."""
+    missed: int = 0
+    """Entries that the journal of a ``JetStreamSource`` lost before they were read."""
 
 
 class Source(Protocol):
@@ -92,6 +94,7 @@ class Counts:
         self._ingest = ingest
         self.state: str = "new"
         self.connections: int = 0
+        self.missed: int = 0
         self._accepted = 0
         self._refused = 0
         self._failed = 0
@@ -136,16 +139,18 @@ class Counts:
             failed=self._failed,
             connections=self.connections,
             last_error=self._log.last_error,
+            missed=self.missed,
         )
 
     def status(self) -> dict[str, Any]:
         """Return the counts as a part of ``edr.control`` shows them."""
         counts = self.statistics()
+        lost = {"refused": counts.refused, "missed": counts.missed}
         return {
             "state": counts.state,
             "offered": counts.accepted + counts.refused,
             "delivered": counts.accepted,
-            "lost": {"refused": counts.refused} if counts.refused else {},
+            "lost": {name: count for name, count in lost.items() if count},
             "error": counts.last_error,
             "connections": counts.connections,
             "failed": counts.failed,
