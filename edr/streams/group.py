@@ -102,11 +102,10 @@ class Group:
             self.withheld += 1
             return
         window = self.window
-        slot = window.newest_slot
-        if slot.event is not event and id(event) not in window.latest:
-            slot = window.append(event)
-        elif (
-            slot.event is not event or slot.position <= self._last or slot.previous is not None
+        newest = window.newest_slot
+        slot = newest if newest.event is event else window.add(event)
+        if slot is None or (
+            slot is newest and (slot.position <= self._last or slot.previous is not None)
         ):  # the object is in the window, and it is not plain at which position
             slot = self._slot_of(event)
             if slot.position < self._last:  # of an emit within which another event was emitted

@@ -38,22 +38,31 @@ levels, timestamp."""
 
 
 class Slot:
-    """One event of the window, at one position."""
+    """One event of the window, at one position.
+
+    It has no ``__init__``. ``Window.add`` sets its attributes within the emit, and a call to
+    ``__init__`` would take a tenth of the time of the tap.
+    """
 
     __slots__ = ("event", "position", "previous", "records", "size")
 
-    def __init__(
-        self, position: int, event: Event | None, size: int, previous: Slot | None
-    ) -> None:
-        self.position: int = position
-        self.event: Event | None = event
-        """The event; ``None`` when the window has moved past it."""
-        self.size: int = size
-        """Bytes for which it counts."""
-        self.previous: Slot | None = previous
-        """The slot of an earlier position of the same object, if the window still has it."""
-        self.records: dict[int, Record] | Record | None = None
-        """The uncut record, or the records by cut."""
+    position: int
+    event: Event | None
+    """The event; ``None`` when the window has moved past it."""
+    size: int
+    """Bytes for which it counts."""
+    previous: Slot | None
+    """The slot of an earlier position of the same object, if the window still has it."""
+    records: dict[int, Record] | Record | None
+    """The uncut record, or the records by cut."""
+
+    @classmethod
+    def at(cls, position: int) -> Slot:
+        """Return a slot without an event."""
+        slot = cls()
+        slot.position, slot.size = position, 0
+        slot.clear()
+        return slot
 
     @property
     def has_record(self) -> bool:
@@ -106,7 +115,7 @@ class Window:
         self.is_dense: bool = is_dense
         self.newest: int = 0
         """The position of the newest event; 0 before the first."""
-        self.newest_slot: Slot = Slot(0, None, 0, None)
+        self.newest_slot: Slot = Slot.at(0)
         """The slot of the newest event; before the first event, one without an event."""
         self.latest: dict[int, Slot] = {}
         """The slot of the newest position of each object in it, by the ``id`` of the object.
@@ -136,9 +145,18 @@ class Window:
 
     def append(self, event: Event, position: int | None = None) -> Slot:
         """Add ``event`` at the next position, or at ``position``; remove the oldest if needed."""
-        if position is None:
-            position = self.newest + 1
+        previous = self.latest.pop(id(event), None)
+        slot = self.add(event, position)
+        assert slot is not None
+        slot.previous = previous
+        return slot
+
+    def add(self, event: Event, position: int | None = None) -> Slot | None:
+        """Add ``event`` as ``append`` does, or return ``None`` if the window has this object."""
         # Within an emit: names that are looked up once, and no calls that can be avoided.
+        key = id(event)
+        if key in self.latest:
+            return None
         fields = event.__dict__
         try:
             size = fields["body"].json_size
@@ -149,15 +167,18 @@ class Window:
             size += len(fields["account_id"])
             for account in fields["account_tree"]:
                 size += len(account) + 3
-        key = id(event)
-        latest = self.latest
-        slot = Slot(position, event, size, latest.get(key))
-        latest[key] = slot
-        self.newest = position
-        self.newest_slot = slot
-        self._slots.append(slot)
+        if position is None:
+            position = self.newest + 1
+        slot = Slot()
+        slot.position = self.newest = position
+        slot.event = event
+        slot.size = size
+        slot.previous = slot.records = None
+        self.newest_slot = self.latest[key] = slot
+        slots = self._slots
+        slots.append(slot)
         self.bytes += size
-        if len(self._slots) > self._size or self.bytes > self._max_bytes:
+        if len(slots) > self._size or self.bytes > self._max_bytes:
             self.shrink()
         return slot
 

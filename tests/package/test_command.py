@@ -34,6 +34,16 @@ def test_without_the_extra_the_package_to_install_is_printed():
     assert finished.stderr == "edr: the command needs cyclopts: pip install 'edr[cli]'\n"
 
 
+@pytest.mark.slow
+def test_exit_does_not_collect_all_modules_as_garbage():
+    code = (
+        "import gc, sys, edr.__main__ as m; sys.argv = ['edr', '--version']; m.main(); "
+        "print(gc.get_freeze_count() > 1000, gc.get_threshold()[0])"
+    )
+
+    assert run(code=code).stdout.split()[1:] == ["True", "20000"]
+
+
 def test_script_is_the_main_of_the_module():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 

@@ -3,7 +3,7 @@ from edr.streams.window import Slot
 
 
 def slots(*positions):
-    return [Slot(position, None, 0, None) for position in positions]
+    return [Slot.at(position) for position in positions]
 
 
 def log_of(*positions):
