@@ -6,6 +6,7 @@ file can control the terminal or add a line to the report: all of it is escaped 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
@@ -18,6 +19,10 @@ Location: TypeAlias = tuple[str | int, ...]
 MAX_SHOWN = 50
 """Faults in the text of an error. A file of another kind could have one for each of its keys."""
 
+MAX_PATH = 300
+"""Characters of a path. The middle of a longer one is left out."""
+
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]{1,80}")
 _WIDEST_PATH = 48
 """Columns of the paths in a report. A longer path moves only its own line."""
 
@@ -93,7 +98,7 @@ def located(
 ) -> tuple[Fault, ...]:
     """Return faults with path and line, each once, in the order of the file."""
     found = dict.fromkeys(
-        Fault(printable(join_path(*place)), line_of(place, lines), printable(message))
+        Fault(path_text(place), line_of(place, lines), printable(message))
         for place, message in faults
     )
     return tuple(sorted(found, key=lambda fault: fault.line or 0))
@@ -104,10 +109,22 @@ def notes_at(
 ) -> tuple[Note, ...]:
     """Return notes with path and line, in the order of the file."""
     found = (
-        Note(printable(join_path(*place)), line_of(place, lines), printable(message))
+        Note(path_text(place), line_of(place, lines), printable(message))
         for place, message in notes
     )
     return tuple(sorted(dict.fromkeys(found), key=lambda note: note.line or 0))
+
+
+def path_text(place: Location) -> str:
+    """Return a place as it is written in TOML: ``sinks.my-hook.bindings[0]``."""
+    steps = (
+        f".{step}" if isinstance(step, str) and _BARE_KEY.fullmatch(step) else join_path(step)
+        for step in place
+    )
+    path = printable("".join(steps)).removeprefix(".")
+    if len(path) <= MAX_PATH:
+        return path
+    return f"{path[: MAX_PATH // 2]}…{path[-MAX_PATH // 2 :]}"
 
 
 def line_of(place: Location, lines: Mapping[Location, int]) -> int | None:

@@ -22,6 +22,8 @@ from edr.app.config.sinks import (
 from edr.app.config.sources import HttpSourceConfig, SocketSourceConfig, StdinSourceConfig
 from edr.app.config.values import Url, check_url, duration_text
 from edr.errors import did_you_mean, shown
+from edr.sinks import Signer
+from edr.sources import Tokens, TokensError
 
 Found = Iterator[tuple[Location, str]]
 
@@ -141,7 +143,10 @@ def _http(configuration: Configuration) -> Found:
                     f"is missing: every host that reaches {http.listen} could send events",
                 )
     if http is not None and http.tokens_file is not None:
-        yield from _readable(("http", "tokens_file"), http.tokens_file)
+        try:
+            Tokens(http.tokens_file)
+        except TokensError as exc:
+            yield ("http", "tokens_file"), str(exc)
 
 
 def _is_loopback(listen: str) -> bool:
@@ -224,10 +229,20 @@ def _secrets(configuration: Configuration, secrets: Secrets) -> Found:
             except SecretError as exc:
                 yield place, str(exc)
                 continue
+            if inner[0] == "sign" and (fault := _fault_of_signing(value)):
+                yield place, fault
             if inner[0] == "headers" and not value.isprintable():
                 yield place, "the secret must be one line of printable text"
             if fault := _fault_of_url(part, inner, value):
                 yield place, f"the secret {fault}"
+
+
+def _fault_of_signing(value: str) -> str | None:
+    try:
+        Signer(value)
+    except ValueError as exc:
+        return f"the {exc}"  # it does not show the secret
+    return None
 
 
 def _fault_of_url(part: Section, inner: Location, value: str) -> str | None:

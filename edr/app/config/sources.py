@@ -12,14 +12,17 @@ from edr.app.config.section import Section, one_of
 from edr.app.config.values import (
     KIB,
     MIB,
+    Bindings,
     FilePath,
     Flag,
     Mode,
     Text,
     byte_size,
+    choice,
     url_with,
     whole_number,
 )
+from edr.records import Binding
 
 
 class SourceConfig(Section):
@@ -51,7 +54,10 @@ class HttpSourceConfig(SourceConfig):
 
     type: Literal["http"] = "http"
     max_body: Annotated[int, byte_size(KIB, 64 * MIB)] = Field(
-        default=MIB, description="the most bytes of a request"
+        default=4 * MIB, description="the most bytes of a request"
+    )
+    max_requests: Annotated[int, whole_number(1, 10_000)] = Field(
+        default=64, description="the most requests at a time"
     )
 
 
@@ -65,6 +71,12 @@ class JetStreamSourceConfig(SourceConfig):
     stream: Text = Field(description="the name of the stream")
     consumer: Text = Field(
         default="edr", description="the name of the consumer, which keeps the position"
+    )
+    bindings: Bindings = Field(
+        default=(Binding(),), description="the events to read; by default `info` and higher"
+    )
+    start: Annotated[str, choice("now", "oldest")] = Field(
+        default="now", description="where a new consumer begins"
     )
     prefix: Text | None = Field(default=None, description="the first tokens of the subjects")
 

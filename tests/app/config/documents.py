@@ -41,7 +41,7 @@ bindings = [{ severity = "critical" }]
 ENVIRON = {
     "EDR_AMQP_URL": "amqp://edr:CANARY@broker",
     "ALARMS_URL": "https://hooks.example.net/CANARY",
-    "ALARMS_SIGN": "whsec_CANARY",
+    "ALARMS_SIGN": "whsec_" + "CANARY" * 8,
 }
 """Its secrets."""
 

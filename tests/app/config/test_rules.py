@@ -1,0 +1,135 @@
+import pytest
+
+from edr.app.config import ConfigurationError, faults_at_open, read
+
+SIGN = "whsec_" + "QUJD" * 8
+
+
+def faults(text, folder=None, **environ):
+    try:
+        read(text.encode(), folder=folder, environ=environ)
+    except ConfigurationError as error:
+        return {fault.path: fault.message for fault in error.faults}
+    return {}
+
+
+def test_two_sinks_with_one_resolved_path(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    text = """
+        sinks.a = { type = "file", path = "real/x" }
+        sinks.b = { type = "file", path = "link/../link/x" }
+    """
+
+    assert "sinks.a.path is" in faults(text, tmp_path)["sinks.b.path"]
+
+
+def test_a_disabled_sink_may_have_the_same_path(tmp_path):
+    text = """
+        sinks.a = { type = "file", path = "x" }
+        sinks.b = { type = "file", path = "x", enabled = false }
+    """
+
+    assert faults(text, tmp_path) == {}
+
+
+@pytest.mark.parametrize("path", ["edr-data/journal/x", "edr-data/dead/a.jsonl"])
+def test_a_sink_does_not_write_into_the_journal(tmp_path, path):
+    text = f'sinks.a = {{ type = "file", path = "{path}" }}'
+
+    assert list(faults(text, tmp_path)) == ["sinks.a.path"]
+
+
+def test_a_folder_is_not_a_file(tmp_path):
+    assert (
+        "is a folder" in faults('sinks.a = { type = "file", path = "." }', tmp_path)["sinks.a.path"]
+    )
+
+
+HTTP_A = "sinks.a.type = 'http'\nsinks.a.url = 'http://a'\nsinks.a"
+BINARY = "sinks.a.format = { type = 'cloudevents', mode = 'binary' }"
+SINGLE = [
+    ("sources.a.type = 'stdin'\nsources.b.type = 'stdin'", "sources.b.type"),
+    ("sinks.a.type = 'stdout'\nsinks.b.type = 'stdout'", "sinks.b.type"),
+    (
+        "http.listen = '127.0.0.1:1'\nsources.a.type = 'http'\nsources.b.type = 'http'",
+        "sources.b.type",
+    ),
+    ("sources.a.type = 'http'", "sources.a.type"),
+    ("http.listen = '0.0.0.0:1'\nsources.a.type = 'http'", "http.tokens_file"),
+    ("http = { listen = '[::1]:1', tokens_file = '/no/such' }", "http.tokens_file"),
+    ("app.accounts = {}", "app.accounts"),
+    ("app.accounts = { file = '/no/such' }", "app.accounts.file"),
+    ("app.accounts = { file = '/dev/null', callable = 'a:b' }", "app.accounts"),
+    ("sinks.a = { type = 'stdout', retry = { base = 61 } }", "sinks.a.retry.cap"),
+    (
+        "sinks.a = { type = 'stdout', durable = false, retry = { give_up_after = 5 } }",
+        "sinks.a.retry.give_up_after",
+    ),
+    (
+        "sinks.a = { type = 'stdout', format = { type = 'cloudevents', mode = 'binary' } }",
+        "sinks.a.format.mode",
+    ),
+    (f"{HTTP_A}.batch.events = 2\n{BINARY}", "sinks.a.format.mode"),
+    (
+        f"{HTTP_A}.format = {{ type = 'kazoo', pretty = true, lines = true }}",
+        "sinks.a.format.lines",
+    ),
+    (f"{HTTP_A}.tls = {{ key = '/dev/null' }}", "sinks.a.tls"),
+    (f"{HTTP_A}.tls = {{ ca = '/no/such' }}", "sinks.a.tls.ca"),
+    ("links.a = { type = 'nats', url = 'nats://a' }", "links.a"),
+    (
+        "links.a = { type = 'amqp', url = 'amqp://a', send = [{}], queue = 'q' }",
+        "links.a.queue",
+    ),
+    (
+        "links.a = { type = 'amqp', url = 'amqp://a', receive = 'wanted', queue = 'q' }",
+        "links.a.receive",
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "path"), SINGLE)
+def test_a_rule_is_reported_once(text, path):
+    assert list(faults(text)) == [path]
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1:1", "localhost:1", "[::1]:1"])
+def test_tokens_are_not_needed_on_the_loopback(listen):
+    assert faults(f"http.listen = '{listen}'\nsources.a.type = 'http'") == {}
+
+
+HTTP = """
+[sinks.a]
+type = "http"
+url = { env = "U" }
+headers = { X-A = { env = "H" } }
+sign = { secret = { env = "S" }, also = { env = "S2" } }
+"""
+
+
+def test_the_values_of_secrets_are_checked_and_not_shown():
+    values = {"U": "https://CANARY:x", "H": "CANARY\n", "S": "CANARY", "S2": SIGN}
+
+    found = faults(HTTP, **values)
+
+    assert set(found) == {"sinks.a.url", "sinks.a.headers.X-A", "sinks.a.sign.secret"}
+    assert "CANARY" not in str(found)
+
+
+def test_valid_secrets_are_no_fault():
+    assert faults(HTTP, U="https://a:b@c/d?e", H="h", S=SIGN, S2=SIGN) == {}
+
+
+def test_the_secrets_of_a_disabled_part_are_not_read():
+    assert faults(HTTP + "enabled = false\n") == {}
+
+
+def test_a_consumer_without_a_part_is_a_fault_if_a_full_journal_blocks():
+    blocking = read(b'journal.full = "block"').configuration
+
+    [(place, message)] = faults_at_open(blocking, ["sink:old"])
+
+    assert place == ("journal", "full")
+    assert "'sink:old'" in message
+    assert list(faults_at_open(read(b"").configuration, ["sink:old"])) == []
