@@ -90,7 +90,7 @@ class EventLines:
         if self._account:
             line.append((f"{padded(account, self._account)}  ", ""))
         body = event.get("body")
-        for key, value in pairs(body) if isinstance(body, Mapping) else ():
+        for key, value in pairs(body, typed=True) if isinstance(body, Mapping) else ():
             line += [(f"{key}=", "key"), (f"{value} ", "")]
         self._output.text(*without_last_space(line), indent=len(time) + 1, wrapped=wrapped)
 

@@ -51,6 +51,7 @@ STYLES = {
 """SGR parameters. They repeat a meaning that the text has too: colour is never the only sign."""
 
 _PLAIN = re.compile(rf'[^\s"\\={{}}{UNSAFE}]+')
+_NOT_TEXT = re.compile(r"-?\d[\d.eE+-]*|true|false|null")
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 _NOT_IN_KEYS = re.compile(rf'[\s"=%{UNSAFE}]')
 
@@ -229,14 +230,23 @@ def logfmt(record: Mapping[str, Any]) -> str:
     return " ".join(f"{key}={value}" for key, value in pairs(record))
 
 
-def pairs(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Yield the pairs of ``logfmt``, quoted as ``edr.wire.logfmt`` does."""
+def pairs(
+    record: Mapping[str, Any], prefix: str = "", *, typed: bool = False
+) -> Iterator[tuple[str, str]]:
+    """Yield the pairs of ``logfmt``, quoted as ``edr.wire.logfmt`` does.
+
+    Args:
+        record: the object.
+        prefix: is put before each key.
+        typed: also quote text that looks like another type, such as ``"30"`` and ``"true"``.
+    """
     for key, value in record.items():
         path = prefix + _NOT_IN_KEYS.sub(_percent, key)
         if isinstance(value, Mapping) and value:
-            yield from pairs(value, f"{path}.")
+            yield from pairs(value, f"{path}.", typed=typed)
         elif isinstance(value, str):
-            yield path, value if _PLAIN.fullmatch(value) else json_text(value)
+            is_plain = _PLAIN.fullmatch(value) and not (typed and _NOT_TEXT.fullmatch(value))
+            yield path, value if is_plain else json_text(value)
         elif isinstance(value, (list, tuple, dict)):
             yield path, json_text(json_text(value))
         else:

@@ -51,6 +51,14 @@ def test_wrapped_event_continues_below_its_severity(shown):
     assert terminal.lines[-1] == " " * 13 + "b=" + "y" * 20
 
 
+def test_text_that_looks_like_a_number_is_quoted(shown):
+    terminal = Terminal()
+    body = {"a": "30", "b": 30, "c": "true", "d": None, "e": {"f": "-1.5e3"}, "g": "30s"}
+    lines_on(terminal).event(shown(body=body))
+
+    assert terminal.lines[-1].endswith('a="30" b=30 c="true" d=null e.f="-1.5e3" g=30s')
+
+
 def test_event_is_wrapped_on_request(shown):
     terminal = Terminal()
     lines_on(terminal, 60).event(shown(body={"a": "x" * 20, "b": "y" * 20}), wrapped=True)
