@@ -3,11 +3,13 @@
 import os
 from contextlib import contextmanager, suppress
 
+import orjson
 import pytest
+from support.http_receiver import HttpReceiver
 
 import edr
 from contracts.sinks import SinkContract
-from edr.sinks import FileSink, RetryError, StdoutSink
+from edr.sinks import Encoder, FileSink, HttpSink, RetryError, StdoutSink
 
 
 def numbers(data):
@@ -107,3 +109,36 @@ class TestStdout(SinkContract):
         target = StdoutTarget(tmp_path / "stdout")
         yield target
         os.close(target.descriptor)
+
+
+class HttpTarget:
+    """The receiver keeps what it answered with 2xx; in a fault it answers 503."""
+
+    def __init__(self, receiver):
+        self.receiver = receiver
+        receiver.default = lambda: 503 if self.is_away else 204
+        self.is_away = False
+
+    def sink(self):
+        return HttpSink(self.receiver.url, name="s", encode=Encoder())
+
+    def received(self):
+        return [
+            each["body"]["n"]
+            for request in self.receiver.requests
+            if request.status == 204
+            for each in orjson.loads(request.body)
+        ]
+
+    @contextmanager
+    def fault(self):
+        self.is_away = True
+        yield
+        self.is_away = False
+
+
+class TestHttp(SinkContract):
+    @pytest.fixture
+    async def target(self):
+        async with HttpReceiver() as receiver:
+            yield HttpTarget(receiver)

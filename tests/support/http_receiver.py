@@ -15,6 +15,8 @@ class Request:
     headers: dict
     """Names in lower case; a header that came twice is an error."""
     body: bytes
+    status: int | None = None
+    """The status that was answered, where the answer is one."""
 
 
 def response(status, body=b"", *, close=False, **headers):
@@ -27,7 +29,7 @@ def response(status, body=b"", *, close=False, **headers):
 
 
 class HttpReceiver:
-    """Accepts connections, keeps each request, and gives the answers in their order, then 204.
+    """Accepts connections, keeps each request, and gives the answers in their order.
 
     An answer is a status, bytes to write, or an ``async`` function of the writer. After an answer
     that returns False, or bytes without ``Content-Length``, the connection is closed.
@@ -35,6 +37,8 @@ class HttpReceiver:
 
     def __init__(self, *answers):
         self.answers = list(answers)
+        self.default = lambda: 204
+        """Returns the answer when no other is left."""
         self.requests = []
         self.connections = 0
         self._tasks = set()
@@ -66,10 +70,12 @@ class HttpReceiver:
         writer.transport.abort() if self._is_ending else writer.close()
 
     async def _serve(self, reader, writer):
-        self.requests.append(await self._read(reader))
-        answer = self.answers.pop(0) if self.answers else 204
+        request = await self._read(reader)
+        self.requests.append(request)
+        answer = self.answers.pop(0) if self.answers else self.default()
         if callable(answer):
             return await answer(writer)
+        request.status = answer if isinstance(answer, int) else None
         data = response(answer) if isinstance(answer, int) else answer
         writer.write(data)
         await writer.drain()
