@@ -45,6 +45,7 @@ QUESTIONS = (
     "import_time",
     "journal",
     "journal_reads",
+    "sinks",
 )
 """The modules of ``questions``, in the order of the report. Add a new one here."""
 

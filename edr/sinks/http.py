@@ -27,6 +27,7 @@ from urllib.parse import quote, urlsplit
 
 try:
     import aiohttp
+    from yarl import URL
 except ModuleNotFoundError as _missing:
     raise ImportError("HTTP sinks need aiohttp: install edr with its extra 'http'") from _missing
 
@@ -83,6 +84,7 @@ _OWN = {
 """Headers that the sink or the protocol sets."""
 
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_PLAIN = re.compile(r"[A-Za-z0-9_-]+")
 _PRINTABLE = "".join(map(chr, range(0x21, 0x7F))).replace("%", "")
 
 _Failure: TypeAlias = RetryError | RejectError
@@ -137,7 +139,7 @@ class HttpSink:
             raise ValueError(
                 "the URL has a user name, and the headers have Authorization: give one"
             )
-        self._url = url
+        self._url = URL(url)
         self._name = name
         self._encode = encode
         self._method = method.upper()
@@ -162,7 +164,7 @@ class HttpSink:
                 ssl=True if self._tls is None else self._tls,
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=self._timeout, connect=self._connect_timeout),
+            timeout=aiohttp.ClientTimeout(total=self._timeout, sock_connect=self._connect_timeout),
             headers={"Accept-Encoding": "identity", "User-Agent": _user_agent(), **self._headers},
             auto_decompress=False,
             trust_env=False,
@@ -207,6 +209,15 @@ class HttpSink:
             )
         except (aiohttp.ClientError, OSError, TimeoutError) as exc:
             return self._failure_to_send(exc)
+        details = ""
+        if response.content.at_eof():
+            response.release()
+        else:
+            details = await self._finish(response)
+        return failure_of(response.status, response.headers.get("Retry-After"), details)
+
+    async def _finish(self, response: aiohttp.ClientResponse) -> str:
+        """Read the body, and return the begin of it if the response is an error."""
         try:
             body = await _body_of(response)
         finally:
@@ -214,8 +225,7 @@ class HttpSink:
                 response.release()
             else:
                 response.close()
-        details = "" if body is None or response.ok else self._excerpts.of(body)
-        return failure_of(response.status, response.headers.get("Retry-After"), details)
+        return "" if body is None or response.ok else self._excerpts.of(body)
 
     def _failure_to_send(self, exc: Exception) -> RetryError:
         """Return the failure of a request without a response. The text of ``exc`` has secrets."""
@@ -249,7 +259,7 @@ class HttpSink:
     def _id_of(self, batch: Sequence[Event]) -> str:
         first, last = batch[0].id, batch[-1].id
         text = first if len(batch) == 1 else f"{self._name}-{first}-{last}"
-        quoted = quote(text, safe=_PRINTABLE)
+        quoted = text if _PLAIN.fullmatch(text) else quote(text, safe=_PRINTABLE)
         if len(quoted) <= MAX_ID:
             return quoted
         return hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=32).hexdigest()
