@@ -12,6 +12,7 @@ after the parent has ended. The child removes no file.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import stat
@@ -22,6 +23,7 @@ from itertools import count
 from pathlib import Path
 
 from edr._sockets.probing import is_listening
+from edr._util.wakeup import wake
 from edr.errors import SocketPathError
 
 BACKLOG = 64
@@ -79,6 +81,34 @@ class Listener:
             raise SocketPathError(f"{path} cannot be bound ({exc.strerror or exc})") from exc
         self._identity = (status.st_dev, status.st_ino)
         _open.add(self)
+
+    async def accept(self) -> socket.socket:
+        """Wait for a connection, and return its socket, which does not block.
+
+        Cancellation: safe, no connection is lost. ``loop.sock_accept`` loses one that arrives in
+        the same turn of the loop, and reports an error to the exception handler of the loop.
+
+        Raises:
+            OSError: a connection cannot be accepted now, such as: no file descriptor is free.
+        """
+        while True:
+            try:
+                accepted, _ = self.socket.accept()
+            except BlockingIOError:
+                await self._until_readable()
+            else:
+                accepted.setblocking(False)
+                return accepted
+
+    async def _until_readable(self) -> None:
+        loop = asyncio.get_running_loop()
+        readable: asyncio.Future[None] = loop.create_future()
+        loop.add_reader(self.socket, wake, readable)
+        try:
+            await readable
+        finally:
+            if not loop.is_closed():
+                loop.remove_reader(self.socket)
 
     def close(self) -> None:
         """Close the socket, and remove its file unless another one is in its place. Idempotent."""

@@ -155,12 +155,10 @@ class Exposed:
     # Accept
 
     async def _accept(self) -> None:
-        loop = asyncio.get_running_loop()
         try:
             while True:
                 try:
-                    accepted, _ = await loop.sock_accept(self._listener.socket)
-                    await self._open(accepted)
+                    await self._open(await self._listener.accept())
                 except OSError as exc:  # such as: no file descriptor is free
                     self._log.log(
                         logging.WARNING,

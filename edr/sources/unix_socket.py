@@ -136,13 +136,12 @@ class SocketSource:
             self._listener.close()
 
     async def _accept(self, listener: Listener) -> None:
-        loop = asyncio.get_running_loop()
         try:
             while True:
                 await self._free.acquire()
                 is_served = False
                 try:
-                    client, _ = await loop.sock_accept(listener.socket)
+                    client = await listener.accept()
                     is_served = self._serve_if_permitted(client)
                 except OSError as exc:
                     if exc.errno in (errno.ECONNABORTED, errno.EINTR):
@@ -164,7 +163,6 @@ class SocketSource:
             client.close()
             self._counts.fault(logging.WARNING, "refused a connection of the user %d", uid)
             return False
-        client.setblocking(False)
         writer = _Writer(client)
         conversation = Conversation(
             self._ingest, InputReader(client.fileno()), writer.write, self._counts

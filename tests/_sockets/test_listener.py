@@ -1,3 +1,4 @@
+import asyncio
 import os
 import socket
 import stat
@@ -161,3 +162,36 @@ def test_a_forked_child_neither_accepts_nor_removes(path):
     listener.close()
 
     assert (accepts, child_accepts, is_there) == (True, False, True)
+
+
+async def test_each_connection_is_accepted(path):
+    listener = Listener(path, 0o600)
+    accepting = asyncio.ensure_future(listener.accept())
+    await asyncio.sleep(0)
+    with socket.socket(socket.AF_UNIX) as first, socket.socket(socket.AF_UNIX) as second:
+        for each in (first, second):
+            each.connect(str(path))
+        accepted = [await accepting, await listener.accept()]
+        for each in accepted:
+            assert not each.getblocking()
+            each.close()
+    listener.close()
+
+
+async def test_a_connection_in_the_turn_of_a_cancellation_is_not_lost(path):
+    faults = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: faults.append(context))
+    listener = Listener(path, 0o600)
+    accepting = asyncio.ensure_future(listener.accept())
+    await asyncio.sleep(0)
+    with socket.socket(socket.AF_UNIX) as one:
+        one.connect(str(path))
+        loop.call_soon(accepting.cancel)  # before the loop reports that the socket is readable
+        await asyncio.wait([accepting])
+        accepted = await listener.accept()
+        accepted.close()
+    listener.close()
+
+    assert accepting.cancelled()
+    assert faults == []

@@ -15,6 +15,7 @@ from support.forking import fork
 from support.shuffled_loop import run
 
 import edr
+from edr._sockets import Listener
 from edr.control import ConnectionLostError, RemoteError, SocketPathError, connect, expose, find
 from edr.control import exposed as module
 from edr.control.exposed import program_name
@@ -425,18 +426,18 @@ async def test_another_user_is_refused_even_if_it_can_reach_the_socket(exposed):
     assert orjson.loads(said)["code"] == "not_permitted"
 
 
-@pytest.mark.parametrize("call", ["sock_accept", "connect_accepted_socket"])
+@pytest.mark.parametrize("call", ["accept", "connect_accepted_socket"])
 async def test_a_process_without_descriptors_accepts_later(exposed, monkeypatch, caplog, call):
     monkeypatch.setattr(module, "ACCEPT_PAUSE", 0)
-    loop = asyncio.get_running_loop()
-    original, faults = getattr(loop, call), [OSError(errno.EMFILE, "too many open files")]
+    owner = Listener if call == "accept" else asyncio.get_running_loop()
+    original, faults = getattr(owner, call), [OSError(errno.EMFILE, "too many open files")]
 
     async def failing(*args):
         if faults:
             raise faults.pop()
         return await original(*args)
 
-    monkeypatch.setattr(loop, call, failing)
+    monkeypatch.setattr(owner, call, failing)
     one = await exposed()
     if call == "connect_accepted_socket":
         with pytest.raises(ConnectionLostError):
