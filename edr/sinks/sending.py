@@ -43,9 +43,11 @@ class Sending:
 
     Args:
         entries: the batch; at least one.
+        is_repeated: they are dead letters, which stay in their file until they are delivered.
     """
 
-    def __init__(self, entries: Iterable[Entry]) -> None:
+    def __init__(self, entries: Iterable[Entry], *, is_repeated: bool = False) -> None:
+        self.is_repeated: bool = is_repeated
         self._parts = deque([_Part(list(entries))])
         self.refused: list[Refused] = []
         """Entries for the dead letters. The owner clears it once they are stored."""

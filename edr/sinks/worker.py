@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -28,8 +28,9 @@ from edr.journal import Entry, JournalError
 from edr.records import Binding, Event, Severity
 from edr.sinks.alerts import Alerts
 from edr.sinks.collecting import Collector
-from edr.sinks.dead_letters import DeadLetters
+from edr.sinks.dead_letters import DeadLetter, DeadLetters
 from edr.sinks.errors import RefusedError, RejectError, RetryError
+from edr.sinks.files import in_thread
 from edr.sinks.intake import Intake
 from edr.sinks.options import Batch, Retry
 from edr.sinks.pacing import Pacing
@@ -101,6 +102,8 @@ class SinkWorker:
         self._pacing = self._new_pacing()
         self._collector = Collector(intake, batch or Batch(), self._on_gap, self._alerts.is_own)
         self._sending: Sending | None = None
+        self._repeated: deque[DeadLetter] = deque()
+        """Dead letters to send again."""
         self._state = SinkState.STOPPED
         """The state, apart from ``paused``, ``stuck`` and ``stopping``."""
         self._task: asyncio.Task[None] | None = None
@@ -330,6 +333,32 @@ class SinkWorker:
             self._next_attempt_at = None
             self._interrupt()
 
+    async def retry_dead_letters(
+        self, condition: Callable[[DeadLetter], bool] | None = None
+    ) -> int:
+        """Send dead letters again, before later events, and return how many.
+
+        A letter is removed from its file after it was delivered. One that is refused again stays.
+
+        Args:
+            condition: which letters are sent; by default all.
+
+        Raises:
+            OSError: the file cannot be read.
+        """
+        if self._dead_letters is None:
+            return 0
+        letters = await in_thread(list, self._dead_letters.read())
+        known = set(map(_key_of, self._repeated))
+        chosen = [
+            letter
+            for letter in letters
+            if (condition is None or condition(letter)) and _key_of(letter) not in known
+        ]
+        self._repeated += chosen
+        self._interrupt()
+        return len(chosen)
+
     async def replace(
         self,
         sink: Sink,
@@ -440,24 +469,32 @@ class SinkWorker:
             await self._wait()
             return True
         sending = self._sending
-        if sending is not None:
-            self._give_up_old(sending)
+        has_more = True
         try:
-            if sending is not None and sending.refused:
-                await self._bury(sending)
-            elif not self._is_open:
-                await self._open()
-            elif sending is not None and sending.has_parts:
-                await self._send(sending)
-            elif self._collector.has_ended and not self._collector:
-                return False
-            else:
-                await self._interruptible(self._collect, None)
+            has_more = await self._advance(sending)
         except Exception as exc:  # sinks raise anything
             raise_if_cancelled()
             self._failed(exc)
         if sending is not None and not sending:
             self._sending = None
+        return has_more
+
+    async def _advance(self, sending: Sending | None) -> bool:
+        """Do the next thing for the present batch, or take one; return False after the last."""
+        if sending is not None:
+            self._give_up_old(sending)
+        if sending is not None and sending.refused:
+            await self._bury(sending)
+        elif not self._is_open:
+            await self._open()
+        elif sending is not None and sending.has_parts:
+            await self._send(sending)
+        elif self._repeated:
+            self._repeat()
+        elif self._collector.has_ended and not self._collector:
+            return False
+        else:
+            await self._interruptible(self._collect, None)
         return True
 
     async def _wait(self) -> None:
@@ -494,6 +531,16 @@ class SinkWorker:
             self._sending = Sending(entries)
             self._is_progressing()
 
+    def _repeat(self) -> None:
+        """Begin to send dead letters again."""
+        now = datetime.now(UTC)
+        count = min(self._collector.batch.events, len(self._repeated))
+        letters = [self._repeated.popleft() for _ in range(count)]
+        self._sending = Sending(
+            [Entry(each.position, now, each.event) for each in letters], is_repeated=True
+        )
+        self._is_progressing()
+
     async def _open(self) -> None:
         try:
             async with asyncio.timeout(self._timeout):
@@ -519,7 +566,10 @@ class SinkWorker:
         else:
             delivered = sending.delivered()
         self._delivered += len(delivered)
-        self._ack(delivered)
+        if sending.is_repeated:
+            await self._remove_letters(delivered)
+        else:
+            self._ack(delivered)
         self._succeeded()
         self._is_progressing()
 
@@ -566,6 +616,10 @@ class SinkWorker:
 
     async def _bury(self, sending: Sending) -> None:
         """Store the refused entries as dead letters, then acknowledge them."""
+        if sending.is_repeated:  # they are stored
+            sending.refused.clear()
+            self._is_progressing()
+            return
         refused = list(sending.refused)
         if self._dead_letters is not None:
             try:
@@ -581,6 +635,14 @@ class SinkWorker:
             self._log.dropped(each.entry.event, "refused", each.reason)
         self._ack([each.entry for each in refused])
         self._is_progressing()
+
+    async def _remove_letters(self, entries: list[Entry]) -> None:
+        assert self._dead_letters is not None
+        delivered = {(entry.position, entry.event.id) for entry in entries}
+        try:
+            await in_thread(self._dead_letters.remove, lambda each: _key_of(each) in delivered)
+        except OSError as exc:  # they may be sent again
+            self._log.fault(logging.WARNING, "letters", "could not remove dead letters: %s", exc)
 
     def _give_up_old(self, sending: Sending) -> None:
         if self._retry.give_up_after is not None:
@@ -598,7 +660,7 @@ class SinkWorker:
         if not bindings:
             return
         removed = self._collector.remove(is_unwanted)
-        if self._sending is not None:
+        if self._sending is not None and not self._sending.is_repeated:
             removed += self._sending.remove(is_unwanted)
             self._sending = self._sending or None
         self._ack(removed)
@@ -672,6 +734,10 @@ class SinkWorker:
         if state is not self._state:
             self._state = state
             self._log.log(logging.INFO, "changed its state to %s", state)
+
+
+def _key_of(letter: DeadLetter) -> tuple[int, str]:
+    return letter.position, letter.event.id
 
 
 def _text(exc: BaseException) -> str:
