@@ -76,7 +76,7 @@ def check(
         notes += asyncio.run(live_faults(configuration, Secrets()))
     _write_notes(out, f"{config}: {_summary(configuration)}", notes, as_records=as_records)
     if as_ is not None:
-        out.page(to_toml(configuration))
+        out.page(to_toml(configuration, folder=config.absolute().parent))
     if against is not None:
         _write_trials(out, _trials(against, configuration))
     return None

@@ -39,7 +39,7 @@ def test_the_example_is_valid(tmp_path):
     environ = {
         "EDR_AMQP_URL": "amqp://a",
         "ALARMS_URL": "https://a",
-        "ALARMS_SIGN": "x",
+        "ALARMS_SIGN": "whsec_" + "QUJD" * 8,
     }
     text = example.replace("/run/secrets/alarms", str(tmp_path / "alarms"))
 

@@ -23,7 +23,7 @@ MAX_PATH = 300
 """Characters of a path. The middle of a longer one is left out."""
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]{1,80}")
-_WIDEST_PATH = 48
+_WIDEST_PATH = 60
 """Columns of the paths in a report. A longer path moves only its own line."""
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from edr.app.config.faults import Location
 from edr.app.config.model import Configuration
-from edr.app.config.secret import Secret
+from edr.app.config.secret import Secret, secrets_in, variable_of
 from edr.app.config.values import SENSITIVE_HEADERS, any_of
 from edr.errors import did_you_mean, kind_of, shown
 
@@ -160,6 +160,13 @@ def _backend(
         make = _file if kind == "file" else _http
         sink |= make((*place, "options"), options, found)
     sink["bindings"] = list(_bindings((*place, "bindings"), backend.get("bindings"), found))
+    for inner, secret in secrets_in(sink):
+        if secret.given is not None:
+            variable = variable_of(("sinks", name, *map(str, inner)))
+            message = (
+                f"is never printed; a converted file reads the environment variable {variable}"
+            )
+            found.notes.append((found.origin((*here, *inner)), message))
     sinks[name] = sink
 
 

@@ -8,6 +8,7 @@ and at each reload, so that a rotated secret is used without a change of the con
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -73,6 +74,11 @@ def _text_of(file: Path) -> str:
     if not text:
         raise SecretError(f"the file {file} {fault}")
     return text
+
+
+def variable_of(path: tuple[str, ...]) -> str:
+    """Return the environment variable for a secret that is given in a Kazoo document."""
+    return re.sub(r"[^A-Z0-9]+", "_", "_".join(("edr", *path)).upper())
 
 
 class Secrets:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from edr.app.config.model import PART_SECTIONS, Configuration
-from edr.app.config.secret import Secret
+from edr.app.config.secret import Secret, variable_of
 from edr.app.config.section import Section, written_of
 from edr.app.config.values import Checked
 from edr.records import Binding
@@ -26,8 +26,10 @@ MAX_LINE = 100
 """Characters of an array on one line."""
 
 
-def to_toml(configuration: Configuration) -> str:
+def to_toml(configuration: Configuration, *, folder: Path | None = None) -> str:
     """Return ``configuration`` as TOML, with all settings and without secrets.
+
+    Paths in ``folder`` are relative to it, for a file in this folder. Others are absolute.
 
     A secret that a Kazoo document contains has no such form. It is written as the environment
     variable ``EDR_SECTION_PART_KEY`` that must be set to it.
@@ -36,16 +38,29 @@ def to_toml(configuration: Configuration) -> str:
     for section in Configuration.model_fields:
         value = getattr(configuration, section)
         if section in PART_SECTIONS:
-            blocks += [_block((section, name), part) for name, part in value.items()]
+            blocks += [_block((section, name), part, folder) for name, part in value.items()]
         elif value is not None:
-            blocks.append(_block((section,), value))
+            blocks.append(_block((section,), value, folder))
     return "\n".join(blocks)
 
 
-def _block(path: tuple[str, ...], section: Section) -> str:
+def _block(path: tuple[str, ...], section: Section, folder: Path | None) -> str:
     lines = [f"[{'.'.join(map(_key, path))}]"]
-    lines += [f"{_key(key)} = {_long(value)}" for key, value in _settings(section, path)]
+    for key, value in _settings(section, path):
+        lines.append(f"{_key(key)} = {_long(_relative(value, folder))}")
     return "\n".join(lines) + "\n"
+
+
+def _relative(value: Any, folder: Path | None) -> Any:
+    """Return a value with its paths as text."""
+    if isinstance(value, Mapping):
+        return {key: _relative(each, folder) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_relative(each, folder) for each in value]
+    if not isinstance(value, Path):
+        return value
+    is_inside = folder is not None and value.is_relative_to(folder)
+    return str(value.relative_to(folder) if is_inside and folder is not None else value)
 
 
 def _settings(section: Section, path: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
@@ -59,7 +74,7 @@ def _settings(section: Section, path: tuple[str, ...]) -> Iterator[tuple[str, An
 
 
 def _plain(value: Any, path: tuple[str, ...]) -> Any:
-    """Return a value of tables, arrays, text, numbers and booleans."""
+    """Return a value of tables, arrays, text, numbers, booleans and paths."""
     if isinstance(value, Section):
         return dict(_settings(value, path))
     if isinstance(value, Binding):
@@ -70,20 +85,15 @@ def _plain(value: Any, path: tuple[str, ...]) -> Any:
         return {key: _plain(each, (*path, key)) for key, each in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(each, path) for each in value]
-    return str(value) if isinstance(value, Path) else value
+    return value
 
 
-def _secret(secret: Secret, path: tuple[str, ...]) -> dict[str, str]:
+def _secret(secret: Secret, path: tuple[str, ...]) -> dict[str, str | Path]:
     if secret.env is not None:
         return {"env": secret.env}
     if secret.file is not None:
-        return {"file": str(secret.file)}
+        return {"file": secret.file}
     return {"env": variable_of(path)}
-
-
-def variable_of(path: tuple[str, ...]) -> str:
-    """Return the environment variable for a secret that is given in a Kazoo document."""
-    return re.sub(r"[^A-Z0-9]+", "_", "_".join(("edr", *path)).upper())
 
 
 def _binding(binding: Binding) -> dict[str, Any]:

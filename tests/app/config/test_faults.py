@@ -20,9 +20,9 @@ def test_a_long_report_is_cut():
 
 
 def test_a_very_long_path_moves_its_own_line_only():
-    lines = table([Fault("a", 1, "x"), Fault("b" * 60, 2, "y")])
+    lines = table([Fault("a", 1, "x"), Fault("b" * 70, 2, "y")])
 
-    assert lines == ["  a   line 1   x", f"  {'b' * 60}   line 2   y"]
+    assert lines == ["  a   line 1   x", f"  {'b' * 70}   line 2   y"]
 
 
 def test_faults_are_given_once_and_in_the_order_of_the_file():

@@ -1,4 +1,6 @@
 import json
+import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -7,8 +9,19 @@ from hypothesis import strategies as st
 from app.config.documents import VALUES
 from app.config.test_loading import faults_of, is_plain
 from edr import Binding
-from edr.app.config import ConfigurationError, KazooFormat, Secret, read, to_toml
+from edr.app.config import (
+    ConfigurationError,
+    KazooFormat,
+    Secret,
+    load,
+    load_with_notes,
+    read,
+    to_toml,
+)
 
+EXAMPLES = Path(__file__).parents[3] / "examples" / "kazoo"
+PAGE = Path(__file__).parents[3] / "docs" / "migrating-from-kazoo.md"
+BLOCKS = re.findall(r"```(?:json|toml)\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
 ENVIRON = {"EDR_AMQP_URL": "amqp://guest:CANARY@broker"}
 FILE = {
     "name": "audit",
@@ -184,6 +197,7 @@ def test_a_secret_of_the_document_is_never_shown():
     text = repr(found) + to_toml(found.configuration)
 
     assert "CANARY" not in text
+    assert "EDR_SINKS_ALARMS_URL" in notes_of(found)["backends[0].options.url"]
     assert found.configuration.sinks["alarms"].url.read() == "https://a:CANARY@b"
 
 
@@ -193,6 +207,26 @@ def test_the_converted_text_is_a_configuration_without_notes(tmp_path):
     again = read(to_toml(found.configuration).encode(), environ=ENVIRON)
 
     assert again == (found.configuration, ())
+
+
+def test_the_example_is_the_converted_document():
+    found = load(EXAMPLES / "backends.json", environ=ENVIRON)
+
+    assert to_toml(found, folder=EXAMPLES) == (EXAMPLES / "edr.toml").read_text()
+
+
+def test_the_example_loads():
+    environ = {**ENVIRON, "EDR_SINKS_ALARMS_HEADERS_AUTHORIZATION": "Bearer a"}
+
+    found = load_with_notes(EXAMPLES / "edr.toml", environ=environ)
+
+    assert [name for _, name, _ in found.configuration.parts()] == ["kapps", "audit", "alarms"]
+    assert found.notes == ()
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_the_documents_of_the_manual_load(block):
+    assert read(block.encode(), environ=ENVIRON).configuration
 
 
 BACKENDS = st.lists(

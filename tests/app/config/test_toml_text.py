@@ -58,3 +58,15 @@ def test_units_are_the_largest_that_fit():
 
     assert 'max_bytes = "2 MiB"' in text
     assert 'max_age = "2h"' in text
+
+
+def test_paths_in_the_folder_are_relative(tmp_path):
+    text = 'sinks.a = { type = "file", path = "sub/a" }\ncontrol.path = "/run/x"'
+    found = read(text.encode(), folder=tmp_path).configuration
+
+    again = to_toml(found, folder=tmp_path)
+
+    assert 'path = "sub/a"' in again
+    assert 'path = "/run/x"' in again
+    assert 'data_dir = "edr-data"' in again
+    assert read(again.encode(), folder=tmp_path).configuration == found
