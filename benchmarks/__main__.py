@@ -43,6 +43,7 @@ QUESTIONS = (
     "links",
     "rabbitmq",
     "import_time",
+    "command_start",
     "journal",
     "journal_reads",
     "sinks",

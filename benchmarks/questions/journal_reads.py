@@ -22,7 +22,11 @@ from benchmarks.harness.table import Row, Table
 from edr.journal import SqliteJournal
 from edr.journal.codec import decode, decode_keys, encode, row_of
 
-MOST_BYTES, MOST_DECODE, MOST_RARE = 1 / 5, 0.4, 1 / 50
+MOST_BYTES, MOST_DECODE, MOST_RARE, MOST_BATCHED = 1 / 5, 0.4, 1 / 50, 0.5
+
+BATCH = 256
+CONSUMED = 4096
+"""Entries that a consumer reads and acknowledges in a round."""
 
 
 def _events(settings: Settings) -> list[edr.Event]:
@@ -78,6 +82,27 @@ async def _read(path: Path, rounds: int) -> tuple[list[float], list[float], int]
     return full, rare, count
 
 
+async def _consume(path: Path, rounds: int) -> tuple[list[float], list[float]]:
+    """Return the times of a consumer that acknowledges each entry, and of one with batches."""
+    each, batched = [], []
+    async with SqliteJournal(path, sync="process") as journal:
+        for number in range(rounds):
+            async with await journal.consumer(f"each-{number}") as consumer:
+                start = perf_counter()
+                for _ in range(CONSUMED):
+                    consumer.ack(await anext(consumer))
+                each.append((perf_counter() - start) * 1e9)
+            async with await journal.consumer(f"batched-{number}") as consumer:
+                start = perf_counter()
+                left = CONSUMED
+                while left > 0:
+                    entries = await consumer.take(BATCH)
+                    consumer.ack(*entries)
+                    left -= len(entries)
+                batched.append((perf_counter() - start) * 1e9)
+    return each, batched
+
+
 def _timed(function: Callable[[], Any]) -> float:
     with no_collection():
         start = perf_counter()
@@ -96,6 +121,7 @@ def run(settings: Settings) -> Table:
         rows_size = _row_each(folder, events) / len(events)
         size = asyncio.run(_journal(folder, events, rare)) / len(events)
         full, only_rare, count = asyncio.run(_read(folder / "journal", rounds))
+        each, batched = asyncio.run(_consume(folder / "journal", rounds))
     blocks = [
         encode(start + 1, [(row_of(event), 0) for event in events[start : start + 256]])
         for start in range(0, len(events), 256)
@@ -114,6 +140,7 @@ def run(settings: Settings) -> Table:
     times = [(_timed(validated), _timed(decoded)) for _ in range(rounds)]
     ratios = [ours / theirs for theirs, ours in times]
     rare_ratios = [one / whole for whole, one in zip(full, only_rare, strict=True)]
+    batched_ratios = [many / one for one, many in zip(each, batched, strict=True)]
     return Table(
         "What do a journal's events take of the disk, and what does it cost to read them?",
         [
@@ -127,6 +154,10 @@ def run(settings: Settings) -> Table:
             Row("read one of an app that is rare", median(only_rare) / count, "ns",
                 "spread over all", median(rare_ratios), noise=noise_of(rare_ratios),
                 limit=MOST_RARE, ours=True),
+            Row("read and ack with a consumer, one by one", median(each) / CONSUMED),
+            Row(f"take({BATCH}) and ack(*entries)", median(batched) / CONSUMED, "ns", "",
+                median(batched_ratios), noise=noise_of(batched_ratios), limit=MOST_BATCHED,
+                ours=True),
         ],
         per="event",
     )  # fmt: skip
