@@ -66,8 +66,11 @@ class Conversation:
         if self._waiting is not None:
             self._waiting.cancel()
 
-    async def run(self) -> None:
+    async def run(self) -> bool:
         """Read until the end of the input, ``stop`` or a fault of the journal; answer the rest.
+
+        Returns:
+            Whether the input has ended. Otherwise the peer may be sending.
 
         Cancellation: lines without an answer may or may not be stored.
 
@@ -94,6 +97,7 @@ class Conversation:
             self._reply.fail(self._reply.lines + 1, "the source has stopped")
         if self._reply.lines or self._reply.not_stored or not is_answered:
             await self._write(self._reply.answer())
+        return self._reply.not_stored is None
 
     async def _read(self) -> bytes:
         """Return the next bytes, once the journal has room; none at the end."""

@@ -151,9 +151,9 @@ class HttpIngest:
         """
         if scope["type"] != "http":
             raise ValueError(f"HttpIngest serves HTTP requests only, got {scope['type']!r}")
+        self._counts.connections += 1  # before the task, which may begin at once
         serving = asyncio.create_task(self._response_to(scope, receive))
         self._requests.add(serving)
-        self._counts.connections += 1
         try:
             await asyncio.wait([serving])
         finally:  # also when the server cancels the request

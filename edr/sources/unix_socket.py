@@ -16,7 +16,7 @@ from typing import Any
 from edr._sockets import Listener, check_shared_folder, peer_uid
 from edr.records import Binding
 from edr.sources.answers import Answer
-from edr.sources.conversation import Conversation
+from edr.sources.conversation import READ_SIZE, Conversation
 from edr.sources.ingest import Ingest
 from edr.sources.reading import InputReader
 from edr.sources.source import Counts, SourceStatistics
@@ -26,6 +26,10 @@ MAX_CONNECTIONS = 64
 
 WRITE_TIMEOUT = 30.0
 """Seconds in which a client must read an answer. One that does not is disconnected."""
+
+LINGER = 1.0
+"""Seconds for which the input of a client is dropped after an answer that ends the connection.
+Unread input would reset the connection, and the client might not be able to read the answer."""
 
 ACCEPT_PAUSE = 1.0
 """Seconds without new connections after the process had no file descriptor for one."""
@@ -167,15 +171,16 @@ class SocketSource:
         conversation = Conversation(
             self._ingest, InputReader(client.fileno()), writer.write, self._counts
         )
-        task = _spawn(self._serve(conversation), f"edr source {self.name} connection")
+        task = _spawn(self._serve(conversation, client), f"edr source {self.name} connection")
         self._conversations[task] = conversation
         self._counts.connections += 1
         task.add_done_callback(lambda task: self._on_end(task, client))
         return True
 
-    async def _serve(self, conversation: Conversation) -> None:
+    async def _serve(self, conversation: Conversation, client: socket.socket) -> None:
         with suppress(OSError, TimeoutError):  # the client has gone, or does not read
-            await conversation.run()
+            if not await conversation.run():
+                await _drop_input(client)
 
     def _on_end(self, task: asyncio.Task[None], client: socket.socket) -> None:
         client.close()
@@ -184,6 +189,14 @@ class SocketSource:
         self._free.release()
         if not task.cancelled() and (exc := task.exception()) is not None:
             self._counts.fault(logging.ERROR, "closed a connection after a fault of edr: %r", exc)
+
+
+async def _drop_input(client: socket.socket) -> None:
+    loop = asyncio.get_running_loop()
+    client.shutdown(socket.SHUT_WR)
+    async with asyncio.timeout(LINGER):
+        while await loop.sock_recv(client, READ_SIZE):
+            pass
 
 
 class _Writer:

@@ -40,7 +40,9 @@ class Fixtures:
     make_peers = None
 
     @pytest.fixture
-    async def peers(self, bus, folder):
+    async def peers(self, bus, folder, monkeypatch):
+        monkeypatch.setattr("edr.sources.unix_socket.LINGER", 0.05)
+        monkeypatch.setattr("edr.sources.ingest.RECHECK", 0.01)
         peers = self.make_peers(Ingest(bus), folder)
         opened = []
         start = peers.start

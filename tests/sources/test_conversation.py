@@ -1,8 +1,14 @@
 import orjson
+import pytest
 from support.consuming import until
 from support.sources import SocketPeers, line, lines
 
 from edr.sources.lines import MAX_LINE
+
+
+@pytest.fixture(autouse=True)
+def short_linger(monkeypatch):
+    monkeypatch.setattr("edr.sources.unix_socket.LINGER", 0.01)
 
 
 async def connected(ingest, folder):

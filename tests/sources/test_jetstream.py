@@ -178,8 +178,8 @@ async def test_lost_entries_are_counted(upstream, source_of, events, journal):
     source = source_of(upstream())
     await source.start()
     await until(lambda: 999 in journal.numbers)
-    statistics = source.statistics()
     await source.stop()
+    statistics = source.statistics()
 
     assert statistics.missed == 1000 - statistics.accepted > 0
     assert source.status()["lost"] == {"missed": statistics.missed}

@@ -103,3 +103,34 @@ async def test_client_that_does_not_read_is_disconnected(ingest, folder, monkeyp
 
     await peer.aclose()
     await peers.source.aclose()
+
+
+async def test_client_that_is_sending_at_the_stop_reads_its_answer(ingest, folder, journal):
+    peers = SocketPeers(ingest, folder)
+    peer = await peers.start()
+    journal.hold()
+    peer.send(lines(1))
+    await until(lambda: journal.accepted)
+    peer.send(lines(*range(2, 30_000)))  # more than the buffers of the kernel
+    stopping = asyncio.ensure_future(peers.source.stop())
+    journal.release()
+    answer = await peer.answer()
+    await peer.aclose()
+    await stopping
+
+    assert (answer["accepted"], answer["not_stored"]["line"]) == (1, 2)
+    assert journal.numbers == [1]
+
+
+async def test_client_that_goes_on_sending_does_not_hold_the_stop(
+    ingest, folder, journal, monkeypatch
+):
+    monkeypatch.setattr("edr.sources.unix_socket.LINGER", 0.01)
+    peers = SocketPeers(ingest, folder)
+    peer = await peers.start()
+    peer.send(lines(1) + b"\n")
+    await peer.answer()
+    await peers.source.stop()
+
+    assert peers.source.statistics().connections == 0
+    await peer.aclose()
