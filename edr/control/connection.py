@@ -146,6 +146,11 @@ class Connection:
         """Number of open requests."""
         return len(self._requests)
 
+    @property
+    def unread(self) -> int:
+        """Bytes that the client has not read, without those in the buffer of the kernel."""
+        return self._writer.transport.get_write_buffer_size()
+
     async def serve(self, hello: bytes) -> None:
         """Serve the client until one side closes the connection.
 

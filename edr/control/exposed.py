@@ -13,7 +13,7 @@ import re
 import socket
 import sys
 import weakref
-from collections.abc import Callable, Collection, Coroutine, Generator, Iterable
+from collections.abc import Callable, Collection, Coroutine, Generator, Iterable, Mapping
 from contextlib import suppress
 from contextvars import Context
 from dataclasses import dataclass
@@ -44,6 +44,9 @@ MAX_CONNECTIONS = 64
 
 CLOSE_TIMEOUT = 1.0
 """Seconds in which clients may read the last lines when the bus ends. Others get less."""
+
+READ_TIMEOUT = 0.25
+"""Seconds of ``CLOSE_TIMEOUT`` after which a client that reads nothing is disconnected."""
 
 ACCEPT_PAUSE = 1.0
 """Seconds without new connections after one could not be accepted."""
@@ -239,12 +242,11 @@ class Exposed:
         self._listener.close()
         reason = "the bus has closed" if self._bus.closed else "the control socket was closed"
         goodbye = orjson.dumps({"is": "bye", "detail": reason}) + b"\n"
-        closings = [
-            _spawn(connection.close(goodbye), "edr control closes a connection")
+        closings = {
+            _spawn(connection.close(goodbye), "edr control closes a connection"): connection
             for connection in self._connections.values()
-        ]
-        if closings:
-            await asyncio.wait(closings, timeout=CLOSE_TIMEOUT)
+        }
+        await _while_read(closings)
         tasks = [*closings, *self._connections]
         for task in tasks:
             task.cancel()
@@ -425,6 +427,20 @@ def _version() -> str:
     from edr import __version__  # noqa: PLC0415 - the facade is not loaded before this package
 
     return __version__
+
+
+async def _while_read(closings: Mapping[asyncio.Task[None], Connection]) -> None:
+    """Wait until the connections are closed, or until no client reads its last lines any more."""
+    reading = dict(closings)
+    end = asyncio.get_running_loop().time() + CLOSE_TIMEOUT
+    while reading and (left := end - asyncio.get_running_loop().time()) > 0:
+        unread = {task: connection.unread for task, connection in reading.items()}
+        await asyncio.wait(reading, timeout=min(READ_TIMEOUT, left))
+        reading = {
+            task: connection
+            for task, connection in reading.items()
+            if not task.done() and not 0 < unread[task] <= connection.unread
+        }
 
 
 def _spawn(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
