@@ -56,7 +56,9 @@ class Tail:
         """Write events until the request is stopped."""
         loop = asyncio.get_running_loop()
         share = CpuShare(loop.time)
-        writer = _Writer(answers)
+        # Without this end, a tail of a busy bus that must not follow would never end.
+        end = None if self._follow else self._streams.statistics().position
+        writer = _Writer(answers, end)
         ready = asyncio.Event()
         try:
             place = self._streams.join(
@@ -78,11 +80,13 @@ class Tail:
             while True:
                 await answers.write(next_lines)
                 share.stop()  # nothing was awaited since the start
+                if writer.has_ended:
+                    return
                 if pause := share.pause():
                     await asyncio.sleep(pause)
                 elif writer.has_taken:
                     await asyncio.sleep(0)
-                elif place.filling or (self._follow and not writer.has_ended):
+                elif place.filling or self._follow:
                     await ready.wait()
                 else:
                     return
@@ -96,22 +100,31 @@ class Tail:
 
 
 class _Writer:
-    """Makes the lines of one tail, and counts."""
+    """Makes the lines of one tail, and counts.
 
-    def __init__(self, answers: Answers) -> None:
+    Args:
+        answers: receives the lines.
+        end: the position of the last event to write.
+    """
+
+    def __init__(self, answers: Answers, end: int | None) -> None:
         self.shown: int = 0
         self.missed: int = 0
         self.has_taken: bool = False
         """Whether the last call returned events."""
         self.has_ended: bool = False
-        """Whether no further event will come, because the bus has closed."""
+        """Whether no further event will come: the bus has closed, or the end was reached."""
         self._answers = answers
+        self._end = end
         # The JSON of an event is made once for all observers. So lines are joined, not encoded.
         self._head = answers.line("event", b'{"cursor":')[:-1]
 
     def lines_of(self, place: Place) -> bytes:
         missed, records, self.has_ended = place.take(BATCH, MAX_BATCH)
         self.has_taken = bool(records)
+        if self._end is not None and records and records[-1].position >= self._end:
+            records = [each for each in records if each.position <= self._end]
+            self.has_ended = True
         lines = [] if missed is None else [self._gap(missed)]
         lines += [self._event(record) for record in records]
         return b"".join(lines)

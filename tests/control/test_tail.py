@@ -111,6 +111,23 @@ async def test_without_follow_it_ends_after_the_events_that_exist(follow, emit):
     assert answers.end == {"shown": 5, "missed": 0}
 
 
+async def test_without_follow_later_events_are_not_written(streams, emit, monkeypatch):
+    monkeypatch.setattr(module, "BATCH", 2)
+    for n in range(3):
+        await emit(n)
+    answers = Answers()
+    answers.reads.clear()
+    tail = asyncio.ensure_future(Tail(streams, (), last=100, follow=False)(answers))
+    await turns()
+    for n in range(3, 6):
+        await emit(n)
+    answers.reads.set()
+    await tail
+
+    assert answers.shown == [0, 1, 2]
+    assert answers.end == {"shown": 3, "missed": 0}
+
+
 async def test_events_that_a_client_did_not_read_are_a_gap_of_their_number(follow, emit):
     answers = await follow()
     answers.reads.clear()
