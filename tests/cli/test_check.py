@@ -15,6 +15,7 @@ KAZOO = {"default": {"backends": [{"name": "f", "type": "file", "options": {"pat
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("edr.app.config.rules.find_spec", lambda _: True)
     monkeypatch.setenv("EDR_AMQP_URL", "amqp://guest:CANARY@broker")
     (tmp_path / "edr.toml").write_text(VALID)
     return tmp_path

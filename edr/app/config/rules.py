@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from importlib.util import find_spec
 from itertools import combinations
 from pathlib import Path
 
 from edr.app.config.faults import Location
 from edr.app.config.formats import CloudEventsFormat, KazooFormat
-from edr.app.config.links import LinkConfig, RabbitLinkConfig
-from edr.app.config.model import Configuration
+from edr.app.config.links import LinkConfig, NatsLinkConfig, RabbitLinkConfig
+from edr.app.config.model import Configuration, HttpConfig
 from edr.app.config.secret import SecretError, Secrets, secrets_in
 from edr.app.config.section import Section
 from edr.app.config.sinks import (
     FileSinkConfig,
     HttpSinkConfig,
+    NatsSinkConfig,
+    RabbitSinkConfig,
     RetryConfig,
     SinkConfig,
     StdoutSinkConfig,
 )
-from edr.app.config.sources import HttpSourceConfig, SocketSourceConfig, StdinSourceConfig
+from edr.app.config.sources import (
+    HttpSourceConfig,
+    JetStreamSourceConfig,
+    SocketSourceConfig,
+    StdinSourceConfig,
+)
 from edr.app.config.values import Url, check_url, duration_text
 from edr.errors import did_you_mean, shown
 from edr.sinks import Signer
@@ -42,6 +50,7 @@ def check(
         without: the sections and parts of the file that have faults. The configuration does not
             have them, and rules that concern them are not checked.
     """
+    yield from _extras(configuration)
     yield from _names(configuration, without)
     yield from _shared_paths(configuration)
     yield from _single_parts(configuration)
@@ -71,6 +80,30 @@ def faults_at_open(configuration: Configuration, consumers: Iterable[str]) -> Fo
                 "the part again"
             )
             yield ("journal", "full"), message
+
+
+EXTRAS: Mapping[type[Section], tuple[str, str]] = {
+    HttpSinkConfig: ("aiohttp", "http"),
+    RabbitSinkConfig: ("aiormq", "rabbitmq"),
+    RabbitLinkConfig: ("aiormq", "rabbitmq"),
+    NatsSinkConfig: ("nats", "nats"),
+    NatsLinkConfig: ("nats", "nats"),
+    JetStreamSourceConfig: ("nats", "nats"),
+    HttpConfig: ("uvicorn", "web"),
+}
+"""The package that a part needs, and the extra of edr that installs it."""
+
+
+def _extras(configuration: Configuration) -> Found:
+    used: list[tuple[Location, Section]] = [
+        ((f"{kind}s", name, "type"), part) for kind, name, part in configuration.parts()
+    ]
+    if configuration.http is not None:
+        used.append((("http",), configuration.http))
+    for place, section in used:
+        package, extra = EXTRAS.get(type(section), ("", ""))
+        if package and find_spec(package) is None:
+            yield place, f"needs the package {package}: pip install 'edr[{extra}]'"
 
 
 def _names(configuration: Configuration, without: Collection[Location]) -> Found:

@@ -133,3 +133,18 @@ def test_a_consumer_without_a_part_is_a_fault_if_a_full_journal_blocks():
     assert place == ("journal", "full")
     assert "'sink:old'" in message
     assert list(faults_at_open(read(b"").configuration, ["sink:old"])) == []
+
+
+def test_a_missing_package_is_a_fault_of_the_part_that_needs_it(monkeypatch):
+    monkeypatch.setattr("edr.app.config.rules.find_spec", lambda _: None)
+    text = """
+        http.listen = "127.0.0.1:1"
+        sinks.a = { type = "http", url = "http://a" }
+        sinks.b = { type = "nats", url = "nats://a", enabled = false }
+        sinks.c = { type = "file", path = "x" }
+    """
+
+    found = faults(text)
+
+    assert found["sinks.a.type"] == "needs the package aiohttp: pip install 'edr[http]'"
+    assert set(found) == {"http", "sinks.a.type"}
