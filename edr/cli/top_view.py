@@ -62,7 +62,7 @@ COLUMNS = (
     Column("PART", 14, 28, False, 0, lambda row: f"{row.kind} {row.name}"),
     Column("BINDING", 12, 44, False, 7, lambda row: row.binding),
     Column("IN/S", 6, 9, True, 2, _rate),
-    Column("BACKLOG", 7, 15, True, 1, _backlog),
+    Column("BACKLOG", 11, 15, True, 1, _backlog),
     Column("OLDEST", 6, 7, True, 4, lambda row: duration(row.oldest) if row.oldest else ""),
     Column(
         "DELIVERED",
@@ -73,7 +73,7 @@ COLUMNS = (
         lambda row: "" if row.delivered is None else f"{row.delivered:,}",
     ),
     Column("LOST", 14, 20, False, 3, _lost),
-    Column("STATE", 20, 60, False, 5, lambda row: row.state),
+    Column("STATE", 16, 60, False, 5, lambda row: row.state),
 )
 
 
