@@ -15,6 +15,7 @@ from edr.errors import InvalidEventError
 from edr.journal import Entry, JournalFiles
 from edr.patterns import Mismatch
 from edr.records import EVERY_EVENT, Binding, Event, bindings_from_json
+from edr.wire.parsing import json_object
 
 DEFAULT_LAST = 1000
 """Entries of a journal that are read if no number is given."""
@@ -91,7 +92,8 @@ def _lines(path: Path) -> Iterator[Event]:
             if not line.strip() or line.startswith(b'{"is":"gap"'):
                 continue
             try:
-                yield Event.from_json(line)
+                # A source fills in id, node and timestamp, as this does.
+                yield Event.model_validate(json_object(line, "an event"), extra="ignore")
             except InvalidEventError as exc:
                 raise InvalidEventError(f"{path}, line {number}: {exc}") from None
 

@@ -96,6 +96,15 @@ def test_a_file_of_events_is_read(tmp_path):
     assert trial(configuration("{}"), *recorded(str(file), configuration("{}")).events).new == 2
 
 
+def test_an_event_for_a_source_is_read(tmp_path):
+    line = '{"app_name":"a","app_version":"1","severity":"ok","verbosity":"info","body":{}}'
+    (tmp_path / "events.jsonl").write_text(line)
+
+    past = recorded(str(tmp_path / "events.jsonl"), configuration("{}"))
+
+    assert trial(configuration("{}"), *past.events).new == 1
+
+
 def test_a_line_that_is_not_an_event_is_named(tmp_path):
     file = tmp_path / "events.jsonl"
     file.write_bytes(event().to_json() + b"\n{}\n")
