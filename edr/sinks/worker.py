@@ -493,6 +493,8 @@ class SinkWorker:
             self._repeat()
         elif self._collector.has_ended and not self._collector:
             return False
+        elif entries := self._collector.next_nowait():
+            self._begin(entries)
         else:
             await self._interruptible(self._collect, None)
         return True
@@ -528,8 +530,11 @@ class SinkWorker:
     async def _collect(self) -> None:
         entries = await self._collector.next()
         if entries:
-            self._sending = Sending(entries)
-            self._is_progressing()
+            self._begin(entries)
+
+    def _begin(self, entries: list[Entry]) -> None:
+        self._sending = Sending(entries)
+        self._is_progressing()
 
     def _repeat(self) -> None:
         """Begin to send dead letters again."""

@@ -88,3 +88,27 @@ def test_skipped_events_are_acknowledged():
         return numbers(await batches.next()), log.delivered, batches.offered
 
     assert run(scenario) == ([2], [1], 1)
+
+
+def test_a_journal_is_read_ahead_and_a_queue_is_not():
+    async def scenario():
+        log, taken = MemoryLog(), []
+        log.put(*map(event, range(10)))
+        for is_durable in (True, False):
+            intake = MemoryIntake(log, is_durable=is_durable)
+            batches = Collector(intake, Batch(), [].append, lambda event: False)
+            taken.append((numbers(await batches.next()), intake.position))
+        return taken
+
+    assert run(scenario) == [([0], 10), ([0], 1)]
+
+
+def test_a_complete_batch_needs_no_wait():
+    async def scenario():
+        log = MemoryLog()
+        batches = collector(log, Batch(events=2, linger=5.0))
+        log.put(*map(event, range(5)))
+        first = await batches.next()
+        return numbers(first), *[numbers(batches.next_nowait()) for _ in range(2)]
+
+    assert run(scenario) == ([0, 1], [2, 3], [])
