@@ -48,6 +48,7 @@ class JournalOutbox:
         consumer: reads them; the outbox closes it.
         node: sends the events of this node only; ``None`` for the events of every node.
         on_error: called with the error each time the journal could not be read.
+        is_skipped: whether an event is not to be sent, such as an alert about the component.
     """
 
     is_durable: bool = True
@@ -59,11 +60,13 @@ class JournalOutbox:
         consumer: Consumer,
         node: str | None,
         on_error: Callable[[JournalError], None],
+        is_skipped: Callable[[Event], bool] | None = None,
     ) -> None:
         self._journal = journal
         self._consumer = consumer
         self._node = node
         self._on_error = on_error
+        self._is_skipped = is_skipped
         self._unsent: deque[Entry] = deque()
         """Entries that were read and are not in flight. ``peek`` returns the event of the first."""
         self._in_flight: dict[int, Entry] = {}
@@ -90,6 +93,7 @@ class JournalOutbox:
         *,
         node: str | None,
         on_error: Callable[[JournalError], None],
+        is_skipped: Callable[[Event], bool] | None = None,
     ) -> JournalOutbox:
         """Open the consumer ``name`` of ``journal``. A new one begins with the next event.
 
@@ -98,7 +102,7 @@ class JournalOutbox:
         """
         # The program sets the bindings at each start, so others than the last time are intended.
         consumer = await journal.consumer(name, *bindings, start="now", rebind=True)
-        return cls(journal, consumer, node, on_error)
+        return cls(journal, consumer, node, on_error, is_skipped)
 
     @property
     def in_flight(self) -> int:
@@ -142,7 +146,7 @@ class JournalOutbox:
         for item in items:
             if isinstance(item, Gap):
                 self._missed += item.missed
-            elif self._node is None or item.event.node == self._node:
+            elif self._is_to_send(item.event):
                 self._offered += 1
                 self._unsent.append(item)
             else:
@@ -150,6 +154,11 @@ class JournalOutbox:
         if others:
             self._skipped += len(others)
             self._consumer.ack(*others)
+
+    def _is_to_send(self, event: Event) -> bool:
+        if self._node is not None and event.node != self._node:
+            return False
+        return self._is_skipped is None or not self._is_skipped(event)
 
     def take(self) -> int:
         """Move the event of ``peek`` to those in flight, and return its position as its tag."""

@@ -25,7 +25,7 @@ import asyncio
 import hashlib
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self, final
@@ -48,7 +48,7 @@ from edr.links.inbound import Inbound
 from edr.links.interest import Interest
 from edr.links.statistics import LinkStatistics
 from edr.links.transport import Transport
-from edr.records import Binding
+from edr.records import Binding, Event
 
 if TYPE_CHECKING:
     from edr.journal import Journal
@@ -112,6 +112,8 @@ class Link:
                 "waits for a broker, and a link does not end because its broker is away"
             )
         self.name: str = name
+        self.is_skipped: Callable[[Event], bool] | None = None
+        """With a journal: whether an event is not to be sent. Set it before ``start``."""
         self._backlog = backlog_name(backlog)
         self._bus = bus
         self._lifecycle = parts_of(bus).lifecycle
@@ -201,7 +203,12 @@ class Link:
         node = self._bus.node if self._receives else None
         try:
             outbox = await JournalOutbox.open(
-                journal, self._backlog, self._send, node=node, on_error=self._on_journal_error
+                journal,
+                self._backlog,
+                self._send,
+                node=node,
+                on_error=self._on_journal_error,
+                is_skipped=self.is_skipped,
             )
         except ConsumerInUseError as exc:
             raise LinkError(

@@ -25,6 +25,7 @@ MAX_RETRY_AFTER = 3600.0
 """Seconds of ``Retry-After`` that are honoured, at most. A receiver that names a day, or a date
 with a wrong year, must not stop the sink for longer than a person needs to see it."""
 
+_TOO_LARGE = 413  # the name in HTTPStatus depends on the version of Python
 _SOON = frozenset({408, 425, 429})
 _SLOW = {
     401: "check its credentials",
@@ -59,7 +60,7 @@ def failure_of(
             words = f"{describe(status)}: redirects are not followed; use the new URL"
             return RetryError(words, after=after, slow=True)
         case 4:
-            return RejectError(reason, too_large=status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+            return RejectError(reason, too_large=status == _TOO_LARGE)
         case _:
             return RetryError(reason, after=after)
 

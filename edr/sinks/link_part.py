@@ -21,7 +21,7 @@ from edr.bus import Bus
 from edr.delivery import ConnectionState, FaultLog
 from edr.errors import EdrError
 from edr.journal import Journal
-from edr.records import Binding, Severity
+from edr.records import Binding, Event, Severity
 from edr.sinks.alerts import Alerts
 from edr.sinks.state import SinkState
 
@@ -39,6 +39,9 @@ _logger = logging.getLogger("edr.sinks")
 
 class LinkLike(Protocol):
     """The attributes of a link that a part uses; see ``edr.links.Link``."""
+
+    is_skipped: Callable[[Event], bool] | None
+    """With a journal: whether an event is not to be sent. Set before ``start``."""
 
     @property
     def state(self) -> ConnectionState:
@@ -311,6 +314,7 @@ class LinkPart:
             self._keep_counts()
             self._link = self._make(self.bindings)
         self._is_used = True
+        self._link.is_skipped = self._alerts.is_own  # a lost alert would cause the next one
         try:
             await self._link.start()
         except EdrError as exc:

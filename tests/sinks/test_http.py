@@ -220,9 +220,9 @@ async def test_a_413_has_a_batch_halved():
 
 
 async def test_a_rejection_shows_the_words_of_the_receiver():
-    error = await failure(response(422, b'{"error": "n must be text"}'))
+    error = await failure(response(409, b'{"error": "n must be text"}'))
     assert isinstance(error, RejectError)
-    assert str(error) == '422 Unprocessable Entity: {"error": "n must be text"}'
+    assert str(error) == '409 Conflict: {"error": "n must be text"}'
 
 
 async def test_a_rejection_that_repeats_a_secret_shows_nothing_of_it():
@@ -356,12 +356,12 @@ async def test_a_failed_batch_is_sent_again_whole_and_in_order(tmp_path):
 
 async def test_one_refused_event_of_five_becomes_a_dead_letter(tmp_path):
     async with (
-        HttpReceiver(400, 204, 204, response(422, b"no"), 204, 204) as receiver,
+        HttpReceiver(400, 204, 204, response(409, b"no"), 204, 204) as receiver,
         working(receiver, tmp_path, 5, batch=Batch(events=5)) as (log, dead),
     ):
         assert sorted(log.delivered) == [0, 1, 2, 3, 4]
         (letter,) = dead.read()
-    assert (letter.event.body["n"], letter.reason) == (2, "422 Unprocessable Entity: no")
+    assert (letter.event.body["n"], letter.reason) == (2, "409 Conflict: no")
     assert len(receiver.requests) == 6
 
 

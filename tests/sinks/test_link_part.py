@@ -203,6 +203,16 @@ async def test_a_link_that_only_receives_has_no_consumer(rig):
         assert not await rig.journal.consumers()
 
 
+async def test_alerts_about_the_part_are_not_sent(rig):
+    part = rig.part(edr.Binding(verbosity="trace"))
+    await part.start()
+    others = event(2, "edr", body={"part": "other", "kind": "sink"})
+    own = event(1, "edr", body={"part": "s", "kind": "sink"}, node="here")
+    await rig.journal.append(own, others)
+    await until(lambda: rig.broker.taken)
+    assert rig.broker.taken == [2]
+
+
 async def test_a_part_is_shown_once_and_without_its_link(rig):
     part = rig.part()
     await part.start()
