@@ -12,6 +12,7 @@ from edr.cli.emitting import emit_one, unfinished
 from edr.cli.event_input import read_events
 from edr.cli.exits import CommandError, Exit
 from edr.cli.filters import SEVERITIES, VERBOSITIES
+from edr.cli.input_thread import in_thread
 from edr.cli.output import Output, OutputFlags
 from edr.cli.process import attach, run
 from edr.cli.units import counted
@@ -96,7 +97,7 @@ async def _emit(process: str | None, events: Events, out: Output, *, durable: bo
     done = 0
     async with attach(process) as client:
         try:
-            for place, event in events:
+            async for place, event in in_thread(iter(events)):
                 _print(await emit_one(client, place, event, durable=durable), out)
                 done += 1
         except BaseException as exc:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TextIO
 
 import orjson
 
@@ -41,14 +41,24 @@ def _lines(source: str | None) -> Iterator[bytes | str]:
             raise CommandError(
                 Exit.USAGE, "an event must be given: JSON, the name of a file, or lines on stdin"
             )
-        # A stream without bytes underneath is a test's or an embedding program's.
-        yield from getattr(sys.stdin, "buffer", sys.stdin)
+        yield from _stdin_lines(sys.stdin)
         return
     try:
         with open(source, "rb") as file:  # noqa: PTH123 - as it reads
             yield from file
     except OSError as exc:
         raise CommandError(Exit.BAD_INPUT, f"{source}: {exc.strerror}") from None
+
+
+def _stdin_lines(stdin: TextIO) -> Iterator[bytes | str]:
+    try:
+        descriptor = stdin.fileno()
+    except OSError:  # a test's or an embedding program's
+        yield from getattr(stdin, "buffer", stdin)
+        return
+    # Not its buffer: a thread that waits in it would hold its lock at the end of the program.
+    with open(descriptor, "rb", closefd=False) as file:
+        yield from file
 
 
 def _event(place: str, text: str | bytes) -> dict[str, Any]:

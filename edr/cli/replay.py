@@ -21,6 +21,7 @@ from edr.cli.event_input import read_events
 from edr.cli.event_lines import EventLines
 from edr.cli.exits import CommandError, Exit
 from edr.cli.filters import FilterFlags
+from edr.cli.input_thread import in_thread
 from edr.cli.output import Output, OutputFlags
 from edr.cli.process import attach, run
 from edr.cli.units import counted
@@ -174,7 +175,7 @@ class _Replaying:
 
     async def print(self, events: Iterator[tuple[str, dict[str, Any]]]) -> None:
         lines = EventLines(self._output)
-        for _, event in events:
+        async for _, event in in_thread(events):
             await self._pace.wait_for(event)
             lines.event(self._new(event))
             self._output.flush()
@@ -183,7 +184,7 @@ class _Replaying:
     async def emit(self, to: str | None, events: Iterator[tuple[str, dict[str, Any]]]) -> None:
         try:
             async with attach(to) as client:
-                for place, event in events:
+                async for place, event in in_thread(events):
                     await self._pace.wait_for(event)
                     answer = await emit_one(client, place, self._new(event))
                     self._emitted += 1

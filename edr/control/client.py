@@ -247,7 +247,7 @@ class Client:
                     request = self._requests.get(number)
         except (asyncio.IncompleteReadError, OSError):
             pass  # an OSError if it closed without reading our last lines
-        except (asyncio.LimitOverrunError, ValueError, AttributeError) as exc:
+        except (asyncio.LimitOverrunError, ValueError, AttributeError, TypeError) as exc:
             fault = ProtocolError(f"{self.path} sent a line that is not of this protocol: {exc}")
         finally:
             self._end(fault)

@@ -1,6 +1,9 @@
 import asyncio
 import json
 import re
+import signal
+import subprocess
+import sys
 
 import pytest
 from contracts.journal import events
@@ -132,6 +135,20 @@ def test_line_that_is_not_an_event_ends_a_filtered_replay(file, capsys):
 
     assert (code, numbers) == (Exit.BAD_INPUT, [1])
     assert "line 2: " in message
+
+
+@pytest.mark.slow
+def test_interrupt_does_not_wait_for_the_next_line_of_stdin():
+    command = [sys.executable, "-m", "edr", "replay", "-", "--dry-run"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe) as replaying:
+        replaying.stdin.write(json.dumps(event(1)).encode() + b"\n")
+        replaying.stdin.flush()
+        replaying.stdout.readline()
+        replaying.send_signal(signal.SIGINT)
+
+        assert replaying.wait(20) == Exit.INTERRUPTED  # stdin is still open
+        assert replaying.stderr.read() == b""
 
 
 @pytest.mark.parametrize(

@@ -229,7 +229,9 @@ async def test_a_full_request_that_is_left_does_not_block_others(pair, monkeypat
     assert (await asking)["id"] == 2
 
 
-@pytest.mark.parametrize("line", [b"no json\n", b"[1]\n", b"\xff\xfe\n"])
+@pytest.mark.parametrize(
+    "line", [b"no json\n", b"[1]\n", b"\xff\xfe\n", b'{"id":{}}\n', b'{"id":1,"is":[]}\n']
+)
 async def test_a_line_of_another_protocol_ends_the_connection(pair, line):
     client, peer = pair
     request = client.request("tail")
