@@ -59,8 +59,8 @@ class Journal:
         return Cursor(self, after)
 
 
-def a_group(window):
-    view = View((Binding.everything(),), Grant.everything())
+def a_group(window, grant=None):
+    view = View((Binding.everything(),), grant or Grant.everything())
     return Group(view, window, is_complete=True, log=RateLimitedLog())
 
 
@@ -97,6 +97,26 @@ def numbered(*ns):
 
 def test_journal_is_read_up_to_the_end_of_the_window():
     assert caught_up(Journal(numbered(*range(1, 11)))) == ([1, 2, 3, 4, 5], [])
+
+
+def test_stored_event_shows_no_account_above_the_grant():
+    async def scenario():
+        stored = event(1).model_copy(update={"account_id": "c", "account_tree": ("a", "b")})
+        group = a_group(Window(3, 2**20, is_dense=False), Grant("b"))
+        group.window.append(event(2), 2)
+        older = CatchUp(
+            Journal([(1, stored), (2, event(2))]),
+            asyncio.Semaphore(4),
+            group,
+            0,
+            on_items=print,
+            log=RateLimitedLog(),
+        )
+        await asyncio.sleep(0.01)
+        older.close()
+        return [(record.event.account_tree, record.event.body["n"]) for record in older.items]
+
+    assert run(scenario) == [(("b",), 1)]
 
 
 def test_client_continues_in_the_window_as_soon_as_it_has_the_rest():
