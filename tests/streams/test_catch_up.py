@@ -64,14 +64,17 @@ def a_group(window, grant=None):
     return Group(view, window, is_complete=True, log=RateLimitedLog())
 
 
-def caught_up(journal, *, after=0, first=3, newest=5, change=None):
+def caught_up(journal, *, after=0, first=3, newest=5, log_from=0, change=None):
     """Return the items of a client that begins ``after``, and the index where it continues."""
 
     async def scenario():
         window = Window(3, 2**20, is_dense=False)
         group = a_group(window)
+        group.log_from = log_from
         for n in range(first, newest + 1):
-            group.receive(window.append(event(n), n))
+            slot = window.append(event(n), n)
+            if n >= log_from:
+                group.receive(slot)
         if change is not None:
             journal.on_read = lambda: change(group)
         seen = []
@@ -122,6 +125,15 @@ def test_stored_event_shows_no_account_above_the_grant():
 def test_client_continues_in_the_window_as_soon_as_it_has_the_rest():
     assert caught_up(Journal(numbered(1, 2))) == ([1, 2], [3, 4, 5])
     assert caught_up(Journal([]), after=2) == ([], [3, 4, 5])
+
+
+def test_client_reads_the_journal_up_to_the_start_of_the_log():
+    def store_the_rest(_):
+        journal.items = Journal(numbered(1, 2, 3, 4)).items
+
+    journal = Journal(numbered(1, 2))
+
+    assert caught_up(journal, log_from=5, change=store_the_rest) == ([1, 2, 3, 4], [5])
 
 
 def test_window_that_moves_on_during_a_read_is_noticed():
