@@ -229,6 +229,27 @@ def test_the_documents_of_the_manual_load(block):
     assert read(block.encode(), environ=ENVIRON).configuration
 
 
+def test_other_sections_are_noted_only_where_they_exist():
+    data = json.dumps(SECTIONS).encode()
+
+    assert "other sections have backends too" in notes_of(read(data, environ=ENVIRON))["default"]
+    assert "default" not in notes_of(loaded(FILE, section="default"))
+
+
+def test_unknown_keys_and_options_are_noted():
+    found = notes_of(loaded({**changed(FILE, colour="red"), "extra": 1}))
+
+    assert found["backends[0].options.colour"] == "is not an option of file, and ignored"
+    assert found["backends[0].extra"] == "is not a key of a backend, and ignored"
+
+
+@pytest.mark.parametrize("binding", [{}, {"account_id": "*"}, {"account_id": None}])
+def test_a_binding_to_all_accounts_has_no_note(binding):
+    found = loaded({**FILE, "bindings": [{**FILE["bindings"][0], **binding}]})
+
+    assert [note.path for note in found.notes] == [""]  # the link
+
+
 BACKENDS = st.lists(
     VALUES
     | st.builds(lambda backend, key, value: {**backend, key: value}, st.sampled_from([FILE, HTTP]),

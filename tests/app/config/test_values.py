@@ -16,6 +16,7 @@ from edr.app.config.values import (
     duration_text,
     number,
     or_unlimited,
+    plain_text,
     secret,
     size_text,
     url_with,
@@ -103,6 +104,14 @@ def test_a_choice_names_the_nearest():
 )
 def test_any_of(options, text):
     assert any_of(options) == text
+
+
+@pytest.mark.parametrize("value", ["a\nb", "\x7f", "\ud800", "", 5, "x" * 4097])
+def test_text_that_is_refused(value):
+    with pytest.raises(ValueError, match="must") as raised:
+        plain_text(value)
+
+    assert str(raised.value).isprintable()
 
 
 def test_a_secret_file_is_relative_to_the_configuration():
