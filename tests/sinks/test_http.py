@@ -160,7 +160,8 @@ async def test_a_receiver_verifies_a_request():
     assert Webhook(SECRET).verify(request.body, request.headers)[0]["body"] == {"n": 1}
 
 
-async def test_one_connection_serves_many_requests():
+async def test_one_connection_serves_many_requests(monkeypatch):
+    monkeypatch.setattr(http, "KEEP_ALIVE", 60.0)  # a busy machine may stop for some seconds
     async with connected(200, response(201, b"x" * 1000), 503, 204) as (receiver, sink):
         for n in range(5):
             if n == 2:
@@ -293,7 +294,7 @@ async def test_a_lost_connection_is_sent_again(answer):
 async def test_a_response_that_does_not_come_is_sent_again(answer):
     error = await failure(answer, timeout=0.2)
     assert isinstance(error, RetryError)
-    assert str(error).endswith("did not respond within 0.2 s")
+    assert str(error).endswith("within 0.2 s")
 
 
 async def test_a_receiver_that_is_down_is_named_without_its_path():
@@ -397,12 +398,13 @@ async def test_no_output_shows_a_secret(answer, caplog):
     caplog.set_level(logging.DEBUG)
     async with HttpReceiver(answer) as receiver:
         url = f"{receiver.url.replace('://', f'://user:{CANARY}@')}/{CANARY}?key={CANARY}"
-        sink = sink_to(url, timeout=0.5, headers={"X-Key": CANARY})
+        timeout = 0.5 if answer is stall else 10
+        sink = sink_to(url, timeout=timeout, headers={"X-Key": CANARY})
         await sink.open()
         with pytest.raises((RetryError, RejectError)) as caught:
             await sink.write([event(1)])
         await sink.aclose()
-    assert CANARY in receiver.requests[0].path
+    assert answer is stall or CANARY in receiver.requests[0].path
     assert CANARY not in f"{caught.value!r}{caught.getrepr()}{sink!r}{caplog.text}"
 
 
