@@ -219,7 +219,7 @@ class StreamConsumer(StreamCursor):
     ) -> dict[str, Any]:
         if record.name != self.name:
             raise JournalError(
-                f"JetStream consumer {self._consumer_name!r} is none of a journal's consumers"
+                f"JetStream consumer {self._consumer_name!r} is not a consumer of a journal"
             )
         if record.bindings != written(self._bindings):
             self._check_bindings(record.bindings)

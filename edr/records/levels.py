@@ -79,14 +79,14 @@ class Verbosity(_Level):
 
 
 def why_no_level(value: object, kind: type[_Level]) -> str:
-    """Say what is wrong with a value that names no level of this kind."""
+    """Return why a value is not a level of this kind."""
     known = ", ".join(kind)
     other = Verbosity if kind is Severity else Severity
     if isinstance(value, str) and value in list(other):
         theirs, ours = other.__name__.lower(), kind.__name__.lower()
         return f"{value!r} is a {theirs}; a {ours} is one of {known}"
     hint = did_you_mean(value, map(str, kind)) if isinstance(value, str) else ""
-    return f"{shown(value)} is none of {known}{hint}"
+    return f"must be one of {known}, got {shown(value)}{hint}"
 
 
 AnySeverity: TypeAlias = Severity | Literal["ok", "warning", "critical"]

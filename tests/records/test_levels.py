@@ -30,10 +30,10 @@ def test_json_holds_the_text():
     assert json.dumps([Severity.OK, Verbosity.FATAL]) == '["ok", "fatal"]'
 
 
-def test_what_is_no_level_of_the_kind_is_told_as_what_it_is():
+def test_an_unknown_level_is_refused_with_the_known_ones():
     with pytest.raises(ValueError, match="'error' is a verbosity; a severity is one of ok, warn"):
         Severity("error")
-    with pytest.raises(ValueError, match="'debgu' is none of .*; did you mean 'debug'"):
+    with pytest.raises(ValueError, match="must be one of .*, got 'debgu'; did you mean 'debug'"):
         Verbosity("debgu")
-    with pytest.raises(ValueError, match="2 is none of ok, warning, critical"):
+    with pytest.raises(ValueError, match="must be one of ok, warning, critical, got 2"):
         Severity(2)
