@@ -1,5 +1,18 @@
 """The application ``edr run``: sources, a journal, and one named consumer for each sink.
 
+``docs/running.md`` is the manual.
+
+Promises:
+
+* **Order of start and stop.** Every consumer exists before a source reads. Sources stop first, and
+  the bus closes last.
+* **Accepted events are delivered.** They are delivered, or are in the journal for the next start.
+* **Isolation.** A part that fails, hangs or raises does not delay the others, a reload or the stop.
+* **All or nothing.** A faulty configuration changes nothing. A reload does not touch unchanged
+  parts.
+* **Reported loss.** Events that are lost at the stop are named in the exit.
+
 Read the modules in this order; each imports only from those before it:
-config.
+config, parts, changes, application, accounts, factory, dead_letters, notify, metrics, server,
+setup, program.
 """

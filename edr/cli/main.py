@@ -44,6 +44,10 @@ COMMANDS = {
     "journal": "Look into the folder of a journal, also while it is in use.",
     "check": "Print all faults of a configuration at once.",
     "init": "Write a first configuration.",
+    "run": "Run an application: sources, a journal that keeps the events, and sinks.",
+    "reload": "Reload the configuration of an application.",
+    "sink": "Pause, resume or restart a sink.",
+    "dead": "List, retry or drop the events that a sink will not deliver.",
 }
 """The commands in the order of ``--help``: ``edr NAME`` is the function ``edr.cli.NAME.NAME``."""
 

@@ -8,6 +8,7 @@ from package.test_readme import PAGES, ROOT
 
 import edr
 from edr.adapters.measures import Measures
+from edr.app.metrics import MEASURES as APPLICATION_MEASURES
 
 EXPLAINED = re.findall(r"^\| `(edr_\w+)(?:\{\w+\})?` \|", PAGES["docs/metrics.md"], re.MULTILINE)
 
@@ -19,6 +20,11 @@ def exported():
         yield f"{name}_total" if each.kind == "counter" else name
 
 
+OF_THE_APPLICATION = {
+    f"{each.name}_total" if each.kind == "counter" else each.name for each in APPLICATION_MEASURES
+}
+
+
 def test_each_metric_is_explained_once():
     assert sorted(EXPLAINED) == sorted(exported())
 
@@ -26,7 +32,13 @@ def test_each_metric_is_explained_once():
 def test_each_metric_that_the_manual_names_exists():
     for page, text in PAGES.items():
         named = set(re.findall(r"`(edr_[a-z_]*[a-z])[`{]", text)) - {"edr_bus", "edr_bus_options"}
-        assert named <= {*exported(), "edr_event"}, page
+        assert named <= {*exported(), *OF_THE_APPLICATION, "edr_event"}, page
+
+
+def test_each_metric_of_the_application_is_in_its_manual():
+    named = set(re.findall(r"`(edr_[a-z_]*[a-z])[`{]", PAGES["docs/running.md"]))
+
+    assert named == OF_THE_APPLICATION
 
 
 LINES = re.findall(

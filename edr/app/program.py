@@ -1,0 +1,281 @@
+"""``run_program``: the process of ``edr run``: signals, reloads, systemd, exit codes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+from edr._util.log import log_safely
+from edr.app.application import Application, ReloadResult, StopResult
+from edr.app.config import (
+    Configuration,
+    ConfigurationError,
+    LinkConfig,
+    SecretError,
+    StdinSourceConfig,
+    load,
+)
+from edr.app.notify import Notifier
+from edr.app.parts import SourcePart
+from edr.app.setup import make_application
+from edr.errors import EdrError
+from edr.journal import JournalInUseError
+
+DONE = 0
+UNFINISHED = 75
+"""Events were lost, or the journal is in use: ``EX_TEMPFAIL`` of ``sysexits.h``."""
+CONFIGURATION = 78
+"""The configuration has faults, or the journal or a socket cannot be used: ``EX_CONFIG``."""
+
+WATCH_INTERVAL = 1.0
+"""Seconds between two looks at the configuration file with ``--watch``."""
+
+_logger = logging.getLogger("edr.app")
+
+
+class Program:
+    """Runs the application of a configuration file until a signal ends it.
+
+    SIGTERM and SIGINT stop it in order; a second one ends the process at once. SIGHUP reloads.
+    Signals during a reload cause one more reload after it.
+
+    Args:
+        path: the configuration file. It is read again by each reload.
+        watch: reload when the file changes.
+        notifier: tells the service manager; by default that of the environment.
+        read: reads the file, at the start and at each reload.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        watch: bool = False,
+        notifier: Notifier | None = None,
+        read: Callable[[Path], Configuration] = load,
+    ) -> None:
+        self._path = path
+        self._read = read
+        self._watch = watch
+        self._notifier = notifier or Notifier()
+        self._application: Application | None = None
+        self._reload_requested = asyncio.Event()
+
+    async def run(self) -> int:
+        """Run until the end, and return the exit code."""
+        try:
+            version = self._version()
+            configuration = self._read(self._path)
+            application = self._application = make_application(configuration, reload=self._reload)
+        except (EdrError, OSError) as exc:
+            print_error(str(exc))
+            return CONFIGURATION
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._on_stop_signal, number)
+        loop.add_signal_handler(signal.SIGHUP, self._reload_requested.set)
+        tasks = [
+            loop.create_task(work)
+            for work in (
+                self._announce(),
+                self._reload_on_request(),
+                self._watch_file(version),
+                self._stop_with_input(),
+            )
+        ]
+        try:
+            return exit_code_of(await application.run())
+        except (EdrError, OSError) as exc:
+            print_error(str(exc))
+            return UNFINISHED if isinstance(exc, JournalInUseError) else CONFIGURATION
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+                loop.remove_signal_handler(each)
+
+    def _on_stop_signal(self, number: int) -> None:
+        log_safely(
+            logging.INFO,
+            "%s received; another one ends the process at once",
+            signal.Signals(number).name,
+            logger=_logger,
+        )
+        # The handlers of the system end the process at once, also while the loop is held up.
+        loop = asyncio.get_running_loop()
+        for each in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(each)
+            signal.signal(each, signal.SIG_DFL)
+        self._notifier.stopping()
+        assert self._application is not None
+        self._application.stop()
+
+    async def _stop_with_input(self) -> None:
+        """Stop after the standard input has ended, if events come from nowhere else."""
+        application = self._application
+        assert application is not None
+        await application.wait_started()
+        while True:
+            inputs = [each.part for each in application.runners if each.kind == "source"]
+            if not ends_with_input(application.configuration):
+                await asyncio.sleep(WATCH_INTERVAL)
+                continue
+            for each in inputs:
+                if isinstance(each, SourcePart):
+                    await each.source.wait_ended()
+            if ends_with_input(application.configuration):
+                application.stop()
+                return
+
+    # Service manager
+
+    async def _announce(self) -> None:
+        assert self._application is not None
+        await self._application.wait_started()
+        if self._application.state == "running":
+            self._notifier.ready()
+        if self._notifier.watchdog_interval is not None:
+            while True:
+                self._notifier.alive()
+                await asyncio.sleep(self._notifier.watchdog_interval)
+
+    # Reload
+
+    async def _reload(self) -> dict[str, object]:
+        """Reload, and return the outcome for ``edr reload``."""
+        result = await self._load_again()
+        return {
+            "changed": [f"{name} {action}" for action, name in result.changed],
+            "failed": [f"{name}: {reason}" for name, reason in result.failed],
+        }
+
+    async def _load_again(self) -> ReloadResult:
+        assert self._application is not None
+        self._notifier.reloading()
+        try:
+            configuration: Configuration = await asyncio.to_thread(self._read, self._path)
+            result = await self._application.reload(configuration)
+        except (ConfigurationError, SecretError) as exc:
+            self._application.reload_ok = False
+            log_safely(
+                logging.ERROR, "the reload changed nothing: %s", _in_one_line(exc), logger=_logger
+            )
+            raise
+        finally:
+            self._notifier.ready()
+        log_safely(
+            logging.INFO,
+            "the configuration was reloaded: %d parts changed, %d failed",
+            *(len(result.changed), len(result.failed)),
+            logger=_logger,
+        )
+        return result
+
+    async def _reload_on_request(self) -> None:
+        assert self._application is not None
+        await self._application.wait_started()
+        while True:
+            await self._reload_requested.wait()
+            # Cleared before the file is read: a signal from now on causes one more reload.
+            self._reload_requested.clear()
+            try:
+                await self._load_again()
+            except (ConfigurationError, SecretError):
+                pass  # it was logged
+            except Exception as exc:  # the next request must still be served
+                log_safely(logging.ERROR, "the reload failed: %r", exc, exc=exc, logger=_logger)
+
+    async def _watch_file(self, version: object) -> None:
+        while self._watch:
+            await asyncio.sleep(WATCH_INTERVAL)
+            current = self._version()
+            if current != version and current is not None:
+                version = current
+                self._reload_requested.set()
+
+    def _version(self) -> object:
+        with suppress(OSError):
+            stat = self._path.stat()
+            return stat.st_mtime_ns, stat.st_size, stat.st_ino
+        return None
+
+
+def ends_with_input(configuration: Configuration) -> bool:
+    """Return whether all events come from the standard input, so that its end is the end."""
+    sources = [part for kind, _, part in configuration.parts() if kind == "source"]
+    links = [part for _, _, part in configuration.parts() if isinstance(part, LinkConfig)]
+    return (
+        bool(sources)
+        and all(isinstance(each, StdinSourceConfig) for each in sources)
+        and not any(each.receive for each in links)
+    )
+
+
+def _in_one_line(error: Exception) -> str:
+    return "; ".join(" ".join(line.split()) for line in str(error).splitlines())
+
+
+def exit_code_of(result: StopResult) -> int:
+    """Print what was not delivered, and return the exit code."""
+    for name, count in result.kept.items():
+        log_safely(
+            logging.INFO,
+            "%s has %d entries in the journal for the next start",
+            *(name, count),
+            logger=_logger,
+        )
+    if not result.lost:
+        return DONE
+    lost = ", ".join(f"{name} {count:,}" for name, count in result.lost.items())
+    print_error(f"events were lost: {lost}")
+    return UNFINISHED
+
+
+def print_error(text: str) -> None:
+    """Print a message of ``edr run``."""
+    if sys.stderr is not None:
+        with suppress(OSError, ValueError):
+            sys.stderr.write(f"edr: {text}\n")
+            sys.stderr.flush()
+
+
+def set_up_logging(level: int = logging.INFO) -> None:
+    """Write the log lines of edr to stderr, one line for each change of state."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(_LineFormatter("%(asctime)s %(levelname)s %(message)s"))
+    logger = logging.getLogger("edr")
+    logger.addHandler(handler)
+    logger.setLevel(level)
+    logger.propagate = False
+
+
+class _LineFormatter(logging.Formatter):
+    default_time_format = "%H:%M:%S"
+
+
+def run_program(
+    path: Path,
+    *,
+    watch: bool = False,
+    kazoo_node: str | None = None,
+    kazoo_zone: str | None = None,
+) -> int:
+    """Run the application of the configuration file ``path``, and return the exit code.
+
+    0: it was stopped, and every event was delivered or is in the journal. 75: events without a
+    journal were lost, or the journal is in use. 78: the configuration cannot be used.
+    """
+    set_up_logging()
+    read = partial(load, kazoo_node=kazoo_node, kazoo_zone=kazoo_zone)
+
+    async def main() -> int:
+        return await Program(path, watch=watch, read=read).run()
+
+    return asyncio.run(main())

@@ -1,0 +1,41 @@
+"""Messages to the service manager."""
+
+import os
+import socket
+
+import pytest
+
+from edr.app.notify import Notifier
+
+
+@pytest.fixture
+def manager(tmp_path):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(str(tmp_path / "notify"))
+        receiver.setblocking(False)
+        yield receiver
+
+
+def test_states_are_sent(manager):
+    notifier = Notifier({"NOTIFY_SOCKET": manager.getsockname()})
+    notifier.ready()
+    notifier.reloading()
+    notifier.stopping()
+    notifier.alive()
+
+    lines = [manager.recv(100).decode() for _ in range(4)]
+    assert lines[1].startswith("RELOADING=1\nMONOTONIC_USEC=")
+    assert [lines[0], *lines[2:]] == ["READY=1", "STOPPING=1", "WATCHDOG=1"]
+
+
+def test_the_watchdog_is_called_twice_in_its_period():
+    environ = {"NOTIFY_SOCKET": "/x", "WATCHDOG_USEC": "3000000", "WATCHDOG_PID": str(os.getpid())}
+
+    assert Notifier(environ).watchdog_interval == 1.5
+    assert Notifier({**environ, "WATCHDOG_PID": "1"}).watchdog_interval is None
+    assert Notifier({}).watchdog_interval is None
+
+
+@pytest.mark.parametrize("address", ["", "/no/such/socket", "@no-such-socket"])
+def test_a_missing_manager_is_no_fault(address):
+    Notifier({"NOTIFY_SOCKET": address}).ready()
