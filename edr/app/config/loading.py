@@ -26,6 +26,9 @@ from edr.app.config.section import faults_of
 from edr.patterns import DEFAULT_LIMITS
 from edr.records import Binding
 
+_CUT_BY_KEY = (*PART_SECTIONS, "app")
+"""Sections of which a fault removes one key. The keys of ``app`` do not depend on each other."""
+
 
 class Loaded(NamedTuple):
     """A valid configuration, and remarks about it."""
@@ -142,7 +145,7 @@ def _checked(
     except ValidationError as exc:
         faults = faults_of(exc, Configuration)
         # The rules are checked for the rest, so that one run of the check reports all faults.
-        without = {place[: 2 if place[0] in PART_SECTIONS else 1] for place, _ in faults}
+        without = {place[: 2 if place[0] in _CUT_BY_KEY else 1] for place, _ in faults}
         try:
             rest = _without(content, without)
             configuration = Configuration.model_validate(rest, context=context)
@@ -156,10 +159,10 @@ def _without(content: Mapping[str, Any], places: Collection[Location]) -> dict[s
     for key, value in content.items():
         if (key,) in places:
             continue
-        is_parts = key in PART_SECTIONS and isinstance(value, Mapping)
+        is_cut = key in _CUT_BY_KEY and isinstance(value, Mapping)
         rest[key] = (
             {name: each for name, each in value.items() if (key, name) not in places}
-            if is_parts
+            if is_cut
             else value
         )
     return rest

@@ -113,7 +113,7 @@ def _names(configuration: Configuration, without: Collection[Location]) -> Found
         if name in parts:
             yield place, f"must have another name: {'.'.join(map(str, parts[name]))} has this one"
         parts[name] = place
-    with_faults = {place[-1] for place in without}
+    with_faults = {name for section, *names in without if section != "app" for name in names}
     for index, name in enumerate(configuration.app.ready_requires):
         if name not in parts and name not in with_faults:
             hint = did_you_mean(name, parts)

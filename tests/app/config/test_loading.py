@@ -101,6 +101,17 @@ def test_rules_are_checked_for_the_parts_without_faults():
     assert [fault.path for fault in raised.value.faults] == ["sinks.a.mode", "sinks.c.path"]
 
 
+def test_a_fault_in_app_does_not_hide_faults_of_its_other_keys():
+    with pytest.raises(ConfigurationError) as raised:
+        read(b"""
+            app = { ready_requires = ["b"], shutdown_timeout = "soon" }
+            sinks.a = { type = "file", path = "x" }
+        """)
+
+    places = [fault.path for fault in raised.value.faults]
+    assert places == ["app.shutdown_timeout", "app.ready_requires[0]"]
+
+
 def test_a_likely_mistake_in_a_pattern_is_a_note():
     text = 'sinks.a = { type = "stdout", bindings = [{ body = { "a.b" = [3] } }] }'
 
