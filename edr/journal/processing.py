@@ -7,7 +7,7 @@ others in the meantime. The number of attempts is ``entry.delivery``, which the 
 
 The workers take entries in batches. Entries of a batch count as delivered, even if the process ends
 before they are handled. So a batch has only as many entries as take about ``BATCH_TIME``, judged by
-the last ones, and entries behind one that hangs do not use up their attempts.
+the last ones, and entries after one that hangs do not use up their attempts.
 """
 
 from __future__ import annotations

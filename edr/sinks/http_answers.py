@@ -77,7 +77,7 @@ def describe(status: int) -> str:
 
 
 def seconds_of(retry_after: str | None, now: datetime | None = None) -> float | None:
-    """Return the seconds that ``Retry-After`` asks for, as seconds or as a date.
+    """Return the seconds that ``Retry-After`` requests, as seconds or as a date.
 
     At most ``MAX_RETRY_AFTER``; 0 for a date in the past; ``None`` without a valid header.
     """

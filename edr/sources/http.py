@@ -75,7 +75,7 @@ class HttpIngest:
     Args:
         name: its name.
         ingest: stores the events.
-        tokens: the tokens; ``None`` lets in each sender that can connect.
+        tokens: the tokens; ``None`` accepts each sender that can connect.
         max_body: bytes of a body.
         max_requests: requests in progress.
 

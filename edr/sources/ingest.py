@@ -2,7 +2,7 @@
 
 The order of the steps makes the promise. Documents are decoded and checked. Then all events are
 published together, and the journal stores them. Only then their lines count as accepted. If the
-journal fails, no line of the call counts: the sender is told the first one.
+journal fails, no line of the call counts: the sender receives the first one.
 """
 
 from __future__ import annotations

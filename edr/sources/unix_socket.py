@@ -43,7 +43,7 @@ class SocketSource:
 
     A client receives an answer at each blank line and at the end of its input: it shuts down its
     side for writing, and reads. With the default mode only processes of this user and of root are
-    served. A wider mode lets in the users whom the kernel permits to write to the socket.
+    served. A wider mode admits the users whom the kernel permits to write to the socket.
 
     Above 64 connections a client waits until another one has ended.
 
