@@ -12,7 +12,36 @@ Promises:
   parts.
 * **Reported loss.** Events that are lost at the stop are named in the exit.
 
+Its names are loaded when they are first used.
+
 Read the modules in this order; each imports only from those before it:
 config, parts, changes, application, accounts, factory, dead_letters, notify, metrics, server,
 setup, program.
 """
+
+from typing import TYPE_CHECKING
+
+from edr._util.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from edr.app.application import Application, ReloadResult, StopResult
+    from edr.app.program import Program, run_program
+    from edr.app.setup import make_application
+else:
+    __getattr__, __dir__ = lazy_names(
+        __name__,
+        {
+            "edr.app.application": "Application ReloadResult StopResult",
+            "edr.app.program": "Program run_program",
+            "edr.app.setup": "make_application",
+        },
+    )
+
+__all__ = [
+    "Application",
+    "Program",
+    "ReloadResult",
+    "StopResult",
+    "make_application",
+    "run_program",
+]

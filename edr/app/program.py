@@ -16,9 +16,12 @@ from edr.app.application import Application, ReloadResult, StopResult
 from edr.app.config import (
     Configuration,
     ConfigurationError,
+    Fault,
     LinkConfig,
     SecretError,
     StdinSourceConfig,
+    consumers_without_part,
+    faults_at_open,
     load,
 )
 from edr.app.notify import Notifier
@@ -72,6 +75,7 @@ class Program:
         try:
             version = self._version()
             configuration = self._read(self._path)
+            check_consumers(configuration, self._path)
             application = self._application = make_application(configuration, reload=self._reload)
         except (EdrError, OSError) as exc:
             print_error(str(exc))
@@ -205,6 +209,27 @@ class Program:
             stat = self._path.stat()
             return stat.st_mtime_ns, stat.st_size, stat.st_ino
         return None
+
+
+def check_consumers(configuration: Configuration, path: Path) -> None:
+    """Log the consumers of the journal that no part of the configuration has.
+
+    Raises:
+        ConfigurationError: they would stop all sources, as the journal waits for them when it is
+            full.
+    """
+    without_part = consumers_without_part(configuration)
+    for name in without_part:
+        log_safely(
+            logging.INFO,
+            "consumer %s has no part; its events are kept, and edr journal forget removes it",
+            name,
+            logger=_logger,
+        )
+    if faults := list(faults_at_open(configuration, without_part)):
+        raise ConfigurationError(
+            str(path), [Fault(".".join(map(str, place)), None, text) for place, text in faults]
+        )
 
 
 def ends_with_input(configuration: Configuration) -> bool:

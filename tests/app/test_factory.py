@@ -31,6 +31,14 @@ type = "nats"
 url = "nats://127.0.0.1:9"
 receive = "wanted"
 send = [{}]
+[links.acdc]
+type = "rabbitmq"
+url = "amqp://127.0.0.1:9"
+queue = "edr"
+receive = [{}]
+[sinks.amqp]
+type = "rabbitmq"
+url = "amqp://127.0.0.1:9"
 [sources.pipe]
 type = "stdin"
 [sources.stream]
@@ -59,6 +67,8 @@ async def test_each_part_has_its_kind_and_name(factory, configured):
         "pipe": "source",
         "stream": "source",
         "kapps": "link",
+        "acdc": "link",
+        "amqp": "sink",
         "audit": "sink",
         "out": "sink",
         "memory": "sink",
@@ -67,6 +77,8 @@ async def test_each_part_has_its_kind_and_name(factory, configured):
     assert all(name == part.name for name, part in made.items())
     assert {name for name, part in made.items() if isinstance(part, LinkPart)} == {
         "kapps",
+        "acdc",
+        "amqp",
         "broker",
     }
     assert isinstance(made["pipe"], SourcePart)

@@ -67,6 +67,16 @@ async def test_a_journal_in_use_is_temporary_and_names_its_owner(running, tmp_pa
     assert "is open in process" in capsys.readouterr().err
 
 
+async def test_a_consumer_without_a_part_must_not_block_the_journal(running, tmp_path, capsys):
+    text = SOCKET + SINK
+    async with running(text):
+        pass
+    (tmp_path / "edr.toml").write_text('[journal]\nfull = "block"\n' + SOCKET)
+
+    assert await Program(tmp_path / "edr.toml").run() == CONFIGURATION
+    assert "sink:audit" in capsys.readouterr().err
+
+
 async def test_a_changed_file_is_reloaded_with_watch(tmp_path, monkeypatch):
     monkeypatch.setattr("edr.app.program.WATCH_INTERVAL", 0.01)
     (tmp_path / "edr.toml").write_text(SOCKET)

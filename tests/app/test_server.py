@@ -1,10 +1,12 @@
 """The HTTP server: health, metrics, and where events are sent."""
 
 import asyncio
+import hashlib
+import json
 
 import pytest
 
-from app.conftest import BASIC, line, send
+from app.conftest import BASIC, line, numbers_in, send
 from edr.app.server import HttpServer
 
 HTTP = 'http = { listen = "127.0.0.1:0" }\n'
@@ -81,6 +83,48 @@ async def test_an_address_in_use_is_an_error_with_its_setting(serving):
     async with serving() as (app, server):
         with pytest.raises(OSError, match=r"http\.listen: cannot listen on 127"):
             await HttpServer(app, server.address).start()
+
+
+async def post(server, data, bearer=None):
+    """Return the status and the text of a POST to /ingest."""
+    host, port = server.address.rsplit(":", 1)
+    reader, writer = await asyncio.open_connection(host, int(port))
+    head = f"POST /ingest HTTP/1.1\r\nHost: x\r\nContent-Length: {len(data)}\r\n"
+    head += "Content-Type: application/x-ndjson\r\nConnection: close\r\n"
+    head += f"Authorization: Bearer {bearer}\r\n" if bearer else ""
+    writer.write(head.encode() + b"\r\n" + data)
+    answer, _, body = (await reader.read()).decode().partition("\r\n\r\n")
+    writer.close()
+    await writer.wait_closed()
+    return int(answer.split()[1]), body
+
+
+WEB = HTTP + BASIC + '[sources.web]\ntype = "http"\n'
+
+
+async def test_posted_events_are_stored_and_delivered(running, tmp_path):
+    async with running(WEB) as app:
+        [server] = app._early_servers  # its address has a free port
+        status, body = await post(server, line(1) + line(2))
+
+    assert (status, json.loads(body)) == (200, {"accepted": 2, "refused": []})
+    assert numbers_in(tmp_path / "audit.jsonl") == [1, 2]
+
+
+async def test_a_token_has_its_rights_only(running, tmp_path):
+    document = {"sha256": hashlib.sha256(b"secret").hexdigest(), "account": None}
+    tokens = tmp_path / "tokens.jsonl"
+    tokens.write_text(json.dumps({**document, "rights": ["emit"]}) + "\n")
+    tokens.chmod(0o600)
+    text = WEB.replace('0" }', '0", tokens_file = "tokens.jsonl" }')
+    async with running(text) as app:
+        [server] = app._early_servers  # as above
+        without = await post(server, line(1))
+        with_token = await post(server, line(2), bearer="secret")
+        metrics = await get(server, "/metrics")
+
+    assert (without[0], with_token[0], metrics[0]) == (401, 200, 401)
+    assert numbers_in(tmp_path / "audit.jsonl") == [2]
 
 
 async def test_the_application_starts_the_server_of_its_configuration(running):
