@@ -107,22 +107,22 @@ class SocketSource:
         """
         if self._counts.state in ("running", "stopping"):
             self._counts.state = "stopping"
-            await self._stop_accepting()
-            for conversation in self._conversations.values():
+            for conversation in self._conversations.values():  # before any wait
                 conversation.stop()
+            await self._stop_accepting()
             if self._conversations:
                 await asyncio.wait(list(self._conversations))
         self._counts.state = "stopped"
 
     async def aclose(self) -> None:
         """Remove the socket, and close all connections now. Idempotent."""
-        await self._stop_accepting()
+        self._counts.state = "stopped"
         tasks = list(self._conversations)
         for task in tasks:
             task.cancel()
+        await self._stop_accepting()
         if tasks:
             await asyncio.wait(tasks)
-        self._counts.state = "stopped"
 
     def statistics(self) -> SourceStatistics:
         """Return the counts of this moment."""
@@ -159,6 +159,9 @@ class SocketSource:
             listener.close()  # also when the loop ends without the end of the source
 
     def _serve_if_permitted(self, client: socket.socket) -> bool:
+        if self._counts.state != "running":
+            client.close()
+            return False
         try:
             uid = peer_uid(client)
         except OSError:
@@ -183,6 +186,8 @@ class SocketSource:
                 await _drop_input(client)
 
     def _on_end(self, task: asyncio.Task[None], client: socket.socket) -> None:
+        with suppress(OSError):  # the client has gone
+            client.shutdown(socket.SHUT_RDWR)  # also if a forked process has a copy
         client.close()
         del self._conversations[task]
         self._counts.connections -= 1

@@ -2,6 +2,7 @@
 
 import asyncio
 
+import pytest
 from support.consuming import ticks, until
 from support.sources import line, lines
 
@@ -166,13 +167,14 @@ class StreamContract(SourceContract):
         assert "not_stored" in await peer.answer()
         assert journal.stored == []
 
-    async def test_cancelled_stop_stops_nevertheless(self, peers, journal):
+    @pytest.mark.parametrize("turns", [1, 2, 5])
+    async def test_cancelled_stop_stops_nevertheless(self, peers, journal, turns):
         peer = await peers.start()
         journal.hold()
         peer.send(lines(1))
         await until(lambda: journal.accepted)
         stopping = asyncio.ensure_future(peers.source.stop())
-        await ticks()
+        await ticks(turns)
         stopping.cancel()
         await ticks()
         journal.release()

@@ -50,7 +50,7 @@ async def test_failed_journal_counts_no_line(ingest, journal, caplog):
     journal.fail("disk full")
     stored = await storing
 
-    assert stored.error == "disk full"
+    assert stored == (0, 0, "disk full", None)
     assert reply.answer() == (1, (), 0, (2, "disk full"))
     assert "1 events of a source were not stored: disk full" in caplog.text
 
@@ -170,6 +170,20 @@ async def test_ready_waits_for_room_and_for_the_end_of_a_fault(ingest, journal, 
     assert not waiting.done()
     assert ingest.error == "disk full"
     journal.error = None
+
+    await waiting
+
+
+async def test_ready_waits_for_room_after_a_fault(ingest, journal, monkeypatch):
+    monkeypatch.setattr("edr.sources.ingest.RECHECK", 0)
+    journal.error, journal.size = "disk full", 0
+    waiting = asyncio.ensure_future(ingest.ready())
+    await ticks(20)
+    journal.error = None
+    await ticks(20)
+    assert not waiting.done()
+    journal.size = 1
+    journal.release()
 
     await waiting
 

@@ -4,6 +4,7 @@ import stat
 
 import pytest
 from support.consuming import until
+from support.forking import fork
 from support.sources import SocketPeer, SocketPeers, lines
 
 from edr.errors import SocketPathError
@@ -133,4 +134,27 @@ async def test_client_that_goes_on_sending_does_not_hold_the_stop(
     await peers.source.stop()
 
     assert peers.source.statistics().connections == 0
+    await peer.aclose()
+
+
+async def test_forked_process_does_not_keep_a_connection_open(ingest, folder):
+    peers = SocketPeers(ingest, folder)
+    peer = await peers.start()
+    peer.send(lines(1) + b"\n")
+    await peer.answer()
+    waits, end = os.pipe()
+    child = fork()
+    if not child:
+        os.close(end)  # so that it ends with the test, however that ends
+        os.read(waits, 1)
+        os._exit(0)
+    try:
+        await peers.source.aclose()
+        async with asyncio.timeout(20):
+            assert await peer.rest() == b""
+    finally:
+        os.write(end, b"x")
+        os.waitpid(child, 0)
+        os.close(waits)
+        os.close(end)
     await peer.aclose()
