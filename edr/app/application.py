@@ -26,11 +26,8 @@ from edr.app.config import Configuration, ConfigurationError, Secrets
 from edr.app.parts import AppPart, PartRunner
 from edr.bus import Bus
 
-STOP_ORDER = ("source", "sink", "link")
-"""Kinds of parts in the order in which they end. They start in the reverse order of links, sinks
-and sources: a source that reads needs everything else."""
-
 START_ORDER = ("link", "sink", "source")
+"""Kinds of parts in the order in which they start: a source that reads needs everything else."""
 
 CHANGE_TIMEOUT = 15.0
 """Seconds for a part to stop in a reload; a sink that hangs must not hold up the others."""

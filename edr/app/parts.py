@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 from edr._util.log import log_safely
+from edr.control import Part
 from edr.records import Binding
 
 START_TIMEOUT = 30.0
@@ -28,31 +29,12 @@ CLOSE_TIMEOUT = 5.0
 _logger = logging.getLogger("edr.app")
 
 
-class AppPart(Protocol):
-    """A part of the application. It is also a ``Part`` of the control socket."""
-
-    @property
-    def name(self) -> str:
-        """Its name in the configuration."""
-        ...
-
-    @property
-    def kind(self) -> str:
-        """``"sink"``, ``"source"`` or ``"link"``."""
-        ...
-
-    @property
-    def bindings(self) -> Sequence[Binding]:
-        """The events that it takes."""
-        ...
+class AppPart(Part, Protocol):
+    """A part of the application: a ``Part`` of the control socket that can start and end."""
 
     @property
     def is_durable(self) -> bool:
         """Whether events that it did not deliver are kept for the next start."""
-        ...
-
-    def status(self) -> Mapping[str, object]:
-        """Return its state and counts; see ``edr.control.Part``."""
         ...
 
     async def prepare(self) -> None:

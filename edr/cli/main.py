@@ -20,7 +20,7 @@ from edr.cli.exits import CommandError, Exit, OutputClosedError, exit_of, reason
 from edr.cli.output import Output
 from edr.errors import EdrError, shown
 
-HELP = """See into the running processes of services that use edr.
+HELP = """See into the running processes of services that use edr, and run applications.
 
 A process is exposed by `await edr.control.expose()`."""
 
