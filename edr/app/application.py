@@ -35,6 +35,9 @@ CHANGE_TIMEOUT = 15.0
 WORKING = {"running", "retrying", "waiting", "up", "ended"}
 """States of a part that works, or that waits for a peer for less than a minute."""
 
+UNKNOWN = (None, ())
+"""The configuration of a part that could not be changed: it differs from each one."""
+
 BUS_GRACE = 2.0
 """Seconds for the bus to close after the deadline: the journal stores what it has accepted."""
 
@@ -276,7 +279,8 @@ class Application:
         self._parts.narrow(changes)
         # The next reload changes a part again that could not be changed now.
         self._values = {
-            key: value for key, value in values.items() if f"{key[0]} {key[1]}" not in failed
+            key: UNKNOWN if f"{key[0]} {key[1]}" in failed else value
+            for key, value in values.items()
         }
         changed = tuple((str(each.action), f"{each.kind} {each.name}") for each in changes)
         for action, name in changed:

@@ -315,6 +315,27 @@ def test_a_part_that_hangs_does_not_stop_a_reload():
     assert status["sink audit"]["state"] == "running"
 
 
+@pytest.mark.parametrize(
+    "next_text", [PARTS.replace(":9/", ":10/"), PARTS.partition("[sinks.al")[0]]
+)
+def test_a_part_that_could_not_be_changed_is_changed_by_the_next_reload(next_text):
+    async def scenario(rig):
+        await rig.start()
+        await rig.reload(PARTS.replace(":9/", ":10/"))
+        rig.parts.faults.clear()
+        rig.parts.is_replaceable = False
+        result = await rig.reload(next_text)
+        names = set(rig.app.status())
+        log = list(rig.log)
+        await rig.stop()
+        return result, names, log
+
+    result, names, log = in_rig(scenario, faults={("alarms", "replace"): OSError("no")})
+    assert result.failed == ()
+    assert "drain alarms" in log
+    assert ("sink alarms" in names) == ("start alarms" in log) == ("alarms" in next_text)
+
+
 def test_the_application_is_ready_while_the_required_parts_work():
     async def scenario(rig):
         await rig.start()
