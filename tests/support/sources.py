@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import orjson
 
+import edr
 from edr.errors import EventsRefusedError, JournalError, Refusal
 from edr.sources import HttpIngest, SocketSource, StdinSource
 from support.consuming import until
@@ -25,7 +26,7 @@ class HeldJournal:
     ``error`` it can store none. It refuses events whose n is in ``refuses``.
     """
 
-    bindings = ()
+    bindings = (edr.Binding.everything(),)
 
     def __init__(self, size=1_000_000):
         self.size = size
