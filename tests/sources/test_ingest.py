@@ -192,3 +192,25 @@ async def test_ready_raises_when_the_journal_is_closed(bus, ingest):
     await bus.aclose()
     with pytest.raises(JournalError):
         await ingest.ready()
+
+
+async def test_decoding_of_many_documents_yields_to_the_loop(ingest, make_event):
+    turns, seen = 0, []
+    event = make_event(body={"n": 1})
+
+    async def count_turns():
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    def decode(_data, _node):
+        seen.append(turns)
+        return event
+
+    counting = asyncio.ensure_future(count_turns())
+    reply = Reply()
+    await ingest.store(documents_of(reply, *[b""] * 400), decode=decode)
+    counting.cancel()
+
+    assert len(set(seen)) == 4  # after 127, 255 and 383 documents
