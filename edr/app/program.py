@@ -36,6 +36,8 @@ UNFINISHED = 75
 CONFIGURATION = 78
 """The configuration has faults, or the journal or a socket cannot be used: ``EX_CONFIG``."""
 
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
 WATCH_INTERVAL = 1.0
 """Seconds between two looks at the configuration file with ``--watch``."""
 
@@ -81,8 +83,17 @@ class Program:
             print_error(str(exc))
             return CONFIGURATION
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._on_stop_signal, number)
+        before = {each: signal.getsignal(each) for each in STOP_SIGNALS}
+
+        def on_stop_signal(number: int, _: object) -> None:
+            # Not a handler of the loop: from here on each signal ends the process at once, also one
+            # that arrives before the loop has handled this one.
+            for each in STOP_SIGNALS:
+                signal.signal(each, signal.SIG_DFL)
+            loop.call_soon_threadsafe(self._stop, signal.Signals(number).name)
+
+        for each in STOP_SIGNALS:
+            signal.signal(each, on_stop_signal)
         loop.add_signal_handler(signal.SIGHUP, self._reload_requested.set)
         tasks = [
             loop.create_task(work)
@@ -102,21 +113,17 @@ class Program:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-                loop.remove_signal_handler(each)
+            loop.remove_signal_handler(signal.SIGHUP)
+            for each, handler in before.items():
+                signal.signal(each, handler)
 
-    def _on_stop_signal(self, number: int) -> None:
+    def _stop(self, name: str) -> None:
         log_safely(
             logging.INFO,
             "%s received; another one ends the process at once",
-            signal.Signals(number).name,
+            name,
             logger=_logger,
         )
-        # The handlers of the system end the process at once, also while the loop is held up.
-        loop = asyncio.get_running_loop()
-        for each in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(each)
-            signal.signal(each, signal.SIG_DFL)
         self._notifier.stopping()
         assert self._application is not None
         self._application.stop()
