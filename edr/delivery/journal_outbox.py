@@ -241,7 +241,7 @@ class JournalOutbox:
 
     def statistics(self) -> OutboxStatistics:
         """Return the counts of this moment."""
-        dropped = dict(self._dropped)
+        dropped = dict(+self._dropped)
         if self._missed:
             dropped["retention"] = self._missed
         return OutboxStatistics(

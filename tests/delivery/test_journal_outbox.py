@@ -182,3 +182,14 @@ async def test_entries_that_were_read_ahead_come_again_after_a_restart(journal):
     again = await open_outbox(journal)
     assert [(await take(again))[0] for _ in range(90)] == list(range(10, 100))
     await again.aclose()
+
+
+async def test_reasons_without_an_event_are_not_reported(journal):
+    outbox = await open_outbox(journal)
+    await journal.append(event_of(0))
+    await take(outbox)
+    outbox.give_up_oldest(0, "not_permitted")
+    outbox.give_up_oldest(1, "refused")
+
+    assert outbox.statistics().dropped == {"refused": 1}
+    await outbox.aclose()
