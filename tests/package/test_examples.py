@@ -388,3 +388,25 @@ def test_the_outbox_loses_no_order_though_it_is_killed(tmp_path):
     left = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     orders = {json.loads(line)["event"]["body"]["order"] for line in left.splitlines()}
     assert len(orders) == 60  # one that was stored when the service was killed may be there twice
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs Unix sockets")
+def test_the_webhooks_lose_no_order_though_both_sides_are_killed():
+    pytest.importorskip("aiohttp")
+    done = run("webhooks.py", "--kills", 2, "--seconds", 2, "--timeout", PATIENCE - 10)
+    numbers = {name: int(row["number"]) for name, row in table_of(done.stdout).items()}
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("edr run was killed") == done.stdout.count("receiver was killed") == 2
+    assert numbers["accepted"] == numbers["delivered"] > 10
+    assert numbers["lost"] == 0
+
+
+def test_the_webhooks_name_the_extra_that_is_missing():
+    without = "import runpy, sys; sys.modules['aiohttp'] = None; sys.argv = sys.argv[1:]; "
+    without += "sys.path.insert(0, sys.argv[0].rpartition('/')[0]); "
+    without += "runpy.run_path(sys.argv[0], run_name='__main__')"
+    done = run("webhooks.py", before=("-c", without))
+
+    assert done.returncode == 2
+    assert "pip install '.[app]'" in done.stderr
