@@ -228,6 +228,8 @@ class Client:
         try:
             while line := await self._reader.readuntil(b"\n"):
                 message = orjson.loads(line)
+                if not isinstance(message.get("is"), str):
+                    raise ValueError('"is" must be text')  # noqa: TRY301 - as for other lines
                 if message.get("is") == "bye":
                     reason = message.get("detail", "it ended")
                     fault = ConnectionLostError(
