@@ -25,6 +25,7 @@ from edr.errors import (
     InvalidEventError,
     WrongLoopError,
     did_you_mean,
+    shown,
 )
 from edr.patterns import Limits
 from edr.records import Binding, Event
@@ -256,7 +257,7 @@ class Handlers:
         if part is None:
             names = [each.name for each in self._parts]
             raise RequestError(
-                "not_found", f"there is no such part{did_you_mean(name, names)}", "part"
+                "not_found", f"there is no part {shown(name)}{did_you_mean(name, names)}", "part"
             )
         return part
 
