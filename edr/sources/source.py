@@ -109,7 +109,6 @@ class Counts:
         if stored.example is not None:
             line, path, reason = stored.example
             fault = shown(f"{path}: {reason}" if path else reason, 300)
-            self._log.last_error = f"line {line}: {fault}"
             self._log.fault(
                 logging.WARNING,
                 "refused",

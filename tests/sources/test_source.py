@@ -33,6 +33,12 @@ async def test_refused_lines_are_logged_once_in_a_while(counts, caplog):
     ]
 
 
+async def test_a_refused_line_is_no_error_of_the_source(counts):
+    counts.add(Stored(0, 2, example=Refused(1, "body.a", "no")))
+
+    assert counts.status()["error"] is None
+
+
 async def test_running_source_waits_while_the_journal_cannot_store(counts, journal):
     assert counts.statistics().state == "running"
     journal.error = "disk full"
