@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -74,11 +75,23 @@ def _files(configuration: Configuration) -> Iterator[tuple[Location, str]]:
                 yield place, f"the folder {part.path.parent} does not exist"
             elif not os.access(part.path.parent, os.W_OK | os.X_OK):
                 yield place, f"the folder {part.path.parent} is not writable for this user"
-            elif isinstance(part, FileSinkConfig) and part.path.exists():
-                try:
-                    os.close(os.open(part.path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW))
-                except OSError as exc:
-                    yield place, f"the file {part.path} cannot be opened: {exc.strerror}"
+            elif isinstance(part, FileSinkConfig) and (fault := _fault_of_file(part.path)):
+                yield place, f"the file {part.path} {fault}"
+
+
+def _fault_of_file(path: Path) -> str | None:
+    """Return why a file sink could not append to ``path``; ``None`` also if it does not exist."""
+    try:
+        # Without O_NONBLOCK, the call would wait for the reader of a FIFO.
+        opened = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return None
+    except OSError as exc:
+        return f"cannot be opened: {exc.strerror}"
+    try:
+        return None if stat.S_ISREG(os.fstat(opened).st_mode) else "must be a regular file"
+    finally:
+        os.close(opened)
 
 
 def _nearest(path: Path) -> Path | None:

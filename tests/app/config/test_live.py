@@ -76,3 +76,10 @@ async def test_a_consumer_without_a_part_is_named(tmp_path):
 
 def test_a_journal_that_does_not_exist_has_no_consumers(tmp_path):
     assert consumers_without_part(configuration("", tmp_path)) == []
+
+
+async def test_a_fifo_in_place_of_a_file_is_named_at_once(tmp_path):
+    os.mkfifo(tmp_path / "out")
+    found = await faults_of('sinks.a = { type = "file", path = "out" }', tmp_path)
+
+    assert "sinks.a.path" in found
