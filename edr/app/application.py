@@ -22,7 +22,7 @@ from edr.app.changes import (
     fixed_settings_changed,
     part_values,
 )
-from edr.app.config import Configuration, ConfigurationError, Secrets
+from edr.app.config import Configuration, ConfigurationError, Fault, Secrets
 from edr.app.parts import AppPart, PartRunner
 from edr.bus import Bus
 
@@ -188,6 +188,7 @@ class Application:
         Raises:
             edr.journal.JournalError: the journal cannot be opened. Nothing was started.
             OSError: a server cannot listen.
+            ConfigurationError: a part refuses its configuration. Nothing has started.
         """
         try:
             await self._start()
@@ -215,9 +216,7 @@ class Application:
             if refused is not None:
                 raise refused
             self._values = part_values(self.configuration, self._secrets)
-            for (kind, name), (part, _) in self._values.items():
-                made = self._parts.make(kind, name, part, self._secrets)
-                self._runners[kind, name] = PartRunner(made)
+            self._make_parts()
             # All consumers first: events are kept for each sink from the first one on.
             await _each(runner.prepare() for runner in self.runners)
             for server in self._servers:
@@ -230,6 +229,18 @@ class Application:
         self.state = "running"
         self._started.set()
         self._log("the application runs")
+
+    def _make_parts(self) -> None:
+        faults: list[Fault] = []
+        for (kind, name), (part, _) in self._values.items():
+            try:
+                made = self._parts.make(kind, name, part, self._secrets)
+            except ValueError as exc:  # such as a secret that has changed since the check
+                faults.append(Fault(f"{kind}s.{name}", None, str(exc)))
+            else:
+                self._runners[kind, name] = PartRunner(made)
+        if faults:
+            raise ConfigurationError("the configuration", faults)
 
     def _of_kind(self, kind: str) -> list[PartRunner]:
         return [runner for runner in self.runners if runner.kind == kind]
@@ -252,6 +263,7 @@ class Application:
             ConfigurationError: it changes a setting that needs a restart. Nothing was changed.
             SecretError: a secret cannot be read. Nothing was changed.
         """
+        await self._started.wait()  # the control socket is open before the parts have started
         async with self._reloading:
             try:
                 result = await self._reload(configuration, secrets or Secrets())

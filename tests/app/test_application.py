@@ -347,3 +347,31 @@ def test_the_application_is_ready_while_the_required_parts_work():
 
     text = '[app]\nready_requires = ["audit"]\n' + PARTS
     assert in_rig(scenario, text) == [True, False, False]
+
+
+def test_nothing_starts_if_a_part_refuses_its_configuration():
+    async def scenario(rig):
+        def make(kind, name, config, secrets):
+            raise ValueError(f"{name} is not possible")
+
+        rig.parts.make = make
+        with pytest.raises(ConfigurationError) as caught:
+            await rig.app.run()
+        return caught.value, rig.log
+
+    error, log = in_rig(scenario)
+    assert [fault.path for fault in error.faults][:2] == ["sources.local", "links.kapps"]
+    assert "sinks.alarms" in str(error)
+    assert not [step for step in log if step.startswith("start")]
+
+
+def test_a_reload_during_the_start_waits_for_it():
+    async def scenario(rig):
+        reloading = asyncio.create_task(rig.app.reload(configuration("")))
+        await asyncio.sleep(1)
+        await rig.start()
+        result = await reloading
+        await rig.stop()
+        return result
+
+    assert len(in_rig(scenario).changed) == 4

@@ -268,6 +268,14 @@ def _secrets(configuration: Configuration, secrets: Secrets) -> Found:
                 yield place, "the secret must be one line of printable text"
             if fault := _fault_of_url(part, inner, value):
                 yield place, f"the secret {fault}"
+            if inner == ("url",) and isinstance(part, HttpSinkConfig):
+                yield from _two_logins((f"{kind}s", name, "headers"), part, value)
+
+
+def _two_logins(place: Location, sink: HttpSinkConfig, url: str) -> Found:
+    for header in sink.headers:
+        if header.lower() == "authorization" and "@" in url.partition("//")[2].partition("/")[0]:
+            yield (*place, header), "must not be given if the URL has a user name and a password"
 
 
 def _fault_of_signing(value: str) -> str | None:

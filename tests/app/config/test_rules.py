@@ -148,3 +148,16 @@ def test_a_missing_package_is_a_fault_of_the_part_that_needs_it(monkeypatch):
 
     assert found["sinks.a.type"] == "needs the package aiohttp: pip install 'edr[http]'"
     assert set(found) == {"http", "sinks.a.type"}
+
+
+def test_a_url_with_a_password_excludes_an_authorization_header():
+    text = """
+        sinks.a.type = "http"
+        sinks.a.url = { env = "U" }
+        sinks.a.headers = { AUTHORIZATION = { env = "A" } }
+    """
+
+    found = faults(text, U="http://me:secret@127.0.0.1/", A="Bearer x")
+    assert list(found) == ["sinks.a.headers.AUTHORIZATION"]
+    assert "secret" not in str(found)
+    assert faults(text, U="http://127.0.0.1/", A="Bearer x") == {}
