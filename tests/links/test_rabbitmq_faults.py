@@ -208,7 +208,7 @@ async def test_draining_into_a_blocked_broker_ends_after_the_timeout(rabbit, vho
 
 
 async def test_a_broker_that_hangs_is_noticed_and_emits_do_not_wait(rabbit, rabbit_proxy):
-    here, link = await rabbit(rabbit_proxy.url, receive=[], timeout=0.5)
+    here, link = await rabbit(rabbit_proxy.url, receive=[], timeout=2.0)
     there, other = await rabbit()
     events = there.subscribe()
     await other.ready()
