@@ -231,11 +231,15 @@ def _open_consumer(
         )
     positions = [position for position, _ in state.unacked]
     entries = store.read(lambda disk: disk.at(positions))
+    state = store.consumers[name]  # the read may have salvaged the journal, and counted losses
+    kept = {position for position, _ in state.unacked}
+    entries = [each for each in entries if each.position in kept]
     if state.bindings != bindings:
         others = {each.position for each in entries if not selection.matches(each.event)}
         entries = [each for each in entries if each.position not in others]
         unacked = tuple([pair for pair in state.unacked if pair[0] not in others])
         state = store.make_consumer(state._replace(bindings=bindings, unacked=unacked))
+    store.losses_are_known(name)
     return state._replace(leased=min(state.leased, store.last)), entries
 
 

@@ -530,6 +530,10 @@ class BlockStore:
         self.consumers.update(consumers)
         return consumers[state.name]
 
+    def losses_are_known(self, name: str) -> None:
+        """Report no earlier loss of a consumer: it is opened now, and its state includes them."""
+        self._unreported.pop(name, None)
+
     @_salvages
     def forget(self, name: str) -> None:
         """Delete a consumer.

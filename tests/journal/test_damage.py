@@ -14,6 +14,7 @@ from contracts.journal import event, events
 from journal.conftest import entries_of, everything
 
 import edr
+from edr.journal import SqliteJournal
 from edr.journal.fetching import Lost
 from edr.journal.retention import Limits
 from edr.journal.schema import PAGE, ConsumerState
@@ -222,6 +223,23 @@ def test_salvage_tells_who_stands_in_the_lost_range(filled, place):
     assert store.lag(100) == BLOCKS * SIZE - 160
     assert store.corrupt == 80
     store.close()
+
+
+async def test_a_consumer_that_is_opened_after_a_salvage_counts_its_loss_once(filled, place):
+    def change(data):
+        for block in filled.blocks[:4]:  # positions 1 to 80
+            data[block.stop - 5] ^= 1
+        data[filled.consumers[1].stop - 2] ^= 1  # damage that is salvaged at the opening
+
+    async with SqliteJournal(filled.damaged(place / "j", change)) as journal:
+        consumer = await journal.consumer("first")
+        gap = await anext(consumer)
+        await journal.append(event(1))
+        await consumer.flush()
+        statuses = {status.name: status for status in await journal.consumers()}
+
+    assert gap == edr.Gap(22)  # positions 30, 41 and 61 to 80
+    assert statuses["first"].missed == 3 + 22
 
 
 def test_corrupt_counts_a_block_once_however_often_it_is_read(filled, place):
