@@ -93,7 +93,7 @@ class Services:
         """
         drains = [
             (name, self._spawn(self._drained(service, name, timeout)))
-            for service, (name, _) in self._services.items()
+            for service, (name, _) in list(self._services.items())  # an eager task may remove it
         ]
         if drains:
             await asyncio.wait([task for _, task in drains])

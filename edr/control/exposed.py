@@ -244,7 +244,7 @@ class Exposed:
         goodbye = orjson.dumps({"is": "bye", "detail": reason}) + b"\n"
         closings = {
             _spawn(connection.close(goodbye), "edr control closes a connection"): connection
-            for connection in self._connections.values()
+            for connection in list(self._connections.values())  # an eager task may end it
         }
         await _while_read(closings)
         tasks = [*closings, *self._connections]
