@@ -26,7 +26,7 @@ from edr.cli.units import counted
 from edr.errors import did_you_mean, shown
 from edr.sinks import DeadLetter
 
-dead = App(name="dead", help="List, retry or drop the events that a sink will not deliver.")
+dead: App = App(name="dead", help="List, retry or drop the events that a sink will not deliver.")
 
 ConfigFile: TypeAlias = Annotated[
     Path, Parameter("CONFIG", help="the configuration file of the application")

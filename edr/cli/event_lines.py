@@ -39,8 +39,8 @@ class EventLines:
         self._output = output
         self._app = self._account = 0
         self._date = _today(output)
-        self.shown = 0
-        self.lost = 0
+        self.shown: int = 0
+        self.lost: int = 0
 
     def event(self, event: Mapping[str, Any], *, wrapped: bool = False) -> None:
         """Write ``event``: the JSON of an ``edr.Event`` as a mapping.

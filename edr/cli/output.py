@@ -107,11 +107,11 @@ class Output:
         self._has_unicode = _is_unicode(self._out)
         self._has_color = self._is_colored(self._out)
         self._err_has_color = self._is_colored(self._err)
-        self.terminal = self._out.isatty()
+        self.terminal: bool = self._out.isatty()
         self.form: Literal["text", "json", "logfmt"] = (
             ("text" if self.terminal else "json") if flags.output == "auto" else flags.output
         )
-        self.utc = flags.utc
+        self.utc: bool = flags.utc
 
     @property
     def width(self) -> int | None:

@@ -384,7 +384,7 @@ def test_the_outbox_loses_no_order_though_it_is_killed(tmp_path):
     assert (numbers["emitted"], numbers["delivered"], numbers["lost"]) == (60, 60, 0)
     assert numbers["doubled"] >= numbers["broken"]
 
-    command = [sys.executable, "-m", "edr.journal", "read", journal]
+    command = [sys.executable, "-m", "edr", "journal", "read", journal]
     left = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     orders = {json.loads(line)["event"]["body"]["order"] for line in left.splitlines()}
     assert len(orders) == 60  # one that was stored when the service was killed may be there twice

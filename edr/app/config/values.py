@@ -422,7 +422,7 @@ def _received(value: object, inner: ValidatorFunctionWrapHandler) -> object:
     return value if value == "wanted" else inner(_bindings(at_least_one=False)(value))
 
 
-names = _checked("array of names", _names)
+names: Checked = _checked("array of names", _names)
 Flag = Annotated[bool, _checked("boolean", flag)]
 Text = Annotated[str, _checked("text", plain_text)]
 Name = Annotated[str, _checked("name", _name)]
