@@ -29,7 +29,9 @@ from edr.errors import shown
 from edr.journal import Entry, JournalFiles, JournalInUseError, Lost, SqliteJournal
 from edr.records import Binding
 
-journal: App = App(name="journal", help="Look into the folder of a journal, also while it is in use.")
+journal: App = App(
+    name="journal", help="Look into the folder of a journal, also while it is in use."
+)
 
 AGE = re.compile(r"(\d+(?:\.\d+)?)([smhd]?)")
 UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
