@@ -70,10 +70,13 @@ class HeldJournal:
         if self.error or len(self.accepted) >= self.size:
             return None
         storing = asyncio.get_running_loop().create_future()
-        if not self.accepted:
-            asyncio.get_running_loop().create_task(self._store())
         self.accepted.append((event, storing))
+        if len(self.accepted) == 1:
+            asyncio.get_running_loop().call_soon(self._store_soon)
         return storing
+
+    def _store_soon(self):  # not in the call of submit, in which an eager task would begin
+        asyncio.get_running_loop().create_task(self._store())
 
     async def _store(self):
         await self._may_store.wait()
