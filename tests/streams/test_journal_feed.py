@@ -131,9 +131,11 @@ async def test_take_is_bounded_while_the_journal_is_read(tmp_path, events):
         reader = Reader(rig)
         await rig.bus.publish_all(events(*range(20)))
         await rig.settle()
-        reader.take()
-        await turn_until(lambda: reader.calls.count)
-        size = len(reader.take(1).records[0].json)
+        first = reader.take(1)
+        if not first.records:  # it reads now; an eager task has read already
+            await turn_until(lambda: reader.calls.count)
+            first = reader.take(1)
+        size = len(first.records[0].json)
 
         assert numbers(reader.place.take(3)) == [1, 2, 3]
         assert numbers(reader.place.take(max_bytes=2 * size)) == [4, 5]
