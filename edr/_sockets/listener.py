@@ -17,12 +17,12 @@ import os
 import socket
 import stat
 import sys
-import weakref
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
 from edr._sockets.probing import is_listening
+from edr._util.forks import tracked_across_forks
 from edr._util.wakeup import wake
 from edr.errors import SocketPathError
 
@@ -142,13 +142,4 @@ def _bind(unbound: socket.socket, path: Path, mode: int) -> None:
         path.chmod(mode)  # wider, or narrowed by the umask of the process
 
 
-_open: weakref.WeakSet[Listener] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for listener in list(_open):
-        listener.close_in_child()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+_open = tracked_across_forks(Listener.close_in_child)

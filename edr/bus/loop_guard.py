@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
@@ -20,6 +19,7 @@ from threading import get_ident
 from time import monotonic, sleep
 from typing import TypeVar
 
+from edr._util.forks import tracked_across_forks
 from edr.bus.loop_end import LoopEnd
 from edr.errors import BusClosedError, WrongLoopError
 
@@ -319,13 +319,4 @@ def is_loop_running() -> bool:
     return True
 
 
-_all: weakref.WeakSet[LoopGuard] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for each in _all:
-        each.check_each_use()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+_all = tracked_across_forks(LoopGuard.check_each_use)

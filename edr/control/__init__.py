@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING
 from edr._util.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from edr.control.client import Client, Connecting, Request, connect
+    from edr._util.opening import Opening
+    from edr.control.client import Client, Request, connect
     from edr.control.errors import (
         ConnectionLostError,
         ControlError,
@@ -32,18 +33,19 @@ if TYPE_CHECKING:
         RemoteError,
         SocketPathError,
     )
-    from edr.control.exposed import ControlStatistics, Exposed, Exposing, expose
+    from edr.control.exposed import ControlStatistics, Exposed, expose
     from edr.control.finding import Found, find
     from edr.control.parts import Part, Parts
 else:
     __getattr__, __dir__ = lazy_names(
         __name__,
         {
-            "edr.control.client": "Client Connecting Request connect",
+            "edr._util.opening": "Opening",
+            "edr.control.client": "Client Request connect",
             "edr.control.errors": """
                 ConnectionLostError ControlError ProtocolError RemoteError SocketPathError
             """,
-            "edr.control.exposed": "ControlStatistics Exposed Exposing expose",
+            "edr.control.exposed": "ControlStatistics Exposed expose",
             "edr.control.finding": "Found find",
             "edr.control.parts": "Part Parts",
         },
@@ -51,13 +53,12 @@ else:
 
 __all__ = [
     "Client",
-    "Connecting",
     "ConnectionLostError",
     "ControlError",
     "ControlStatistics",
     "Exposed",
-    "Exposing",
     "Found",
+    "Opening",
     "Part",
     "Parts",
     "ProtocolError",

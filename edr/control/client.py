@@ -13,11 +13,13 @@ import os
 import weakref
 from collections import deque
 from contextlib import suppress
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
 import orjson
 
+from edr._util.opening import Opening
 from edr._util.wakeup import wake
 from edr.control.errors import ConnectionLostError, ProtocolError, RemoteError
 from edr.control.protocol import FINAL, MAX_LINE, VERSION
@@ -297,74 +299,7 @@ def _remote_error(message: Message) -> RemoteError:
     )
 
 
-class Connecting:
-    """The result of ``connect``: await it, or enter it with ``async with``."""
-
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._path = os.fspath(path)
-        self._client: Client | None = None
-
-    def __await__(self) -> Any:
-        return self._connect().__await__()
-
-    async def __aenter__(self) -> Client:
-        self._client = await self._connect()
-        return self._client
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        assert self._client is not None
-        await self._client.aclose()
-
-    async def _connect(self) -> Client:
-        check_supported()
-        try:
-            reader, writer = await asyncio.open_unix_connection(self._path, limit=MAX_LINE)
-        except OSError as exc:
-            raise ConnectionLostError(
-                f"no process accepts connections at {self._path} ({exc.strerror or exc})"
-            ) from exc
-        try:
-            hello = await self._hello(reader)
-        except BaseException:
-            writer.close()
-            raise
-        return Client(reader, writer, hello, self._path)
-
-    async def _hello(self, reader: asyncio.StreamReader) -> Message:
-        try:
-            async with asyncio.timeout(HELLO_TIMEOUT):
-                line = await reader.readuntil(b"\n")
-        except TimeoutError:
-            raise ConnectionLostError(
-                f"the process at {self._path} accepted the connection and sent nothing in "
-                f"{HELLO_TIMEOUT:g} s: it is stopped, or its event loop is blocked"
-            ) from None
-        except (asyncio.IncompleteReadError, OSError) as exc:
-            raise ConnectionLostError(f"the process at {self._path} closed the connection") from exc
-        except asyncio.LimitOverrunError as exc:
-            raise ProtocolError(f"{self._path} is not a control socket of edr") from exc
-        try:
-            hello = orjson.loads(line)
-        except orjson.JSONDecodeError:
-            hello = None
-        if not isinstance(hello, dict) or not ({"edr", "is"} & hello.keys()):
-            raise ProtocolError(f"{self._path} is not a control socket of edr")
-        if hello.get("is") == "error":
-            raise _remote_error(hello)
-        if hello["edr"] != VERSION:
-            raise ProtocolError(
-                f"the process at {self._path} uses version {hello['edr']} of the control protocol, "
-                f"and this is version {VERSION}; use the edr command of that process"
-            )
-        return hello
-
-
-def connect(path: str | os.PathLike[str]) -> Connecting:
+def connect(path: str | os.PathLike[str]) -> Opening[Client]:
     """Connect to the control socket of a process.
 
     ``async with connect(path) as client`` closes the connection at the end of the block. ``await
@@ -379,4 +314,49 @@ def connect(path: str | os.PathLike[str]) -> Connecting:
         SocketPathError: this system has no Unix sockets.
         ProtocolError: the peer does not use this version of the protocol.
     """
-    return Connecting(path)
+    return Opening(partial(_open, os.fspath(path)))
+
+
+async def _open(path: str) -> Client:
+    check_supported()
+    try:
+        reader, writer = await asyncio.open_unix_connection(path, limit=MAX_LINE)
+    except OSError as exc:
+        raise ConnectionLostError(
+            f"no process accepts connections at {path} ({exc.strerror or exc})"
+        ) from exc
+    try:
+        hello = await _hello(path, reader)
+    except BaseException:
+        writer.close()
+        raise
+    return Client(reader, writer, hello, path)
+
+
+async def _hello(path: str, reader: asyncio.StreamReader) -> Message:
+    try:
+        async with asyncio.timeout(HELLO_TIMEOUT):
+            line = await reader.readuntil(b"\n")
+    except TimeoutError:
+        raise ConnectionLostError(
+            f"the process at {path} accepted the connection and sent nothing in "
+            f"{HELLO_TIMEOUT:g} s: it is stopped, or its event loop is blocked"
+        ) from None
+    except (asyncio.IncompleteReadError, OSError) as exc:
+        raise ConnectionLostError(f"the process at {path} closed the connection") from exc
+    except asyncio.LimitOverrunError as exc:
+        raise ProtocolError(f"{path} is not a control socket of edr") from exc
+    try:
+        hello = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        hello = None
+    if not isinstance(hello, dict) or not ({"edr", "is"} & hello.keys()):
+        raise ProtocolError(f"{path} is not a control socket of edr")
+    if hello.get("is") == "error":
+        raise _remote_error(hello)
+    if hello["edr"] != VERSION:
+        raise ProtocolError(
+            f"the process at {path} uses version {hello['edr']} of the control protocol, "
+            f"and this is version {VERSION}; use the edr command of that process"
+        )
+    return hello

@@ -13,7 +13,7 @@ import re
 import socket
 import sys
 import weakref
-from collections.abc import Callable, Collection, Coroutine, Generator, Iterable, Mapping
+from collections.abc import Collection, Coroutine, Iterable, Mapping
 from contextlib import suppress
 from contextvars import Context
 from dataclasses import dataclass
@@ -24,7 +24,9 @@ from typing import Any, Self
 import orjson
 
 from edr._sockets import Listener, check_shared_folder, peer_uid
+from edr._util.forks import tracked_across_forks
 from edr._util.log import RateLimitedLog, log_safely
+from edr._util.opening import Opening
 from edr.bus import Bus, default_bus
 from edr.control.connection import Connection, RequestError, error_line
 from edr.control.handlers import PERMISSIONS, Handlers, Reload
@@ -262,30 +264,6 @@ class Exposed:
                 each.close()
 
 
-class Exposing:
-    """The result of ``expose``: await it, or enter it with ``async with``."""
-
-    def __init__(self, start: Callable[[], Coroutine[Any, Any, Exposed]]) -> None:
-        self._start = start
-        self._exposed: Exposed | None = None
-
-    def __await__(self) -> Generator[Any, Any, Exposed]:
-        return self._start().__await__()
-
-    async def __aenter__(self) -> Exposed:
-        self._exposed = await self._start()
-        return self._exposed
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        assert self._exposed is not None
-        await self._exposed.aclose()
-
-
 def expose(
     bus: Bus | None = None,
     *,
@@ -296,7 +274,7 @@ def expose(
     path: str | os.PathLike[str] | None = None,
     mode: int = 0o600,
     reload: Reload | None = None,
-) -> Exposing:
+) -> Opening[Exposed]:
     """Expose a bus on a Unix socket, so that ``edr tail``, ``top`` and ``explain`` can observe it.
 
     ``await expose()`` exposes the default bus until it ends. ``async with expose() as exposed``
@@ -390,7 +368,7 @@ def expose(
         log_safely(logging.INFO, "control socket of %s opened at %s", name, file)
         return exposed
 
-    return Exposing(start)
+    return Opening(start)
 
 
 def _path_for(name: str, path: str | os.PathLike[str] | None) -> Path:
@@ -450,13 +428,4 @@ def _spawn(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
 
 _OWNER = 0o600
 
-_open: weakref.WeakSet[Exposed] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for exposed in list(_open):
-        exposed.close_in_child()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+_open = tracked_across_forks(Exposed.close_in_child)

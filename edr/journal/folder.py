@@ -16,13 +16,13 @@ from __future__ import annotations
 
 import errno
 import os
-import weakref
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import orjson
 
+from edr._util.forks import tracked_across_forks
 from edr.journal.errors import JournalError, JournalInUseError, JournalUnusableError
 
 try:
@@ -240,13 +240,4 @@ def _field_in(lock: int, name: str) -> object:
     return None
 
 
-_open: weakref.WeakSet[JournalFolder] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for folder in list(_open):
-        folder.release()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+_open = tracked_across_forks(JournalFolder.release)

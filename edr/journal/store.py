@@ -23,10 +23,8 @@ trace; a consumer's loss is counted in the commit that causes it; skipped positi
 from __future__ import annotations
 
 import ctypes
-import os
 import sqlite3
 import sys
-import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -35,6 +33,7 @@ from pathlib import Path
 from typing import Concatenate, NamedTuple, ParamSpec, TypeVar
 
 from edr import Event
+from edr._util.forks import tracked_across_forks
 from edr.journal.batch import RejectedError, rows_of
 from edr.journal.blocks import SqliteBlocks
 from edr.journal.clock import AgeClock, microseconds_elapsed
@@ -714,13 +713,4 @@ def _leak(connection: sqlite3.Connection) -> None:
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
 
 
-_stores: weakref.WeakSet[BlockStore] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for store in list(_stores):
-        store.forked()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+_stores = tracked_across_forks(BlockStore.forked)
