@@ -21,6 +21,7 @@ REASONS = {
     "slow": "this terminal was slower than the stream",
     "expired": "the process no longer held them",
     "restarted": "the process had restarted",
+    "cut off": "the process did not send the rest before the connection ended",
     "disconnected": "the connection to the broker was interrupted",
     "retention": "the journal removed them, as its limits require",
     "damage": "the files of the journal are damaged",
@@ -32,7 +33,8 @@ class EventLines:
 
     Attributes:
         shown: events written.
-        lost: events reported as lost; those of gaps without a number are not counted.
+        lost: events reported as lost, in gaps that have a number.
+        unknown: gaps without a number.
     """
 
     def __init__(self, output: Output) -> None:
@@ -41,6 +43,7 @@ class EventLines:
         self._date = _today(output)
         self.shown: int = 0
         self.lost: int = 0
+        self.unknown: int = 0
 
     def event(self, event: Mapping[str, Any], *, wrapped: bool = False) -> None:
         """Write ``event``: the JSON of an ``edr.Event`` as a mapping.
@@ -60,6 +63,7 @@ class EventLines:
     def gap(self, missed: int | None, reason: str) -> None:
         """Write that ``missed`` events are missing here; ``None`` is an unknown number."""
         self.lost += missed or 0
+        self.unknown += missed is None
         if self._output.form != "text":
             self._output.record({"is": "gap", "missed": missed, "reason": reason})
             return
@@ -69,8 +73,11 @@ class EventLines:
         self._output.text((f"{rule} {number} lost here: {why} {rule}", "critical"))
 
     def summary(self) -> str:
-        """Return ``812 shown, 0 lost``."""
-        return f"{self.shown:,} shown, {self.lost:,} lost"
+        """Return ``812 shown, 0 lost``. After a gap without a number it is ``at least 3 lost``."""
+        lost = f"{self.lost:,}"
+        if self.unknown:
+            lost = f"at least {lost}" if self.lost else "an unknown number"
+        return f"{self.shown:,} shown, {lost} lost"
 
     def _text(self, event: Mapping[str, Any], *, wrapped: bool) -> None:
         severity = str(event.get("severity", ""))

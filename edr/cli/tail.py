@@ -164,9 +164,13 @@ async def show(
                 if lines.shown == count:
                     return True
                 flushing.schedule()
-    except (asyncio.CancelledError, ConnectionLostError):
+    except (asyncio.CancelledError, ConnectionLostError) as exc:
         if flushing.is_closed:
             raise OutputClosedError from None
+        if isinstance(exc, ConnectionLostError):
+            # An orderly end has an ``end``. This process was killed, or disconnected a client
+            # that did not read. The number of events after the last line is not known.
+            lines.gap(None, "cut off")
         out.message(lines.summary())
         raise
     return False

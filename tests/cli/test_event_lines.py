@@ -198,9 +198,19 @@ def test_summary_counts_events_and_losses(shown):
     for _ in range(3):
         lines.event(shown())
     lines.gap(1_200, "slow")
-    lines.gap(None, "restarted")
 
     assert lines.summary() == "3 shown, 1,200 lost"
+
+    lines.gap(None, "restarted")
+
+    assert lines.summary() == "3 shown, at least 1,200 lost"
+
+
+def test_summary_has_no_number_after_unknown_gaps_alone(shown):
+    lines = lines_on(Pipe())
+    lines.gap(None, "cut off")
+
+    assert lines.summary() == "0 shown, an unknown number lost"
 
 
 def test_event_cannot_forge_a_line(shown):

@@ -87,10 +87,12 @@ def test_lost_connection_is_reported(program):
     with running("tail", "calls-api") as tail:
         tail.stdout.readline()
         process.kill()
-        _, printed = tail.communicate()
+        rest, printed = tail.communicate()
 
+    gap = json.loads(rest.splitlines()[-1])
     assert tail.returncode == 69
-    assert "shown, 0 lost\nedr: the process closed the connection to " in printed
+    assert gap == {"is": "gap", "missed": None, "reason": "cut off"}
+    assert "shown, an unknown number lost\nedr: the process closed the connection to " in printed
 
 
 def test_stopped_tail_reports_its_gap(program):
