@@ -18,8 +18,10 @@ from edr.app.config import (
     ConfigurationError,
     Fault,
     LinkConfig,
+    Note,
     SecretError,
     StdinSourceConfig,
+    blocking_consumers,
     consumers_without_part,
     faults_at_open,
     load,
@@ -161,13 +163,14 @@ class Program:
 
     async def _reload(self) -> dict[str, object]:
         """Reload, and return the outcome for ``edr reload``."""
-        result = await self._load_again()
+        result, notes = await self._load_again()
         return {
             "changed": [f"{name} {action}" for action, name in result.changed],
             "failed": [f"{name}: {reason}" for name, reason in result.failed],
+            "warnings": [each.message for each in notes],
         }
 
-    async def _load_again(self) -> ReloadResult:
+    async def _load_again(self) -> tuple[ReloadResult, tuple[Note, ...]]:
         assert self._application is not None
         self._notifier.reloading()
         try:
@@ -187,7 +190,10 @@ class Program:
             *(len(result.changed), len(result.failed)),
             logger=_logger,
         )
-        return result
+        notes = await asyncio.to_thread(blocking_consumers, configuration)
+        for note in notes:
+            log_safely(logging.WARNING, "%s", note.message, logger=_logger)
+        return result, notes
 
     async def _reload_on_request(self) -> None:
         assert self._application is not None

@@ -18,6 +18,7 @@ from edr.app.config import (
     Recorded,
     Secrets,
     Trial,
+    blocking_consumers,
     dry_run,
     live_faults,
     load_with_notes,
@@ -63,15 +64,22 @@ def check(
     """Print all faults of a configuration at once. Nothing is started or changed.
 
     A document of Kazoo's edr application is accepted too. Exits with 78 if there is a fault. Notes
-    and the warnings of --live do not change the exit code.
+    and the warnings of --live do not change the exit code. With --as, a secret, an extra or a file
+    that this machine does not have is a note, as the printed file may be for another one.
     """
     out = Output(output)
     as_records = output.output in {"json", "logfmt"}
     try:
-        configuration, notes = load_with_notes(config, kazoo_node=kazoo_node, kazoo_zone=kazoo_zone)
+        configuration, notes = load_with_notes(
+            config,
+            kazoo_node=kazoo_node,
+            kazoo_zone=kazoo_zone,
+            for_this_machine=as_ is None,  # a file is often converted elsewhere
+        )
     except ConfigurationError as error:
         _write_faults(out, error, as_records=as_records)
         return Exit.CONFIGURATION
+    notes += blocking_consumers(configuration)
     if live:
         notes += asyncio.run(live_faults(configuration, Secrets()))
     _write_notes(out, f"{config}: {_summary(configuration)}", notes, as_records=as_records)

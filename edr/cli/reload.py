@@ -28,6 +28,8 @@ def reload(
             out.text((each, ""))
         for each in result["failed"]:
             out.text((f"failed: {each}", "critical"))
+        for each in result.get("warnings", ()):
+            out.text((f"warning: {each}", "warning"))
         if not result["changed"]:
             out.text(("nothing has changed", "dim"))
     else:

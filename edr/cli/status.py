@@ -7,7 +7,7 @@ consumer.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from edr.cli.exits import Exit
@@ -86,7 +86,9 @@ def rows_of(state: Mapping[str, Any]) -> Iterator[Row]:
     yield from map(_subscription, state["subscriptions"])
     if (journal := state.get("journal")) is not None:
         yield _journal(journal)
-        yield from map(_consumer, journal.get("consumers") or ())
+        parts = None if state.get("parts_omitted") else {each["name"] for each in state["parts"]}
+        for each in journal.get("consumers") or ():
+            yield _consumer(each, parts)
     yield from map(_part, state["parts"])
 
 
@@ -160,8 +162,15 @@ def _journal(journal: Mapping[str, Any]) -> Row:
     return Row("journal", "", fault, ", ".join(filter(None, warnings)), detail)
 
 
-def _consumer(each: Mapping[str, Any]) -> Row:
-    warning = _some(each["missed"], "missed entry", "missed entries")
+def _consumer(each: Mapping[str, Any], parts: Collection[str] | None) -> Row:
+    kind, _, part = each["name"].partition(":")
+    # The application names its consumers by the part; another program may use any names.
+    is_left = parts and kind in ("sink", "link") and part not in parts and not each["open"]
+    warnings = [
+        "has no part; edr journal forget removes it" if is_left else "",
+        _some(each["missed"], "missed entry", "missed entries"),
+    ]
+    warning = ", ".join(filter(None, warnings))
     detail = f"lag {each['lag']:,}, {each['unacked']:,} unacknowledged"
     return Row(
         "consumer", each["name"], "", warning, detail + ("" if each["open"] else ", not open")

@@ -77,6 +77,22 @@ async def test_a_consumer_without_a_part_must_not_block_the_journal(running, tmp
     assert "sink:audit" in capsys.readouterr().err
 
 
+async def test_a_reload_that_leaves_a_blocking_consumer_warns(tmp_path):
+    block = '[journal]\nfull = "block"\n' + SOCKET
+    (tmp_path / "edr.toml").write_text(block + SINK)
+    program = Program(tmp_path / "edr.toml")
+    running = asyncio.create_task(program.run())
+    while program._application is None or program._application.state != "running":
+        await asyncio.sleep(0.01)
+    (tmp_path / "edr.toml").write_text(block)
+    outcome = await program._reload()
+    signal.raise_signal(signal.SIGTERM)
+
+    assert await running == DONE
+    [warning] = outcome["warnings"]
+    assert warning.endswith(f"edr journal forget {tmp_path}/edr-data/journal sink:audit")
+
+
 async def test_a_changed_file_is_reloaded_with_watch(tmp_path, monkeypatch):
     monkeypatch.setattr("edr.app.program.WATCH_INTERVAL", 0.01)
     (tmp_path / "edr.toml").write_text(SOCKET)

@@ -76,6 +76,20 @@ async def test_a_kazoo_document_is_converted_with_notes(folder, command):
     assert "CANARY" not in result.out + result.err
 
 
+async def test_a_kazoo_document_is_converted_on_another_machine(folder, command, monkeypatch):
+    monkeypatch.delenv("EDR_AMQP_URL")
+    monkeypatch.setattr("edr.app.config.rules.find_spec", lambda _: None)
+    (folder / "edr.json").write_text(json.dumps(KAZOO))
+
+    result = await command("check", "edr.json", "--as", "toml")
+
+    assert result.code == 0
+    assert "[sinks.f]" in result.out
+    assert "EDR_AMQP_URL must be set" in result.err
+    assert "pip install 'edr[rabbitmq]'" in result.err
+    assert (await command("check", "edr.json")).code == 78
+
+
 async def test_the_section_of_a_kazoo_node_is_chosen(folder, command):
     document = {"apps@a": KAZOO["default"], "zone1": {"backends": []}}
     (folder / "edr.json").write_text(json.dumps(document))

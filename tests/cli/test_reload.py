@@ -45,6 +45,15 @@ async def test_reload_exits_with_1_if_a_part_could_not_be_changed(command, reloa
     assert "failed: sink audit: no disk" in result.out
 
 
+async def test_reload_prints_warnings(command, reloading):
+    outcome = {"changed": ["sink audit removed"], "failed": [], "warnings": ["a consumer is left"]}
+    async with reloading(outcome):
+        result = await command("reload", "edr", "-o", "text")
+
+    assert result.code == Exit.DONE
+    assert result.out == "sink audit removed\nwarning: a consumer is left\n"
+
+
 async def test_reload_exits_with_78_if_the_file_has_faults(command, reloading):
     async with reloading(ValueError("edr.toml: 1 fault")):
         result = await command("reload", "edr")

@@ -199,6 +199,26 @@ async def test_stalled_subscription_is_a_fault(exposed, command):
     assert result.records[0]["faults"][0]["name"] == "stuck"
 
 
+@pytest.mark.parametrize(
+    ("name", "omitted", "is_warned"),
+    [("sink:old", 0, True), ("sink:alarms", 0, False), ("old", 0, False), ("sink:old", 1, False)],
+)
+def test_a_consumer_of_no_part_is_a_warning(name, omitted, is_warned):
+    consumers = [{**CONSUMER, "name": name, "open": False}]
+    state = {
+        "bus": QUIET,
+        "loop_lag": 0.0,
+        "subscriptions": [],
+        "parts_omitted": omitted,
+        "parts": [{"kind": "sink", "name": "alarms", "state": "running"}],
+        "journal": {**JOURNAL, "consumers": consumers},
+    }
+
+    found = {row.kind: row.warning for row in rows_of(state)}
+
+    assert ("edr journal forget" in found["consumer"]) is is_warned
+
+
 async def test_journal_and_consumers_are_shown(tmp_path, command):
     journal = SqliteJournal(tmp_path / "journal")
     async with edr.Bus(journal=journal) as bus, edr.control.expose(bus, name="stored"):

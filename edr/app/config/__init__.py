@@ -19,7 +19,7 @@ from edr.app.config.formats import (
     TextFormat,
 )
 from edr.app.config.links import LinkConfig, NatsLinkConfig, RabbitLinkConfig
-from edr.app.config.live import consumers_without_part, live_faults
+from edr.app.config.live import blocking_consumers, consumers_without_part, live_faults
 from edr.app.config.loading import Loaded, load, load_with_notes, read
 from edr.app.config.model import (
     AccountsConfig,
@@ -94,6 +94,7 @@ __all__ = [
     "TextFormat",
     "TlsConfig",
     "Trial",
+    "blocking_consumers",
     "consumers_without_part",
     "dry_run",
     "faults_at_open",

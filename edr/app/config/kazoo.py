@@ -57,11 +57,11 @@ class Converted:
     notes: list[tuple[Location, str]] = field(default_factory=list)
 
     def origin(self, place: Location) -> Location:
-        """Return the place in Kazoo's document of a setting."""
+        """Return the place in Kazoo's document of a setting; ``place`` of one that has none."""
         for length in range(len(place), 0, -1):
             if (found := self.origins.get(place[:length])) is not None:
                 return found + place[length:]
-        return ()
+        return place
 
 
 def convert(content: Mapping[str, Any], node: str | None, zone: str | None) -> Converted:
@@ -149,10 +149,7 @@ def _backend(
     if name is None:
         return
     here: Location = ("sinks", name)
-    found.origins[here] = place
-    for key in OPTIONS[kind]:
-        found.origins[(*here, key)] = (*place, "options", key)
-    found.origins[(*here, "format")] = (*place, "options", "formatter")
+    found.origins |= _origins(here, place, kind)
     sink: dict[str, Any] = {"type": kind, "enabled": _enabled(place, backend, found)}
     if kind == "amqp":
         sink["url"] = {"env": BROKER}
@@ -168,6 +165,18 @@ def _backend(
             )
             found.notes.append((found.origin((*here, *inner)), message))
     sinks[name] = sink
+
+
+def _origins(sink: Location, backend: Location, kind: str) -> dict[Location, Location]:
+    """Return the place in Kazoo's document of each setting of a sink."""
+    found = {sink: backend}
+    for key in OPTIONS[kind]:
+        found[(*sink, key)] = (*backend, "options", key)
+    formatter: Location = (*backend, "options", "formatter")
+    found[(*sink, "format")] = formatter
+    for key in FORMATTER_OPTIONS:
+        found[(*sink, "format", key)] = (*formatter, "options", key)
+    return found
 
 
 def _name(place: Location, given: object, sinks: Mapping[str, Any], found: Converted) -> str | None:
@@ -308,7 +317,7 @@ def _add_link(sinks: dict[str, dict[str, Any]], found: Converted) -> None:
         f"the link {name} receives the events that Kazoo's own amqp backend publishes; Kazoo must "
         f"keep one. {BROKER} must be the URL of its broker"
     )
-    found.notes.append(((), message))
+    found.notes.append((("links", name), message))
     for rabbit in rabbits:
         sinks[rabbit]["enabled"] = False
         message = (

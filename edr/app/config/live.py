@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import stat
 from collections.abc import Iterator
 from contextlib import suppress
@@ -33,10 +34,11 @@ PORTS |= {"ws": 80, "wss": 443}
 async def live_faults(configuration: Configuration, secrets: Secrets) -> tuple[Note, ...]:
     """Return what cannot be opened or reached now, and consumers of the journal without a part."""
     found = list(_files(configuration))
-    found += [
-        (("journal",), f"the consumer {shown(name)} has no part; its backlog is kept")
-        for name in consumers_without_part(configuration)
-    ]
+    if configuration.journal.full != "block":  # blocking_consumers has them
+        found += [
+            (("journal",), f"the consumer {shown(name)} has no part; its backlog is kept")
+            for name in consumers_without_part(configuration)
+        ]
     remotes = [
         ((f"{kind}s", name, "url"), url)
         for kind, name, part in configuration.parts()
@@ -49,15 +51,41 @@ async def live_faults(configuration: Configuration, secrets: Secrets) -> tuple[N
 
 def consumers_without_part(configuration: Configuration) -> list[str]:
     """Return the consumers of the journal that no part of the configuration has."""
-    parts = {
-        f"{kind}:{name}"
-        for section in (configuration.sinks, configuration.links)
-        for name in section
-        for kind in ("sink", "link")
-    }
+    names = {*configuration.sinks, *configuration.links}
+    return [each for each in _consumers(configuration) if _part_of(each) not in names]
+
+
+def blocking_consumers(configuration: Configuration) -> tuple[Note, ...]:
+    """Return the consumers that no enabled part reads, if a full journal waits for them.
+
+    Their unread entries stop all sources, sooner or later.
+    """
+    if configuration.journal.full != "block":
+        return ()
+    names = {name for _, name, _ in configuration.parts()}
+    folder = shlex.quote(str(_journal(configuration)))
+    found = []
+    for each in _consumers(configuration):
+        if _part_of(each) not in names:
+            message = (
+                f'the consumer {shown(each)} has no enabled part; with full = "block" its unread '
+                "entries will stop all sources; remove it with: "
+                f"edr journal forget {folder} {shlex.quote(each)}"
+            )
+            found.append((("journal", "full"), message))
+    return notes_at(found, {})
+
+
+def _consumers(configuration: Configuration) -> list[str]:
     with suppress(JournalError, OSError), JournalFiles(_journal(configuration)) as files:
-        return [each.name for each in files.consumers() if each.name not in parts]
+        return [each.name for each in files.consumers()]
     return []  # no journal was created yet
+
+
+def _part_of(consumer: str) -> str | None:
+    """Return the name of the sink or link that may have this consumer."""
+    kind, _, name = consumer.partition(":")
+    return name if kind in ("sink", "link") else None
 
 
 def _journal(configuration: Configuration) -> Path:

@@ -71,8 +71,17 @@ def load_with_notes(
     environ: Mapping[str, str] | None = None,
     kazoo_node: str | None = None,
     kazoo_zone: str | None = None,
+    for_this_machine: bool = True,
 ) -> Loaded:
     """Return the configuration in a file, with remarks for its author.
+
+    Args:
+        path: the file.
+        environ: as for ``load``.
+        kazoo_node: as for ``load``.
+        kazoo_zone: as for ``load``.
+        for_this_machine: if False, a secret, an extra or a file that this machine does not have is
+            a remark, not a fault.
 
     Raises:
         ConfigurationError: as ``load``.
@@ -90,6 +99,7 @@ def load_with_notes(
         environ=environ,
         kazoo_node=kazoo_node,
         kazoo_zone=kazoo_zone,
+        for_this_machine=for_this_machine,
     )
 
 
@@ -101,6 +111,7 @@ def read(
     environ: Mapping[str, str] | None = None,
     kazoo_node: str | None = None,
     kazoo_zone: str | None = None,
+    for_this_machine: bool = True,
 ) -> Loaded:
     """Return the configuration in the bytes of a file.
 
@@ -111,6 +122,7 @@ def read(
         environ: as for ``load``.
         kazoo_node: as for ``load``.
         kazoo_zone: as for ``load``.
+        for_this_machine: as for ``load_with_notes``.
 
     Raises:
         ConfigurationError: as ``load``.
@@ -121,21 +133,26 @@ def read(
     if document.is_json and is_kazoo(content):
         kazoo = convert(content, kazoo_node, kazoo_zone)
         content = kazoo.content
-    configuration, faults = _checked(content, folder, environ)
+    configuration, faults = _checked(content, folder)
+    machine = [] if configuration is None else list(rules.check_machine(configuration, environ))
+    if for_this_machine:
+        faults += machine
     if kazoo is not None:
         faults = kazoo.faults + [(kazoo.origin(place), message) for place, message in faults]
     if faults or configuration is None:
         raise ConfigurationError(name, located(faults, document.lines))
     remarks = list(_remarks(configuration))
+    if not for_this_machine:
+        remarks += machine
     if kazoo is not None:
         remarks = kazoo.notes + [(kazoo.origin(place), message) for place, message in remarks]
     return Loaded(configuration, notes_at(remarks, document.lines))
 
 
 def _checked(
-    content: Mapping[str, Any], folder: Path | None, environ: Mapping[str, str] | None
+    content: Mapping[str, Any], folder: Path | None
 ) -> tuple[Configuration | None, list[tuple[Location, str]]]:
-    """Return the configuration without its faulty parts, and all faults."""
+    """Return the configuration without its faulty parts, and the faults of the file."""
     # Limits are given so that likely mistakes in body patterns become notes, not Python warnings.
     context = {"folder": folder, "limits": DEFAULT_LIMITS}
     faults: list[tuple[Location, str]] = []
@@ -151,7 +168,25 @@ def _checked(
             configuration = Configuration.model_validate(rest, context=context)
         except ValidationError:
             return None, faults
-    return configuration, faults + list(rules.check(configuration, environ, without=without))
+    paths = dict(_paths(content, without, folder or Path()))
+    return configuration, faults + list(rules.check(configuration, without=without, paths=paths))
+
+
+def _paths(
+    content: Mapping[str, Any], places: Collection[Location], folder: Path
+) -> Iterator[tuple[Location, Path]]:
+    """Yield the paths of files and sockets in parts with faults, to compare them with others."""
+    for place in places:
+        part: Any = content
+        for step in place:
+            part = part.get(step) if isinstance(part, Mapping) else None
+        if not isinstance(part, Mapping) or part.get("enabled", True) is not True:
+            continue
+        path = part.get("path")
+        if part.get("type") not in ("file", "socket") or not isinstance(path, str):
+            continue
+        if path and path.isprintable():  # otherwise it is a fault itself
+            yield (*place, "path"), folder / path
 
 
 def _without(content: Mapping[str, Any], places: Collection[Location]) -> dict[str, Any]:

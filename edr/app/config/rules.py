@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from importlib.util import find_spec
 from itertools import combinations
 from pathlib import Path
+from types import MappingProxyType
 
 from edr.app.config.faults import Location
 from edr.app.config.formats import CloudEventsFormat, KazooFormat
@@ -38,21 +39,20 @@ Found = Iterator[tuple[Location, str]]
 
 def check(
     configuration: Configuration,
-    environ: Mapping[str, str] | None = None,
     *,
     without: Collection[Location] = (),
+    paths: Mapping[Location, Path] = MappingProxyType({}),
 ) -> Found:
-    """Yield the faults that no single value shows.
+    """Yield the faults that no single value shows, and that the file has on each machine.
 
     Args:
         configuration: the configuration.
-        environ: the environment variables; by default those of the process.
         without: the sections and parts of the file that have faults. The configuration does not
             have them, and rules that concern them are not checked.
+        paths: the place and the path of files and sockets in these parts.
     """
-    yield from _extras(configuration)
     yield from _names(configuration, without)
-    yield from _shared_paths(configuration)
+    yield from _shared_paths(configuration, paths)
     yield from _single_parts(configuration)
     if ("http",) not in without:
         yield from _http(configuration)
@@ -62,7 +62,19 @@ def check(
             yield from _sink((f"{kind}s", name), part)
         elif isinstance(part, LinkConfig):
             yield from _link((f"{kind}s", name), part)
-    yield from _secrets(configuration, Secrets(environ))
+    yield from _secrets(configuration, Secrets({}), given=True)
+
+
+def check_machine(configuration: Configuration, environ: Mapping[str, str] | None = None) -> Found:
+    """Yield the faults of this machine: extras, secrets and files that the configuration needs.
+
+    Args:
+        configuration: the configuration.
+        environ: the environment variables; by default those of the process.
+    """
+    yield from _extras(configuration)
+    yield from _files(configuration)
+    yield from _secrets(configuration, Secrets(environ), given=False)
 
 
 def faults_at_open(configuration: Configuration, consumers: Iterable[str]) -> Found:
@@ -82,16 +94,16 @@ def faults_at_open(configuration: Configuration, consumers: Iterable[str]) -> Fo
             yield ("journal", "full"), message
 
 
-EXTRAS: Mapping[type[Section], tuple[str, str]] = {
-    HttpSinkConfig: ("aiohttp", "http"),
-    RabbitSinkConfig: ("aiormq", "rabbitmq"),
-    RabbitLinkConfig: ("aiormq", "rabbitmq"),
-    NatsSinkConfig: ("nats", "nats"),
-    NatsLinkConfig: ("nats", "nats"),
-    JetStreamSourceConfig: ("nats", "nats"),
-    HttpConfig: ("uvicorn", "web"),
+EXTRAS: Mapping[type[Section], tuple[str, tuple[str, ...]]] = {
+    HttpSinkConfig: ("http", ("aiohttp",)),
+    RabbitSinkConfig: ("rabbitmq", ("aiormq",)),
+    RabbitLinkConfig: ("rabbitmq", ("aiormq",)),
+    NatsSinkConfig: ("nats", ("nats",)),
+    NatsLinkConfig: ("nats", ("nats",)),
+    JetStreamSourceConfig: ("nats", ("nats",)),
+    HttpConfig: ("web", ("uvicorn", "starlette", "prometheus_client")),
 }
-"""The package that a part needs, and the extra of edr that installs it."""
+"""The extra of edr that a part needs, and the packages that it installs."""
 
 
 def _extras(configuration: Configuration) -> Found:
@@ -101,9 +113,27 @@ def _extras(configuration: Configuration) -> Found:
     if configuration.http is not None:
         used.append((("http",), configuration.http))
     for place, section in used:
-        package, extra = EXTRAS.get(type(section), ("", ""))
-        if package and find_spec(package) is None:
-            yield place, f"needs the package {package}: pip install 'edr[{extra}]'"
+        extra, packages = EXTRAS.get(type(section), ("", ()))
+        if missing := [package for package in packages if find_spec(package) is None]:
+            noun = "package" if len(missing) == 1 else "packages"
+            yield place, f"needs the {noun} {', '.join(missing)}: pip install 'edr[{extra}]'"
+
+
+def _files(configuration: Configuration) -> Found:
+    """Yield the files that cannot be read."""
+    accounts, http = configuration.app.accounts, configuration.http
+    if accounts is not None and accounts.file is not None:
+        yield from _readable(("app", "accounts", "file"), accounts.file)
+    if http is not None and http.tokens_file is not None:
+        try:
+            Tokens(http.tokens_file)
+        except TokensError as exc:
+            yield ("http", "tokens_file"), str(exc)
+    for kind, name, part in configuration.parts():
+        tls = part.tls if isinstance(part, HttpSinkConfig) else None
+        for key in () if tls is None else ("ca", "certificate", "key"):
+            if (path := getattr(tls, key)) is not None:
+                yield from _readable((f"{kind}s", name, "tls", key), path)
 
 
 def _names(configuration: Configuration, without: Collection[Location]) -> Found:
@@ -121,8 +151,8 @@ def _names(configuration: Configuration, without: Collection[Location]) -> Found
             yield ("app", "ready_requires", index), message
 
 
-def _shared_paths(configuration: Configuration) -> Found:
-    paths: list[tuple[Location, Path]] = []
+def _shared_paths(configuration: Configuration, others: Mapping[Location, Path]) -> Found:
+    paths: list[tuple[Location, Path]] = list(others.items())
     for kind, name, part in configuration.parts():
         if isinstance(part, FileSinkConfig | SocketSourceConfig):
             paths.append(((f"{kind}s", name, "path"), part.path))
@@ -175,11 +205,6 @@ def _http(configuration: Configuration) -> Found:
                     ("http", "tokens_file"),
                     f"is missing: every host that reaches {http.listen} could send events",
                 )
-    if http is not None and http.tokens_file is not None:
-        try:
-            Tokens(http.tokens_file)
-        except TokensError as exc:
-            yield ("http", "tokens_file"), str(exc)
 
 
 def _is_loopback(listen: str) -> bool:
@@ -193,8 +218,6 @@ def _accounts(configuration: Configuration) -> Found:
         return
     if (accounts.file is None) == (accounts.callable is None):
         yield ("app", "accounts"), "must have either file or callable"
-    if accounts.file is not None:
-        yield from _readable(("app", "accounts", "file"), accounts.file)
 
 
 def _readable(place: Location, path: Path) -> Found:
@@ -231,12 +254,8 @@ def _http_sink(place: Location, sink: HttpSinkConfig) -> Found:
         yield (*place, "format", "mode"), 'must be "structured", or batch.events must be 1'
     if isinstance(form, KazooFormat) and form.pretty and form.lines:
         yield (*place, "format", "lines"), "must be false if pretty is true"
-    if sink.tls is not None:
-        if (sink.tls.certificate is None) != (sink.tls.key is None):
-            yield (*place, "tls"), "must have both certificate and key, or neither"
-        for key in ("ca", "certificate", "key"):
-            if (path := getattr(sink.tls, key)) is not None:
-                yield from _readable((*place, "tls", key), path)
+    if sink.tls is not None and (sink.tls.certificate is None) != (sink.tls.key is None):
+        yield (*place, "tls"), "must have both certificate and key, or neither"
 
 
 def _link(place: Location, link: LinkConfig) -> Found:
@@ -253,9 +272,12 @@ def _link(place: Location, link: LinkConfig) -> Found:
             yield (*place, "receive"), message
 
 
-def _secrets(configuration: Configuration, secrets: Secrets) -> Found:
+def _secrets(configuration: Configuration, secrets: Secrets, *, given: bool) -> Found:
+    """Yield the faults of the secrets that a Kazoo document contains, or of all others."""
     for kind, name, part in configuration.parts():
         for inner, secret in secrets_in(part):
+            if (secret.given is not None) != given:
+                continue
             place = (f"{kind}s", name, *inner)
             try:
                 value = secrets.text(secret)

@@ -106,7 +106,7 @@ def test_kazoo_events_come_through_a_link():
 
     assert found.configuration.links["kapps"].receive == "wanted"
     assert found.configuration.links["kapps"].url == Secret(env="EDR_AMQP_URL")
-    assert "Kazoo's own amqp backend" in notes_of(found)[""]
+    assert "Kazoo's own amqp backend" in notes_of(found)["links.kapps"]
 
 
 def test_an_amqp_sink_does_not_publish_received_events_again():
@@ -164,6 +164,30 @@ def test_a_fault_has_the_place_in_the_document_of_kazoo():
     [fault] = raised.value.faults
     assert fault.path == "default.backends[1].options.url"
     assert "ftp://x" in text.split("\n")[fault.line - 1]
+
+
+def test_a_fault_of_the_link_names_the_link():
+    with pytest.raises(ConfigurationError) as raised:
+        loaded(FILE, environ={})
+
+    assert [fault.path for fault in raised.value.faults] == ["links.kapps.url"]
+
+
+def test_a_fault_of_a_formatter_option_names_it():
+    backend = changed(FILE, formatter={"options": {"normalize": 5}})
+
+    with pytest.raises(ConfigurationError) as raised:
+        loaded(backend)
+
+    [fault] = raised.value.faults
+    assert fault.path == "backends[0].options.formatter.options.normalize"
+
+
+def test_a_document_converts_without_its_secrets():
+    found = loaded(FILE, environ={}, for_this_machine=False)
+
+    assert "[sinks.audit]" in to_toml(found.configuration)
+    assert "EDR_AMQP_URL must be set" in notes_of(found)["links.kapps.url"]
 
 
 def test_faults_of_all_backends_are_reported():
@@ -247,7 +271,7 @@ def test_unknown_keys_and_options_are_noted():
 def test_a_binding_to_all_accounts_has_no_note(binding):
     found = loaded({**FILE, "bindings": [{**FILE["bindings"][0], **binding}]})
 
-    assert [note.path for note in found.notes] == [""]  # the link
+    assert [note.path for note in found.notes] == ["links.kapps"]  # the link
 
 
 BACKENDS = st.lists(

@@ -1,7 +1,7 @@
 import asyncio
 import os
 
-from edr.app.config import Secrets, consumers_without_part, live_faults, read
+from edr.app.config import Secrets, blocking_consumers, consumers_without_part, live_faults, read
 from edr.journal import SqliteJournal
 
 
@@ -72,6 +72,24 @@ async def test_a_consumer_without_a_part_is_named(tmp_path):
 
         assert consumers_without_part(found) == ["sink:old"]
         assert "'sink:old' has no part" in (await faults_of(text, tmp_path))["journal"]
+
+
+async def test_a_blocking_consumer_is_named_with_the_command(tmp_path):
+    (tmp_path / "edr-data").mkdir()
+    folder = tmp_path / "edr-data" / "journal"
+    async with SqliteJournal(folder) as journal:
+        for name in ("sink:a", "link:b", "old"):
+            await (await journal.consumer(name)).aclose()
+    text = """
+        sinks.a = { type = "stdout", enabled = false }
+        sinks.b = { type = "nats", url = "nats://a" }
+    """
+
+    found = blocking_consumers(configuration('journal.full = "block"\n' + text, tmp_path))
+
+    commands = [note.message.partition("remove it with: ")[2] for note in found]
+    assert sorted(commands) == [f"edr journal forget {folder} {name}" for name in ("old", "sink:a")]
+    assert blocking_consumers(configuration(text, tmp_path)) == ()
 
 
 def test_a_journal_that_does_not_exist_has_no_consumers(tmp_path):

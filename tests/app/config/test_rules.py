@@ -33,6 +33,18 @@ def test_a_disabled_sink_may_have_the_same_path(tmp_path):
     assert faults(text, tmp_path) == {}
 
 
+def test_a_sink_with_a_fault_may_not_have_the_same_path(tmp_path):
+    text = """
+        sinks.a = { type = "file", path = "x", color = 3 }
+        sinks.b = { type = "file", path = "x" }
+    """
+
+    found = faults(text, tmp_path)
+
+    assert set(found) == {"sinks.a.color", "sinks.b.path"}
+    assert "sinks.a.path is" in found["sinks.b.path"]
+
+
 @pytest.mark.parametrize("path", ["edr-data/journal/x", "edr-data/dead/a.jsonl"])
 def test_a_sink_does_not_write_into_the_journal(tmp_path, path):
     text = f'sinks.a = {{ type = "file", path = "{path}" }}'
@@ -147,6 +159,7 @@ def test_a_missing_package_is_a_fault_of_the_part_that_needs_it(monkeypatch):
     found = faults(text)
 
     assert found["sinks.a.type"] == "needs the package aiohttp: pip install 'edr[http]'"
+    assert found["http"].startswith("needs the packages uvicorn, starlette, prometheus_client")
     assert set(found) == {"http", "sinks.a.type"}
 
 
