@@ -24,6 +24,7 @@ PAGES = [
     "edr",
     "edr.control",
     "edr.streams",
+    "edr.web",
     "edr.patterns",
     "edr.journal",
     "edr.delivery",

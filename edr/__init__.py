@@ -6,8 +6,8 @@ as bytes), ``edr.journal`` (durable record), ``edr.delivery`` (the parts of comp
 ``edr.links`` (NATS, JetStream, RabbitMQ), ``edr.sinks`` (delivery to other systems),
 ``edr.sources`` (events of other systems), ``edr.typed`` (bodies as Pydantic models),
 ``edr.adapters`` (logging, metrics, tracing), ``edr.testing``, ``edr.streams`` (one fan-out for many
-observers), ``edr.control`` (attaching to a running process), ``edr.app`` (the application ``edr
-run``) and ``edr.cli`` (the command ``edr``).
+observers), ``edr.control`` (attaching to a running process), ``edr.web`` (events for browsers),
+``edr.app`` (the application ``edr run``) and ``edr.cli`` (the command ``edr``).
 
 ``import edr`` loads no other package: each one is loaded when a name of it is first used. Loading
 the core takes about 0.3 s. A program that first uses edr inside a running event loop should load it
@@ -15,7 +15,7 @@ before, with ``import edr.bus``.
 
 Read the packages in this order; each imports only from those before it:
 _util, errors, _sockets, patterns, records, bus, wire, journal, delivery, links, sinks, sources,
-typed, adapters, testing, streams, control, app, cli, __main__.
+typed, adapters, testing, streams, control, web, app, cli, __main__.
 """
 
 from typing import TYPE_CHECKING
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from edr import streams as streams
     from edr import testing as testing
     from edr import typed as typed
+    from edr import web as web
     from edr import wire as wire
     from edr.bus import (
         AccountResolver,
@@ -119,7 +120,7 @@ else:
         },
         modules="""
             adapters app bus cli control delivery errors journal links patterns records sinks
-            sources streams testing typed wire
+            sources streams testing typed web wire
         """,
     )
 

@@ -24,6 +24,7 @@ import edr.sources
 import edr.streams
 import edr.testing
 import edr.typed
+import edr.web
 import edr.wire
 
 ROOT = Path(edr.__file__).parents[1]
@@ -46,6 +47,7 @@ PACKAGES = [
     edr.testing,
     edr.streams,
     edr.control,
+    edr.web,
     edr.app,
     edr.app.config,
     edr.cli,

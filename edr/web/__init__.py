@@ -1,0 +1,43 @@
+"""The web gateway: streams the events of a bus to browsers and HTTP clients, by SSE and WebSocket.
+
+``docs/web.md`` is the manual. It needs the extra ``web``.
+
+Read the modules in this order; each imports only from those before it:
+peer, refusals, limits, authentication.
+
+Promises:
+
+* No hole, no duplicate: for each subscription, the received events and the events that are reported
+  as missed are all visible events that match, in order, through any reconnect.
+* A client never receives an event, an account or a count from outside its grant.
+* A client does not slow down an emit, and causes no loss for another client.
+* No token, ticket or cookie is in a log line, an answer or an exception.
+* Each stream ends with a reason, unless the client broke the connection. ``stop`` takes at most
+  1 s.
+
+Its names are loaded when they are first used. Use it in the loop of the bus.
+"""
+
+from typing import TYPE_CHECKING
+
+from edr._util.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from edr.streams import Grant
+    from edr.web.authentication import Authenticate
+    from edr.web.limits import Limits
+    from edr.web.peer import Peer
+    from edr.web.refusals import RefusedError
+else:
+    __getattr__, __dir__ = lazy_names(
+        __name__,
+        {
+            "edr.streams": "Grant",
+            "edr.web.authentication": "Authenticate",
+            "edr.web.limits": "Limits",
+            "edr.web.peer": "Peer",
+            "edr.web.refusals": "RefusedError",
+        },
+    )
+
+__all__ = ["Authenticate", "Grant", "Limits", "Peer", "RefusedError"]
