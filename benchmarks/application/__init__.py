@@ -1,0 +1,1 @@
+"""``edr run`` under load, for measurements and for tests of its promises."""
