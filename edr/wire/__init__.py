@@ -9,13 +9,14 @@ first used.
 ``native``          both ways    edr's own JSON, lossless
 ``kazoo``           both ways    the AMQP payload of a Kazoo cluster, with its routing keys
 ``kazoo_json``      out          the JSON that Kazoo's own file and HTTP outputs write
+``blackhole``       out          the ``data`` of an event that Kazoo's Blackhole sends
 ``cloudevents``     both ways    CloudEvents 1.0, structured JSON, lossless
 ``text``            out          one line for people
 ``logfmt``          out          one line of ``key=value`` for log tools
 ==================  ===========  ===========================================================
 
 Read the modules in this order; each imports only from those before it:
-parsing, native, kazoo, kazoo_json, cloudevents, escaping, text, logfmt, formats.
+parsing, native, kazoo, kazoo_json, blackhole, cloudevents, escaping, text, logfmt, formats.
 
 Promises:
 
@@ -31,19 +32,20 @@ from typing import TYPE_CHECKING
 from edr._util.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from edr.wire import cloudevents, kazoo, kazoo_json, logfmt, native, text
+    from edr.wire import blackhole, cloudevents, kazoo, kazoo_json, logfmt, native, text
     from edr.wire.formats import FORMATS, Decoder, WireFormat, wire_format
 else:
     __getattr__, __dir__ = lazy_names(
         __name__,
         {"edr.wire.formats": "FORMATS Decoder WireFormat wire_format"},
-        modules="cloudevents kazoo kazoo_json logfmt native text",
+        modules="blackhole cloudevents kazoo kazoo_json logfmt native text",
     )
 
 __all__ = [
     "FORMATS",
     "Decoder",
     "WireFormat",
+    "blackhole",
     "cloudevents",
     "kazoo",
     "kazoo_json",

@@ -71,7 +71,7 @@ def encode(event: Event) -> bytes:
     payload = _payload(event)
     data = orjson.dumps(payload, option=WHOLE_SECONDS)
     if b'""' in data:  # empty text, or text that ends in a quote
-        payload["Body"] = _without_empty_text(event.body)
+        payload["Body"] = without_empty_text(event.body)
         data = orjson.dumps(payload, option=WHOLE_SECONDS)
     return data
 
@@ -109,14 +109,18 @@ def routing_key(event: Event) -> str:
     Raises:
         InvalidEventError: the key is longer than AMQP's limit of 255 bytes.
     """
-    key = (
-        f"edr.{event.severity}.{event.verbosity}.{event.account_id or NO_ACCOUNT}.{event.app_name}"
-    )
+    key = full_key(event)
     if len(key) > MAX_KEY or (not key.isascii() and len(key.encode()) > MAX_KEY):
         raise InvalidEventError(
             f"the AMQP key must be at most {MAX_KEY} bytes, got {key!r}", "app_name"
         )
     return key
+
+
+def full_key(event: Event) -> str:
+    """Return the key of ``event``, even if AMQP cannot carry it."""
+    account_id = event.account_id or NO_ACCOUNT
+    return f"edr.{event.severity}.{event.verbosity}.{account_id}.{event.app_name}"
 
 
 def kazoo_keys(binding: Binding) -> tuple[str, ...]:
@@ -169,9 +173,10 @@ def _payload(event: Event) -> dict[str, Any]:
     return payload
 
 
-def _without_empty_text(value: Mapping[str, Any]) -> dict[str, Any]:
+def without_empty_text(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the body without members that are an empty string, at any depth but not in lists."""
     return {
-        key: _without_empty_text(member) if isinstance(member, dict) else member
+        key: without_empty_text(member) if isinstance(member, dict) else member
         for key, member in value.items()
         if member != ""
     }

@@ -47,7 +47,7 @@ def encode(
         document = _with_metadata(event)
         if normalize:
             document = {name.translate(_NORMAL): value for name, value in document.items()}
-            document["body"] = _normalized(event.body)
+            document["body"] = normalized(event.body)
     if pretty:
         return _pretty(document, "").encode()
     return orjson.dumps(document, option=WHOLE_SECONDS)
@@ -71,15 +71,16 @@ def _with_metadata(event: Event) -> dict[str, Any]:
     return document
 
 
-def _normalized(value: Any) -> Any:
+def normalized(value: Any) -> Any:
+    """Return the JSON value with all names in lower case and without null members."""
     if isinstance(value, Mapping):
         return {
-            key.translate(_NORMAL): _normalized(member)
+            key.translate(_NORMAL): normalized(member)
             for key, member in value.items()
             if member is not None
         }
     if isinstance(value, list):
-        return [_normalized(element) for element in value]
+        return [normalized(element) for element in value]
     return value
 
 
