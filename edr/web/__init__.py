@@ -3,7 +3,7 @@
 ``docs/web.md`` is the manual. It needs the extra ``web``.
 
 Read the modules in this order; each imports only from those before it:
-peer, refusals, limits, authentication, frame_rate.
+peer, refusals, limits, authentication, frame_rate, frames, merging.
 
 Promises:
 
