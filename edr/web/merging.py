@@ -21,9 +21,9 @@ is a merge of sorted sequences with a heap.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sized
 from heapq import heapify, heappop, heappush
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, TypeVar
 
 from edr.records import Binding
 from edr.streams import Grant, Missed, Place, Record, Streams, parse_cursor
@@ -50,7 +50,8 @@ class Delivery(NamedTuple):
     """The event."""
 
 
-Encode: TypeAlias = Callable[[Delivery], bytes]
+Encoded = TypeVar("Encoded", bound=Sized)
+"""An event as the connection writes it; its length is its number of bytes."""
 
 
 class _Source:
@@ -206,21 +207,23 @@ class Merging:
 
     # The events
 
-    def take(self, max_bytes: int, encode: Encode) -> list[bytes] | Gap | None:
-        """Return the next events as bytes, or a gap before them, or ``None`` if there is nothing.
+    def take(
+        self, max_bytes: int, encode: Callable[[Delivery], Encoded]
+    ) -> list[Encoded] | Gap | None:
+        """Return the next events, encoded, or a gap before them, or ``None`` if there is nothing.
 
         After ``None``, ``on_ready`` is called when there is something to take.
 
         Args:
             max_bytes: the most bytes, where each event counts one more. A first event that is
                 larger comes alone.
-            encode: returns the bytes of an event.
+            encode: returns an event as it is written.
         """
         for source in self._sources.values():
             if not source.pending:
                 self._fill(source)
         heap = self._heap
-        taken: list[bytes] = []
+        taken: list[Encoded] = []
         while heap:
             if heap[0][1]:
                 return taken or self._take_gap()

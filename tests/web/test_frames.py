@@ -106,7 +106,7 @@ def test_a_frame_that_is_no_object_is_refused(text):
 
 def test_a_token_is_in_no_text():
     assert "secret" not in repr(Hello("secret"))
-    error = refused(do="hello", token="secret", tokn="secret")
+    error = refused(do="hello", tokn="secret")
     assert "secret" not in error.detail
     assert "secret" not in frames.error(error, {"do": "hello", "token": "secret"})
 
