@@ -153,6 +153,7 @@ class PartFactory:
                     configuration.path,
                     mode=configuration.mode,
                     max_connections=configuration.max_connections,
+                    idle_timeout=configuration.idle_timeout,
                 )
             )
         if isinstance(configuration, JetStreamSourceConfig):

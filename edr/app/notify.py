@@ -40,9 +40,13 @@ class Notifier:
         """Send that a reload has begun."""
         self._send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
-    def stopping(self) -> None:
-        """Send that the application stops."""
-        self._send("STOPPING=1")
+    def starting(self, timeout: float) -> None:
+        """Send that the start continues, and takes at most ``timeout`` seconds from now on."""
+        self._send(f"EXTEND_TIMEOUT_USEC={int(timeout * 1e6)}")
+
+    def stopping(self, timeout: float) -> None:
+        """Send that the application stops, within ``timeout`` seconds."""
+        self._send(f"STOPPING=1\nEXTEND_TIMEOUT_USEC={int(timeout * 1e6)}")
 
     def alive(self) -> None:
         """Send that the loop runs."""

@@ -40,6 +40,17 @@ CONFIGURATION = 78
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
+START_INTERVAL = 10.0
+"""Seconds between two messages to the service manager that the start continues. The repair of a
+large journal takes minutes."""
+
+START_EXTENSION = 60.0
+"""Seconds that each of these messages asks for. After a start that hangs the loop, systemd ends the
+process when they are over."""
+
+STOP_GRACE = 15.0
+"""Seconds for the stop after ``shutdown_timeout``: parts close, and the journal stores its rest."""
+
 WATCH_INTERVAL = 1.0
 """Seconds between two looks at the configuration file with ``--watch``."""
 
@@ -126,8 +137,9 @@ class Program:
             name,
             logger=_logger,
         )
-        self._notifier.stopping()
         assert self._application is not None
+        timeout = self._application.configuration.app.shutdown_timeout
+        self._notifier.stopping(timeout + STOP_GRACE)
         self._application.stop()
 
     async def _stop_with_input(self) -> None:
@@ -151,7 +163,12 @@ class Program:
 
     async def _announce(self) -> None:
         assert self._application is not None
-        await self._application.wait_started()
+        started = asyncio.ensure_future(self._application.wait_started())
+        try:
+            while not (await asyncio.wait([started], timeout=START_INTERVAL))[0]:
+                self._notifier.starting(START_EXTENSION)
+        finally:
+            started.cancel()
         if self._application.state == "running":
             self._notifier.ready()
         if self._notifier.watchdog_interval is not None:

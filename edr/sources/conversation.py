@@ -36,6 +36,8 @@ class Conversation:
         answers_blank_lines: answer at each blank line, not only at the end of the input.
         tries_again: publish events again until the journal stores them, or ``stop``. For a peer
             that cannot send them again.
+        idle_timeout: seconds without a byte after which the conversation ends; ``None`` for no
+            limit. The time in which the journal has no room does not count.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class Conversation:
         sender: Sender = LOCAL,
         answers_blank_lines: bool = True,
         tries_again: bool = False,
+        idle_timeout: float | None = None,
     ) -> None:
         self._ingest = ingest
         self._reader = reader
@@ -56,6 +59,7 @@ class Conversation:
         self._sender = sender
         self._answers_blank_lines = answers_blank_lines
         self._tries_again = tries_again
+        self._idle_timeout = idle_timeout
         self._lines = LineSplitter()
         self._reply = Reply()
         self._waiting: asyncio.Future[None] | None = None
@@ -67,7 +71,7 @@ class Conversation:
             self._waiting.cancel()
 
     async def run(self) -> bool:
-        """Read until the end of the input, ``stop`` or a fault of the journal; answer the rest.
+        """Read until the end of the input, ``stop``, a fault or the idle timeout; answer the rest.
 
         Returns:
             Whether the input has ended. Otherwise the peer may be sending.
@@ -114,7 +118,16 @@ class Conversation:
         finally:
             self._waiting.cancel()
             self._waiting = None
-        return await self._reader.read(READ_SIZE)
+        limit = asyncio.timeout(self._idle_timeout)
+        try:
+            async with limit:
+                return await self._reader.read(READ_SIZE)
+        except TimeoutError:
+            if not limit.expired():  # it came from the peer
+                raise
+            reason = f"the connection was idle for {self._idle_timeout:g} s"
+            self._reply.fail(self._reply.lines + 1, reason)
+            return b""
 
     def _documents_of(self, lines: Iterable[bytes | None]) -> tuple[list[Document], list[Reply]]:
         """Return the documents of ``lines``, and the replies that blank lines have ended."""

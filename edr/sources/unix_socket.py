@@ -24,6 +24,10 @@ from edr.sources.source import Counts, SourceStatistics
 MAX_CONNECTIONS = 64
 """Open connections. Each costs up to 2 MiB while it sends long lines."""
 
+IDLE_TIMEOUT = 3600.0
+"""Seconds without a byte from a client. Clients that are gone without a trace would otherwise use
+up the connections, and one that sends a line now and then must not lose its connection."""
+
 WRITE_TIMEOUT = 30.0
 """Seconds in which a client must read an answer. One that does not is disconnected."""
 
@@ -53,6 +57,8 @@ class SocketSource:
         path: the path of the socket. Its folder must not be writable by other users.
         mode: the permissions of the socket.
         max_connections: open connections.
+        idle_timeout: seconds without a byte after which a client is disconnected; ``None`` for no
+            limit. It receives an answer with ``not_stored`` first, and may connect again.
 
     Raises:
         ValueError: an option is not valid.
@@ -69,6 +75,7 @@ class SocketSource:
         *,
         mode: int = 0o600,
         max_connections: int = MAX_CONNECTIONS,
+        idle_timeout: float | None = IDLE_TIMEOUT,
     ) -> None:
         if not isinstance(mode, int) or mode & ~0o777 or mode & _OWNER != _OWNER:
             raise ValueError(
@@ -76,10 +83,13 @@ class SocketSource:
             )
         if not isinstance(max_connections, int) or max_connections < 1:
             raise ValueError(f"max_connections must be a number above 0, got {max_connections!r}")
+        if idle_timeout is not None and not idle_timeout > 0:
+            raise ValueError(f"idle_timeout must be None or above 0, got {idle_timeout!r}")
         self.name: str = name
         self.path: Path = Path(path).absolute()
         self._ingest = ingest
         self._mode = mode
+        self._idle_timeout = idle_timeout
         self._free = asyncio.Semaphore(max_connections)
         self._counts = Counts(name, ingest)
         self._listener: Listener | None = None
@@ -172,7 +182,11 @@ class SocketSource:
             return False
         writer = _Writer(client)
         conversation = Conversation(
-            self._ingest, InputReader(client.fileno()), writer.write, self._counts
+            self._ingest,
+            InputReader(client.fileno()),
+            writer.write,
+            self._counts,
+            idle_timeout=self._idle_timeout,
         )
         task = _spawn(self._serve(conversation, client), f"edr source {self.name} connection")
         self._conversations[task] = conversation

@@ -20,12 +20,14 @@ def test_states_are_sent(manager):
     notifier = Notifier({"NOTIFY_SOCKET": manager.getsockname()})
     notifier.ready()
     notifier.reloading()
-    notifier.stopping()
+    notifier.stopping(30)
     notifier.alive()
+    notifier.starting(1.5)
 
-    lines = [manager.recv(100).decode() for _ in range(4)]
-    assert lines[1].startswith("RELOADING=1\nMONOTONIC_USEC=")
-    assert [lines[0], *lines[2:]] == ["READY=1", "STOPPING=1", "WATCHDOG=1"]
+    lines = [manager.recv(100).decode() for _ in range(5)]
+    assert lines.pop(1).startswith("RELOADING=1\nMONOTONIC_USEC=")
+    stopping = "STOPPING=1\nEXTEND_TIMEOUT_USEC=30000000"
+    assert lines == ["READY=1", stopping, "WATCHDOG=1", "EXTEND_TIMEOUT_USEC=1500000"]
 
 
 def test_the_watchdog_is_called_twice_in_its_period():

@@ -8,6 +8,7 @@ import pytest
 
 from app.fakes import configuration
 from edr.app.application import StopResult
+from edr.app.notify import Notifier
 from edr.app.program import (
     CONFIGURATION,
     DONE,
@@ -16,6 +17,7 @@ from edr.app.program import (
     ends_with_input,
     exit_code_of,
 )
+from edr.journal import SqliteJournal
 
 STDIN = '[sources.pipe]\ntype = "stdin"\n'
 SOCKET = '[sources.local]\ntype = "socket"\npath = "in.sock"\n'
@@ -91,6 +93,29 @@ async def test_a_reload_that_leaves_a_blocking_consumer_warns(tmp_path):
     assert await running == DONE
     [warning] = outcome["warnings"]
     assert warning.endswith(f"edr journal forget {tmp_path}/edr-data/journal sink:audit")
+
+
+async def test_a_long_start_is_announced_until_it_ends(tmp_path, monkeypatch):
+    monkeypatch.setattr("edr.app.program.START_INTERVAL", 0.001)
+    (tmp_path / "edr.toml").write_text(SOCKET)
+    sent, repaired = [], asyncio.Event()
+    open_journal = SqliteJournal.open
+
+    def starting(timeout):
+        sent.append(timeout)
+        if len(sent) == 3:
+            repaired.set()
+
+    async def open_slowly(journal):
+        await repaired.wait()
+        await open_journal(journal)
+
+    monkeypatch.setattr(SqliteJournal, "open", open_slowly)
+    notifier = Notifier({})
+    notifier.starting, notifier.ready = starting, lambda: signal.raise_signal(signal.SIGTERM)
+
+    assert await Program(tmp_path / "edr.toml", notifier=notifier).run() == DONE
+    assert sent[:3] == [60, 60, 60]
 
 
 async def test_a_changed_file_is_reloaded_with_watch(tmp_path, monkeypatch):

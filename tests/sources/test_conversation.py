@@ -1,9 +1,15 @@
+import asyncio
+from types import SimpleNamespace
+
 import orjson
 import pytest
 from support.consuming import until
 from support.sources import SocketPeers, line, lines
 
+from edr.sources.answers import Answer
+from edr.sources.conversation import Conversation
 from edr.sources.lines import MAX_LINE
+from edr.sources.source import Counts
 
 
 @pytest.fixture(autouse=True)
@@ -98,3 +104,26 @@ async def test_closed_journal_ends_the_connection(ingest, folder, journal):
     }
     assert await peer.rest() == b""
     await closed(peers, peer)
+
+
+class ReadyReader:
+    """A reader that has its bytes already."""
+
+    is_stopped = False
+
+    def __init__(self, *pieces):
+        self._pieces = list(pieces)
+
+    async def read(self, size):
+        return self._pieces.pop(0)
+
+
+async def test_time_without_room_in_the_journal_is_not_idle(ingest, journal):
+    limited = SimpleNamespace(ready=lambda: asyncio.sleep(0.01), store=ingest.store)
+    answers = asyncio.Queue()
+    reader = ReadyReader(lines(1), b"")
+    counts = Counts("in", ingest)
+    conversation = Conversation(limited, reader, answers.put, counts, idle_timeout=0.001)
+
+    assert await conversation.run()
+    assert answers.get_nowait() == Answer(accepted=1)

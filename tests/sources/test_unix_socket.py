@@ -22,7 +22,9 @@ async def test_socket_has_its_mode_and_is_removed_at_the_stop(ingest, folder, mo
     assert not source.path.exists()
 
 
-@pytest.mark.parametrize("options", [{"mode": 0o400}, {"mode": "600"}, {"max_connections": 0}])
+@pytest.mark.parametrize(
+    "options", [{"mode": 0o400}, {"mode": "600"}, {"max_connections": 0}, {"idle_timeout": 0}]
+)
 async def test_wrong_option_is_refused(ingest, folder, options):
     with pytest.raises(ValueError, match=next(iter(options))):
         SocketSource("in", ingest, folder / "in.sock", **options)
@@ -76,6 +78,20 @@ async def test_clients_above_the_limit_wait(ingest, folder):
     assert (await answering)["accepted"] == 1
     for peer in (second, third):
         await peer.aclose()
+    await source.aclose()
+
+
+async def test_idle_client_is_answered_and_disconnected(ingest, folder, journal):
+    source = SocketSource("in", ingest, folder / "in.sock", idle_timeout=0.01)
+    await source.start()
+    peer = await SocketPeer.connect(source.path)
+    peer.send(lines(1) + b'{"app')
+
+    answer = await peer.answer()
+    assert answer["accepted"] == 1
+    assert answer["not_stored"] == {"line": 2, "reason": "the connection was idle for 0.01 s"}
+    assert await peer.rest() == b""
+    await peer.aclose()
     await source.aclose()
 
 

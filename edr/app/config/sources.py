@@ -10,6 +10,8 @@ from pydantic import Field
 from edr.app.config.secret import Secret
 from edr.app.config.section import Section, one_of
 from edr.app.config.values import (
+    DAY,
+    HOUR,
     KIB,
     MIB,
     Bindings,
@@ -19,6 +21,8 @@ from edr.app.config.values import (
     Text,
     byte_size,
     choice,
+    duration,
+    or_unlimited,
     url_with,
     whole_number,
 )
@@ -46,6 +50,10 @@ class SocketSourceConfig(SourceConfig):
     mode: Mode = Field(default=0o600, description="the permissions of the socket")
     max_connections: Annotated[int, whole_number(1, 10_000)] = Field(
         default=64, description="the most connections at a time"
+    )
+    idle_timeout: Annotated[float | None, or_unlimited(duration(1, DAY * 30))] = Field(
+        default=float(HOUR),
+        description="the time without a byte after which a client is disconnected",
     )
 
 
