@@ -29,6 +29,9 @@ TEMPLATE = """\
 name = "edr"
 data_dir = "edr-data"    # the journal, which keeps events until they are delivered
 
+[control]                # the socket of edr status, top, emit and others, for this user only
+allow = ["sinks", "reload", "emit"]
+
 [sources.in]             # one JSON object for each event, in one line
 {source}
 
@@ -66,8 +69,17 @@ def init(
 
 
 def _next(file: Path, source: str) -> str:
-    name, event = shlex.quote(str(file)), shlex.quote(EVENT)
+    name = shlex.quote(str(file))
     if source == "stdin":
-        return f"  echo {event} | edr run {name}"
-    socket = shlex.quote(str(file.parent / "edr-in.sock"))
-    return f"  edr run {name} &\n  echo {event} | nc -U -N {socket}"
+        return f"  echo {shlex.quote(EVENT)} | edr run {name}"
+    socket, events = (
+        shlex.quote(str(file.parent / name)) for name in ("edr-in.sock", "events.jsonl")
+    )
+    return (
+        f"  edr run {name}\n"
+        "and in another terminal:\n"
+        "  edr emit edr -a demo --app-version 1 hello=1\n"
+        f"  cat {events}\n"
+        f"Other programs write lines of JSON to {socket}, such as:\n"
+        f"  {EVENT}"
+    )

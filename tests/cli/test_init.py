@@ -32,6 +32,13 @@ async def test_the_next_step_has_a_valid_event(command):
     assert edr.Event(**json.loads(EVENT)).body == {"hello": 1}
 
 
+async def test_the_suggested_command_is_permitted(command):
+    result = await command("init")
+
+    assert "edr emit edr -a demo" in result.err
+    assert "emit" in load("edr.toml").control.allow
+
+
 async def test_an_existing_file_is_not_changed(command, folder):
     (folder / "edr.toml").write_text("mine")
 
