@@ -14,7 +14,8 @@ Promises:
 * Named subscriptions have metrics of their own. The sums cover all subscriptions.
 
 Read the modules in this order; each imports only from those before it:
-bridge, logging, structlog, named_counts, consumer_counts, measures, prometheus, opentelemetry.
+bridge, logging, structlog, definitions, named_counts, consumer_counts, part_counts, measures,
+prometheus, opentelemetry.
 """
 
 __all__: list[str] = []

@@ -1,4 +1,4 @@
-"""The measures of buses, their journals, consumers and links: one list for all metrics systems.
+"""The measures of buses, journals, consumers, links, sinks and sources, for all metrics systems.
 
 **Labels.** Each measure has the label ``bus``, so that several buses are on one page. The sums are
 of a whole bus, with subscriptions that are gone. In addition, each subscription that was given a
@@ -9,7 +9,8 @@ a name, and a label for each would be too much for any metrics server.
 begins with the first loss has no increase that an alert could see.
 
 The journal of a bus is measured, with its named consumers, and so is each link that is attached to
-the bus. Their counts begin at 0 when a journal is opened or a link starts.
+the bus. Their counts begin at 0 when a journal is opened or a link starts. Sinks that were made
+with ``bus=`` are measured too, and the sinks and sources that ``parts`` returns.
 
 From any thread, and from several at once. Cost: some 60 µs for each subscription that has a name,
 and a twentieth of one for each that has none.
@@ -20,20 +21,23 @@ from __future__ import annotations
 import threading
 import weakref
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 from edr.adapters.consumer_counts import ConsumerCounts
+from edr.adapters.definitions import DEFINITIONS, Kind, Reading
 from edr.adapters.named_counts import NamedCounts
+from edr.adapters.part_counts import read_part
 from edr.bus import Bus, BusStatistics, DropReason, parts_of
 from edr.journal import JournalStatistics
 from edr.links import DROP_REASONS, REFUSE_REASONS, ConnectionState, LinkStatistics
 
 Values: TypeAlias = Mapping[tuple[str, ...], float]
-Kind: TypeAlias = Literal["counter", "gauge"]
-Reading: TypeAlias = Iterator[tuple[str, tuple[str, ...], float]]
-"""The name of a measure, the values of its labels but for the bus, and what was measured."""
+
+Parts: TypeAlias = Callable[[], Iterable[object]]
+"""Returns sinks and sources: objects with ``kind``, ``name`` and ``status()``."""
 
 DEFAULT_NAME = "default"
 """The label of the only bus."""
@@ -55,68 +59,7 @@ class Measure:
     """The values of the labels -> what was measured."""
 
 
-Definition: TypeAlias = tuple[str, Kind, str, str, tuple[str, ...]]
-"""Name, kind, unit, help, and labels in addition to ``bus``."""
-
-
-def _of_each(group: str, *rows: tuple[str, Kind, str, str]) -> list[Definition]:
-    return [(f"{group}_{name}", kind, unit, text, (group,)) for name, kind, unit, text in rows]
-
-
-_DEFINITIONS: tuple[Definition, ...] = (
-    ("emits", "counter", "events", "Events accepted, with or without subscribers.", ()),
-    ("unmatched", "counter", "events", "Accepted events that nothing matched.", ()),
-    ("offered", "counter", "events", "Events that reached a subscription, once for each.", ()),
-    ("delivered", "counter", "events", "Events that subscribers took.", ()),
-    ("pending", "gauge", "events", "Events queued, and those whose emit waits for room.", ()),
-    ("stalled", "gauge", "subscriptions", "Subscriptions that emitters no longer wait for.", ()),
-    ("subscriptions", "gauge", "subscriptions", "Subscriptions and bound callbacks.", ()),
-    ("callback_errors", "counter", "events", "Events on which a callback failed.", ()),
-    ("refused", "counter", "events", "Events that a full inbox or a drain refused.", ()),
-    ("account_failures", "counter", "events", "Events whose account look-up failed.", ()),
-    ("tap_errors", "counter", "events", "Events for which a tap raised an exception.", ()),
-    ("dropped", "counter", "events", "Events lost.", ("reason",)),
-    *_of_each(
-        "subscription",
-        ("offered", "counter", "events", "Events that reached it."),
-        ("delivered", "counter", "events", "Events that it took."),
-        ("failed", "counter", "events", "Delivered events on which the callback failed."),
-        ("retried", "counter", "events", "Further calls of the callback after a failure."),
-        ("pending", "gauge", "events", "Events queued, and those that wait for room."),
-        ("in_flight", "gauge", "events", "Events in the hands of the callback."),
-        ("stalled", "gauge", "subscriptions", "Whether emitters no longer wait for it."),
-        ("oldest_age", "gauge", "seconds", "Seconds since its oldest pending event."),
-    ),
-    ("subscription_dropped", "counter", "events", "Events it lost.", ("subscription", "reason")),
-    ("journal_appended", "counter", "events", "Events stored.", ()),
-    ("journal_waiting", "gauge", "events", "Events accepted, and not stored yet.", ()),
-    ("journal_failed", "counter", "events", "Events that could not be stored.", ()),
-    ("journal_lost", "counter", "events", "Entries that retention removed.", ()),
-    ("journal_corrupt", "counter", "events", "Entries that damage made unreadable.", ()),
-    ("journal_bytes", "gauge", "bytes", "Size of the stored entries.", ()),
-    ("journal_last_position", "gauge", "positions", "Position of the newest entry.", ()),
-    ("journal_error", "gauge", "errors", "1 while nothing can be stored, else 0.", ()),
-    ("consumer_lag", "gauge", "events", "Entries that it has not acknowledged.", ("consumer",)),
-    ("consumer_unacked", "gauge", "events", "Entries delivered, not yet acked.", ("consumer",)),
-    ("consumer_missed", "counter", "events", "Entries that it lost.", ("consumer",)),
-    *_of_each(
-        "link",
-        ("up", "gauge", "connections", "1 while it is connected, else 0."),
-        ("offered", "counter", "events", "Events that it had to send."),
-        ("sent", "counter", "events", "Events that the broker has."),
-        ("uncertain", "counter", "events", "Events under way when a connection was lost."),
-        ("pending", "gauge", "events", "Events to be sent, or to be confirmed."),
-        ("skipped", "counter", "events", "Journalled events of other nodes, not sent back."),
-        ("received", "counter", "events", "Messages that came from the broker."),
-        ("delivered", "counter", "events", "Events received and published here."),
-        ("duplicates", "counter", "events", "Events received that had been here before."),
-        ("reconnects", "counter", "connections", "Connections after the first one."),
-    ),
-    ("link_dropped", "counter", "events", "Events that it did not send.", ("link", "reason")),
-    ("link_refused", "counter", "events", "Messages not published.", ("link", "reason")),
-)
-
-_OF_BUS = [name for name, *_, labels in _DEFINITIONS if not labels and "journal" not in name]
+_OF_BUS = [name for name, *_, labels in DEFINITIONS if not labels and "journal" not in name]
 _OF_JOURNAL = ("appended", "waiting", "failed", "lost", "corrupt", "bytes")
 _OF_LINK = (
     "offered",
@@ -136,14 +79,17 @@ class Measures:
 
     Args:
         buses: A bus, which is named ``default``, or several by their names.
+        parts: Returns further sinks and sources of the bus. With one bus only.
     """
 
-    def __init__(self, buses: Bus | Mapping[str, Bus]) -> None:
+    def __init__(self, buses: Bus | Mapping[str, Bus], parts: Parts = tuple) -> None:
         named = {DEFAULT_NAME: buses} if isinstance(buses, Bus) else dict(buses)
         for name, bus in named.items():
             if not isinstance(name, str) or not isinstance(bus, Bus):
                 raise TypeError(f"buses must be a Bus, or Buses by name, got {name!r}: {bus!r}")
-        self._buses = {name: _Measured(bus) for name, bus in named.items()}
+        if parts is not tuple and len(named) != 1:
+            raise ValueError(f"parts must be given with one bus, got {len(named)} buses")
+        self._buses = {name: _Measured(bus, parts) for name, bus in named.items()}
         self._lock = threading.Lock()
 
     def read(self) -> list[Measure]:
@@ -158,13 +104,14 @@ class Measures:
                     values[name][bus, *labels] = value
         return [
             Measure(name, kind, unit, text, ("bus", *labels), values[name])
-            for name, kind, unit, text, labels in _DEFINITIONS
+            for name, kind, unit, text, labels in DEFINITIONS
         ]
 
 
 class _Measured:
-    def __init__(self, bus: Bus) -> None:
+    def __init__(self, bus: Bus, parts: Parts) -> None:
         self._bus = weakref.ref(bus)
+        self._parts = parts
         self._named = NamedCounts()
         self._consumers = ConsumerCounts()
 
@@ -180,11 +127,19 @@ class _Measured:
         for consumer in self._consumers.read(bus):
             for name in ("lag", "unacked", "missed"):
                 yield f"consumer_{name}", (consumer.name,), getattr(consumer, name)
-        for link in parts_of(bus).guard.read(
-            lambda: [_link_statistics(each) for each in bus.services]
-        ):
-            if link is not None:
-                yield from _of_link(link)
+        links, readings = parts_of(bus).guard.read(lambda: self._read_services(bus))
+        for link in links:
+            yield from _of_link(link)
+        yield from readings
+
+    def _read_services(self, bus: Bus) -> tuple[list[LinkStatistics], list[Any]]:
+        links = [_link_statistics(each) for each in bus.services]
+        parts = (*bus.services, *self._parts())
+        readings: list[Any] = []
+        for part in parts:
+            with suppress(Exception):  # a part of the program; the others are measured
+                readings += read_part(part)
+        return [each for each in links if each is not None], readings
 
 
 def _of_bus(statistics: BusStatistics) -> Reading:

@@ -48,7 +48,7 @@ from typing import Any
 
 import orjson
 
-from edr.adapters.measures import Measure, Measures
+from edr.adapters.measures import Measure, Measures, Parts
 from edr.bus import Bus, Handle, observe_default_buses, set_tracer
 from edr.bus import Tracer as BusTracer
 from edr.records import Binding, Event, Verbosity
@@ -82,7 +82,7 @@ except ImportError as _missing:
 
 SCOPE = "edr"
 
-_GROUPS = {"subscription", "journal", "consumer", "link"}
+_GROUPS = {"subscription", "journal", "consumer", "link", "sink", "source"}
 _UNITS = {"seconds": "s", "bytes": "By"}
 
 _SEVERITIES = {
@@ -213,7 +213,10 @@ def _end(span: Span, exc: BaseException | None = None) -> None:
 
 
 def export_metrics(
-    buses: Bus | Mapping[str, Bus], *, meter_provider: MeterProvider | None = None
+    buses: Bus | Mapping[str, Bus],
+    *,
+    parts: Parts = tuple,
+    meter_provider: MeterProvider | None = None,
 ) -> None:
     """Measure a bus, or several, when metrics are read, in any thread, for as long as they live.
 
@@ -221,10 +224,11 @@ def export_metrics(
 
     Args:
         buses: The bus to measure, whose attribute ``bus`` is ``default``, or several by name.
+        parts: Returns further sinks and sources of the bus. With one bus only.
         meter_provider: The provider of the instruments; by default the global one.
     """
     meter = get_meter(SCOPE, meter_provider=meter_provider)
-    measures = Measures(buses)
+    measures = Measures(buses, parts)
     readings = _Readings(measures)
     for measure in measures.read():
         group, _, rest = measure.name.partition("_")

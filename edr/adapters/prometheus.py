@@ -21,9 +21,9 @@ Example::
 The sums of a bus are ``edr_emits_total``, ``edr_dropped_total{reason}``, ``edr_pending`` and so on.
 Each subscription that has a name has its own, from ``edr_subscription_offered_total`` to
 ``edr_subscription_oldest_age_seconds``; so have the journal (``edr_journal_…``), its consumers
-(``edr_consumer_lag``) and each link (``edr_link_…``). All have the label ``bus``. Every reason is
-there from 0, so that ``rate(edr_dropped_total[5m]) > 0`` sees the first loss. See
-``edr.adapters.measures`` for what is summed, and why no counter falls.
+(``edr_consumer_lag``), each link (``edr_link_…``), sink and source (``edr_sink_…``). All have the
+label ``bus``. Every reason is there from 0, so that ``rate(edr_dropped_total[5m]) > 0`` sees the
+first loss. See ``edr.adapters.measures`` for what is summed, and why no counter falls.
 
 Several buses: ``Collector({"orders": bus, "audit": other})``.
 """
@@ -32,7 +32,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from edr.adapters.measures import Measure, Measures
+from edr.adapters.measures import Measure, Measures, Parts
 from edr.bus import Bus
 
 try:
@@ -49,10 +49,12 @@ class Collector:
     Args:
         buses: a bus, whose label ``bus`` is ``default``, or several by their
             labels. A registry refuses a second collector, as it would have the same metrics.
+        parts: returns further sinks and sources of the bus, such as a list of ``SocketSource``.
+            With one bus only. It is called in the loop of the bus while that runs.
     """
 
-    def __init__(self, buses: Bus | Mapping[str, Bus]) -> None:
-        self._measures = Measures(buses)
+    def __init__(self, buses: Bus | Mapping[str, Bus], *, parts: Parts = tuple) -> None:
+        self._measures = Measures(buses, parts)
 
     def collect(self) -> Iterable[Metric]:
         """Return the metrics of this moment."""

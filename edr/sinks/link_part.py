@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, Protocol
@@ -127,6 +128,8 @@ class LinkPart:
         self._position: int | None = None
         """The position of the consumer before the first link."""
         self._was_up = False
+        self._now: Callable[[], float] = time.monotonic
+        """The clock of the loop, also for a status that another thread reads."""
         self._well_since: float | None = None
         """When it was last connected and without events, or delivered one."""
         self._delivered_then = 0
@@ -292,7 +295,8 @@ class LinkPart:
     def _spawn(self) -> None:
         self._refusal = None
         self._was_up = False
-        self._well_since = asyncio.get_running_loop().time()
+        self._now = asyncio.get_running_loop().time
+        self._well_since = self._now()
         self._task = asyncio.get_running_loop().create_task(
             self._run(), name=f"edr:{self.kind}:{self.name}"
         )
@@ -361,4 +365,4 @@ class LinkPart:
     def _seconds_unwell(self) -> float:
         if self._well_since is None:
             return 0.0
-        return asyncio.get_running_loop().time() - self._well_since
+        return self._now() - self._well_since

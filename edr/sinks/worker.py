@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -109,6 +110,8 @@ class SinkWorker:
         self._task: asyncio.Task[None] | None = None
         self._waiting: asyncio.Timeout | None = None
         """The wait of the task that a command may end."""
+        self._now: Callable[[], float] = time.monotonic
+        """The clock of the loop, also for a status that another thread reads."""
         self._is_open = False
         self._is_paused = False
         self._is_halting = False
@@ -155,11 +158,11 @@ class SinkWorker:
         return self._state
 
     def statistics(self) -> SinkStatistics:
-        """Return a snapshot. In the loop."""
+        """Return a snapshot."""
         lost = self._lost + Counter(self._intake.lost())
         next_attempt = None
         if self._next_attempt_at is not None:
-            next_attempt = max(0.0, self._next_attempt_at - asyncio.get_running_loop().time())
+            next_attempt = max(0.0, self._next_attempt_at - self._now())
         return SinkStatistics(
             name=self.name,
             state=self.state,
@@ -208,7 +211,7 @@ class SinkWorker:
     def _seconds_without_delivery(self) -> float:
         if self._no_delivery_since is None:
             return 0.0
-        return asyncio.get_running_loop().time() - self._no_delivery_since
+        return self._now() - self._no_delivery_since
 
     # The service
 
@@ -230,6 +233,7 @@ class SinkWorker:
             raise RuntimeError(f"sink {self.name!r} is closed; make another worker")
         if self._task is not None:
             return
+        self._now = asyncio.get_running_loop().time
         await self.prepare()
         if self._bus is not None:
             self._bus.add_service(self, f"sink {self.name}", self._intake.subscription)
@@ -681,7 +685,7 @@ class SinkWorker:
 
     def _failed(self, exc: Exception) -> None:
         delay = self._pacing.delay_after(exc)
-        self._next_attempt_at = asyncio.get_running_loop().time() + delay
+        self._next_attempt_at = self._now() + delay
         self._attempt += 1
         self._retried += 1
         is_refused = isinstance(exc, RefusedError)
@@ -690,7 +694,7 @@ class SinkWorker:
             logging.WARNING, exc, "failed: %s; trying again in %s s", _text(exc), f"{delay:.1f}"
         )
         if self._no_delivery_since is None:
-            self._no_delivery_since = asyncio.get_running_loop().time()
+            self._no_delivery_since = self._now()
         self._watch_for_trouble()
         if is_refused:
             self._alerts.trouble(Severity.CRITICAL, SinkState.REFUSED, _text(exc))
@@ -716,7 +720,7 @@ class SinkWorker:
         """Called when a batch was taken, or events of it were settled."""
         self._no_delivery_since = None
         if self._sending:
-            self._no_delivery_since = asyncio.get_running_loop().time()
+            self._no_delivery_since = self._now()
             self._watch_for_trouble()
 
     def _watch_for_trouble(self) -> None:

@@ -12,6 +12,7 @@ import edr.links
 from edr.adapters.measures import Measures
 from edr.journal import SqliteJournal
 from edr.links import DROP_REASONS, REFUSE_REASONS, ConnectionState, LinkStatistics
+from edr.sinks import Encoder, QueueIntake, SinkWorker, StdoutSink
 
 
 def table(measures):
@@ -53,6 +54,35 @@ async def test_the_work_of_a_callback_is_measured(bus, emit):
     assert found["subscription_failed"] == {("audit",): 1}
     assert found["subscription_retried"] == {("audit",): 1}
     assert found["callback_errors"] == {(): 1}
+
+
+class Part:
+    def __init__(self, kind, name, **status):
+        self.kind, self.name, self.status = kind, name, lambda: status
+
+
+def failing():
+    raise RuntimeError
+
+
+async def test_sinks_of_the_bus_and_given_parts_are_measured(bus):
+    intake = QueueIntake(bus, (edr.Binding(),), capacity=8, name="sink out")
+    worker = SinkWorker("out", StdoutSink(encode=Encoder("json", lines=True)), intake, bus=bus)
+    broken = Part("source", "broken")
+    broken.status = failing
+    await worker.start()
+    parts = [broken, Part("source", "in", delivered=3)]
+    found = table(Measures(bus, lambda: parts))
+
+    assert found["sink_backlog"] == {("out",): 0}
+    assert above_zero(found["sink_state"]) in [{("out", "starting"): 1}, {("out", "running"): 1}]
+    assert found["source_accepted"] == {("in",): 3}
+    await worker.aclose()
+
+
+async def test_parts_belong_to_one_bus(bus):
+    with pytest.raises(ValueError, match="parts must be given with one bus, got 2 buses"):
+        Measures({"a": bus, "b": bus}, list)
 
 
 async def test_a_bus_is_not_kept_and_one_that_is_gone_has_no_measures():

@@ -3,6 +3,7 @@ import gc
 import subprocess
 import sys
 from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -110,6 +111,13 @@ async def test_all_that_is_read_at_once_is_of_one_moment_and_read_anew_each_time
         found = metrics_of(reader)
         assert values(found["edr.offered"]) == values(found["edr.pending"]) == {(): n}
     held.shutdown()
+
+
+async def test_given_parts_are_measured(bus, reader, meter_provider):
+    part = SimpleNamespace(kind="sink", name="out", status=lambda: {"backlog": 7})
+    export_metrics(bus, parts=lambda: [part], meter_provider=meter_provider)
+
+    assert values(metrics_of(reader)["edr.sink.backlog"]) == {(("sink", "out"),): 7}
 
 
 async def test_a_bus_that_is_gone_has_no_measures(reader, meter_provider):

@@ -1,50 +1,22 @@
 """The metrics of the application."""
 
-from types import SimpleNamespace
-
-from edr.app.metrics import MEASURES, ApplicationCollector
-
-
-class Runner:
-    def __init__(self, kind, name, **status):
-        self.kind, self.name, self._status = kind, name, status
-
-    def status(self):
-        return self._status
+from app.conftest import BASIC
+from edr.app.metrics import page_of
 
 
-def values(*runners, reload_ok=True):
-    application = SimpleNamespace(runners=runners, reload_ok=reload_ok)
-    return {
-        (sample.name, *sample.labels.values()): sample.value
-        for metric in ApplicationCollector(application).collect()
-        for sample in metric.samples
-    }
+async def test_the_page_has_the_parts_and_the_last_reload(running):
+    async with running(BASIC) as application:
+        application.reload_ok = False
+        page = page_of(application).decode()
+
+    assert 'edr_reload_ok{bus="edr"} 0.0' in page
+    assert 'edr_sink_backlog{bus="edr",sink="audit"} 0.0' in page
+    assert 'edr_source_connections{bus="edr",source="local"} 0.0' in page
 
 
-def test_losses_and_dead_letters_are_counted_apart():
-    lost = {"retention": 3, "rejected": 2, "expired": 1}
-    found = values(Runner("sink", "a", state="running", lost=lost, delivered=5, backlog=7))
+async def test_each_sample_is_on_the_page_once(running):
+    async with running(BASIC) as application:
+        lines = page_of(application).decode().splitlines()
 
-    assert found["edr_sink_missed_total", "a"] == 3
-    assert found["edr_sink_rejected_total", "a"] == 3
-    assert found["edr_sink_delivered_total", "a"] == 5
-    assert found["edr_sink_backlog", "a"] == 7
-
-
-def test_one_state_is_1_and_the_others_0():
-    found = values(Runner("sink", "a", state="failed", error="x"))
-
-    states = {key[2]: value for key, value in found.items() if key[0] == "edr_sink_state"}
-    assert [state for state, value in states.items() if value] == ["failed"]
-    assert len(states) > 5
-
-
-def test_a_failed_reload_is_measured():
-    assert values(reload_ok=False) == {("edr_reload_ok",): 0.0}
-
-
-def test_each_measure_is_described():
-    names = {metric.name for metric in ApplicationCollector(None).describe()}
-
-    assert names == {each.name for each in MEASURES}
+    samples = [line.rpartition(" ")[0] for line in lines if not line.startswith("#")]
+    assert len(samples) == len(set(samples))

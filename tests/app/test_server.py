@@ -67,11 +67,11 @@ async def test_the_metrics_have_sinks_sources_and_the_bus(serving, tmp_path):
         status, page = await get(server, "/metrics")
 
     assert status == 200
-    assert 'edr_source_accepted_total{source="local"} 1.0' in page
-    assert 'edr_source_refused_total{source="local"} 1.0' in page
-    assert 'edr_sink_state{sink="audit",state="running"} 1.0' in page
+    assert 'edr_source_accepted_total{bus="edr",source="local"} 1.0' in page
+    assert 'edr_source_refused_total{bus="edr",source="local"} 1.0' in page
+    assert 'edr_sink_state{bus="edr",sink="audit",state="running"} 1.0' in page
     assert 'edr_journal_appended_total{bus="edr"} 1.0' in page
-    assert "edr_reload_ok 1.0" in page
+    assert 'edr_reload_ok{bus="edr"} 1.0' in page
 
 
 async def test_events_are_not_accepted_without_a_source(serving):

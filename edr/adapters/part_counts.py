@@ -1,0 +1,48 @@
+"""The counts of a sink or a source, from the status that it shows.
+
+A status is read in place of the statistics of each class: a link that only sends is a sink too, and
+so is a sink of the program with the attributes of a part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from edr.adapters.definitions import Reading
+from edr.sinks import SinkState
+
+DEAD_LETTERS = {"rejected", "expired"}
+"""Reasons of losses that are counted as rejected."""
+
+
+def read_part(part: Any) -> Reading:
+    """Yield the counts of a sink or a source; nothing for another object."""
+    kind = getattr(part, "kind", None)
+    if kind == "sink":
+        yield from _of_sink(part.name, part.status())
+    elif kind == "source":
+        yield from _of_source(part.name, part.status())
+
+
+def _of_sink(name: str, status: Mapping[str, Any]) -> Reading:
+    lost = status.get("lost") or {}
+    yield "sink_delivered", (name,), status.get("delivered") or 0
+    yield "sink_retried", (name,), status.get("retried") or 0
+    yield "sink_rejected", (name,), sum(lost.get(reason, 0) for reason in DEAD_LETTERS)
+    missed = sum(count for reason, count in lost.items() if reason not in DEAD_LETTERS)
+    yield "sink_missed", (name,), missed
+    yield "sink_backlog", (name,), status.get("backlog") or 0
+    yield "sink_oldest", (name,), status.get("oldest_age") or 0
+    state = str(status.get("state"))
+    for each in dict.fromkeys([*map(str, SinkState), state]):
+        yield "sink_state", (name, each), float(each == state)
+
+
+def _of_source(name: str, status: Mapping[str, Any]) -> Reading:
+    lost = status.get("lost") or {}
+    yield "source_accepted", (name,), status.get("delivered") or 0
+    yield "source_refused", (name,), lost.get("refused", 0)
+    yield "source_missed", (name,), lost.get("missed", 0)
+    yield "source_failed", (name,), status.get("failed") or 0
+    yield "source_connections", (name,), status.get("connections") or 0
