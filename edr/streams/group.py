@@ -87,7 +87,7 @@ class Group:
         self.withheld: int = 0
         """Events that matched the bindings of the tap and are not visible."""
         self._last = window.newest
-        self._admits = None if view.grant.shows_everything else view.admits
+        self._admits = None if view.admits_all else view.admits
         self._entries = self.log.entries
         self._trim_at = MIN_TRIM
         self._waiting: dict[Client, None] = {}

@@ -64,6 +64,8 @@ class Streams:
 
     Args:
         bus: the bus. Events are matched within its emits, in order.
+        bindings: the events that clients can receive, whatever their own bindings; without one,
+            every event.
         size: the most events in the window.
         bytes: the most bytes of JSON in the window. The newest event is kept if it is larger.
         history: put every event of the bus into the window, and not only events that match a
@@ -83,7 +85,7 @@ class Streams:
     def __init__(
         self,
         bus: Bus,
-        *,
+        *bindings: Binding,
         size: int = 4096,
         bytes: int = 8 * MIB,
         history: bool = False,
@@ -108,10 +110,14 @@ class Streams:
         self._is_attached = False
         self._is_closed = False
         self._history: Group | None = None
+        self._limit: View | None = None
+        if bindings:
+            self._limit = View(checked_bindings(bindings), Grant.everything())
         if history and journal is not None:
             raise ValueError("history must not be given with journal, which has its own events")
         if history:
-            self._history = self._add(View((EVERY_EVENT,), Grant.everything()))
+            everything = View((EVERY_EVENT,), Grant.everything())
+            self._history = self._add(self._limit or everything)
 
     @property
     def history(self) -> bool:
@@ -171,7 +177,7 @@ class Streams:
         """
         if last is not None:
             _check_whole("last", last, at_least=0)
-        view = View(checked_bindings(bindings or (EVERY_EVENT,)), grant or Grant.everything())
+        view = self._view(bindings, grant or Grant.everything())
         self._attach()
         group = self._groups.get(view.key) or self._add(view)
         start = start_of(group, after, last, self._newest)
@@ -206,7 +212,7 @@ class Streams:
             ValueError: the client has left.
         """
         old = place.group
-        view = View(checked_bindings(bindings or (EVERY_EVENT,)), place.grant)
+        view = self._view(bindings, place.grant)
         self._attach()
         if place not in old.places:
             raise ValueError("the place must not have left its stream")
@@ -262,6 +268,9 @@ class Streams:
             place.begin()
 
     # Groups
+
+    def _view(self, bindings: tuple[Binding, ...], grant: Grant) -> View:
+        return View(checked_bindings(bindings or (EVERY_EVENT,)), grant, self._limit)
 
     def _add(self, view: View) -> Group:
         group = Group(view, self._window, is_complete=self.history, log=self._log)

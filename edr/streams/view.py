@@ -27,9 +27,17 @@ WILDCARD = "*"
 
 
 class View:
-    """The events that match any of ``bindings`` and are visible under ``grant``."""
+    """The events that match any of ``bindings`` and are visible under ``grant``.
 
-    def __init__(self, bindings: tuple[Binding, ...], grant: Grant) -> None:
+    Args:
+        bindings: the bindings of the clients.
+        grant: their grant.
+        limit: further, only the events of this view, whatever the bindings.
+    """
+
+    def __init__(
+        self, bindings: tuple[Binding, ...], grant: Grant, limit: View | None = None
+    ) -> None:
         self.bindings: tuple[Binding, ...] = bindings
         self.grant: Grant = grant
         keys = index_keys(*bindings)
@@ -37,6 +45,9 @@ class View:
         """Equal for views that show the same events in the same form."""
         self.tap_bindings: tuple[Binding, ...] = tuple(narrowed(each, grant) for each in bindings)
         """The bindings of the tap. They match all events of the view, and possibly more."""
+        self.admits_all: bool = grant.shows_everything and limit is None
+        """Whether each event that matches ``tap_bindings`` belongs to the view."""
+        self._limit = limit
         self._index: KeyIndex[bool] = KeyIndex()
         for key in keys:
             self._index.add(key, True)
@@ -50,14 +61,19 @@ class View:
     def admits(self, event: Event) -> bool:
         """Return whether an event that matches ``tap_bindings`` belongs to the view."""
         cut = self.grant.cut(event)
-        if cut == INVISIBLE:
+        if cut == INVISIBLE or not self._is_within_limit(event):
             return False
         return not self._must_match_again or self._matches_cut(event, cut)
 
     def matches(self, event: Event) -> bool:
         """Return whether any event belongs to the view."""
         cut = self.grant.cut(event)
-        return cut != INVISIBLE and self._matches_cut(event, cut)
+        if cut == INVISIBLE or not self._is_within_limit(event):
+            return False
+        return self._matches_cut(event, cut)
+
+    def _is_within_limit(self, event: Event) -> bool:
+        return self._limit is None or self._limit.matches(event)
 
     def _matches_cut(self, event: Event, cut: int) -> bool:
         found = self._index.find(

@@ -3,7 +3,8 @@
 ``docs/web.md`` is the manual. It needs the extra ``web``.
 
 Read the modules in this order; each imports only from those before it:
-peer, refusals, limits, authentication, frame_rate, frames, merging.
+peer, refusals, limits, authentication, origins, tickets, access, requests, watch, clients, context,
+responses, sse, sse_stream, sse_route, frame_rate, frames, merging, gateway, server.
 
 Promises:
 
@@ -25,19 +26,37 @@ from edr._util.lazy import lazy_names
 if TYPE_CHECKING:
     from edr.streams import Grant
     from edr.web.authentication import Authenticate
+    from edr.web.context import GatewayStatistics
+    from edr.web.gateway import Gateway
     from edr.web.limits import Limits
+    from edr.web.origins import Origins
     from edr.web.peer import Peer
     from edr.web.refusals import RefusedError
+    from edr.web.server import Server
 else:
     __getattr__, __dir__ = lazy_names(
         __name__,
         {
             "edr.streams": "Grant",
             "edr.web.authentication": "Authenticate",
+            "edr.web.context": "GatewayStatistics",
+            "edr.web.gateway": "Gateway",
             "edr.web.limits": "Limits",
+            "edr.web.origins": "Origins",
             "edr.web.peer": "Peer",
             "edr.web.refusals": "RefusedError",
+            "edr.web.server": "Server",
         },
     )
 
-__all__ = ["Authenticate", "Grant", "Limits", "Peer", "RefusedError"]
+__all__ = [
+    "Authenticate",
+    "Gateway",
+    "GatewayStatistics",
+    "Grant",
+    "Limits",
+    "Origins",
+    "Peer",
+    "RefusedError",
+    "Server",
+]

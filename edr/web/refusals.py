@@ -29,6 +29,7 @@ STATUS: Mapping[str, int] = {
     "unknown_host": 421,
     "too_many_clients": 429,
     "headers_too_large": 431,
+    "failed": 500,
     "authenticator_failed": 503,
     "stopping": 503,
     "bus_closed": 503,
@@ -48,16 +49,24 @@ class RefusedError(EdrError):
         detail: the fault, and how to repair it.
         path: the place of the fault in the request, such as ``bindings[0].severity``.
         headers: further headers of the answer.
+        more: further fields of ``error``.
     """
 
     def __init__(
-        self, code: str, detail: str, path: str = "", *, headers: Mapping[str, str] | None = None
+        self,
+        code: str,
+        detail: str,
+        path: str = "",
+        *,
+        headers: Mapping[str, str] | None = None,
+        more: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(code, detail, path)
         self.code: str = code
         self.detail: str = detail
         self.path: str = path
         self.status: int = STATUS[code]
+        self._more = dict(more or {})
         self.headers: dict[str, str] = dict(headers or {})
         if self.status in (429, 503):
             self.headers.setdefault("Retry-After", str(RETRY_AFTER))
@@ -70,10 +79,11 @@ class RefusedError(EdrError):
     @property
     def error(self) -> dict[str, Any]:
         """The object ``error`` of the answer."""
-        return {"code": self.code, "path": self.path, "detail": self.detail}
+        texts = {"code": self.code, "path": self.path, "detail": self.detail}
+        # Text of a client may have a lone surrogate, which is not valid JSON.
+        encodable = {name: text.encode(errors="replace").decode() for name, text in texts.items()}
+        return {**encodable, **self._more}
 
     def body(self) -> bytes:
         """Return the body of the answer, as JSON."""
-        # Text of a client may have a lone surrogate, which is not valid JSON.
-        error = {name: text.encode(errors="replace").decode() for name, text in self.error.items()}
-        return orjson.dumps({"error": error})
+        return orjson.dumps({"error": self.error})

@@ -253,3 +253,13 @@ async def test_rebind_of_a_waiting_client_still_calls_it(bus, publish):
 
     assert calls.count == 1
     assert take_all(place) == [2]
+
+
+@pytest.mark.parametrize("history", [True, False])
+async def test_bindings_of_the_streams_limit_each_client(bus, publish, read, history):
+    streams = Streams(bus, Binding(app_name="shown"), history=history)
+    place, _ = await read(streams)
+    publish(1)
+    publish(2, app_name="shown")
+
+    assert take_all(place) == [2]

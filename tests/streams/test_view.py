@@ -55,3 +55,15 @@ def test_views_with_the_same_bindings_and_grant_have_the_same_key():
     assert View((first, second), Grant("g")).key == View((second, first), Grant("g")).key
     assert View((first,), Grant("g")).key != View((first,), Grant("h")).key
     assert View((first,), Grant("g")).key != View((second,), Grant("g")).key
+
+
+def test_limit_is_a_view_that_every_event_must_match_too():
+    draw = random.Random(3)
+    limit = View((Binding(app_name="a"), Binding(severity="critical")), Grant.everything())
+    for event in some_events(500):
+        bindings, grant = draw.choice(BINDINGS), draw.choice(GRANTS)
+        view = View(bindings, grant, limit)
+        is_offered = any(binding.matches(event) for binding in view.tap_bindings)
+        expected = limit.matches(event) and View(bindings, grant).matches(event)
+
+        assert view.matches(event) == (is_offered and view.admits(event)) == expected

@@ -1,0 +1,267 @@
+"""``Server``: runs an ASGI application, such as a gateway, with uvicorn and the right options.
+
+* A client that stops reading holds a socket that a graceful close does not free: the kernel waits
+  until its buffer is sent. ``TCP_USER_TIMEOUT`` limits this wait, and ``SO_SNDBUF`` limits the
+  buffer. Both are set on the listening socket, and accepted connections inherit them.
+* A client that sends its headers slowly, or not at all, is disconnected after ``HEADER_TIMEOUT``.
+  uvicorn has no limit for that.
+* The access log is off, since it would store the queries of URLs, with tickets.
+* Signals are left to the program.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import ssl
+import sys
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
+from ipaddress import ip_address
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import h11
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from edr._util.log import log_safely
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+USER_TIMEOUT = 20_000
+"""Milliseconds for which sent data may be unacknowledged, or the window of the peer be closed."""
+
+SEND_BUFFER = 128 * 1024
+"""Bytes of the kernel's buffer of one connection. It may otherwise grow to 4 MiB."""
+
+HEADER_TIMEOUT = 10.0
+"""Seconds in which the headers of a request must arrive."""
+
+MAX_HEADERS = 40 * 1024
+"""Bytes after which uvicorn closes a connection whose headers have not ended. The gateway itself
+refuses 32 KiB, with an answer that says so."""
+
+MAX_FRAME = 64 * 1024
+"""Bytes of one frame of a WebSocket."""
+
+BACKLOG = 1024
+"""Connections that wait until they are accepted: all clients may return within a second."""
+
+CLOSE_TIMEOUT = 1
+"""Seconds for open requests to end, after the gateway has stopped. uvicorn takes whole seconds."""
+
+
+class Server:
+    """An HTTP server on one TCP address. It is an async context manager.
+
+    Args:
+        app: the ASGI application. Its ``stop``, if it has one, is awaited before the server closes.
+        listen: ``HOST:PORT``. Port 0 chooses a free one.
+        behind_proxy: whether a proxy with TLS is in front of it. Needed for an address other than
+            loopback, unless ``certificate`` is given.
+        proxies: the addresses of proxies whose ``X-Forwarded-For`` and ``X-Forwarded-Proto`` are
+            believed.
+        certificate: the file of a TLS certificate, with its chain.
+        key: the file of its private key, if it is not in ``certificate``.
+
+    Raises:
+        ValueError: ``listen`` is not valid, or it needs TLS.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        listen: str = "127.0.0.1:8490",
+        *,
+        behind_proxy: bool = False,
+        proxies: Collection[str] = ("127.0.0.1", "::1"),
+        certificate: str | None = None,
+        key: str | None = None,
+    ) -> None:
+        host, separator, port = listen.rpartition(":")
+        if not separator or not host or not port.isdecimal() or int(port) > 65_535:  # noqa: PLR2004
+            raise ValueError(f"listen must be HOST:PORT, got {listen!r}")
+        self._host = host.removeprefix("[").removesuffix("]")
+        if not (behind_proxy or certificate or _is_loopback(self._host)):
+            raise ValueError(
+                f"listen must be a loopback address, got {listen!r}: without TLS, tokens can be "
+                "read on the network; give certificate=, or behind_proxy=True"
+            )
+        self._app = app
+        self._port = int(port)
+        self._certificate = certificate
+        self._key = key
+        self._proxies = list(proxies) if behind_proxy else []
+        self._server: _Server | None = None
+        self._serving: asyncio.Task[None] | None = None
+
+    @property
+    def port(self) -> int:
+        """The port on which it listens."""
+        return self._port
+
+    @property
+    def url(self) -> str:
+        """The URL of the server, without a final slash."""
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"{'https' if self._certificate else 'http'}://{host}:{self._port}"
+
+    async def start(self) -> None:
+        """Listen and serve. Idempotent.
+
+        Raises:
+            OSError: the address cannot be used, or the certificate cannot be read.
+        """
+        if self._serving is not None:
+            return
+        listener = await _listen(self._host, self._port)
+        try:
+            self._server = _Server(self._config())
+        except BaseException:
+            listener.close()
+            raise
+        self._port = listener.getsockname()[1]
+        self._serving = asyncio.get_running_loop().create_task(
+            self._server.serve(sockets=[listener]), name="edr web server"
+        )
+        await self._server.has_started.wait()
+        log_safely(logging.INFO, "web server listens on %s", self.url)
+
+    async def aclose(self) -> None:
+        """Stop the application, end open requests, and close. Idempotent.
+
+        It takes at most 3 s. Connections that are still open are then reset.
+        """
+        server, serving = self._server, self._serving
+        if server is None or serving is None:
+            return
+        stop = getattr(self._app, "stop", None)
+        if stop is not None:
+            await stop()
+        server.should_exit = True
+        await asyncio.wait([serving])
+        server.abort_connections()
+        await asyncio.sleep(0)  # for their ``connection_lost``
+
+    async def __aenter__(self) -> Self:
+        """Start."""
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close."""
+        await self.aclose()
+
+    def _config(self) -> uvicorn.Config:
+        return uvicorn.Config(
+            self._app,
+            http=_Http,
+            log_config=None,
+            log_level="info",  # at DEBUG it logs the handshakes of WebSockets, with their tokens
+            access_log=False,
+            lifespan="off",
+            server_header=False,
+            proxy_headers=bool(self._proxies),
+            forwarded_allow_ips=self._proxies,
+            h11_max_incomplete_event_size=MAX_HEADERS,
+            timeout_graceful_shutdown=CLOSE_TIMEOUT,
+            ws_max_size=MAX_FRAME,
+            ws_per_message_deflate=False,
+            ws_ping_interval=20.0,
+            ws_ping_timeout=20.0,
+            ssl_certfile=self._certificate,
+            ssl_keyfile=self._key,
+            ssl_version=ssl.PROTOCOL_TLS_SERVER,
+        )
+
+
+class _Http(H11Protocol):
+    """Aborts a connection whose headers do not arrive in time."""
+
+    _deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._expect_headers()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if self._deadline is not None:
+            self._deadline.cancel()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._expect_headers()
+
+    def _expect_headers(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self._deadline = self.loop.call_later(HEADER_TIMEOUT, self._check_headers)
+
+    def _check_headers(self) -> None:
+        if self.conn.their_state is h11.IDLE:
+            self.transport.abort()
+
+
+class _Server(uvicorn.Server):
+    """A server that leaves the signals to the program, and says when it has started."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        config.load()  # reads the certificate, so that its fault is raised in ``start``
+        self.has_started = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.has_started.set()
+
+    def abort_connections(self) -> None:
+        """Reset the connections that did not end."""
+        for connection in list(self.server_state.connections):
+            transport: Any = connection.transport
+            transport.abort()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture nothing."""
+        yield
+
+
+async def _listen(host: str, port: int) -> socket.socket:
+    """Return a listening socket whose connections have the right options."""
+    infos = await asyncio.get_running_loop().getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )
+    family, kind, protocol, _, address = infos[0]
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+        if sys.platform == "linux":
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT)
+        with suppress(OSError):  # keep-alive finds a peer that is gone while nothing is sent
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        listener.bind(address)
+        listener.listen(BACKLOG)
+        listener.setblocking(False)
+    except OSError as exc:
+        listener.close()
+        raise OSError(exc.errno, f"cannot listen on {host}:{port}: {exc.strerror or exc}") from exc
+    return listener
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

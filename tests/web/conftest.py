@@ -1,0 +1,59 @@
+"""A gateway on a real server, and HTTP clients of it."""
+
+from contextlib import AsyncExitStack
+
+import pytest
+from support.sse_client import HttpClient
+
+from edr.web import Gateway, Grant, Server
+
+OPERATOR = "all"
+
+
+def grant_of(token, peer):
+    """The token is the account; that of operators is ``all``."""
+    if token is None:
+        return None
+    return Grant.everything() if token == OPERATOR else Grant(token)
+
+
+@pytest.fixture
+async def stack():
+    async with AsyncExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture
+def serve(bus, stack):
+    """Start a gateway of the bus on a server; return both."""
+
+    async def serve(*bindings, on=bus, **options):
+        gateway = Gateway(on, *bindings, **{"authenticate": grant_of, **options})
+        server = Server(gateway, "127.0.0.1:0")
+        await stack.enter_async_context(server)
+        return gateway, server
+
+    return serve
+
+
+@pytest.fixture
+def client_of(stack):
+    """Return an HTTP client of a server, with this token."""
+
+    def client_of(server, token=OPERATOR, **options):
+        client = HttpClient(server.port, token, **options)
+        stack.callback(client.close)
+        return client
+
+    return client_of
+
+
+@pytest.fixture
+def publish(bus, make_event):
+    """Publish events with these numbers."""
+
+    def publish(*ns, on=bus, app_name="app", **fields):
+        for n in ns:
+            on.publish_nowait(make_event(app_name, body={"n": n}, **fields))
+
+    return publish

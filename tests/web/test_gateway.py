@@ -1,0 +1,68 @@
+import asyncio
+
+import pytest
+
+import edr
+from edr.web import Gateway
+
+
+async def test_stop_says_bye_and_ends_each_response(serve, client_of, publish):
+    gateway, server = await serve()
+    stream, _ = await client_of(server).events()
+    publish(1)
+    await gateway.stop()
+    event, bye = await stream.rest()
+
+    assert event.n == 1
+    assert (bye.event, bye.data) == ("bye", {"reason": "stopping"})
+    assert stream.is_complete
+    assert gateway.statistics().closed == {"stopping": 1}
+
+
+async def test_stopped_gateway_refuses_clients(serve, client_of):
+    gateway, server = await serve()
+    await gateway.start()
+    await gateway.stop()
+    answer = await client_of(server).get("/events")
+
+    assert answer.status == 503
+    assert (await answer.error())["code"] == "stopping"
+
+
+async def test_drain_of_the_bus_ends_the_streams_after_the_last_event(serve, client_of, publish):
+    bus = edr.Bus()
+    _, server = await serve(on=bus)
+    stream, _ = await client_of(server).events()
+    publish(1, on=bus)
+    await bus.drain()
+
+    assert [block.event for block in await stream.rest()] == ["message", "bye"]
+
+
+@pytest.mark.parametrize(("path", "status"), [("/x", 404), ("/events/", 200), ("/EVENTS", 404)])
+async def test_path_has_a_route_or_is_not_found(serve, client_of, path, status):
+    _, server = await serve()
+
+    assert (await client_of(server).get(path)).status == status
+
+
+async def test_other_methods_are_refused(serve, client_of):
+    _, server = await serve()
+    answer = await client_of(server).request("DELETE", "/events")
+
+    assert answer.status == 405
+    assert answer.headers["allow"] == "GET, POST"
+
+
+async def test_gateway_may_be_made_before_a_loop_runs():
+    bus = await asyncio.to_thread(edr.Bus)
+    gateway = await asyncio.to_thread(lambda: Gateway(bus, authenticate=lambda *_: None))
+    async with gateway:
+        assert gateway.statistics().clients == 0
+    await bus.aclose()
+
+
+@pytest.mark.parametrize("options", [{"heartbeat": 0}, {"send_timeout": "1"}, {"ring": 0}])
+async def test_option_must_be_valid(bus, options):
+    with pytest.raises(ValueError, match="must be"):
+        Gateway(bus, authenticate=lambda *_: None, **options)

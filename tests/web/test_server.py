@@ -1,0 +1,131 @@
+import asyncio
+import socket
+import sys
+
+import pytest
+
+from edr.web import Server
+from edr.web import server as module
+
+
+async def hello(scope, receive, send):
+    body = f"{scope['client'][0]} {scope['scheme']}".encode()
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": body})
+
+
+@pytest.mark.parametrize("listen", ["8490", ":8490", "localhost:x", "localhost:99999", ""])
+def test_listen_must_be_a_host_and_a_port(listen):
+    with pytest.raises(ValueError, match="must be HOST:PORT"):
+        Server(hello, listen)
+
+
+@pytest.mark.parametrize("listen", ["0.0.0.0:0", "[::]:0", "192.0.2.1:80", "ops.example.net:80"])
+def test_address_of_the_network_needs_tls(listen):
+    with pytest.raises(ValueError, match="must be a loopback address"):
+        Server(hello, listen)
+    Server(hello, listen, behind_proxy=True)
+    Server(hello, listen, certificate="cert.pem")
+
+
+async def test_server_has_a_port_and_a_url(client_of):
+    async with Server(hello, "127.0.0.1:0") as server:
+        answer = await client_of(server).get("/")
+
+        assert server.url == f"http://127.0.0.1:{server.port}"
+        assert await answer.body() == b"127.0.0.1 http"
+
+
+async def test_address_in_use_is_an_error(client_of):
+    async with Server(hello, "127.0.0.1:0") as server:
+        with pytest.raises(OSError, match=f"cannot listen on 127.0.0.1:{server.port}"):
+            await Server(hello, f"127.0.0.1:{server.port}").start()
+
+
+async def test_missing_certificate_is_an_error(tmp_path):
+    with pytest.raises(OSError, match="No such file"):
+        await Server(hello, "127.0.0.1:0", certificate=str(tmp_path / "none.pem")).start()
+
+
+@pytest.mark.parametrize(("behind_proxy", "seen"), [
+    (False, b"127.0.0.1 http"),
+    (True, b"203.0.113.7 https"),
+])  # fmt: skip
+async def test_headers_of_a_proxy_are_read_from_a_named_one(client_of, behind_proxy, seen):
+    forwarded = {"X-Forwarded-For": "203.0.113.7", "X-Forwarded-Proto": "https"}
+    async with Server(hello, "127.0.0.1:0", behind_proxy=behind_proxy) as server:
+        answer = await client_of(server).get("/", forwarded)
+
+        assert await answer.body() == seen
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="TCP_USER_TIMEOUT is an option of Linux")
+async def test_connections_inherit_the_options_of_the_listening_socket():
+    listener = await module._listen("127.0.0.1", 0)
+    client = socket.create_connection(listener.getsockname())
+    accepted, _ = listener.accept()
+    timeout = accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+
+    assert timeout == module.USER_TIMEOUT
+    assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) == 2 * module.SEND_BUFFER
+    for each in (client, accepted, listener):
+        each.close()
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HT"])
+async def test_headers_that_do_not_arrive_end_the_connection(monkeypatch, sent):
+    monkeypatch.setattr(module, "HEADER_TIMEOUT", 0.05)
+    async with Server(hello, "127.0.0.1:0") as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(sent)
+        async with asyncio.timeout(3):  # less than the time-outs of uvicorn
+            with pytest.raises(ConnectionResetError):
+                while await reader.read(1000):
+                    pass
+                raise ConnectionResetError
+        writer.close()
+
+
+async def test_headers_that_are_too_large_are_refused():
+    async with Server(hello, "127.0.0.1:0") as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(b"GET / HTTP/1.1\r\nX: " + b"x" * module.MAX_HEADERS)
+
+        assert b" 400 " in await reader.readline()
+        writer.close()
+
+
+async def test_close_stops_the_application_first(client_of):
+    calls = []
+
+    class App:
+        async def __call__(self, scope, receive, send):
+            await hello(scope, receive, send)
+
+        async def stop(self):
+            calls.append("stop")
+
+    server = Server(App(), "127.0.0.1:0")
+    await server.start()
+    await server.start()
+    await server.aclose()
+    await server.aclose()
+
+    assert calls[0] == "stop"
+    with pytest.raises(OSError):
+        await client_of(server).get("/")
+
+
+@pytest.mark.slow
+async def test_request_that_does_not_end_is_aborted_at_the_close(client_of):
+    async def never(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"x", "more_body": True})
+        await asyncio.Event().wait()
+
+    loop = asyncio.get_running_loop()
+    async with Server(never, "127.0.0.1:0") as server:
+        await client_of(server).get("/")
+        started = loop.time()
+
+    assert loop.time() - started < 3
