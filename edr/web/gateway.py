@@ -25,6 +25,7 @@ from edr.web.clients import Clients
 from edr.web.context import Context, GatewayStatistics
 from edr.web.limits import ClientCounts, Limits
 from edr.web.origins import PREFLIGHT, Origins
+from edr.web.pages import Pages
 from edr.web.refusals import RefusedError
 from edr.web.responses import answer, refuse
 from edr.web.sse_route import stream_events
@@ -94,7 +95,7 @@ class Gateway:
         self._heartbeat = heartbeat
         self._send_timeout = send_timeout
         self._limits = limits
-        self._viewer = viewer
+        self._pages = Pages() if viewer else None
         self._log = RateLimitedLog()
         self._context: Context | None = None
         self._is_attached = False
@@ -139,7 +140,8 @@ class Gateway:
         methods = METHODS.get(path)
         context.access.check(request, is_page=methods is None)
         if methods is None:
-            raise RefusedError("not_found", f"the gateway has no {path[:100]}")
+            await self._show_page(request, path, send)
+            return
         if request.method == "OPTIONS":
             await answer(send, 204, b"", {**headers, **PREFLIGHT})
             return
@@ -163,6 +165,18 @@ class Gateway:
                 seat=seat,
                 headers=headers,
             )
+
+    async def _show_page(self, request: Request, path: str, send: Send) -> None:
+        page = self._pages.respond(request, path) if self._pages is not None else None
+        if page is None:
+            raise RefusedError("not_found", f"the gateway has no {path[:100]}")
+        if request.method not in {"GET", "HEAD"}:
+            raise RefusedError(
+                "method_not_allowed",
+                "the method must be GET or HEAD",
+                headers={"Allow": "GET, HEAD"},
+            )
+        await page(request.scope, request.receive, send)
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         while True:

@@ -66,7 +66,7 @@ class Pages:
         }
 
     def respond(self, request: Request, path: str) -> Response | None:
-        """Return the answer to a GET or HEAD, or ``None`` if there is no such file.
+        """Return the answer to a GET or HEAD, or ``None`` for another path.
 
         Args:
             request: its headers may have ``If-None-Match``.
@@ -100,9 +100,8 @@ def _with_slash(request: Request) -> str | None:
     path = path.partition("?")[0]  # some servers include the query
     if path.endswith("/") or not path:
         return None
-    query = request.scope.get("query_string", b"").decode("latin-1")
-    # With "./", a name with a colon is not taken for a scheme.
-    return f"./{PurePosixPath(path).name}/{'?' if query else ''}{query}"
+    # With "./", a name with a colon is not taken for a scheme. The browser keeps the fragment.
+    return f"./{PurePosixPath(path).name}/"
 
 
 def _has_etag(header: str, etag: str) -> bool:

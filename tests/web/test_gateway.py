@@ -46,6 +46,22 @@ async def test_path_has_a_route_or_is_not_found(serve, client_of, path, status):
     assert (await client_of(server).get(path)).status == status
 
 
+async def test_page_needs_no_token(serve, client_of):
+    _, server = await serve()
+    client = client_of(server, None)
+    page, script = await client.get("/"), await client.get("/viewer/main.js")
+
+    assert (page.status, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert script.headers["content-type"] == "text/javascript; charset=utf-8"
+    assert (await client.request("POST", "/")).status == 405
+
+
+async def test_gateway_without_a_viewer_has_no_page(serve, client_of):
+    _, server = await serve(viewer=False)
+
+    assert (await client_of(server).get("/")).status == 404
+
+
 async def test_other_methods_are_refused(serve, client_of):
     _, server = await serve()
     answer = await client_of(server).request("DELETE", "/events")
