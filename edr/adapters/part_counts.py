@@ -12,9 +12,6 @@ from typing import Any
 from edr.adapters.definitions import Reading
 from edr.sinks import SinkState
 
-DEAD_LETTERS = {"rejected", "expired"}
-"""Reasons of losses that are counted as rejected."""
-
 
 def read_part(part: Any) -> Reading:
     """Yield the counts of a sink or a source; nothing for another object."""
@@ -26,12 +23,13 @@ def read_part(part: Any) -> Reading:
 
 
 def _of_sink(name: str, status: Mapping[str, Any]) -> Reading:
-    lost = status.get("lost") or {}
+    rejected = status.get("rejected") or 0
+    lost = sum((status.get("lost") or {}).values())
     yield "sink_delivered", (name,), status.get("delivered") or 0
     yield "sink_retried", (name,), status.get("retried") or 0
-    yield "sink_rejected", (name,), sum(lost.get(reason, 0) for reason in DEAD_LETTERS)
-    missed = sum(count for reason, count in lost.items() if reason not in DEAD_LETTERS)
-    yield "sink_missed", (name,), missed
+    yield "sink_rejected", (name,), rejected
+    # A NATS server does not say which events it refused, so more may be dead letters than lost.
+    yield "sink_missed", (name,), max(0, lost - rejected)
     yield "sink_backlog", (name,), status.get("backlog") or 0
     yield "sink_oldest", (name,), status.get("oldest_age") or 0
     state = str(status.get("state"))

@@ -1,4 +1,4 @@
-"""``deliver``: dead letters of a sink once more, and ``dead_letters_of``: where they are."""
+"""``deliver``: dead letters of a sink or link once more; ``dead_letters_of``: where they are."""
 
 from __future__ import annotations
 
@@ -7,8 +7,16 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import NamedTuple
 
-from edr.app.config import Configuration, Secrets
-from edr.app.factory import dead_letters_file, make_sink
+from edr.app.config import (
+    Configuration,
+    LinkConfig,
+    NatsSinkConfig,
+    RabbitSinkConfig,
+    Secrets,
+    SinkConfig,
+)
+from edr.app.factory import dead_letters_file, link_maker, make_sink
+from edr.records import EVERY_EVENT
 from edr.sinks import DeadLetter, DeadLetters, RejectError, Sink
 
 CLOSE_TIMEOUT = 5.0
@@ -25,8 +33,14 @@ class Retried(NamedTuple):
     """Why the last one was not delivered; ``None`` if all were."""
 
 
+def senders_of(configuration: Configuration) -> dict[str, SinkConfig | LinkConfig]:
+    """Return the sinks, and the links that send, by name: the parts that may have dead letters."""
+    links = {name: link for name, link in configuration.links.items() if link.send}
+    return {**configuration.sinks, **links}
+
+
 def dead_letters_of(configuration: Configuration, sink: str) -> DeadLetters:
-    """Return the dead letters of a sink."""
+    """Return the dead letters of a sink or a link."""
     return DeadLetters(dead_letters_file(configuration.app.data_dir, sink))
 
 
@@ -43,19 +57,19 @@ async def deliver(
     between the delivery and the removal lets an event be delivered twice.
 
     Args:
-        configuration: has the sink.
-        name: the name of the sink.
+        configuration: has the sink or link.
+        name: the name of the sink or link.
         is_meant: returns True for the letters to send.
         secrets: the values of the secrets; by default they are read from the environment.
 
     Raises:
-        UnsupportedPartError: the sink is a link, or needs an extra that is not installed.
+        UnsupportedPartError: the sink needs an extra that is not installed.
         SecretError: a secret cannot be read.
     """
-    part = configuration.sinks[name]
+    part = senders_of(configuration)[name]
     letters = dead_letters_of(configuration, name)
     meant = [letter for letter in await asyncio.to_thread(list, letters.read()) if is_meant(letter)]
-    sink = make_sink(name, part, secrets or Secrets())
+    sink = _sink_of(name, part, secrets or Secrets())
     delivered = 0
     error = None
     try:
@@ -68,6 +82,9 @@ async def deliver(
             except RejectError as exc:
                 error = f"event {letter.event.id} was rejected again: {exc}"
                 continue
+            except TimeoutError:
+                error = f"it was not delivered within {part.timeout:g} s"
+                break
             except Exception as exc:  # sinks raise anything
                 error = str(exc) or type(exc).__name__
                 break
@@ -76,6 +93,16 @@ async def deliver(
     finally:
         await _close(sink)
     return Retried(delivered, len(meant) - delivered, error)
+
+
+def _sink_of(name: str, part: SinkConfig | LinkConfig, secrets: Secrets) -> Sink:
+    if isinstance(part, RabbitSinkConfig | NatsSinkConfig | LinkConfig):
+        from edr.app.link_sink import LinkSink  # noqa: PLC0415 - the other sinks need no link
+
+        return LinkSink(
+            lambda bus: link_maker(bus, name, part, secrets, receive=())((EVERY_EVENT,), None)
+        )
+    return make_sink(name, part, secrets)
 
 
 async def _close(sink: Sink) -> None:

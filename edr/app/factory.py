@@ -18,7 +18,6 @@ from edr.app.config import (
     HttpSourceConfig,
     JetStreamSourceConfig,
     LinkConfig,
-    NatsLinkConfig,
     NatsSinkConfig,
     RabbitLinkConfig,
     RabbitSinkConfig,
@@ -181,7 +180,7 @@ class PartFactory:
         is_sink = isinstance(configuration, SinkConfig)
         send = configuration.bindings if is_sink else configuration.send
         receive: Any = () if is_sink else configuration.receive
-        make = self._link_maker(name, configuration, secrets, receive)
+        make = link_maker(self._bus, name, configuration, secrets, receive)
         journal: Any = self._bus.journal if configuration.durable and send else None
         kinds: dict[str, Literal["sink", "link"]] = {"sink": "sink", "link": "link"}
         part = LinkPart(
@@ -192,38 +191,11 @@ class PartFactory:
             journal=journal,
             start=configuration.start if is_sink else "now",
             bus=self._bus,
+            dead_letters=DeadLetters(dead_letters_file(self._data_dir, name)),
         )
         if part.consumer is not None:
             self.recording.replace(part.consumer, part.bindings)
         return part
-
-    def _link_maker(
-        self, name: str, configuration: Any, secrets: Secrets, receive: Any
-    ) -> Callable[[tuple[Binding, ...], Any], Link]:
-        is_rabbit = isinstance(configuration, RabbitSinkConfig | RabbitLinkConfig)
-        options: dict[str, Any] = {
-            "name": name,
-            "receive": receive,
-            "capacity": configuration.capacity,
-            "overflow": configuration.overflow,
-            "timeout": configuration.timeout,
-        }
-        for key in ("exchange", "prefix", "queue", "prefetch", "max_keys", "max_patterns"):
-            if hasattr(configuration, key):
-                options[key] = getattr(configuration, key)
-        if isinstance(configuration, NatsLinkConfig):
-            options["max_hops"] = configuration.max_hops
-        if options.get("queue") is not None:
-            options["durable"] = True
-        url = secrets.text(configuration.url)
-
-        def make(bindings: tuple[Binding, ...], journal: Any) -> Link:
-            from edr.links import NatsLink, RabbitLink  # noqa: PLC0415 - each needs its extra
-
-            link = RabbitLink if is_rabbit else NatsLink
-            return link(self._bus, url, send=bindings, journal=journal, **options)
-
-        return make
 
     # Changes
 
@@ -311,6 +283,49 @@ def _http_sink(name: str, configuration: HttpSinkConfig, secrets: Secrets) -> Si
         connect_timeout=configuration.connect_timeout,
         tls=_tls_context(configuration),
     )
+
+
+def link_maker(
+    bus: Bus,
+    name: str,
+    configuration: Any,
+    secrets: Secrets,
+    receive: Any,
+) -> Callable[[tuple[Binding, ...], Any], Link]:
+    """Return a function that makes a link that sends the events of its bindings.
+
+    Args:
+        bus: the bus of the link.
+        name: its name.
+        configuration: that of a link, or of a sink that is one.
+        secrets: the values of the secrets.
+        receive: the events to receive; ``()`` for none.
+
+    Raises:
+        SecretError: a secret cannot be read.
+    """
+    is_rabbit = isinstance(configuration, RabbitSinkConfig | RabbitLinkConfig)
+    options: dict[str, Any] = {
+        "name": name,
+        "receive": receive,
+        "capacity": configuration.capacity,
+        "overflow": configuration.overflow,
+        "timeout": configuration.timeout,
+    }
+    for key in ("exchange", "prefix", "prefetch", "max_keys", "max_patterns", "max_hops"):
+        if hasattr(configuration, key):
+            options[key] = getattr(configuration, key)
+    if receive and getattr(configuration, "queue", None) is not None:
+        options |= {"queue": configuration.queue, "durable": True}
+    url = secrets.text(configuration.url)
+
+    def make(bindings: tuple[Binding, ...], journal: Any) -> Link:
+        from edr.links import NatsLink, RabbitLink  # noqa: PLC0415 - each needs its extra
+
+        link = RabbitLink if is_rabbit else NatsLink
+        return link(bus, url, send=bindings, journal=journal, **options)
+
+    return make
 
 
 def dead_letters_file(data_dir: Path, sink: str) -> Path:

@@ -1,4 +1,4 @@
-"""``edr dead``: the dead letters of a sink, which are the events that it will not deliver.
+"""``edr dead``: the dead letters of a sink or link, which are the events that it will not deliver.
 
 The commands work on the files of ``data_dir/dead``, while the application runs and while it does
 not.
@@ -16,7 +16,7 @@ import orjson
 from cyclopts import App, Parameter
 
 from edr.app.config import Configuration, ConfigurationError, load
-from edr.app.dead_letters import dead_letters_of, deliver
+from edr.app.dead_letters import dead_letters_of, deliver, senders_of
 from edr.cli.exits import CommandError, Exit
 from edr.cli.filters import FilterFlags
 from edr.cli.journal import bindings_in
@@ -26,19 +26,21 @@ from edr.cli.units import counted
 from edr.errors import did_you_mean, shown
 from edr.sinks import DeadLetter
 
-dead: App = App(name="dead", help="List, retry or drop the events that a sink will not deliver.")
+dead: App = App(
+    name="dead", help="List, retry or drop the events that a sink or link will not deliver."
+)
 
 ConfigFile: TypeAlias = Annotated[
     Path, Parameter("CONFIG", help="the configuration file of the application")
 ]
-SinkName: TypeAlias = Annotated[str, Parameter("SINK", help="the name of a sink")]
+SinkName: TypeAlias = Annotated[str, Parameter("SINK", help="the name of a sink or link")]
 
 
 @dead.command
 def ls(
     configuration: ConfigFile,
     sink: Annotated[
-        str | None, Parameter("SINK", help="the name of a sink; by default all")
+        str | None, Parameter("SINK", help="the name of a sink or link; by default all")
     ] = None,
     /,
     *,
@@ -48,7 +50,7 @@ def ls(
     """Print the dead letters, oldest first."""
     out = Output(output)
     loaded = loaded_from(configuration)
-    names = list(loaded.sinks) if sink is None else [checked(loaded, sink)]
+    names = list(senders_of(loaded)) if sink is None else [checked(loaded, sink)]
     is_meant = selection(filters)
     letters = [
         letter
@@ -139,14 +141,15 @@ def loaded_from(path: Path) -> Configuration:
 
 
 def checked(configuration: Configuration, sink: str) -> str:
-    """Return the name of a sink of the configuration.
+    """Return the name of a sink, or of a link that sends, of the configuration.
 
     Raises:
         CommandError: the configuration does not have it.
     """
-    if sink not in configuration.sinks:
-        nearest = did_you_mean(sink, configuration.sinks)
-        raise CommandError(Exit.NO, f"there is no sink {shown(sink)}{nearest}")
+    names = senders_of(configuration)
+    if sink not in names:
+        nearest = did_you_mean(sink, names)
+        raise CommandError(Exit.NO, f"there is no sink or sending link {shown(sink)}{nearest}")
     return sink
 
 

@@ -44,7 +44,7 @@ class Part(Protocol):
 
         ``edr top`` shows the keys ``state`` (text), ``offered`` and ``delivered`` (events so far),
         ``backlog`` (events that wait), ``oldest_age`` (seconds), ``lost`` (reason -> events) and
-        ``error`` (text). Other keys are sent too.
+        ``error`` (text; ``None`` if it works at this moment). Other keys are sent too.
         """
         ...
 

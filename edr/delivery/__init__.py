@@ -8,10 +8,11 @@
 A component *has* these parts and gives them callbacks. They contain nothing of brokers.
 
 Read the modules in this order; each imports only from those before it:
-outbox, journal_outbox, fault_log, reconnector.
+outbox, dropped_entries, journal_outbox, fault_log, reconnector.
 """
 
 from edr.bus import Service
+from edr.delivery.dropped_entries import KeepDropped
 from edr.delivery.fault_log import FaultLog
 from edr.delivery.journal_outbox import JournalOutbox
 from edr.delivery.outbox import MemoryOutbox, Outbox, OutboxStatistics
@@ -30,6 +31,7 @@ __all__ = [
     "ConnectionState",
     "FaultLog",
     "JournalOutbox",
+    "KeepDropped",
     "MemoryOutbox",
     "Outbox",
     "OutboxStatistics",

@@ -14,11 +14,13 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from edr._util.backoff import Backoff
 from edr.bus import Gap
+from edr.delivery.dropped_entries import Dropped, DroppedEntries, KeepDropped
 from edr.delivery.outbox import OutboxStatistics
 from edr.journal.errors import JournalError
 from edr.records import Binding, Event
@@ -49,6 +51,8 @@ class JournalOutbox:
         node: sends the events of this node only; ``None`` for the events of every node.
         on_error: called with the error each time the journal could not be read.
         is_skipped: whether an event is not to be sent, such as an alert about the component.
+        keep_dropped: stores dropped events, which are acknowledged after that, as dead letters;
+            ``None`` to acknowledge them at once.
     """
 
     is_durable: bool = True
@@ -61,6 +65,7 @@ class JournalOutbox:
         node: str | None,
         on_error: Callable[[JournalError], None],
         is_skipped: Callable[[Event], bool] | None = None,
+        keep_dropped: KeepDropped | None = None,
     ) -> None:
         self._journal = journal
         self._consumer = consumer
@@ -83,6 +88,10 @@ class JournalOutbox:
         self._missed = 0
         """Entries of any node that retention removed before they were sent."""
         self._dropped: Counter[str] = Counter()
+        self._kept = None
+        """Dropped entries until they are kept."""
+        if keep_dropped is not None:
+            self._kept = DroppedEntries(keep_dropped, self._on_kept)
 
     @classmethod
     async def open(
@@ -94,6 +103,7 @@ class JournalOutbox:
         node: str | None,
         on_error: Callable[[JournalError], None],
         is_skipped: Callable[[Event], bool] | None = None,
+        keep_dropped: KeepDropped | None = None,
     ) -> JournalOutbox:
         """Open the consumer ``name`` of ``journal``. A new one begins with the next event.
 
@@ -102,7 +112,7 @@ class JournalOutbox:
         """
         # The program sets the bindings at each start, so others than the last time are intended.
         consumer = await journal.consumer(name, *bindings, start="now", rebind=True)
-        return cls(journal, consumer, node, on_error, is_skipped)
+        return cls(journal, consumer, node, on_error, is_skipped, keep_dropped)
 
     @property
     def in_flight(self) -> int:
@@ -112,7 +122,8 @@ class JournalOutbox:
     @property
     def pending(self) -> int:
         """Number of events that were read and are not settled."""
-        return len(self._in_flight) + len(self._unsent)
+        kept = 0 if self._kept is None else len(self._kept)
+        return len(self._in_flight) + len(self._unsent) + kept
 
     @property
     def backlog(self) -> int:
@@ -166,10 +177,9 @@ class JournalOutbox:
         self._in_flight[entry.position] = entry
         return entry.position
 
-    def drop(self, reason: str) -> None:
-        """Acknowledge the event of ``peek`` without sending it."""
-        self._dropped[reason] += 1
-        self._consumer.ack(self._unsent.popleft())
+    def drop(self, reason: str, details: str = "") -> None:
+        """Keep or acknowledge the event of ``peek`` without sending it."""
+        self._drop([self._unsent.popleft()], 1, reason, details)
 
     def confirm(self, tag: int) -> None:
         """Acknowledge an event in flight as sent."""
@@ -182,16 +192,36 @@ class JournalOutbox:
         self._sent += len(entries)
         self._consumer.ack(*entries)
 
-    def give_up(self, tag: int, reason: str) -> None:
-        """Acknowledge an event in flight as dropped."""
-        self._dropped[reason] += 1
-        self._consumer.ack(self._in_flight.pop(tag))
+    def give_up(self, tag: int, reason: str, details: str = "") -> None:
+        """Keep or acknowledge an event in flight as dropped."""
+        self._drop([self._in_flight.pop(tag)], 1, reason, details)
 
-    def give_up_oldest(self, count: int, reason: str) -> None:
-        """Acknowledge the oldest ``count`` events in flight as dropped."""
+    def settle_oldest(self, count: int, refused: int, reason: str, details: str = "") -> None:
+        """Settle the oldest ``count`` events. If some were refused, all of them are kept."""
         entries = self._pop_oldest(count)
-        self._dropped[reason] += len(entries)
-        self._consumer.ack(*entries)
+        if refused:
+            self._drop(entries, refused, reason, details)
+        else:
+            self._settle(Dropped(entries, 0, reason, ""))
+
+    def _drop(self, entries: Sequence[Entry], count: int, reason: str, details: str) -> None:
+        text = f"{reason}: {details}" if details else reason
+        if count < len(entries):
+            text += f" ({count} of these {len(entries)} events, and the receiver has the others)"
+        dropped = Dropped(entries, count, reason, text)
+        if self._kept is None:
+            self._settle(dropped)
+        else:
+            self._kept.add(dropped)
+
+    def _settle(self, dropped: Dropped) -> None:
+        self._sent += len(dropped.entries) - dropped.refused
+        self._dropped[dropped.reason] += dropped.refused
+        self._consumer.ack(*dropped.entries)
+
+    def _on_kept(self, dropped: Dropped) -> None:
+        with suppress(JournalError):  # it was closed, and returns the entries again
+            self._settle(dropped)
 
     def _pop_oldest(self, count: int) -> list[Entry]:
         tags = list(islice(self._in_flight, count))
@@ -237,6 +267,8 @@ class JournalOutbox:
     async def aclose(self) -> None:
         """Store the acks and close the consumer. The journal keeps unconfirmed events."""
         self._is_closed = True
+        if self._kept is not None:
+            await self._kept.aclose()
         await self._consumer.aclose()
 
     def statistics(self) -> OutboxStatistics:

@@ -81,8 +81,13 @@ class Outbox(Protocol):
         """Move the event of ``peek`` to those in flight, and return its tag."""
         ...
 
-    def drop(self, reason: str) -> None:
-        """Give up the event of ``peek``."""
+    def drop(self, reason: str, details: str = "") -> None:
+        """Give up the event of ``peek``.
+
+        Args:
+            reason: the reason under which it is counted.
+            details: further words for a person, such as those of the receiver.
+        """
         ...
 
     def confirm(self, tag: int) -> None:
@@ -93,12 +98,15 @@ class Outbox(Protocol):
         """Count the oldest ``count`` events in flight as sent."""
         ...
 
-    def give_up(self, tag: int, reason: str) -> None:
-        """Count an event in flight as dropped."""
+    def give_up(self, tag: int, reason: str, details: str = "") -> None:
+        """Count an event in flight as dropped; see ``drop``."""
         ...
 
-    def give_up_oldest(self, count: int, reason: str) -> None:
-        """Count the oldest ``count`` events in flight as dropped."""
+    def settle_oldest(self, count: int, refused: int, reason: str, details: str = "") -> None:
+        """Settle the oldest ``count`` events in flight, of which the receiver refused ``refused``.
+
+        It does not say which. The others count as sent.
+        """
         ...
 
     def on_connection_lost(self) -> None:
@@ -172,7 +180,7 @@ class MemoryOutbox:
         self._tags += 1
         return self._tags
 
-    def drop(self, reason: str) -> None:
+    def drop(self, reason: str, details: str = "") -> None:  # noqa: ARG002 - nothing keeps them
         """Give up the event of ``peek``."""
         self._head = None
         self._dropped[reason] += 1
@@ -188,14 +196,15 @@ class MemoryOutbox:
         self._sent += count
         self._check_drained()
 
-    def give_up(self, tag: int, reason: str) -> None:  # noqa: ARG002
+    def give_up(self, tag: int, reason: str, details: str = "") -> None:  # noqa: ARG002
         """Count an event in flight as dropped."""
-        self.give_up_oldest(1, reason)
+        self.settle_oldest(1, 1, reason)
 
-    def give_up_oldest(self, count: int, reason: str) -> None:
-        """Count ``count`` events in flight as dropped."""
+    def settle_oldest(self, count: int, refused: int, reason: str, details: str = "") -> None:  # noqa: ARG002
+        """Count ``count`` events in flight, ``refused`` of them as dropped, the others as sent."""
         self.in_flight -= count
-        self._dropped[reason] += count
+        self._sent += count - refused
+        self._dropped[reason] += refused
         self._check_drained()
 
     def on_connection_lost(self) -> None:

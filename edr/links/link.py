@@ -36,6 +36,7 @@ from edr.delivery import (
     ConnectionState,
     FaultLog,
     JournalOutbox,
+    KeepDropped,
     MemoryOutbox,
     Outbox,
     OutboxStatistics,
@@ -114,6 +115,9 @@ class Link:
         self.name: str = name
         self.is_skipped: Callable[[Event], bool] | None = None
         """With a journal: whether an event is not to be sent. Set it before ``start``."""
+        self.keep_dropped: KeepDropped | None = None
+        """With a journal: stores the events that the broker refuses, before they are acknowledged.
+        Set it before ``start``. By default they are counted and logged."""
         self._backlog = backlog_name(backlog)
         self._bus = bus
         self._lifecycle = parts_of(bus).lifecycle
@@ -209,6 +213,7 @@ class Link:
                 node=node,
                 on_error=self._on_journal_error,
                 is_skipped=self.is_skipped,
+                keep_dropped=self.keep_dropped,
             )
         except ConsumerInUseError as exc:
             raise LinkError(
@@ -384,7 +389,8 @@ class Link:
             "published": counts.delivered,
             "refused": dict(counts.refused),
             "reconnects": counts.reconnects,
-            "error": counts.last_error,
+            "error": None if counts.state is ConnectionState.UP else counts.last_error,
+            "last_error": counts.last_error,
         }
 
     def statistics(self) -> LinkStatistics:

@@ -326,7 +326,7 @@ class NatsTransport:
         return subject, payload
 
     def _drop(self, outbox: Outbox, event: Event, reason: str, words: str) -> None:
-        outbox.drop(reason)
+        outbox.drop(reason, words)
         self._log.dropped(event, reason, words)
 
     def _room(self, outbox: Outbox) -> bool:
@@ -341,8 +341,7 @@ class NatsTransport:
             refused = min(self._not_permitted, count)
             self._not_permitted -= refused
             # The server does not say which events; with a journal, all of these are acknowledged.
-            outbox.give_up_oldest(refused, "not_permitted")
-            outbox.confirm_oldest(count - refused)
+            outbox.settle_oldest(count, refused, "not_permitted")
             self._bytes_in_flight -= size
             self._has_room.set()
             await _set_within(FENCE_INTERVAL, self._fence_now)

@@ -203,9 +203,9 @@ class _Sending:
         self.outbox.confirm(item.tag)
 
     def drop(self, event: Event, reason: str, details: str) -> None:
-        self.outbox.drop(reason)
+        self.outbox.drop(reason, details)
         self._log.dropped(event, reason, details)
 
     def give_up(self, item: Outgoing, reason: str, details: str) -> None:
-        self.outbox.give_up(item.tag, reason)
+        self.outbox.give_up(item.tag, reason, details)
         self._log.dropped(item.event, reason, details)

@@ -15,15 +15,17 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 from edr.bus import Bus
-from edr.delivery import ConnectionState, FaultLog
+from edr.delivery import ConnectionState, FaultLog, KeepDropped
 from edr.errors import EdrError
-from edr.journal import Journal
+from edr.journal import Entry, Journal
 from edr.records import Binding, Event, Severity
 from edr.sinks.alerts import Alerts
+from edr.sinks.dead_letters import DeadLetters
+from edr.sinks.sending import Refused
 from edr.sinks.state import SinkState
 
 REFUSED_DELAY = 60.0
@@ -43,6 +45,9 @@ class LinkLike(Protocol):
 
     is_skipped: Callable[[Event], bool] | None
     """With a journal: whether an event is not to be sent. Set before ``start``."""
+
+    keep_dropped: KeepDropped | None
+    """With a journal: stores refused events before they are acknowledged. Set before ``start``."""
 
     @property
     def state(self) -> ConnectionState:
@@ -87,6 +92,8 @@ class LinkPart:
         start: where a new consumer begins: at the events stored from ``"now"`` on, or at the
             ``"oldest"`` one.
         bus: gets the alerts; ``None`` for the log only.
+        dead_letters: stores the events that the broker refuses, before they are acknowledged. With
+            a journal only; otherwise they are counted, and logged.
 
     Raises:
         ValueError: ``make`` refuses an option of the link.
@@ -102,6 +109,7 @@ class LinkPart:
         journal: Journal | None = None,
         start: Literal["now", "oldest"] = "now",
         bus: Bus | None = None,
+        dead_letters: DeadLetters | None = None,
     ) -> None:
         self.name: str = name
         self.kind: str = kind
@@ -120,6 +128,9 @@ class LinkPart:
         self._is_paused = False
         self._is_stopping = False
         self._refusal: str | None = None
+        self._dead_letters = dead_letters
+        self._rejected = 0
+        """Events that became dead letters."""
         self._past: Counter[str] = Counter()
         """The counts of the links before."""
         self._lost_before: Counter[str] = Counter()
@@ -167,7 +178,7 @@ class LinkPart:
         link = self._link.state
         if link is ConnectionState.UP:
             return SinkState.STUCK if self._seconds_unwell() >= TROUBLE_AFTER else SinkState.RUNNING
-        if self._was_up or self._link.status()["error"]:
+        if self._was_up or self._link.status()["last_error"]:
             return SinkState.RETRYING
         return SinkState.STARTING
 
@@ -176,13 +187,16 @@ class LinkPart:
         counts = dict(self._link.status())
         for name in ("offered", "delivered", "received", "published", "reconnects"):
             counts[name] += self._past[name]
+        state = self.state
+        is_well = state in (SinkState.RUNNING, SinkState.PAUSED)
         return {
             **counts,
-            "state": self.state,
+            "state": state,
             "lost": dict(self._lost()),
             "backlog": self._backlog(counts["backlog"]),
-            "error": self._refusal or counts["error"],
+            "error": None if is_well else self._refusal or counts["last_error"],
             "durable": self.is_durable,
+            "rejected": self._rejected,
         }
 
     def _lost(self) -> Counter[str]:
@@ -319,6 +333,8 @@ class LinkPart:
             self._link = self._make(self.bindings)
         self._is_used = True
         self._link.is_skipped = self._alerts.is_own  # a lost alert would cause the next one
+        if self._dead_letters is not None:
+            self._link.keep_dropped = self._bury
         try:
             await self._link.start()
         except EdrError as exc:
@@ -334,6 +350,20 @@ class LinkPart:
             return False
         self._refusal = None
         return True
+
+    async def _bury(self, dropped: Sequence[tuple[Entry, str]]) -> None:
+        """Store events that the broker refused as dead letters."""
+        assert self._dead_letters is not None
+        refused = [Refused(entry, reason, attempts=1) for entry, reason in dropped]
+        try:
+            await self._dead_letters.append(self.name, refused)
+        except OSError as exc:
+            reason = exc.strerror or exc
+            self._log.fault(
+                logging.ERROR, "letters", "dead letters cannot be stored: %s; trying again", reason
+            )
+            raise
+        self._rejected += len(refused)
 
     def _keep_counts(self) -> None:
         status = self._link.status()
@@ -354,7 +384,7 @@ class LinkPart:
             self._alerts.recovered()
         elif self._seconds_unwell() >= TROUBLE_AFTER:
             severity = Severity.CRITICAL if is_up else Severity.WARNING
-            reason = status["error"] or f"no delivery for {TROUBLE_AFTER:g} s"
+            reason = status["last_error"] or f"no delivery for {TROUBLE_AFTER:g} s"
             self._alerts.trouble(severity, self.state, reason)
         self._delivered_then = delivered
         lost = self._lost()

@@ -182,6 +182,7 @@ class SinkWorker:
     def status(self) -> Mapping[str, object]:
         """Return the statistics as a mapping, for the control socket."""
         each = self.statistics()
+        is_well = each.state in (SinkState.RUNNING, SinkState.PAUSED)
         return {
             "state": each.state,
             "offered": each.offered,
@@ -189,8 +190,10 @@ class SinkWorker:
             "backlog": each.backlog,
             "oldest_age": each.oldest_age,
             "lost": each.lost,
-            "error": each.error,
+            "error": None if is_well else each.error,
+            "last_error": each.error,
             "retried": each.retried,
+            "rejected": each.rejected,
             "attempt": each.attempt,
             "next_attempt": each.next_attempt,
             "durable": self.is_durable,

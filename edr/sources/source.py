@@ -150,7 +150,8 @@ class Counts:
             "offered": counts.accepted + counts.refused,
             "delivered": counts.accepted,
             "lost": {name: count for name, count in lost.items() if count},
-            "error": counts.last_error,
+            "error": None if counts.state == "running" else counts.last_error,
+            "last_error": counts.last_error,
             "connections": counts.connections,
             "failed": counts.failed,
         }

@@ -12,7 +12,7 @@ def values(kind, **status):
 
 def test_losses_and_dead_letters_are_counted_apart():
     lost = {"retention": 3, "rejected": 2, "expired": 1}
-    found = values("sink", state="running", lost=lost, delivered=5, backlog=7)
+    found = values("sink", state="running", lost=lost, rejected=3, delivered=5, backlog=7)
 
     assert found["sink_missed",] == 3
     assert found["sink_rejected",] == 3

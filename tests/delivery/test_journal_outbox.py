@@ -89,7 +89,7 @@ async def test_dropped_events_are_acknowledged_and_counted_by_reason(journal):
     _, tag = await take(outbox)
     outbox.give_up(tag, "refused")
     await take(outbox)
-    outbox.give_up_oldest(1, "refused")
+    outbox.settle_oldest(1, 1, "refused")
 
     assert outbox.statistics().dropped == {"invalid": 1, "refused": 2}
     assert is_balanced(outbox)
@@ -188,8 +188,91 @@ async def test_reasons_without_an_event_are_not_reported(journal):
     outbox = await open_outbox(journal)
     await journal.append(event_of(0))
     await take(outbox)
-    outbox.give_up_oldest(0, "not_permitted")
-    outbox.give_up_oldest(1, "refused")
+    outbox.settle_oldest(1, 0, "not_permitted")
 
-    assert outbox.statistics().dropped == {"refused": 1}
+    assert outbox.statistics().dropped == {}
+    assert outbox.statistics().sent == 1
+    await outbox.aclose()
+
+
+class Letters:
+    """Keeps dropped entries while the disk has room."""
+
+    def __init__(self, *, has_room=True):
+        self.has_room = asyncio.Event()
+        if has_room:
+            self.has_room.set()
+        self.attempts = 0
+        self.kept = []
+
+    async def keep(self, dropped):
+        self.attempts += 1
+        if not self.has_room.is_set():
+            raise OSError("disk full")
+        self.kept += [(entry.event.body["n"], text) for entry, text in dropped]
+
+
+async def open_with(journal, letters):
+    return await JournalOutbox.open(
+        journal, "out", [edr.Binding()], node=None, on_error=print, keep_dropped=letters.keep
+    )
+
+
+async def test_dropped_events_are_kept_with_the_words_of_the_receiver(journal):
+    letters = Letters()
+    outbox = await open_with(journal, letters)
+    await journal.append(*map(event_of, range(2)))
+    await outbox.peek()
+    outbox.drop("invalid", "no key")
+    _, tag = await take(outbox)
+    outbox.give_up(tag, "refused")
+    await until(lambda: not outbox.pending)
+
+    assert letters.kept == [(0, "invalid: no key"), (1, "refused")]
+    assert is_balanced(outbox)
+    await outbox.aclose()
+
+
+async def test_an_event_that_is_not_kept_is_not_acknowledged(journal, monkeypatch):
+    monkeypatch.setattr("edr.delivery.dropped_entries.CLOSE_TIMEOUT", 0.01)
+    letters = Letters(has_room=False)
+    outbox = await open_with(journal, letters)
+    await journal.append(event_of(0))
+    await outbox.peek()
+    outbox.drop("invalid")
+    await until(lambda: letters.attempts)
+    assert (outbox.pending, outbox.statistics().dropped) == (1, {})
+    await outbox.aclose()
+
+    again = await open_with(journal, letters)
+    assert (await take(again))[0] == 0
+    await again.aclose()
+
+
+async def test_an_event_is_kept_once_the_disk_has_room(journal, monkeypatch):
+    monkeypatch.setattr("edr.delivery.dropped_entries.FIRST_DELAY", 0.001)
+    letters = Letters(has_room=False)
+    outbox = await open_with(journal, letters)
+    await journal.append(event_of(0))
+    await outbox.peek()
+    outbox.drop("invalid")
+    await until(lambda: letters.attempts)
+    letters.has_room.set()
+    await until(lambda: not outbox.pending)
+
+    assert letters.kept == [(0, "invalid")]
+    await outbox.aclose()
+
+
+async def test_events_that_may_be_refused_are_kept_all(journal):
+    letters = Letters()
+    outbox = await open_with(journal, letters)
+    await journal.append(*map(event_of, range(3)))
+    for _ in range(3):
+        await take(outbox)
+    outbox.settle_oldest(3, 1, "not_permitted")
+    await until(lambda: not outbox.pending)
+
+    assert [n for n, _ in letters.kept] == [0, 1, 2]
+    assert (outbox.statistics().sent, outbox.statistics().dropped) == (2, {"not_permitted": 1})
     await outbox.aclose()

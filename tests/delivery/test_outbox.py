@@ -99,7 +99,7 @@ def test_dropped_events_are_counted_by_reason():
         _, tag = await take(outbox)
         outbox.give_up(tag, "refused")
         await take(outbox)
-        outbox.give_up_oldest(1, "refused")
+        outbox.settle_oldest(1, 1, "refused")
         assert outbox.statistics().dropped == {"overflow": 2, "invalid": 1, "refused": 2}
 
     with_outbox(check, capacity=4)

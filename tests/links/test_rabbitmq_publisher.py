@@ -32,14 +32,14 @@ class Outbox:
         self.tag += 1
         return self.tag
 
-    def drop(self, reason):
+    def drop(self, reason, details=""):
         self.events.pop(0)
         self.settled.append(reason)
 
     def confirm(self, tag):
         self.settled.append(tag)
 
-    def give_up(self, tag, reason):
+    def give_up(self, tag, reason, details=""):
         self.settled.append((tag, reason))
 
 

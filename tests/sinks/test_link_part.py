@@ -11,7 +11,7 @@ from support.shuffled_loop import run
 import edr
 from edr.control.parts import PartList
 from edr.journal import ConsumerInUseError, SqliteJournal
-from edr.sinks import LinkPart, SinkState
+from edr.sinks import DeadLetters, LinkPart, SinkState
 
 APP = edr.Binding(app_name="app", verbosity="trace")
 
@@ -73,6 +73,34 @@ async def test_a_part_sends_the_events_of_every_node(rig):
     assert (part.kind, part.is_durable, part.consumer) == ("sink", True, "link:s")
 
 
+async def test_refused_events_are_dead_letters(rig, tmp_path):
+    letters = DeadLetters(tmp_path / "dead" / "s.jsonl")
+    rig.broker.refuses = {2}
+    part = rig.part(dead_letters=letters)
+    await part.start()
+    await rig.store(1, 2, 3)
+    await until(lambda: part.status()["rejected"] == 1)
+
+    [letter] = letters.read()
+    assert (letter.sink, letter.event.body["n"], letter.attempts) == ("s", 2, 1)
+    assert letter.reason == "refused: the broker does not like it"
+    assert part.status()["lost"] == {"refused": 1}
+    assert rig.broker.taken == [1, 3]
+
+
+async def test_dead_letters_that_cannot_be_stored_are_not_acknowledged(rig, tmp_path, caplog):
+    (tmp_path / "dead").touch()  # a file where the folder should be
+    rig.broker.refuses = {1}
+    part = rig.part(dead_letters=DeadLetters(tmp_path / "dead" / "s.jsonl"))
+    await part.start()
+    await rig.store(1)
+    await until(lambda: "dead letters cannot be stored" in caplog.text)
+
+    assert part.status()["lost"] == {}
+    [status] = await rig.journal.consumers()
+    assert status.lag == 1
+
+
 async def test_events_are_kept_from_prepare_on(rig):
     part = rig.part()
     await part.prepare()
@@ -107,6 +135,7 @@ async def test_a_broker_that_is_away_is_retried_and_then_gets_all(rig):
     await until(lambda: part.status()["backlog"] == 2)
     rig.broker.is_away = False
     await until(lambda: rig.broker.taken == [1, 2])
+    assert (part.status()["error"], part.status()["last_error"]) == (None, "nobody is there")
 
 
 async def test_a_paused_part_keeps_its_events_until_it_is_resumed(rig):

@@ -60,6 +60,19 @@ def test_a_failed_batch_is_sent_again_whole(in_rig):
     assert in_rig(scenario) == [[1, 2, 3]] * 3
 
 
+def test_the_error_of_a_sink_ends_with_its_outage(in_rig):
+    async def scenario(rig):
+        worker = rig.worker(MemorySink(RetryError("away"), None))
+        await worker.start()
+        rig.emit(1)
+        await until(lambda: worker.state is SinkState.RETRYING)
+        during = worker.status()["error"]
+        await until(lambda: worker.state is SinkState.RUNNING)
+        return during, worker.status()["error"], worker.status()["last_error"]
+
+    assert in_rig(scenario) == ("away", None, "away")
+
+
 def test_an_event_is_not_acknowledged_before_it_is_delivered(in_rig):
     async def scenario(rig):
         sink = MemorySink()

@@ -39,6 +39,15 @@ async def test_a_refused_line_is_no_error_of_the_source(counts):
     assert counts.status()["error"] is None
 
 
+async def test_the_error_of_a_source_ends_when_it_runs(counts, journal):
+    counts.failed("disk full")
+    journal.error = "disk full"
+    assert counts.status()["error"] == "disk full"
+    journal.error = None
+
+    assert (counts.status()["error"], counts.status()["last_error"]) == (None, "disk full")
+
+
 async def test_running_source_waits_while_the_journal_cannot_store(counts, journal):
     assert counts.statistics().state == "running"
     journal.error = "disk full"

@@ -68,7 +68,7 @@ class MemoryTransport:
         while (event := await outbox.peek()) is not None:
             tag = outbox.take()
             if event.body["n"] in self.broker.refuses:
-                outbox.give_up(tag, "refused")
+                outbox.give_up(tag, "refused", "the broker does not like it")
                 self._log.dropped(event, "refused", "the broker does not like it")
                 continue
             self.broker.taken.append(event.body["n"])
