@@ -38,19 +38,20 @@ class Listing:
     async def explain(self, event: Event, answers: Answers) -> None:
         """Send for each subscription, part and consumer whether it matches ``event``."""
         await answers.send("event", {"event": orjson.Fragment(event.to_json())})
-        await _send_all(answers, "explain", "results", self._results(event))
+        await _send_all(answers, "explain", "results", self.results(event))
 
-    async def _results(self, event: Event) -> AsyncIterator[dict[str, Any]]:
+    async def results(self, event: Event) -> AsyncIterator[dict[str, Any]]:
+        """Yield for each subscription, part and consumer whether it matches ``event``."""
         steps = Steps()
         after: int | None = None
         while page := self._bus.explain(event, after=after, limit=steps.size):
             await steps.next_page()
             for match in page:
-                yield _result(match.kind, match.name, match.mismatches)
+                yield result_of(match.kind, match.name, match.mismatches)
                 await steps.next()
             after = page[-1].number
         for kind, name, bindings in await self._others():
-            yield _result(kind, name, await _mismatches(event, bindings))
+            yield result_of(kind, name, await _mismatches(event, bindings))
 
     async def bindings(self, answers: Answers) -> None:
         """Send the bindings of each subscription, part and consumer."""
@@ -99,7 +100,14 @@ async def _mismatches(event: Event, bindings: Sequence[Binding]) -> tuple[Mismat
     return nearest
 
 
-def _result(kind: str, name: str, mismatches: tuple[Mismatch, ...] | None) -> dict[str, Any]:
+def result_of(kind: str, name: str, mismatches: tuple[Mismatch, ...] | None) -> dict[str, Any]:
+    """Return whether a subscription, part or consumer matches an event, as JSON.
+
+    Args:
+        kind: what it is.
+        name: its name.
+        mismatches: those of its nearest binding; ``None`` if it has no binding.
+    """
     result: dict[str, Any] = {"kind": kind, "name": text(name)}
     if mismatches is None:
         return {**result, "matches": None, "mismatches": []}

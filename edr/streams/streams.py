@@ -13,7 +13,7 @@ from edr.journal import Journal, JournalError
 from edr.records import EVERY_EVENT, Binding, Event, checked_bindings
 from edr.streams.catch_up import MAX_READS, CatchUp
 from edr.streams.filling import Filling
-from edr.streams.grant import Grant
+from edr.streams.grant import INVISIBLE, Grant, cut_event
 from edr.streams.group import Group
 from edr.streams.idle_groups import IdleGroups
 from edr.streams.journal_feed import JournalFeed, window_id
@@ -242,6 +242,23 @@ class Streams:
             return
         place.end(at_once=True)
         self._exit(group, place)
+
+    def find(self, cursor: str, *, grant: Grant | None = None) -> Event | None:
+        """Return the event of ``cursor``, as a client may see it.
+
+        Args:
+            cursor: the cursor of a record.
+            grant: the events that the client may see; by default all.
+
+        Returns:
+            ``None`` if the window does not have it, or if the grant does not show it.
+        """
+        position = self._window.position_of(cursor, self._newest)
+        event = None if position is None else self._window.find(position)
+        if event is None or grant is None:
+            return event
+        cut = grant.cut(event)
+        return None if cut == INVISIBLE else cut_event(event, cut)
 
     def _enter(self, group: Group, place: Place) -> None:
         group.places[place] = None

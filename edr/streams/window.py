@@ -209,6 +209,13 @@ class Window:
 
     # Read
 
+    def find(self, position: int) -> Event | None:
+        """Return the event at ``position``; ``None`` if the window does not have it."""
+        for slot in reversed(self._slots):
+            if slot.position <= position:
+                return slot.event if slot.position == position else None
+        return None
+
     def record(self, slot: Slot, cut: int) -> Record:
         """Return the record of a slot that has its event, in the form without ``cut`` ancestors.
 

@@ -263,3 +263,21 @@ async def test_bindings_of_the_streams_limit_each_client(bus, publish, read, his
     publish(2, app_name="shown")
 
     assert take_all(place) == [2]
+
+
+async def test_find_returns_the_event_of_a_cursor(bus, make_event):
+    streams = Streams(bus, size=2, history=True)
+    events = [make_event("app") for _ in range(3)]
+    for event in events:
+        bus.publish_nowait(event)
+    found = [streams.find(f"{streams.id}-{n}") for n in range(5)]
+    assert found == [None, None, *events[1:], None]
+    assert streams.find("other-2") is None
+
+
+async def test_find_returns_the_event_as_the_client_may_see_it(bus, make_event):
+    streams = Streams(bus, history=True)
+    bus.publish_nowait(make_event("app", account_id="leaf", account_tree=["root", "branch"]))
+    cursor = f"{streams.id}-1"
+    assert streams.find(cursor, grant=Grant("branch")).account_tree == ("branch",)
+    assert streams.find(cursor, grant=Grant("other")) is None
