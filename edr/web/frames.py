@@ -16,10 +16,13 @@ from typing import Any, TypeAlias
 import orjson
 from pydantic_core import from_json
 
-from edr.errors import InvalidBindingError, did_you_mean, join_path, kind_of
-from edr.patterns import Limits
-from edr.records import Binding, bindings_from_json
+from edr.errors import did_you_mean, join_path, kind_of
+from edr.records import Binding
 from edr.streams import Missed, Record
+from edr.web.access import MAX_TOKEN
+from edr.web.refusals import RefusedError
+from edr.web.requests import bindings_of, count_of
+from edr.web.sse import gap_document
 
 VERSION = 1
 """The version of the protocol."""
@@ -27,14 +30,8 @@ VERSION = 1
 MAX_ID = 64
 """Characters of the id of a subscription. It is repeated with each event."""
 
-MAX_TOKEN = 16_384
-"""Characters of a token. A header may have as much in most servers."""
-
 MAX_CURSOR = 128
 """Characters of a cursor. A longer text is not one, and it is not stored."""
-
-MAX_LAST = 1_000_000
-"""Earlier events that a client may request. The window limits them."""
 
 MAX_NUMBER = 2**53
 """The largest number that every client reads without a loss."""
@@ -44,12 +41,11 @@ ERRORS: dict[str, str] = {
     "unknown_request": "there is no such request",
     "invalid_binding": "a binding is not valid; `path` names the field",
     "hello_required": "the first request must be `hello`, since no header has a token",
-    "already_authenticated": "the connection is authenticated, and has no second token",
+    "already_authenticated": "the connection is authenticated, and takes no further token",
     "duplicate_id": "the connection has a subscription with this id",
     "unknown_id": "the connection has no subscription with this id",
     "too_many_subscriptions": "the connection has as many subscriptions as it may have",
-    "not_found": "the event of this cursor is not available, or not visible to this client",
-    "not_supported": "the gateway cannot answer this request",
+    "not_found": "the gateway does not have the event of this cursor, or may not show it",
     "too_large": "the answer would be too large",
     "failed": "the request is valid, and failed; `detail` has the reason",
 }
@@ -180,7 +176,10 @@ def read_request(frame: Mapping[str, Any]) -> Request:
                 f"{do} has no such field{did_you_mean(name, fields)}",
                 join_path(name),
             )
-    return read(frame)
+    try:
+        return read(frame)
+    except RefusedError as refusal:
+        raise RequestError(refusal.code, refusal.detail, refusal.path) from None
 
 
 def _hello(frame: Mapping[str, Any]) -> Hello:
@@ -193,13 +192,10 @@ def _hello(frame: Mapping[str, Any]) -> Hello:
 
 
 def _subscribe(frame: Mapping[str, Any]) -> Subscribe:
-    after, last = frame.get("after"), frame.get("last")
+    after = frame.get("after")
     if after is not None and not isinstance(after, str):
         raise RequestError("invalid_request", f"must be a cursor, got {kind_of(after)}", "after")
-    if last is not None and not _is_whole(last, 0, MAX_LAST):
-        raise RequestError(
-            "invalid_request", f"must be a whole number from 0 to {MAX_LAST:,}", "last"
-        )
+    last = count_of(frame.get("last"))
     return Subscribe(_id(frame), _bindings(frame), after and after[:MAX_CURSOR], last)
 
 
@@ -221,7 +217,7 @@ def _explain(frame: Mapping[str, Any]) -> Explain:
 
 
 def _ping(frame: Mapping[str, Any]) -> Ping:
-    n = frame.get("n")
+    n: Any = frame.get("n")
     if not _is_whole(n, -MAX_NUMBER, MAX_NUMBER):
         raise RequestError(
             "invalid_request", f"must be a whole number, got {_kind(frame, 'n')}", "n"
@@ -248,19 +244,8 @@ def _id(frame: Mapping[str, Any]) -> str:
 
 
 def _bindings(frame: Mapping[str, Any]) -> tuple[Binding, ...]:
-    documents = frame.get("bindings")
-    if documents is None:
-        return ()
-    if not isinstance(documents, list):
-        raise RequestError(
-            "invalid_request", f"must be an array of objects, got {kind_of(documents)}", "bindings"
-        )
-    try:
-        found = bindings_from_json(documents, limits=Limits.untrusted())
-    except InvalidBindingError as exc:
-        raise RequestError("invalid_binding", exc.reason, f"bindings{exc.path}") from None
-    assert isinstance(found, list)
-    return tuple(found)
+    value = frame.get("bindings")
+    return () if value is None else bindings_of(value)
 
 
 def _kind(frame: Mapping[str, Any], name: str) -> str:
@@ -329,13 +314,14 @@ def at(ids: Iterable[str], cursor: str) -> str:
 
 def gap(id: str, missed: Missed) -> str:
     """Return the report of events that a subscription did not receive."""
-    fields: dict[str, Any] = {"is": "gap", "to": [id], "reason": missed.reason}
-    name = "missed_at_most" if missed.reason == "expired" and missed.count else "missed"
-    return _frame({**fields, name: missed.count, "cursor": missed.cursor})
+    return _frame({"is": "gap", "to": [id], **gap_document(missed), "cursor": missed.cursor})
 
 
 EVENTS_HEAD, EVENTS_TAIL = b'{"is":"events","events":[', b"]}"
 """The bytes around the entries of a frame of events, which are joined by commas."""
+
+EVENTS_OVERHEAD = len(EVENTS_HEAD) + len(EVENTS_TAIL) - 1
+"""Bytes of a frame of events without its entries, where each of these counts one for its comma."""
 
 
 def entry(to: bytes, record: Record) -> bytes:

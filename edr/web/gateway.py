@@ -7,7 +7,6 @@ ends with ``stop``, or with the bus.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from importlib import import_module
 from types import TracebackType
 from typing import Self
 
@@ -16,11 +15,13 @@ from starlette.types import Receive, Scope, Send
 
 from edr._util.log import RateLimitedLog
 from edr.bus import Bus, default_bus
+from edr.errors import BusClosedError
 from edr.journal import Journal
 from edr.records import Binding, checked_bindings
 from edr.streams import Streams
 from edr.web.access import Access
 from edr.web.authentication import Authenticate, Authentication
+from edr.web.channel import Channel
 from edr.web.clients import Clients
 from edr.web.context import Context, GatewayStatistics
 from edr.web.limits import ClientCounts, Limits
@@ -30,6 +31,7 @@ from edr.web.refusals import RefusedError
 from edr.web.responses import answer, refuse
 from edr.web.sse_route import stream_events
 from edr.web.tickets import Tickets
+from edr.web.websocket import serve
 
 MIB = 2**20
 
@@ -109,10 +111,22 @@ class Gateway:
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         elif scope["type"] == "websocket":
-            module = import_module("edr.web.websocket")
-            await module.serve(self._running_context(), scope, receive, send)
+            await self._serve_websocket(scope, receive, send)
         else:
             await self._serve(scope, receive, send)
+
+    async def _serve_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            context = self._running_context()
+        except BusClosedError as exc:
+            refusal = RefusedError("bus_closed", str(exc))
+        else:
+            path = path_of(scope)
+            if path == "/ws":
+                await serve(context, scope, receive, send)
+                return
+            refusal = RefusedError("not_found", f"the gateway has no WebSocket at {path[:100]}")
+        await Channel(receive, send).refuse(scope, refusal)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)

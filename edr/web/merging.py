@@ -112,6 +112,11 @@ class Merging:
         return (source.place for source in self._sources.values())
 
     @property
+    def bindings(self) -> dict[str, tuple[Binding, ...]]:
+        """The bindings of each subscription, by id."""
+        return {name: source.place.bindings for name, source in self._sources.items()}
+
+    @property
     def has_ended(self) -> bool:
         """Whether nothing will follow: the bus or the streams closed, and everything was taken."""
         sources = self._sources.values()

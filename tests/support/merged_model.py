@@ -32,7 +32,7 @@ class MergedModel:
     def __init__(self, seed, *, size, history):
         self.random = random.Random(seed)
         self.bus = Bus(node="n")
-        self.streams = Streams(self.bus, size=size, history=history)
+        self.streams = self.new_streams(size, history)
         self.history = history
         self.grant = self.random.choice(GRANTS)
         self.emits = []
@@ -42,6 +42,9 @@ class MergedModel:
         self.subscriptions = {}
         self.shared = 0
         self.connect()
+
+    def new_streams(self, size, history):
+        return Streams(self.bus, size=size, history=history)
 
     def connect(self):
         self.merging = Merging(self.streams, self.grant, batch=2000, on_ready=self.on_ready)
@@ -97,9 +100,13 @@ class MergedModel:
         if not self.subscriptions:
             return
         name = self.random.choice(sorted(self.subscriptions))
-        subscription = self.subscriptions[name]
         bindings = self.random.choice(BINDINGS)
-        subscription.cursor = self.merging.rebind(name, bindings)
+        self.rebound(name, bindings, self.merging.rebind(name, bindings))
+
+    def rebound(self, name, bindings, cursor):
+        """Check the cursor with which a subscription continues under new bindings."""
+        subscription = self.subscriptions[name]
+        subscription.cursor = cursor
         if subscription.cursor != NOWHERE:
             # It continues after the cursor. No event before it matches both.
             next_index = self.index_after(subscription.cursor)
@@ -172,9 +179,15 @@ class MergedModel:
             assert self.expected(subscription, index) == []
             assert sees(self.emits[index].event, subscription.bindings, self.grant)
             subscription.at, subscription.cursor = index + 1, delivery.record.cursor
-        if position <= self.newest_sent:  # `to` was complete, and the order is of positions
-            assert all(position <= self.late_to[name] for name in delivery.to)
-        self.newest_sent = max(self.newest_sent, position)
+        assert self.is_in_order(delivery)
+
+    def is_in_order(self, delivery):
+        """Return whether its position is the next one, but for subscriptions that come later."""
+        position = delivery.record.position
+        if position <= self.newest_sent:
+            return all(position <= self.late_to[name] for name in delivery.to)
+        self.newest_sent = position
+        return True
 
     def note_late(self):
         """Note which subscriptions have not caught up with the others."""

@@ -68,7 +68,7 @@ def test_a_request_is_read(frame, request_):
         ({"do": "subscribe", "id": ""}, "invalid_request", "id"),
         ({"do": "subscribe", "id": "x" * 65}, "invalid_request", "id"),
         ({"do": "subscribe", "id": "a", "binding": {}}, "invalid_request", "binding"),
-        ({"do": "subscribe", "id": "a", "bindings": {}}, "invalid_request", "bindings"),
+        ({"do": "subscribe", "id": "a", "bindings": 7}, "invalid_binding", "bindings"),
         ({"do": "subscribe", "id": "a", "bindings": []}, "invalid_binding", "bindings"),
         ({"do": "subscribe", "id": "a", "bindings": [{}] * 33}, "invalid_binding", "bindings"),
         ({"do": "subscribe", "id": "a", "after": 1}, "invalid_request", "after"),

@@ -173,6 +173,13 @@ async def test_unsubscribe_discards_events_that_were_taken(merging, publish):
     assert taken(merging) == ["2:b"]
 
 
+async def test_bindings_are_those_of_each_subscription(merging):
+    merging.subscribe("a", WARNINGS)
+    merging.rebind("a", EVERYTHING)
+    merging.subscribe("b", WARNINGS)
+    assert merging.bindings == {"a": EVERYTHING, "b": WARNINGS}
+
+
 async def test_cursors_leave_out_subscriptions_with_unsent_events(merging, streams, publish):
     merging.subscribe("a", EVERYTHING)
     merging.subscribe("b", WARNINGS)
