@@ -38,6 +38,8 @@ PAGES = [
     "edr.adapters.structlog",
     "edr.adapters.prometheus",
     "edr.adapters.opentelemetry",
+    "edr.adapters.asgi",
+    "edr.adapters.before_exit",
 ]
 """The modules that have a page. The first sentence of their docstrings is in the index."""
 

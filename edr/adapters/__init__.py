@@ -1,7 +1,7 @@
-"""Adapters for logging, structlog, Prometheus and OpenTelemetry.
+"""Adapters for logging, structlog, Prometheus, OpenTelemetry and ASGI applications.
 
-Import each module by its own name. All but ``logging`` need the extra of the same name:
-``structlog``, ``prometheus`` or ``opentelemetry``.
+Import each module by its own name. Three of them need the extra of the same name: ``structlog``,
+``prometheus`` and ``opentelemetry``.
 
 Promises:
 
@@ -12,10 +12,14 @@ Promises:
 * A metrics page is consistent when it is read in a thread while subscriptions come and go. No
   counter on it ever decreases.
 * Named subscriptions have metrics of their own. The sums cover all subscriptions.
+* An event that is emitted in a request has the account and the id of that request, and of no other,
+  also in the tasks and threads that the request starts.
+* The lifespan of an application drains its bus after the last request. Event streams that are open
+  at SIGTERM do not delay it, if ``before_exit`` ends them.
 
 Read the modules in this order; each imports only from those before it:
 bridge, logging, structlog, definitions, named_counts, consumer_counts, part_counts, measures,
-prometheus, opentelemetry.
+prometheus, opentelemetry, before_exit, asgi.
 """
 
 __all__: list[str] = []

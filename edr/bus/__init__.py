@@ -30,6 +30,7 @@ from edr.bus.default import (
     publish_all,
     publish_nowait,
     publish_threadsafe,
+    start_default_bus,
     subscribe,
 )
 from edr.bus.emitter import Emitter
@@ -94,6 +95,7 @@ __all__ = [
     "publish_threadsafe",
     "run",
     "set_tracer",
+    "start_default_bus",
     "subscribe",
 ]
 

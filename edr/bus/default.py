@@ -50,9 +50,9 @@ _CLOSED_HINT = (
 class _DefaultBus:
     """The default bus of the running loop, which removes it from ``_buses`` when it ends."""
 
-    def __init__(self) -> None:
+    def __init__(self, options: BusOptions) -> None:
         self.loop = asyncio.get_running_loop()
-        self.bus = Bus(**_options)
+        self.bus = Bus(**options)
         parts_of(self.bus).guard.closed_hint = _CLOSED_HINT
         self.bus.enter()
         self._loop_end = LoopEnd(self.remove)
@@ -251,15 +251,46 @@ def default_bus() -> Bus:
         ) from None
     bus = _default_bus_of(loop)
     if bus is None or parts_of(bus).guard.is_inherited:
-        for other in list(_buses):
-            if other.is_closed():
-                _buses.pop(other, None)  # another thread may have been faster
-        entry = _buses[loop] = _DefaultBus()
-        bus = entry.bus
-        for handle in _bound_at_import.copy():
-            handle.serve(bus)
-        _observe(bus)
+        return _made_for(loop, _options)
     return bus
+
+
+def start_default_bus(**options: Unpack[BusOptions]) -> Bus:
+    """Return an open default bus of the running loop; make one unless there is one.
+
+    A default bus that was drained or closed is replaced. Within ``override_default_bus`` this
+    returns the bus of the block, without the ``options``.
+
+    Args:
+        options: of this bus only, in addition to the options of ``configure``.
+
+    Raises:
+        RuntimeError: there are ``options``, and the default bus is in use already.
+        WrongLoopError: no event loop runs in this thread.
+    """
+    if _override is not None or not is_loop_running():
+        return default_bus()
+    loop = asyncio.get_running_loop()
+    bus = _default_bus_of(loop)
+    if bus is None or bus.closed:
+        return _made_for(loop, {**_options, **options})
+    if options:
+        raise RuntimeError(
+            "the default bus of this loop is in use already; start it before the first emit"
+        )
+    return bus
+
+
+def _made_for(loop: asyncio.AbstractEventLoop, options: BusOptions) -> Bus:
+    """Make the default bus of ``loop``, which is running, and bind the callbacks to it."""
+    for other in list(_buses):
+        if other.is_closed():
+            _buses.pop(other, None)  # another thread may have been faster
+    entry = _buses[loop] = _DefaultBus(options)
+    for handle in _bound_at_import.copy():
+        handle.serve(entry.bus)
+    _observe(entry.bus)
+    return entry.bus
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from support.forking import fork
 
 import edr
 from edr import Binding, Bus, Emitter, WrongLoopError
-from edr.bus import BusOptions, override_default_bus
+from edr.bus import BusOptions, override_default_bus, start_default_bus
 from edr.bus.default import _bound_at_import, _buses
 
 ALL = Binding()
@@ -307,6 +307,31 @@ def test_new_loop_has_a_new_default_bus_after_a_drain():
 
     asyncio.run(main())
     asyncio.run(main())
+
+
+def test_a_default_bus_can_be_started_with_options_of_its_own():
+    async def main():
+        first = start_default_bus(node="first")
+        assert edr.default_bus() is start_default_bus() is first
+        with pytest.raises(RuntimeError, match="in use already"):
+            start_default_bus(node="late")
+        await first.aclose()
+        second = start_default_bus()
+        assert (first.node, second.closed) == ("first", False)
+        assert edr.default_bus() is second
+        assert second.node != "first"
+
+    asyncio.run(main())
+
+
+def test_a_default_bus_is_started_in_a_loop():
+    with pytest.raises(edr.WrongLoopError):
+        start_default_bus()
+
+
+async def test_an_override_is_the_default_bus_that_is_started(bus):
+    with override_default_bus(bus):
+        assert start_default_bus(node="ignored") is bus
 
 
 def test_the_default_bus_can_be_configured_before_its_first_use():

@@ -16,14 +16,20 @@ SPEC = importlib.util.spec_from_file_location("make_api", ROOT / "docs" / "make_
 make_api = importlib.util.module_from_spec(SPEC)  # docs/ is not a package
 SPEC.loader.exec_module(make_api)
 
+EXTRAS = {
+    "structlog": "structlog",
+    "prometheus": "prometheus_client",
+    "opentelemetry": "opentelemetry",
+}
+
 METHODS = {name for name in dir(edr.Bus) if not name.startswith("_")}
 COPIED = sorted(set(edr.__all__) & METHODS - {"explain"})  # edr.explain does not use a bus
 
 
 def module_named(name):
     if name.startswith("edr.adapters."):
-        needed = {"prometheus": "prometheus_client"}.get(name.rpartition(".")[2])
-        pytest.importorskip(needed or name.rpartition(".")[2])
+        leaf = name.rpartition(".")[2]
+        pytest.importorskip(EXTRAS.get(leaf, "edr"))
     return importlib.import_module(name)
 
 
