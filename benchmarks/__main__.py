@@ -47,6 +47,7 @@ QUESTIONS = (
     "journal",
     "journal_reads",
     "sinks",
+    "application",
 )
 """The modules of ``questions``, in the order of the report. Add a new one here."""
 

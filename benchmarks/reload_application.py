@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import random
 import signal
 import sys
@@ -28,7 +27,6 @@ from pathlib import Path
 from statistics import median, quantiles
 from time import monotonic
 
-import edr.control
 from benchmarks.application.deliveries import Deliveries, FileDeliveries
 from benchmarks.application.load import Load
 from benchmarks.application.process import EdrRun
@@ -238,10 +236,9 @@ class Reloads:
         """Reload a faulty file, which also has changes that are right."""
         others = State(bindings=self._random.choice(BINDINGS), has_extra=False)
         parts = others.parts(self._receiver.port, self._hanging.port)
-        program.path.write_text("".join(parts.values()) + self._random.choice(FAULTY))
         self._result.faulty += 1
         try:
-            await self._ask()
+            await program.reload("".join(parts.values()) + self._random.choice(FAULTY))
         except RemoteError:
             return
         self._result.faulty_accepted += 1
@@ -250,11 +247,10 @@ class Reloads:
         """Reload the present state, and compare the changed parts with those that differ."""
         before, after = self._running, self._parts()
         self._running = after
-        program.path.write_text("".join(after.values()))
         moments = self._receiver.moments
         assert moments is not None
         start = monotonic()
-        result = await self._ask()
+        result = await program.reload("".join(after.values()))
         end = monotonic()
         await asyncio.sleep(AFTER)
         window = [moment for moment in moments if start - AFTER < moment]
@@ -272,13 +268,6 @@ class Reloads:
             self._result.other_gaps.append(gap)
         elif gap is not None and changed["sink alarms"] == "rebound":
             self._result.pauses.append(gap)
-
-    async def _ask(self) -> dict[str, list[str]]:
-        [found] = edr.control.find("edr")
-        async with await edr.control.connect(found.path) as client:
-            answer = await client.ask("reload")
-        result: dict[str, list[str]] = answer["result"]
-        return result
 
     async def _caught_up(self, program: EdrRun) -> None:
         try:
@@ -316,7 +305,6 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        os.environ["EDR_RUNTIME_DIR"] = folder  # of the control sockets
         result = asyncio.run(Reloads(Path(folder), arguments.seed).run(arguments.reloads))
     print(result)
     return 0 if result.is_as_promised else 1

@@ -1,4 +1,4 @@
-"""``EdrRun``: ``edr run`` as a process, with its log lines."""
+"""``EdrRun``: ``edr run`` as a process, with its log lines and its reloads."""
 
 from __future__ import annotations
 
@@ -6,9 +6,13 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
+
+import edr
+import edr.control
 
 START_TIMEOUT = 60.0
 """Seconds until the application runs, on a machine that is busy."""
@@ -17,20 +21,28 @@ STOP_TIMEOUT = 60.0
 """Seconds until the process has ended after SIGTERM: more than each ``shutdown_timeout`` here."""
 
 
+PACKAGES = str(Path(edr.__file__).parents[1])
+"""The process has another working folder, and uses the same edr."""
+
+
 class EdrRun:
     """Starts and stops ``edr run edr.toml`` in one folder, many times.
 
     Args:
         folder: has the configuration and the data.
         configuration: the text of ``edr.toml``.
+        command: another program that logs when it runs; by default ``edr run``.
     """
 
-    def __init__(self, folder: Path, configuration: str) -> None:
+    def __init__(
+        self, folder: Path, configuration: str, command: Sequence[str | Path] = ()
+    ) -> None:
         self.folder = folder
         self.lines: list[str] = []
         """Its log, of all starts."""
         self.path = folder / "edr.toml"
         self.path.write_text(configuration)
+        self._command = command or (sys.executable, "-m", "edr", "run", self.path)
         self._process: asyncio.subprocess.Process | None = None
         self._reading: asyncio.Task[None] | None = None
         self._logged = asyncio.Condition()
@@ -38,11 +50,11 @@ class EdrRun:
     async def start(self) -> None:
         """Start the process. It does not wait until the application runs."""
         self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "edr", "run", str(self.path)),
+            *map(str, self._command),
             stdin=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
             cwd=self.folder,
-            env=os.environ | {"EDR_RUNTIME_DIR": str(self.folder)},
+            env=os.environ | {"PYTHONPATH": PACKAGES},
         )
         self._reading = asyncio.create_task(self._read(self._process))
 
@@ -51,6 +63,19 @@ class EdrRun:
         first = len(self.lines)
         await self.start()
         await self.logged(lambda line: "the application runs" in line, first)
+
+    async def reload(self, configuration: str) -> dict[str, Any]:
+        """Write a configuration, request a reload, and return its result.
+
+        Raises:
+            edr.control.RemoteError: it was refused.
+        """
+        self.path.write_text(configuration)
+        [found] = [each for each in edr.control.find() if each.pid == self.pid]
+        async with await edr.control.connect(found.path) as client:
+            answer = await client.ask("reload")
+        result: dict[str, Any] = answer["result"]
+        return result
 
     @property
     def pid(self) -> int:

@@ -15,8 +15,7 @@ async def test_kills_and_stops_lose_no_accepted_event(tmp_path):
     assert result.is_as_promised, str(result)
 
 
-async def test_reloads_and_faulty_files_change_nothing_else(tmp_path, monkeypatch):
-    monkeypatch.setenv("EDR_RUNTIME_DIR", str(tmp_path))
+async def test_reloads_and_faulty_files_change_nothing_else(tmp_path):
     result = await Reloads(tmp_path, seed=2, hanging_options=False).run(6)
 
     assert result.faulty
