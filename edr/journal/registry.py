@@ -1,7 +1,8 @@
 """``ConsumerRegistry``: the open consumers of a journal, and when their states are stored.
 
-The state of a consumer is stored with the next commit of events, or ``ACK_INTERVAL`` after its
-first change. A name is reserved while its consumer is being opened or forgotten.
+The state of a consumer is stored with the next commit of events, at once after many acks, or
+``ACK_INTERVAL`` after its first change. A name is reserved while its consumer is being opened or
+forgotten.
 """
 
 from __future__ import annotations
@@ -61,6 +62,8 @@ class ConsumerRegistry:
         self._consumers: dict[str, SqliteConsumer | None] = {}
         """The open consumers. None for a reserved name."""
         self._timer: asyncio.TimerHandle | None = None
+        self._storing: asyncio.Future[None] | None = None
+        """The last job that stores changed states."""
 
     async def open_consumer(
         self,
@@ -123,9 +126,13 @@ class ConsumerRegistry:
 
     # Called by consumers
 
-    def changed(self) -> None:
-        """Store the changed states within ``ACK_INTERVAL``."""
-        if self._timer is None and not self._state.is_closed:
+    def changed(self, *, at_once: bool = False) -> None:
+        """Store the changed states within ``ACK_INTERVAL``, or at once unless a job does it."""
+        if self._state.is_closed:
+            return
+        if at_once and (self._storing is None or self._storing.done()):
+            self._storing = self._submit(self.take_updates(), synced=False)
+        elif self._timer is None:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(ACK_INTERVAL, self._store_changed)
 

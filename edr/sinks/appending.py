@@ -38,6 +38,10 @@ class AppendedFile:
         except OSError:
             os.close(self._descriptor)
             raise
+        self.was_truncated: bool = False
+        """Whether another process has removed lines. The owner resets it."""
+        self._end = self.size
+        """Its size after the last call that succeeded. Only another process makes it smaller."""
         self._may_be_incomplete = True
         """Whether the last line may have no end: a crash or a full disk may have cut it."""
 
@@ -57,6 +61,8 @@ class AppendedFile:
             OSError: they were not written.
         """
         before = self.size
+        self.was_truncated |= before < self._end
+        self._end = before
         if self._may_be_incomplete and before and self._last_byte(before) != b"\n":
             data = b"\n" + data
         self._may_be_incomplete = True
@@ -67,6 +73,7 @@ class AppendedFile:
         except OSError:
             self._cut(before, len(data))
             raise
+        self._end = before + len(data)
         self._may_be_incomplete = False
 
     def sync(self) -> None:

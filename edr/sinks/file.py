@@ -21,6 +21,11 @@ from edr.sinks.rotation import Rotate, Rotation
 SYNC_INTERVAL = 1.0
 """Seconds between two syncs of ``fsync="1s"``."""
 
+TRUNCATED = (
+    "found its file truncated by another program, which may have lost lines; "
+    "logrotate must rename the file: use nocreate and delaycompress instead of copytruncate"
+)
+
 _logger = logging.getLogger("edr.sinks")
 
 
@@ -29,7 +34,9 @@ class FileSink:
 
     Each batch is in the file as a whole or not at all. The file is created for this user only. If
     it was renamed or removed, as by logrotate, the next batch goes to a new file at ``path``.
-    Logrotate needs ``delaycompress``: a batch may be written to the renamed file.
+    Logrotate needs ``nocreate``, and ``delaycompress``, as a batch may be written to the renamed
+    file. With its ``copytruncate`` lines are lost: those that were written between its copy and its
+    truncation. The sink logs a warning when its file was truncated.
 
     Args:
         path: the file. Its folder must exist. A symbolic link is not followed.
@@ -98,6 +105,9 @@ class FileSink:
             has_rotated = await self._call(self._append, data)
         if has_rotated:
             self._tidy()
+        if self._file is not None and self._file.was_truncated:
+            self._file.was_truncated = False
+            self._log.fault(logging.WARNING, "truncated", TRUNCATED)
         if self._fsync == "1s" and self._sync_timer is None:
             loop = asyncio.get_running_loop()
             self._sync_timer = loop.call_later(SYNC_INTERVAL, self._sync_soon)

@@ -143,7 +143,9 @@ class JournalIntake:
         return self._consumer
 
     async def take(self, limit: int) -> list[Entry | Gap]:
-        """Return the next entries; see ``Intake``."""
+        """Return the next entries; see ``Intake``. After ``shutdown`` the later ones are left."""
+        if self._is_at_end:  # events that still arrive must not keep a sink from its end
+            return []
         items = await self._open.take(limit)
         self._missed += sum(item.missed for item in items if isinstance(item, Gap))
         return items
@@ -175,9 +177,14 @@ class JournalIntake:
         position, last = self._consumer.position, statistics.last + statistics.waiting
         if self._end is None:
             return max(0, last - position)
+        return 0 if self._is_at_end else max(1, self._end - position)
+
+    @property
+    def _is_at_end(self) -> bool:
+        """Whether all entries of before ``shutdown`` were returned, matching or not."""
+        position = self._open.position
         # Entries that are repeated come first, and do not move the position.
-        has_repeated = position > self._opened_at
-        return 0 if has_repeated and position >= self._end else max(1, self._end - position)
+        return self._end is not None and position > self._opened_at and position >= self._end
 
     def lost(self) -> Mapping[str, int]:
         """Return the entries that retention or damage removed before they were returned."""

@@ -46,6 +46,11 @@ retrying. A receiver that restarts is back by then."""
 REPLACE_TIMEOUT = 10.0
 """Seconds that the old sink of ``replace`` has to finish its write."""
 
+FINISH_SHARE = 0.1
+FINISH_TIMEOUT = 1.0
+"""The share of the time of ``drain``, and its most seconds, that are left to the write that runs
+when the time is nearly over. A write that is cut is sent again after the next start."""
+
 CLOSE_TIMEOUT = 2.0
 """Seconds for a cancelled call of a sink to end, and for its ``aclose``."""
 
@@ -256,10 +261,14 @@ class SinkWorker:
             return 0
         self._is_stopping = True
         self._intake.shutdown()
+        timeout = self._timeout if timeout is None else timeout
+        grace = min(FINISH_TIMEOUT, FINISH_SHARE * timeout)
         with suppress(TimeoutError):
-            async with asyncio.timeout(self._timeout if timeout is None else timeout):
+            async with asyncio.timeout(timeout - grace):
                 while not self._task.done() and not self._is_drained:  # noqa: ASYNC110 - no event
                     await asyncio.sleep(POLL_INTERVAL)
+        async with self._changing:
+            await self._halt(grace)
         left = self._held + self._intake.behind()
         await self.aclose()
         return left

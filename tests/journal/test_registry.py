@@ -5,6 +5,7 @@ from contracts.journal import event
 
 from edr.journal import ConsumerInUseError, JournalError, SqliteJournal
 from edr.journal import registry as registry_module
+from edr.journal.consumer import ACK_LIMIT
 
 
 @pytest.fixture
@@ -39,3 +40,16 @@ async def test_acks_are_stored_by_the_timer(journal, monkeypatch):
     consumer.ack(await anext(consumer))
     while journal._store.consumers["a"].position < 1:  # the stored state has no public view
         await asyncio.sleep(0)
+
+
+async def test_many_acks_are_stored_at_once(journal, monkeypatch):
+    monkeypatch.setattr(registry_module, "ACK_INTERVAL", 1000.0)
+    await journal.append(*map(event, range(3, 2 * ACK_LIMIT + 1)))
+    consumer = await journal.consumer("a", start="oldest")
+    entries = await consumer.take(2 * ACK_LIMIT)
+    consumer.ack(*entries[: ACK_LIMIT - 1])
+    assert journal._store.consumers["a"].position == 0  # the stored state has no public view
+    consumer.ack(entries[ACK_LIMIT - 1])
+    async with asyncio.timeout(30):
+        while journal._store.consumers["a"].position < ACK_LIMIT:
+            await asyncio.sleep(0)

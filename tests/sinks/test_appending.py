@@ -126,3 +126,13 @@ def test_a_renamed_file_is_noticed(path, file):
     path.rename(path.with_name("old"))
 
     assert not file.is_at_path()
+
+
+def test_a_truncation_by_another_process_is_noticed(path, file):
+    file.append(b"1\n", sync=False)
+    assert not file.was_truncated
+    os.truncate(path, 0)
+    file.append(b"2\n", sync=False)
+
+    assert file.was_truncated
+    assert path.read_bytes() == b"2\n"

@@ -50,6 +50,20 @@ async def test_a_file_is_continued_after_a_restart(path):
     assert numbers(path) == [0, 1, 2]
 
 
+async def test_a_truncated_file_is_reported_once(path, caplog):
+    sink = FileSink(path)
+    await sink.open()
+    await sink.write(events(1))
+    os.truncate(path, 0)
+    await sink.write(events(2))
+    await sink.write(events(3))
+    await sink.aclose()
+
+    assert numbers(path) == [2, 3]
+    [record] = caplog.records
+    assert "truncated by another program" in record.getMessage()
+
+
 async def test_a_renamed_file_is_replaced_by_a_new_one(path):
     sink = FileSink(path)
     await sink.open()

@@ -79,6 +79,24 @@ async def test_behind_is_zero_at_the_end_only(journal):
     await intake.aclose()
 
 
+async def test_shutdown_leaves_later_entries_to_the_next_start(journal):
+    intake = JournalIntake(journal, "sink:a", [APP])
+    await intake.open(1)
+    await journal.append(*events(1, 2))
+    intake.shutdown()
+    await journal.append(event(3))
+    taken = [await intake.take(1), await intake.take(1), await intake.take(1)]
+    for entries in taken:
+        intake.ack(*entries)
+    await intake.aclose()
+    again = JournalIntake(journal, "sink:a", [APP])
+    await again.open(1)
+
+    assert [numbers(entries) for entries in taken] == [[1], [2], []]
+    assert numbers(await again.take(10)) == [3]
+    await again.aclose()
+
+
 async def test_rebinding_stores_the_new_events_before_it_reads_them(tmp_path):
     """Mutant: rebind without widening what the journal stores."""
     journal = SqliteJournal(tmp_path / "j", sync="process")

@@ -146,6 +146,28 @@ def test_a_drain_delivers_what_was_emitted_before(in_rig):
     assert in_rig(scenario) == (0, list(range(20)), 1, SinkState.STOPPED)
 
 
+def test_a_drain_that_is_nearly_over_cuts_no_write(in_rig):
+    async def scenario(rig):
+        written = []
+
+        class Slow(MemorySink):
+            async def write(self, batch):
+                await super().write(batch)  # it cannot be undone
+                await asyncio.sleep(0.7)
+                written.extend(event.body["n"] for event in batch)
+
+        sink = Slow()
+        worker = rig.worker(sink)
+        await worker.start()
+        rig.emit(*range(20))
+        before = asyncio.get_running_loop().time()
+        left = await worker.drain(10)
+        took = asyncio.get_running_loop().time() - before
+        return left, took < 10, sink.delivered == written
+
+    assert in_rig(scenario) == (7, True, True)
+
+
 def test_a_drain_does_not_wait_for_a_durable_sink_that_is_away(in_rig):
     async def scenario(rig):
         worker = rig.worker(FailingSink(RetryError("away")), retry=Retry(base=60))
