@@ -35,8 +35,8 @@ class FileSink:
     Each batch is in the file as a whole or not at all. The file is created for this user only. If
     it was renamed or removed, as by logrotate, the next batch goes to a new file at ``path``.
     Logrotate needs ``nocreate``, and ``delaycompress``, as a batch may be written to the renamed
-    file. With its ``copytruncate`` lines are lost: those that were written between its copy and its
-    truncation. The sink logs a warning when its file was truncated.
+    file. With its ``copytruncate``, lines are lost that are written between its copy and its
+    truncation. The sink logs a warning then.
 
     Args:
         path: the file. Its folder must exist. A symbolic link is not followed.
