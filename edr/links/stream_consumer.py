@@ -3,8 +3,9 @@
 It uses a durable JetStream consumer, which stores the unacknowledged entries. The server delivers
 them again after ``ack_wait``. This is set to a day, since handling an entry may take
 long. When a consumer is opened, or is back after a lost connection, all unacknowledged entries are
-**redelivered** at once: ``ack_wait`` is set to a moment, and then to a day again. Entries that are
-still held here are not delivered twice.
+**redelivered** at once: ``ack_wait`` is set to a moment, and then to a day again. A busy server may
+miss that moment. It redelivers entries before it sends others, so a missing one is noticed, and
+``ack_wait`` is changed again. Entries that are still held here are not delivered twice.
 
 Acks are sent each 0.1 s, or when a quarter of ``max_unacked`` is waiting. The server answers the
 last one, and it handles them in order.
@@ -47,7 +48,7 @@ from edr.links.stream_acks import AckSender
 from edr.links.stream_api import MessageMetadata, StreamApi, parse_reply
 from edr.links.stream_checkpoints import Checkpoints
 from edr.links.stream_cursor import BATCH, INFO_INTERVAL, StreamCursor, StreamJournal
-from edr.links.stream_durable import DurableConsumer
+from edr.links.stream_durable import MAX_RESUMES, DurableConsumer
 from edr.links.stream_metadata import (
     ClosedAt,
     ConsumerRecord,
@@ -104,14 +105,16 @@ class StreamConsumer(StreamCursor):
         """Entries that the server has to redeliver, and has not sent yet."""
         self._redelivery_end = 0
         """The last position of these."""
+        self._resumes = 0
+        """Requests for them so far."""
         self._resumed_at = 0
         """The last position of the expected entries."""
         self._floor_at_open = 0
         """The ack floor when it was opened."""
         self._rebound_at = 0
         """The position at the last rebind. Entries up to here are held, or done."""
-        self._known_unacked: frozenset[int] | None = None
-        """The unacknowledged entries when it was closed the last time, if known."""
+        self._expected_positions: set[int] | None = None
+        """The positions of the expected entries, if known."""
         self._read_up_to = 0
         """The position of the last message of this JetStream consumer."""
 
@@ -181,7 +184,8 @@ class StreamConsumer(StreamCursor):
             self._delivered_up_to = closed_at.delivered_up_to
             self._floor_at_open = closed_at.ack_floor
             self._expected = closed_at.unacked
-            self._known_unacked = closed_at.positions
+            if closed_at.positions is not None:
+                self._expected_positions = set(closed_at.positions)
             if record.bindings != written(self._bindings):
                 self._rebound_at = closed_at.position
         else:
@@ -225,11 +229,20 @@ class StreamConsumer(StreamCursor):
             self._check_bindings(record.bindings)
             if not self._is_placed:
                 self._missed = record.missed
-            floor = self._ack_floor if self._is_placed else 0
-            if record.closed_at is not None:
-                floor = max(floor, record.closed_at.ack_floor)
-            return await self._replace(api, max(floor, info["ack_floor"]["stream_seq"]))
-        return await self._durable.resume(api, info)
+            return await self._replace(api, self._floor_of_new(info, record.closed_at))
+        attempt, self._resumes = self._resumes, self._resumes + 1
+        return await self._durable.resume(api, info, attempt)
+
+    def _floor_of_new(self, info: Mapping[str, Any], closed_at: ClosedAt | None) -> int:
+        """Return the position after which a JetStream consumer with other bindings starts."""
+        floor: int = info["ack_floor"]["stream_seq"]
+        # If no ack is missing, the server's floor includes entries after the position, which it
+        # passed over. The new bindings may match them.
+        if self._is_placed:
+            return min(self._position, max(floor, self._ack_floor))
+        if closed_at is not None:
+            return min(closed_at.position, max(floor, closed_at.ack_floor))
+        return floor
 
     def _check_bindings(self, found: str) -> None:
         if not self._may_rebind:
@@ -404,12 +417,36 @@ class StreamConsumer(StreamCursor):
             delivered_up_to=self._delivered_up_to,
             ack_floor=self._ack_floor,
             unacked=self.unacked,
-            positions=None if self._expected else frozenset(self._unacked),
+            positions=self._unacked_positions,
         )
         await self._durable.write(api, closed_metadata(closed_at, self._missed, self._unreported))
         if self._pulls is not None:
             await self._pulls.unlisten()
         await api.connection.fence(self._journal.timeout)
+
+    @property
+    def _unacked_positions(self) -> frozenset[int] | None:
+        """The positions of the unacknowledged entries; None if they are not known."""
+        if not self._expected:
+            return frozenset(self._unacked)
+        if self._expected_positions is None:
+            return None
+        return self._expected_positions.union(self._unacked)
+
+    # Redeliveries
+
+    async def _refresh(self, api: StreamApi) -> None:
+        if not self._resume_again():
+            await super()._refresh(api)
+
+    def _resume_again(self) -> bool:
+        """Request missing redeliveries again. Return False if none is missing, or too often."""
+        if self._redelivering <= 0:
+            self._resumes = 0
+        elif self._resumes < MAX_RESUMES:
+            self._break()
+            return True
+        return False
 
     # Losses
 
@@ -521,6 +558,8 @@ class StreamConsumer(StreamCursor):
 
     def _read(self, meta: MessageMetadata, message: Message) -> bool:
         position = meta.position
+        if self._resumes and position > self._redelivery_end and self._resume_again():
+            return False
         # A redelivered entry that is still held here, or acknowledged, is not delivered twice.
         if position > self._position or not self._recognize(position, message.reply):
             is_expected = self._expected and position <= self._resumed_at
@@ -528,6 +567,8 @@ class StreamConsumer(StreamCursor):
                 return False
             if is_expected and self._expected:
                 self._expected -= 1
+                if self._expected_positions is not None:
+                    self._expected_positions.discard(position)
         if position <= self._redelivery_end:
             self._redelivering -= 1
         self._read_up_to = position
@@ -555,7 +596,7 @@ class StreamConsumer(StreamCursor):
             return False
         if not self._expected or position > self._resumed_at:
             return True
-        known = self._known_unacked
+        known = self._expected_positions
         return known is not None and position not in known
 
     def _is_new(self, entry: Entry) -> bool:
@@ -620,7 +661,9 @@ class StreamConsumer(StreamCursor):
             self._nak(reply, delay)
 
     def _nak(self, reply: str, delay: float) -> None:
-        if self._api is not None:
+        # After a shutdown the server would count a delivery that is not returned. When the consumer
+        # is opened again, it gets all unacknowledged entries anyway.
+        if self._api is not None and not self._is_shut_down:
             again = b'-NAK {"delay":%d}' % max(1, int(delay * 1e9))
             with suppress(ConnectionError):  # with the connection, all that is out is called back
                 self._api.connection.publish_nowait(reply, again)

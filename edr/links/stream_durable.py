@@ -23,7 +23,11 @@ REDELIVER_ACK_WAIT = 0.001
 """``ack_wait`` in seconds while all unacknowledged entries are redelivered."""
 
 REDELIVERY_DELAY = 0.25
-"""Seconds until the server has redelivered them: it checks 0.1 s after such a change."""
+"""Seconds until the server has redelivered them: it checks 0.1 s after such a change. A server that
+is too busy for that does not redeliver them, so it is asked again."""
+
+MAX_RESUMES = 4
+"""Attempts to have all unacknowledged entries redelivered, with twice the delay each time."""
 
 
 class DurableConsumer:
@@ -84,8 +88,15 @@ class DurableConsumer:
             "metadata": metadata,
         }
 
-    async def resume(self, api: StreamApi, info: dict[str, Any]) -> dict[str, Any]:
+    async def resume(
+        self, api: StreamApi, info: dict[str, Any], attempt: int = 0
+    ) -> dict[str, Any]:
         """Request all unacknowledged entries again, and mark it as open.
+
+        Args:
+            api: of the connection.
+            info: its settings and state.
+            attempt: number of earlier requests that had no effect, below ``MAX_RESUMES``.
 
         Returns:
             Its settings and state, with the number of entries that are redelivered.
@@ -94,7 +105,7 @@ class DurableConsumer:
         if info["num_ack_pending"]:
             moment = {**config, "ack_wait": int(REDELIVER_ACK_WAIT * 1e9)}
             await api.create_consumer(self.server_name, moment, "update")
-            await asyncio.sleep(REDELIVERY_DELAY)
+            await asyncio.sleep(REDELIVERY_DELAY * 2**attempt)
         config["ack_wait"] = int(ACK_WAIT * 1e9)
         config["metadata"] = opened_metadata(info)
         made = await api.create_consumer(self.server_name, config, "update")

@@ -17,6 +17,7 @@ pytestmark = pytest.mark.slow  # they talk to servers, or start their own
 jetstream = pytest.importorskip("edr.links.jetstream", reason="needs nats: pip install 'edr[nats]'")
 
 stream_session = pytest.importorskip("edr.links.stream_session")
+stream_durable = pytest.importorskip("edr.links.stream_durable")
 
 MEGABYTE = 1 << 20
 
@@ -431,6 +432,27 @@ async def test_an_ack_for_what_was_never_given_is_refused(journal):
     await consumer.aclose()
     with pytest.raises(JournalError, match="is closed"):
         consumer.ack(entries[0])
+
+
+async def test_entries_are_redelivered_by_a_server_that_missed_it(journal, monkeypatch):
+    await journal.append(*[make_event(n) for n in range(9)])
+    consumer = await journal.consumer("audit", max_unacked=3)
+    assert len(await consumer.take(3)) == 3
+    await consumer.aclose()
+    begin = stream_durable.DurableConsumer.resume
+
+    async def resume(self, api, info, attempt=0):
+        if attempt:
+            return await begin(self, api, info, attempt)
+        # As on a server that is too busy for its check: nothing is redelivered in the moment.
+        return {**info, "config": {**info["config"], "max_ack_pending": 3}}
+
+    monkeypatch.setattr(stream_durable.DurableConsumer, "resume", resume)
+    async with asyncio.timeout(20):
+        consumer = await journal.consumer("audit", max_unacked=3)
+        entries = await consumer.take(3)
+
+    assert [entry.position for entry in entries] == [1, 2, 3]
 
 
 class Rebinding:

@@ -10,8 +10,9 @@ from support.fake_stream import FakeStream
 
 import edr
 from edr.journal import Entry, JournalError
-from edr.links import stream_cursor
+from edr.links import stream_cursor, stream_durable
 from edr.links.stream_consumer import StreamConsumer
+from edr.links.stream_durable import MAX_RESUMES
 from edr.links.stream_retention import EPOCH
 
 RARE = edr.Binding(app_name="rare")
@@ -19,8 +20,9 @@ RARE = edr.Binding(app_name="rare")
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch):
-    """A JetStream consumer is created again without a pause."""
+    """A JetStream consumer is created again, and redelivers entries, without a pause."""
     monkeypatch.setattr(stream_cursor, "RECREATE_INTERVAL", 0.0)
+    monkeypatch.setattr(stream_durable, "REDELIVERY_DELAY", 0.0)
 
 
 @pytest.fixture
@@ -132,6 +134,15 @@ async def test_redelivered_entry_is_given_once_while_it_is_held(consumer, stream
     assert again == entry._replace(delivery=2)
 
 
+async def test_nack_after_a_shutdown_asks_for_no_delivery(consumer, stream, make_event):
+    (entry,) = await take(consumer, stream, (1, make_event()))
+    await consumer.shutdown()
+    consumer.nack(entry)
+
+    assert stream.published == []
+    assert consumer.unacked == 1
+
+
 async def test_nacked_entry_that_is_acked_is_not_given_again(consumer, stream, make_event):
     event = make_event()
     (entry,) = await take(consumer, stream, (1, event))
@@ -154,6 +165,27 @@ async def test_nack_is_sent_again_when_the_entry_comes_too_early(consumer, strea
     assert payload.startswith(b'-NAK {"delay":59')
 
 
+@pytest.mark.parametrize(("late", "found"), [(1, [1, 2]), (3, [1, 2]), (9, [2])])
+async def test_missing_redelivery_is_requested_again(
+    open_consumer, stream, make_event, late, found
+):
+    """The server sends 2 before 1, ``late`` times; after some requests the consumer goes on."""
+    event = make_event()
+    consumer = await open_consumer()
+    await take(consumer, stream, (1, event))
+    await consumer.aclose()
+    stream.unacked, stream.consumers["c"]["opt_start_seq"] = 1, 2
+    consumer = await open_consumer()
+    taking = asyncio.ensure_future(consumer.take(100))
+    for n in range(MAX_RESUMES):
+        await ticks(60)
+        stream.delivered = 0
+        for position in [1, 2] if n == late else [2]:
+            stream.deliver(position, event, pending=1)
+
+    assert positions(await taking) == found
+
+
 # Other bindings
 
 
@@ -173,6 +205,37 @@ async def test_rebind_begins_after_the_ack_floor(consumer, stream, make_event):
     assert list(stream.consumers) == ["c"]
     assert stream.consumers["c"]["max_ack_pending"] == 100
     assert consumer.unacked == 2
+
+
+async def test_rebind_begins_before_entries_that_the_server_passed_over(
+    open_consumer, stream, make_event
+):
+    consumer = await open_consumer(RARE)
+    consumer.ack(*await take(consumer, stream, (3, make_event("rare"))))
+    await consumer.flush()
+    stream.ack_floor = 5  # 4 and 5 do not match, and no ack is missing
+    taking = asyncio.ensure_future(consumer.take(1))
+    rebinding = asyncio.ensure_future(consumer.rebind())
+    await ticks(40)
+    stream.deliver(4, make_event(), pending=1)
+    await rebinding
+
+    assert stream.consumers["c"]["opt_start_seq"] == 4
+    assert positions(await taking) == [4]
+
+
+async def test_reopened_consumer_knows_which_entries_were_acked(open_consumer, stream, make_event):
+    consumer = await open_consumer()
+    events = [make_event("rare") for _ in range(3)]
+    await take(consumer, stream, *enumerate(events, 1))
+    await consumer.aclose()
+    consumer = await open_consumer()
+    stream.delivered = 0
+    consumer.ack(*await take(consumer, stream, (1, events[0])))
+    await consumer.aclose()  # before 2 and 3 have come again
+    consumer = await open_consumer(RARE, rebind=True)
+
+    assert positions(await take(consumer, stream, *enumerate(events, 1))) == [2, 3]
 
 
 async def test_rebind_acknowledges_entries_that_come_again_and_are_done(

@@ -23,6 +23,10 @@ class FakeStream:
         self.requested = []
         self.pulled = []
         self.is_lost = False
+        self.ack_floor = None
+        """The ack floor of the JetStream consumers; None for where they start."""
+        self.unacked = 0
+        """Number of unacknowledged entries of each JetStream consumer."""
 
     # The journal
 
@@ -61,10 +65,10 @@ class FakeStream:
         return {
             "config": dict(config),
             "num_pending": max(0, self.state["last_seq"] - after),
-            "num_ack_pending": 0,
+            "num_ack_pending": self.unacked,
             "num_waiting": 0,
             "delivered": {"consumer_seq": 0, "stream_seq": after},
-            "ack_floor": {"stream_seq": after},
+            "ack_floor": {"stream_seq": after if self.ack_floor is None else self.ack_floor},
         }
 
     async def delete_consumer(self, name):
