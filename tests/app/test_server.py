@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import json
 
+import httpx
 import pytest
 
 from app.conftest import BASIC, line, numbers_in, send
@@ -125,6 +126,25 @@ async def test_a_token_has_its_rights_only(running, tmp_path):
 
     assert (without[0], with_token[0], metrics[0]) == (401, 200, 401)
     assert numbers_in(tmp_path / "audit.jsonl") == [2]
+
+
+async def test_a_full_journal_that_blocks_is_503(running, monkeypatch):
+    monkeypatch.setattr("edr.sources.http.READY_TIMEOUT", 0.05)
+    full = '[journal]\nmax_bytes = "1 MiB"\nfull = "block"\n'
+    away = '[sinks.away]\ntype = "http"\nurl = "http://127.0.0.1:1"\n'
+    big = line(1, body={"text": "x" * 200_000})
+    async with running(WEB + full + away) as app, httpx.AsyncClient() as client:
+        [server] = app._early_servers  # its address has a free port
+        for _ in range(20):
+            answer = await client.post(
+                f"http://{server.address}/ingest",
+                content=big,
+                headers={"content-type": "application/x-ndjson"},
+            )
+            if answer.status_code != 200:
+                break
+
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
 
 
 async def test_the_application_starts_the_server_of_its_configuration(running):
