@@ -3,6 +3,7 @@
 from contextlib import AsyncExitStack
 
 import pytest
+from support.browser import browser_session, browser_tab
 from support.sse_client import HttpClient
 
 from edr.web import Gateway, Grant, Server
@@ -27,9 +28,9 @@ async def stack():
 def serve(bus, stack):
     """Start a gateway of the bus on a server; return both."""
 
-    async def serve(*bindings, on=bus, **options):
+    async def serve(*bindings, on=bus, listen="127.0.0.1:0", **options):
         gateway = Gateway(on, *bindings, **{"authenticate": grant_of, **options})
-        server = Server(gateway, "127.0.0.1:0")
+        server = Server(gateway, listen)
         await stack.enter_async_context(server)
         return gateway, server
 
@@ -46,6 +47,20 @@ def client_of(stack):
         return client
 
     return client_of
+
+
+@pytest.fixture(scope="module")
+def browser_url():
+    """One browser for all tests of a module."""
+    with browser_session() as session:
+        yield session
+
+
+@pytest.fixture
+async def browser(browser_url):
+    """The browser, with an empty page."""
+    async with browser_tab(browser_url) as browser:
+        yield browser
 
 
 @pytest.fixture
