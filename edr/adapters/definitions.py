@@ -90,4 +90,13 @@ DEFINITIONS: tuple[Definition, ...] = (
         ("failed", "counter", "calls", "Connections and calls that a fault ended."),
         ("connections", "gauge", "connections", "Open connections."),
     ),
+    *_of_each(
+        "gateway",
+        ("clients", "gauge", "clients", "Clients whose streams run."),
+        ("groups", "gauge", "groups", "Groups of clients with the same bindings and grant."),
+        ("sent", "counter", "events", "Events that clients were sent."),
+        ("missed", "counter", "events", "Events that clients were told to have missed."),
+        ("withheld", "counter", "events", "Events that match and that the grant does not show."),
+    ),
+    ("gateway_closed", "counter", "streams", "Ended streams.", ("gateway", "reason")),
 )

@@ -1,4 +1,4 @@
-"""The counts of a sink or a source, from the status that it shows.
+"""The counts of a sink, a source or a gateway, from the status that it shows.
 
 A status is read in place of the statistics of each class: a link that only sends is a sink too, and
 so is a sink of the program with the attributes of a part.
@@ -13,13 +13,18 @@ from edr.adapters.definitions import Reading
 from edr.sinks import SinkState
 
 
+CLOSE_REASONS = ("left", "slow", "grant", "gap", "stopping", "failed")
+"""Why streams of a gateway end. Each one is measured from 0."""
+
 def read_part(part: Any) -> Reading:
-    """Yield the counts of a sink or a source; nothing for another object."""
+    """Yield the counts of a sink, a source or a gateway; nothing for another object."""
     kind = getattr(part, "kind", None)
     if kind == "sink":
         yield from _of_sink(part.name, part.status())
     elif kind == "source":
         yield from _of_source(part.name, part.status())
+    elif kind == "gateway":
+        yield from _of_gateway(part.name, part.status())
 
 
 def _of_sink(name: str, status: Mapping[str, Any]) -> Reading:
@@ -44,3 +49,13 @@ def _of_source(name: str, status: Mapping[str, Any]) -> Reading:
     yield "source_missed", (name,), lost.get("missed", 0)
     yield "source_failed", (name,), status.get("failed") or 0
     yield "source_connections", (name,), status.get("connections") or 0
+
+
+def _of_gateway(name: str, status: Mapping[str, Any]) -> Reading:
+    yield "gateway_clients", (name,), status.get("clients") or 0
+    yield "gateway_groups", (name,), status.get("groups") or 0
+    yield "gateway_sent", (name,), status.get("delivered") or 0
+    yield "gateway_missed", (name,), sum((status.get("lost") or {}).values())
+    yield "gateway_withheld", (name,), status.get("withheld") or 0
+    for reason in dict.fromkeys([*CLOSE_REASONS, *(status.get("closed") or {})]):
+        yield "gateway_closed", (name, reason), (status.get("closed") or {}).get(reason, 0)

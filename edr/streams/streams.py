@@ -255,6 +255,8 @@ class Streams:
         """
         position = self._window.position_of(cursor, self._newest)
         event = None if position is None else self._window.find(position)
+        if event is not None and self._limit is not None and not self._limit.matches(event):
+            return None
         if event is None or grant is None:
             return event
         cut = grant.cut(event)

@@ -4,8 +4,8 @@
 
 Read the modules in this order; each imports only from those before it:
 peer, refusals, limits, authentication, origins, tickets, access, requests, watch, clients, context,
-responses, sse, sse_stream, sse_route, frame_rate, frames, merging, explaining, channel, websocket,
-pages, viewer, gateway, server.
+visit, joining, responses, sse, sse_stream, sse_route, explaining, queries, operators,
+frame_rate, frames, merging, channel, websocket, pages, viewer, gateway, server.
 
 Promises:
 

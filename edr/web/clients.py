@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
+from typing import Any
 
 from edr._util.wakeup import wake
 from edr.streams import Place
@@ -67,6 +68,8 @@ class Client:
         self.writing_since: float | None = None
         self.written_at: float = loop.time()
         self.seat: Seat = seat
+        self.details: dict[str, Any] = {}
+        """Further fields of the client in ``/clients``."""
         self._loop = loop
         self._task = asyncio.current_task()
         self._waiter: asyncio.Future[None] | None = None

@@ -6,18 +6,17 @@ ends with ``stop``, or with the bus.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Any, NamedTuple, Self, TypeAlias
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive, Scope, Send
 
-from edr._util.log import RateLimitedLog
 from edr.bus import Bus, default_bus
 from edr.errors import BusClosedError
 from edr.journal import Journal
-from edr.records import Binding, checked_bindings
+from edr.records import EVERY_EVENT, Binding, checked_bindings
 from edr.streams import Streams
 from edr.web.access import Access
 from edr.web.authentication import Authenticate, Authentication
@@ -25,20 +24,39 @@ from edr.web.channel import Channel
 from edr.web.clients import Clients
 from edr.web.context import Context, GatewayStatistics
 from edr.web.limits import ClientCounts, Limits
+from edr.web.operators import clients, top
 from edr.web.origins import PREFLIGHT, Origins
 from edr.web.pages import Pages
+from edr.web.queries import explain, recent, ticket
 from edr.web.refusals import RefusedError
-from edr.web.responses import answer, refuse
+from edr.web.responses import answer, answer_json, refuse
 from edr.web.sse_route import stream_events
 from edr.web.tickets import Tickets
+from edr.web.visit import Visit
 from edr.web.websocket import serve
 
 MIB = 2**20
 
-METHODS: Mapping[str, Collection[str]] = {
-    "/events": ("GET", "POST"),
+Answer: TypeAlias = Callable[[Visit], Awaitable[dict[str, Any]]]
+
+
+class Route(NamedTuple):
+    """A route that needs an identity."""
+
+    methods: tuple[str, ...]
+    answer: Answer | None
+    """Returns the JSON object of the answer; ``None`` for the stream of events."""
+
+
+ROUTES: Mapping[str, Route] = {
+    "/events": Route(("GET", "POST"), None),
+    "/recent": Route(("GET", "POST"), recent),
+    "/explain": Route(("GET", "POST"), explain),
+    "/ticket": Route(("POST",), ticket),
+    "/clients": Route(("GET",), clients),
+    "/top": Route(("GET",), top),
 }
-"""The routes that need an identity, and their methods."""
+"""The routes below the mount of the gateway."""
 
 
 class Gateway:
@@ -62,6 +80,7 @@ class Gateway:
         send_timeout: seconds after which a client that does not read is given up.
         limits: the limits of clients and of requests.
         viewer: serve the page that shows the events.
+        name: its name in ``edr top`` and in metrics.
 
     Raises:
         TypeError, ValueError: an argument is not valid.
@@ -82,10 +101,13 @@ class Gateway:
         send_timeout: float = 10.0,
         limits: Limits = Limits(),  # noqa: B008 - frozen
         viewer: bool = True,
+        name: str = "web",
     ) -> None:
-        for name, value in (("heartbeat", heartbeat), ("send_timeout", send_timeout)):
+        for option, value in (("heartbeat", heartbeat), ("send_timeout", send_timeout)):
             if not isinstance(value, (int, float)) or not 0 < value < float("inf"):
-                raise ValueError(f"{name} must be a number of seconds above 0, got {value!r}")
+                raise ValueError(f"{option} must be a number of seconds above 0, got {value!r}")
+        self.name: str = name
+        self.kind: str = "gateway"
         self._bus = bus
         self._bindings = checked_bindings(bindings) if bindings else ()
         self._authentication = Authentication(authenticate)
@@ -98,7 +120,6 @@ class Gateway:
         self._send_timeout = send_timeout
         self._limits = limits
         self._pages = Pages() if viewer else None
-        self._log = RateLimitedLog()
         self._context: Context | None = None
         self._is_attached = False
         if bus is not None:
@@ -139,6 +160,9 @@ class Gateway:
             if context is not None:
                 context.refused[exc.code] += 1
             await refuse(send, exc, headers)
+        except BusClosedError:
+            refusal = RefusedError("bus_closed", "the bus of the gateway is closed")
+            await refuse(send, refusal, headers)
         except ClientDisconnect:
             pass
 
@@ -151,34 +175,28 @@ class Gateway:
         headers: Mapping[str, str],
     ) -> None:
         path = path_of(request.scope)
-        methods = METHODS.get(path)
-        context.access.check(request, is_page=methods is None)
-        if methods is None:
+        route = ROUTES.get(path)
+        context.access.check(request, is_page=route is None)
+        if route is None:
             await self._show_page(request, path, send)
             return
         if request.method == "OPTIONS":
             await answer(send, 204, b"", {**headers, **PREFLIGHT})
             return
-        if request.method not in methods:
-            allowed = {"Allow": ", ".join(methods)}
-            raise RefusedError(
-                "method_not_allowed", f"the method must be {' or '.join(methods)}", headers=allowed
-            )
+        if request.method not in route.methods:
+            allowed = {"Allow": ", ".join(route.methods)}
+            detail = f"the method must be {' or '.join(route.methods)}"
+            raise RefusedError("method_not_allowed", detail, headers=allowed)
         context.check_running()
-        peer = context.access.peer_of(request, "sse" if path == "/events" else "http")
+        peer = context.access.peer_of(request, "http" if route.answer else "sse")
         with context.counts.enter(peer.address) as seat:
             identity = await context.access.identify(request, peer)
             seat.take_account(identity.grant.account)
-            await stream_events(
-                context,
-                request,
-                receive,
-                send,
-                identity=identity,
-                peer=peer,
-                seat=seat,
-                headers=headers,
-            )
+            visit = Visit(context, request, identity, peer, seat)
+            if route.answer is None:
+                await stream_events(visit, receive, send, headers)
+            else:
+                await answer_json(send, await route.answer(visit), headers)
 
     async def _show_page(self, request: Request, path: str, send: Send) -> None:
         page = self._pages.respond(request, path) if self._pages is not None else None
@@ -268,6 +286,26 @@ class Gateway:
             refused=dict(context.refused),
             closed=dict(context.clients.closed),
         )
+
+    @property
+    def bindings(self) -> Sequence[Binding]:
+        """The events that it can show."""
+        return self._bindings or (EVERY_EVENT,)
+
+    def status(self) -> dict[str, Any]:
+        """Return its state and its counts, as ``edr top`` shows them."""
+        context, counts = self._context, self.statistics()
+        accounts = {} if context is None else context.counts.by_account
+        return {
+            "state": "stopped" if context is not None and context.stopping else "running",
+            "delivered": counts.sent,
+            "lost": {"slow": counts.missed},
+            "clients": counts.clients,
+            "groups": counts.groups,
+            "withheld": counts.withheld,
+            "closed": counts.closed,
+            "accounts": {name or "everything": n for name, n in accounts.items()},
+        }
 
     def _running_context(self) -> Context:
         """Return the context of the bus, and attach the gateway to the bus the first time.

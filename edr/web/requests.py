@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
@@ -48,7 +48,7 @@ class StreamRequest:
     """The number of events of the past."""
     fails_on_gap: bool = False
     """Whether missed events end the stream."""
-    more: Mapping[str, Any] | None = None
+    more: Mapping[str, Any] = field(default_factory=dict)
     """Other fields, as they were sent."""
 
 

@@ -17,6 +17,7 @@ import orjson
 
 from edr.records import bindings_to_json
 from edr.streams import Missed, Place, Record
+from edr.web.refusals import RefusedError
 
 RETRY = 2000
 """Milliseconds after which a browser connects again."""
@@ -63,6 +64,17 @@ def gap_document(missed: Missed) -> dict[str, Any]:
     if missed.reason == "expired" and missed.count is not None:
         return {"reason": missed.reason, "missed_at_most": missed.count}
     return {"reason": missed.reason, "missed": missed.count}
+
+
+def gap_refusal(missed: Missed) -> RefusedError:
+    """Return the refusal of a client that must not miss any event."""
+    return RefusedError(
+        "gap",
+        "events after this cursor are missing; continue after the cursor of this error, or without "
+        "on_gap=fail",
+        "after",
+        more={**gap_document(missed), "cursor": missed.cursor},
+    )
 
 
 def heartbeat(cursor: str) -> bytes:

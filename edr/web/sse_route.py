@@ -4,53 +4,49 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from starlette.requests import Request
 from starlette.types import Receive, Send
 
-from edr.errors import BusClosedError
-from edr.journal import JournalError
-from edr.streams import Grant, Place
+from edr.streams import Place
 from edr.streams.cursors import NOWHERE
 from edr.web import sse
-from edr.web.authentication import Identity, Renewal
+from edr.web.authentication import Renewal
 from edr.web.clients import Client
-from edr.web.context import Context
-from edr.web.limits import Seat
-from edr.web.peer import Peer
-from edr.web.refusals import RefusedError
-from edr.web.requests import StreamRequest, stream_request
+from edr.web.joining import first_take, join
+from edr.web.requests import stream_request
 from edr.web.sse_stream import SseStream
+from edr.web.visit import Visit
 
 
 async def stream_events(
-    context: Context,
-    request: Request,
-    receive: Receive,
-    send: Send,
-    *,
-    identity: Identity,
-    peer: Peer,
-    seat: Seat,
-    headers: Mapping[str, str],
+    visit: Visit, receive: Receive, send: Send, headers: Mapping[str, str]
 ) -> None:
-    """Answer ``request`` with a stream of events.
+    """Answer a request with a stream of events.
+
+    Args:
+        visit: the request.
+        receive: of the request.
+        send: of the request.
+        headers: of the answer.
 
     Raises:
         RefusedError: the request is not valid, or with ``on_gap=fail`` events are missing. Nothing
             was sent.
     """
-    wanted = await stream_request(request, max_body=context.limits.frame)
+    context = visit.context
+    wanted = await stream_request(visit.request, max_body=context.limits.frame)
     context.check_running()
     places: list[Place] = []
-    client = context.clients.add(identity, peer, seat, lambda: places)
-    renewal = Renewal(context.access.authentication, identity, peer, lambda: client.close("grant"))
+    client = context.clients.add(visit.identity, visit.peer, visit.seat, lambda: places)
+    renewal = Renewal(
+        context.access.authentication, visit.identity, visit.peer, lambda: client.close("grant")
+    )
     try:
-        place = join(context, client, wanted, identity.grant)
+        place = join(context.streams, wanted, visit.grant, client.wake, is_interest=True)
         places.append(place)
         resumed = wanted.after is not None and place.cursor != NOWHERE
         hello = sse.hello(place, node=context.bus.node, resumed=resumed)
         if wanted.fails_on_gap:
-            hello += await _first_block(client, place, context.limits.batch)
+            hello += await _first_events(client, place, context.limits.batch)
         renewal.start()
         stream = SseStream(
             client,
@@ -67,43 +63,13 @@ async def stream_events(
         context.clients.remove(client, client.reason or "failed")
 
 
-def join(context: Context, client: Client, wanted: StreamRequest, grant: Grant) -> Place:
-    """Join a client to the streams.
-
-    Raises:
-        RefusedError: the bus or the journal is closed, 503.
-    """
-    try:
-        return context.streams.join(
-            *wanted.bindings,
-            on_ready=client.wake,
-            grant=grant,
-            after=wanted.after,
-            last=wanted.last,
-            wanted=True,
-        )
-    except BusClosedError:
-        raise RefusedError("bus_closed", "the bus of the gateway is closed") from None
-    except JournalError:
-        raise RefusedError("journal_failed", "the journal of the gateway is not open") from None
-
-
-async def _first_block(client: Client, place: Place, batch: int) -> bytes:
+async def _first_events(client: Client, place: Place, batch: int) -> bytes:
     """Return the first events of a client that must not miss any.
 
     Raises:
         RefusedError: events are missing, 410.
     """
-    while True:
-        taken = place.take(max_bytes=batch)
-        if taken.missed is not None:
-            raise RefusedError(
-                "gap",
-                "events after this cursor are missing; continue after the cursor of this error, "
-                "or without on_gap=fail",
-                "after",
-                more={**sse.gap_document(taken.missed), "cursor": taken.missed.cursor},
-            )
-        if taken.records or taken.ended or client.reason is not None or place.is_current:
-            return sse.events(taken.records)
-        await client.wait()
+    taken = await first_take(place, client.wait, batch, is_over=lambda: client.reason is not None)
+    if taken.missed is not None:
+        raise sse.gap_refusal(taken.missed)
+    return sse.events(taken.records)

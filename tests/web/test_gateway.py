@@ -3,6 +3,7 @@ import asyncio
 import pytest
 
 import edr
+from edr.adapters.measures import Measures
 from edr.web import Gateway
 
 
@@ -82,3 +83,38 @@ async def test_gateway_may_be_made_before_a_loop_runs():
 async def test_option_must_be_valid(bus, options):
     with pytest.raises(ValueError, match="must be"):
         Gateway(bus, authenticate=lambda *_: None, **options)
+
+
+async def test_preflight_names_the_origin(serve, client_of):
+    origin = "https://ops.example.net"
+    _, server = await serve(origins=[origin])
+    client = client_of(server, None)
+    allowed = await client.request("OPTIONS", "/events", {"Origin": origin})
+    refused = await client.request("OPTIONS", "/events", {"Origin": "https://evil.example"})
+
+    assert allowed.status == 204
+    assert allowed.headers["access-control-allow-origin"] == origin
+    assert allowed.headers["vary"] == "Origin"
+    assert refused.status == 403
+    assert "access-control-allow-origin" not in refused.headers
+
+
+async def test_bindings_of_the_gateway_limit_every_client(serve, client_of, publish):
+    _, server = await serve(edr.Binding(app_name="shown"))
+    stream, _ = await client_of(server).events()
+    publish(1)
+    publish(2, app_name="shown")
+
+    assert (await stream.block()).n == 2
+
+
+async def test_metrics_have_the_counts_of_the_gateway(serve, client_of, bus, publish):
+    _, server = await serve()
+    stream, _ = await client_of(server).events()
+    publish(1)
+    await stream.block()
+    measured = {each.name: each.values for each in Measures(bus).read()}
+
+    assert measured["gateway_clients"] == {("default", "web"): 1}
+    assert measured["gateway_sent"] == {("default", "web"): 1}
+    assert measured["gateway_closed"]["default", "web", "slow"] == 0

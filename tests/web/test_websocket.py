@@ -413,7 +413,7 @@ async def test_explain_lists_every_receiver_for_an_operator(world):
             "q",
             world.cursor + "1",
         )
-        own, other = answer["results"]
+        own, other, _gateway = answer["results"]
         assert (own["kind"], own["name"], own["matches"]) == ("client", "a", False)
         assert other["name"] == mailer.name
         assert other["mismatches"][0]["path"] == "app_name"
