@@ -208,8 +208,10 @@ def page(event: Event, seen: Seen) -> None:
     seen[str(event.account_id)] += 1
 
 
-def start_consumers(bus: Bus, group: asyncio.TaskGroup, screen: Screen, ledger: Ledger) -> None:
-    """Subscribe all consumers, and start them."""
+def start_consumers(
+    bus: Bus, group: asyncio.TaskGroup, ledger: Ledger, screen: Screen | None = None
+) -> None:
+    """Subscribe all consumers, and start them. Without a screen, no consumer shows the events."""
 
     def start(consumer: Consumer, events: Subscription, *args: object) -> None:
         ledger.append((events, Counter()))
@@ -217,7 +219,8 @@ def start_consumers(bus: Bus, group: asyncio.TaskGroup, screen: Screen, ledger: 
 
     # Everything from debug up. A screen shows the newest events, so the oldest may be dropped.
     everything, newest = Binding(verbosity="debug"), Overflow.DROP_OLDEST
-    start(show, bus.subscribe(everything, name="screen", overflow=newest), screen)
+    if screen is not None:
+        start(show, bus.subscribe(everything, name="screen", overflow=newest), screen)
     # Two services, at exactly one level.
     calls = Binding(app_name=["call_flow", "queue_manager"], verbosity="info", exact_verbosity=True)
     start(count, bus.subscribe(calls, name="wallboard"), "status")
@@ -281,8 +284,8 @@ def rows(ledger: Ledger) -> list[Row]:
     return table
 
 
-async def keep_open(bus: Bus, seconds: float, seed: int, screen: Screen) -> None:
-    """Run all services until the time is over, or until Ctrl-C."""
+async def keep_open(bus: Bus, seconds: float, seed: int, refresh: Callable[[], object]) -> None:
+    """Run all services until the time is over, or until Ctrl-C; ``refresh`` draws the screen."""
     try:
         async with asyncio.timeout(seconds), asyncio.TaskGroup() as services:
             for account_id, agents in AGENTS.items():
@@ -292,7 +295,7 @@ async def keep_open(bus: Bus, seconds: float, seed: int, screen: Screen) -> None
                 for agent_id in agents.split():
                     services.create_task(work(branch, agent_id))
             while True:
-                screen.refresh()
+                refresh()
                 await asyncio.sleep(0.1)
     except (TimeoutError, asyncio.CancelledError):
         # At Ctrl-C asyncio.run cancels the main task, which must still wait for the consumers.
@@ -308,10 +311,10 @@ async def main(seconds: float, seed: int, *, rich: bool) -> bool:
         async with Bus(accounts=accounts) as bus, asyncio.TaskGroup() as consumers:
             await edr.control.expose(bus, name="call-center", history=1000)
             screen = Screen(COLUMNS, lambda: rows(ledger), rich=rich)
-            start_consumers(bus, consumers, screen, ledger)
+            start_consumers(bus, consumers, ledger, screen)
             print_wants(bus, rich=rich)
             with screen:
-                await keep_open(bus, seconds, seed, screen)
+                await keep_open(bus, seconds, seed, screen.refresh)
                 # Consumers end after their queued events. Events that the slow one has not taken
                 # after half a second are dropped and counted as closed.
                 await bus.drain(timeout=0.5)

@@ -6,6 +6,8 @@ import re
 import signal
 import subprocess
 import sys
+import urllib.request
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -410,3 +412,62 @@ def test_the_webhooks_name_the_extra_that_is_missing():
 
     assert done.returncode == 2
     assert "pip install '.[app]'" in done.stderr
+
+
+# The dashboard
+
+
+@contextmanager
+def dashboard():
+    """Start the dashboard, and give the process, its URL, and the token of each grant."""
+    pytest.importorskip("starlette")
+    pytest.importorskip("uvicorn")
+    command = [sys.executable, EXAMPLES / "dashboard.py", "--port", "0", "--seconds", str(PATIENCE)]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            url = re.search(r"http://[\d.:]+", process.stdout.readline())[0]
+            rows = [process.stdout.readline().rsplit(maxsplit=1) for _ in range(3)]
+            yield process, url, {name.strip(): token for name, token in rows}
+        finally:
+            process.kill()
+
+
+def opened(url, token=None):
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    request = urllib.request.Request(url, headers=headers)  # noqa: S310 - of the program above
+    return urllib.request.urlopen(request, timeout=PATIENCE)  # noqa: S310
+
+
+def events_in(stream, count):
+    lines = (line.removeprefix(b"data: ") for line in stream if line.startswith(b"data: "))
+    next(lines)  # hello
+    return [json.loads(next(lines)) for _ in range(count)]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGINT")
+@pytest.mark.usefixtures("ctrl_c_works")
+def test_the_dashboard_shows_each_grant_its_own_events():
+    with dashboard() as (process, url, tokens):
+        with opened(f"{url}/") as page:
+            assert b"<html" in page.read()
+        with opened(f"{url}/events?account_id=globex-oslo", tokens["operator"]) as stream:
+            assert events_in(stream, 1)[0]["account_tree"] == ["northstar", "globex"]
+        with opened(f"{url}/events", tokens["customer acme"]) as stream:
+            trees = [event["account_tree"] for event in events_in(stream, 20)]
+        assert trees == [["acme"]] * 20
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=PATIENCE)
+
+    assert (process.returncode, beside_losses(errors)) == (0, [])
+
+
+def test_the_dashboard_names_the_extra_that_is_missing():
+    without = "import runpy, sys; sys.modules['uvicorn'] = None; sys.argv = sys.argv[1:]; "
+    without += "sys.path.insert(0, sys.argv[0].rpartition('/')[0]); "
+    without += "runpy.run_path(sys.argv[0], run_name='__main__')"
+    done = run("dashboard.py", before=("-c", without))
+
+    assert done.returncode == 1
+    assert "pip install '.[web]'" in done.stderr
