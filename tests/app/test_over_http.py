@@ -246,7 +246,8 @@ def test_metrics_need_their_right(program):
 
 
 def test_no_output_has_a_secret(program):
-    program.ingest(line(1), sender="unknown")
+    assert program.ingest(line(1)).status_code == 200
+    assert program.ingest(line(1), sender="unknown").status_code == 401
     program.wait_for(lambda: "sink 'rejecting' dropped" in program.logged())
     program.wait_for(lambda: "sink away: retrying" in program.client.get("/readyz").text)
     without = {key: value for key, value in program.environ.items() if key != "NATS_URL"}
