@@ -5,7 +5,8 @@
 Read the modules in this order; each imports only from those before it:
 peer, refusals, limits, authentication, origins, tickets, access, requests, watch, clients, context,
 visit, joining, responses, sse, sse_stream, sse_route, explaining, queries, operators,
-frame_rate, frames, merging, channel, websocket, pages, viewer, gateway, server.
+frame_rate, frames, merging, channel, websocket, blackhole, pages, viewer, gateway,
+server.
 
 Promises:
 
@@ -27,6 +28,7 @@ from edr._util.lazy import lazy_names
 if TYPE_CHECKING:
     from edr.streams import Grant
     from edr.web.authentication import Authenticate
+    from edr.web.blackhole import Blackhole, BlackholeClient, BlackholeStatistics
     from edr.web.context import GatewayStatistics
     from edr.web.gateway import Gateway
     from edr.web.limits import Limits
@@ -40,6 +42,7 @@ else:
         {
             "edr.streams": "Grant",
             "edr.web.authentication": "Authenticate",
+            "edr.web.blackhole": "Blackhole BlackholeClient BlackholeStatistics",
             "edr.web.context": "GatewayStatistics",
             "edr.web.gateway": "Gateway",
             "edr.web.limits": "Limits",
@@ -52,6 +55,9 @@ else:
 
 __all__ = [
     "Authenticate",
+    "Blackhole",
+    "BlackholeClient",
+    "BlackholeStatistics",
     "Gateway",
     "GatewayStatistics",
     "Grant",

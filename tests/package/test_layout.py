@@ -25,6 +25,7 @@ import edr.streams
 import edr.testing
 import edr.typed
 import edr.web
+import edr.web.blackhole
 import edr.wire
 
 ROOT = Path(edr.__file__).parents[1]
@@ -48,6 +49,7 @@ PACKAGES = [
     edr.streams,
     edr.control,
     edr.web,
+    edr.web.blackhole,
     edr.app,
     edr.app.config,
     edr.cli,

@@ -1,0 +1,160 @@
+import asyncio
+import json
+import re
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from edr.streams import Grant
+from edr.web.blackhole import connection, replies
+from edr.web.limits import Limits
+
+KEY = "edr.ok.info.*"
+
+
+def closed(client):
+    return client.app.statistics().closed
+
+
+async def test_reply_comes_before_the_events_of_a_subscription(connect, emit, request_of):
+    async with connect() as client:
+        client.reads.clear()
+        client.send(request_of("subscribe", "branch", KEY))
+        while not client.app.statistics().subscriptions:
+            await asyncio.sleep(0)
+        await emit(1, account_id="branch")
+        client.reads.set()
+
+        assert (await client.json())["action"] == "reply"
+        assert (await client.json())["action"] == "event"
+
+
+async def test_no_event_comes_after_the_reply_to_unsubscribe(connect, emit, request_of):
+    async with connect() as client:
+        await client.ask(request_of("subscribe", "branch", KEY))
+        client.reads.clear()
+        for n in range(10):
+            await emit(n, account_id="branch")
+        client.send(request_of("unsubscribe", "branch", KEY))
+        await asyncio.sleep(0)
+        client.reads.set()
+
+        await client.ask(request_of("ping"))
+        await client.ask(request_of("ping"))
+        assert client.texts() == []
+
+
+async def test_binary_frame_is_an_error(connect):
+    async with connect() as client:
+        reply = await client.ask(b"\x00\xff")
+
+    assert reply["data"]["errors"] == [replies.NOT_TEXT]
+    assert re.fullmatch("[0-9a-f]{32}", reply["request_id"])
+
+
+@pytest.mark.parametrize("frame", ["x" * 101, "é" * 51, b"x" * 101])
+async def test_frame_that_is_too_large_closes_the_connection(connect, frame):
+    async with connect(limits=Limits(frame=100)) as client:
+        client.send(frame)
+        assert await client.text() is None
+
+    assert client.closed[0] == 1009
+    assert closed(client) == {"too_large": 1}
+
+
+@pytest.mark.parametrize("frame", [b"", "{", '{"action":"ping","auth_token":"T-reseller"}'])
+async def test_flood_is_answered_and_then_closed(connect, frame):
+    async with connect() as client:
+        for _ in range(connection.MAX_REFUSED + 1000):
+            client.send(frame)
+        while await client.text() is not None:
+            pass
+
+    assert client.closed[0] == 1008
+    assert closed(client) == {"rate": 1}
+
+
+async def test_client_that_does_not_read_is_closed(connect, emit, request_of, monkeypatch):
+    monkeypatch.setattr(connection, "CLOSE_TIMEOUT", 0.05)
+    async with connect(send_timeout=0.05) as client:
+        await client.ask(request_of("subscribe", "branch", KEY))
+        client.reads.clear()
+        await emit(1, account_id="branch")
+        await asyncio.wait([client._task], timeout=10)
+
+    assert closed(client) == {"slow": 1}
+
+
+async def test_client_that_lags_beyond_the_ring_is_closed(connect, emit, request_of):
+    async with connect(ring=10) as client:
+        await client.ask(request_of("subscribe", "branch", KEY))
+        for n in range(11):
+            await emit(n, account_id="branch")
+        while await client.text() is not None:
+            pass
+
+    assert client.closed == (1013, "too slow: events were not sent")
+
+
+async def test_connection_without_a_token_is_closed(connect):
+    async with connect(token_timeout=0.05) as client:
+        client.send({"action": "ping"})
+        assert (await client.json())["data"]["errors"] == ["authentication token required"]
+        assert await client.text() is None
+
+    assert client.closed[0] == 4408
+
+
+async def test_idle_connection_is_closed(connect, request_of):
+    async with connect(idle_timeout=0.05) as client:
+        await client.ask(request_of("ping"))
+        assert await client.text() is None
+
+    assert client.closed == (1000, "idle")
+
+
+async def test_grant_that_ends_closes_the_connection(connect, request_of):
+    grants = iter(["first"])
+
+    def authenticate(token, peer):
+        soon = datetime.now(UTC) + timedelta(seconds=0.05)
+        return Grant("reseller", expires=soon) if next(grants, None) else None
+
+    async with connect(authenticate=authenticate) as client:
+        await client.ask(request_of("ping"))
+        assert await client.text() is None
+
+    assert client.closed == (4403, "the grant has ended")
+
+
+async def test_client_that_is_gone_ends_the_connection(connect, emit, request_of):
+    async with connect() as client:
+        await client.ask(request_of("subscribe", "branch", KEY))
+        client.is_gone = True
+        await emit(1, account_id="branch")
+        await asyncio.wait([client._task], timeout=10)
+
+    assert client.closed is None
+    assert closed(client) == {"client": 1}
+
+
+async def test_fault_of_edr_closes_the_connection(connect, request_of, monkeypatch, caplog):
+    async with connect() as client:
+        await client.ask(request_of("ping"))
+        (found,) = client.app._clients.values()  # a fault that no request can cause
+        monkeypatch.setattr(found.session, "answer", None)
+        client.send(request_of("ping"))
+        assert await client.text() is None
+
+    assert client.closed[0] == 1011
+    assert "a Blackhole session failed" in caplog.text
+
+
+async def test_events_are_sent_in_order(connect, emit, request_of):
+    async with connect() as client:
+        await client.ask(request_of("subscribe", "branch", KEY))
+        for n in range(500):
+            await emit(n, account_id="branch")
+        numbers = [json.loads(await client.text())["data"]["body"]["n"] for _ in range(500)]
+
+    assert numbers == list(range(500))
