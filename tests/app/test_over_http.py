@@ -232,6 +232,7 @@ def test_a_tenant_emits_below_its_account_only_and_never_sets_the_tree(program):
 
 
 def test_it_is_alive_and_ready_while_other_sinks_are_not(program):
+    program.ingest(line(1))
     program.wait_for(lambda: "sink away: retrying" in program.client.get("/readyz").text)
 
     assert program.client.get("/livez").text == "ok\n"
