@@ -16,6 +16,7 @@ from edr.sinks import SinkState
 CLOSE_REASONS = ("left", "slow", "grant", "gap", "stopping", "failed")
 """Why streams of a gateway end. Each one is measured from 0."""
 
+
 def read_part(part: Any) -> Reading:
     """Yield the counts of a sink, a source or a gateway; nothing for another object."""
     kind = getattr(part, "kind", None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -102,7 +103,7 @@ class Program:
             # Not a handler of the loop: from here on each signal ends the process at once, also one
             # that arrives before the loop has handled this one.
             for each in STOP_SIGNALS:
-                signal.signal(each, signal.SIG_DFL)
+                signal.signal(each, last_handler(os.getpid()))
             loop.call_soon_threadsafe(self._stop, signal.Signals(number).name)
 
         for each in STOP_SIGNALS:
@@ -260,6 +261,14 @@ def check_consumers(configuration: Configuration, path: Path) -> None:
         raise ConfigurationError(
             str(path), [Fault(".".join(map(str, place)), None, text) for place, text in faults]
         )
+
+
+def last_handler(pid: int) -> Callable[[int, object], object] | signal.Handlers:
+    """Return the handler of the second signal, which ends the process ``pid`` at once.
+
+    The kernel ignores a signal without a handler for process 1, which a container starts with.
+    """
+    return signal.SIG_DFL if pid != 1 else lambda number, _: os._exit(128 + number)
 
 
 def ends_with_input(configuration: Configuration) -> bool:

@@ -2,6 +2,7 @@
 
 import os
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -41,3 +42,10 @@ def test_the_watchdog_is_called_twice_in_its_period():
 @pytest.mark.parametrize("address", ["", "/no/such/socket", "@no-such-socket"])
 def test_a_missing_manager_is_no_fault(address):
     Notifier({"NOTIFY_SOCKET": address}).ready()
+
+
+def test_the_unit_of_the_manual_has_private_folders():
+    unit = (Path(__file__).parents[2] / "docs" / "running.md").read_text(encoding="utf-8")
+
+    assert "Environment=EDR_RUNTIME_DIR=/run/edr\n" in unit
+    assert "RuntimeDirectoryMode=0700\n" in unit  # else edr refuses the folder, and does not start

@@ -16,6 +16,7 @@ from edr.app.program import (
     Program,
     ends_with_input,
     exit_code_of,
+    last_handler,
 )
 from edr.journal import SqliteJournal
 
@@ -93,6 +94,15 @@ async def test_a_reload_that_leaves_a_blocking_consumer_warns(tmp_path):
     assert await running == DONE
     [warning] = outcome["warnings"]
     assert warning.endswith(f"edr journal forget {tmp_path}/edr-data/journal sink:audit")
+
+
+def test_the_second_signal_ends_the_first_process_of_a_container(monkeypatch):
+    codes = []
+    monkeypatch.setattr("os._exit", codes.append)
+    last_handler(1)(signal.SIGTERM, None)
+
+    assert codes == [143]
+    assert last_handler(2) is signal.SIG_DFL
 
 
 async def test_a_long_start_is_announced_until_it_ends(tmp_path, monkeypatch):
