@@ -141,7 +141,7 @@ class Server:
         stop = getattr(self._app, "stop", None)
         if stop is not None:
             await stop()
-        server.should_exit = True
+        server.stop()
         await asyncio.wait([serving])
         server.abort_connections()
         await asyncio.sleep(0)  # for their ``connection_lost``
@@ -218,6 +218,19 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         config.load()  # reads the certificate, so that its fault is raised in ``start``
         self.has_started = asyncio.Event()
+        self._stops = asyncio.Event()
+
+    def stop(self) -> None:
+        """Begin to close."""
+        self.should_exit = True
+        self._stops.set()
+
+    async def main_loop(self) -> None:
+        """Wait for ``stop``. uvicorn would look for it ten times a second."""
+        while not await self.on_tick(0):  # 0 renews the header Date
+            with suppress(TimeoutError):
+                async with asyncio.timeout(1.0):
+                    await self._stops.wait()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)

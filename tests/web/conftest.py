@@ -5,17 +5,9 @@ from contextlib import AsyncExitStack
 import pytest
 from support.browser import browser_session, browser_tab
 from support.sse_client import HttpClient
+from support.web_grants import OPERATOR, grant_of
 
-from edr.web import Gateway, Grant, Server
-
-OPERATOR = "all"
-
-
-def grant_of(token, peer):
-    """The token is the account; that of operators is ``all``."""
-    if token is None:
-        return None
-    return Grant.everything() if token == OPERATOR else Grant(token)
+from edr.web import Gateway, Server
 
 
 @pytest.fixture
