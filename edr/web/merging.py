@@ -225,56 +225,95 @@ class Merging:
             encode: returns an event as it is written.
         """
         for source in self._sources.values():
-            if not source.pending:
-                self._fill(source)
+            if not source.pending and self._fill(source):
+                self._push(source)
         heap = self._heap
         taken: list[Encoded] = []
-        while heap:
+        while heap and max_bytes >= 0:
             if heap[0][1]:
                 return taken or self._take_gap()
-            heads = self._pop_record()
-            record = heads[0][3].pending[0]
-            assert isinstance(record, Record)
-            data = encode(Delivery(tuple(head[3].id for head in heads), record))
-            max_bytes -= len(data) + 1
-            if max_bytes < 0 and taken:
-                for head in heads:
-                    heappush(heap, head)
-                break
-            taken.append(data)
-            for head in heads:
-                self._advance(head[3], record.cursor)
+            sources = self._pop_record()
+            if len(sources) == 1:
+                # A gap comes after the event at its position.
+                end = heap[0][0] + heap[0][1] if heap else None
+                max_bytes = self._take_run(sources[0], end, max_bytes, encode, taken)
+            else:
+                max_bytes = self._take_shared(sources, max_bytes, encode, taken)
         return taken or None
 
     def _take_gap(self) -> Gap:
         source = heappop(self._heap)[3]
-        missed = source.pending[0]
+        missed = source.pending.popleft()
         assert isinstance(missed, Missed)
-        self._advance(source, missed.cursor)
+        source.cursor = missed.cursor
+        if source.pending or self._fill(source):
+            self._push(source)
         return Gap(source.id, missed)
 
-    def _pop_record(self) -> list[_Head]:
-        """Remove the heads at the lowest position, in the order in which their sources began."""
+    def _pop_record(self) -> list[_Source]:
+        """Remove the heads at the lowest position; return their sources, in their order."""
         heap = self._heap
-        heads = [heappop(heap)]
-        position = heads[0][0]
-        while heap and heap[0][0] == position and not heap[0][1]:
-            heads.append(heappop(heap))
-        return heads
+        head = heappop(heap)
+        sources = [head[3]]
+        while heap and heap[0][0] == head[0] and not heap[0][1]:
+            sources.append(heappop(heap)[3])
+        return sources
 
-    def _advance(self, source: _Source, cursor: str) -> None:
-        """Continue after the first pending item, which is sent."""
-        source.pending.popleft()
-        source.cursor = cursor
-        if source.pending:
+    def _take_shared(
+        self,
+        sources: list[_Source],
+        max_bytes: int,
+        encode: Callable[[Delivery], Encoded],
+        taken: list[Encoded],
+    ) -> int:
+        """Take the record that is the next of ``sources``; return the bytes that are left."""
+        record = sources[0].pending[0]
+        assert isinstance(record, Record)
+        data = encode(Delivery(tuple(source.id for source in sources), record))
+        max_bytes -= len(data) + 1
+        if max_bytes >= 0 or not taken:
+            taken.append(data)
+            for source in sources:
+                source.pending.popleft()
+                source.cursor = record.cursor
+        for source in sources:
+            if source.pending or self._fill(source):
+                self._push(source)
+        return max_bytes
+
+    def _take_run(
+        self,
+        source: _Source,
+        end: int | None,
+        max_bytes: int,
+        encode: Callable[[Delivery], Encoded],
+        taken: list[Encoded],
+    ) -> int:
+        """Take the records of one source up to where another one has an item.
+
+        Most connections have one subscription, or one that is busy. Without a heap, an event then
+        costs half as much. Return the bytes that are left.
+        """
+        pending, to = source.pending, (source.id,)
+        while pending or self._fill(source):
+            record = pending[0]
+            if not isinstance(record, Record) or (end is not None and record.position >= end):
+                break
+            data = encode(Delivery(to, record))
+            max_bytes -= len(data) + 1
+            if max_bytes < 0 and taken:
+                break
+            taken.append(data)
+            pending.popleft()
+            source.cursor = record.cursor
+        if pending:
             self._push(source)
-        else:
-            self._fill(source)
+        return max_bytes
 
-    def _fill(self, source: _Source) -> None:
-        """Take the next items of a source without a pending one."""
+    def _fill(self, source: _Source) -> bool:
+        """Take the next items of a source without a pending one; return whether there are any."""
         if source.ended or not source.has_more:
-            return
+            return False
         source.cursor = source.place.cursor
         missed, records, source.ended = source.place.take(
             TAKE, max(1, self._batch // len(self._sources))
@@ -282,11 +321,11 @@ class Merging:
         source.waits = not records
         if missed is not None:
             source.pending.append(missed)
-        if missed is not None or records:
-            source.pending.extend(records)
-            self._push(source)
+        source.pending.extend(records)
+        return bool(source.pending)
 
     def _push(self, source: _Source) -> None:
+        """Put the next item of a source into the heap."""
         item = source.pending[0]
         if isinstance(item, Record):
             head = (item.position, False, source.number, source)
