@@ -5,6 +5,11 @@ call to use instead.
 
 The hot path of a bus makes one test: is this thread ``thread``? That is 0, which no thread has,
 whenever a use must be checked. ``enter`` then finds the reason.
+
+Another thread that reads statistics sets ``thread`` to 0 too. So the loop's thread gives it the
+answer at its next turn or at its next use of the bus, whichever is first. Both are moments at which
+nothing of the bus is half changed. Rejected: to look for such a moment in the stack of the loop's
+thread. The frames of a thread that runs may end while they are read.
 """
 
 from __future__ import annotations
@@ -15,7 +20,7 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
-from threading import get_ident
+from threading import Lock, get_ident
 from time import monotonic, sleep
 from typing import TypeVar
 
@@ -34,12 +39,8 @@ CALLED_WITHIN = 5.0
 READ_WITHIN = 1.0
 """Seconds for which a thread then tries to read a consistent copy itself."""
 
-_WRITERS = frozenset(
-    f"edr.bus.{name}"
-    for name in ("bounded_queue", "gap_markers", "getters", "policies", "putters", "registry")
-)
-"""The modules that change what statistics read. A thread that is interrupted in one of them has
-changed a part of it only."""
+READ_AGAIN_AFTER = 0.0001
+"""Seconds between two readings. They let a thread that waits for the interpreter run."""
 
 
 class LoopGuard:
@@ -71,6 +72,12 @@ class LoopGuard:
         self._on_change = on_change
         self._on_enter = on_enter
         self._on_loop_end = on_loop_end
+        self._must_check = False
+        """Whether ``thread`` stays 0."""
+        self._questions: list[Callable[[], None]] = []
+        """Calls that other threads wait for."""
+        self._changing = Lock()
+        """Held while ``thread`` and the questions change."""
         self._pid = os.getpid()
         self._loop_end: LoopEnd | None = None
         _all.add(self)
@@ -96,18 +103,27 @@ class LoopGuard:
 
     def check_each_use(self) -> None:
         """Make ``thread`` 0, so that no use passes without a check."""
-        self._change(0)
+        with self._changing:
+            self._must_check = True
+            self._change(0)
 
     def trust_thread(self) -> None:
         """Restore the thread of the loop, which may use the bus without a check."""
-        self._change(self.home)
+        with self._changing:
+            self._must_check = False
+            self._change(self.home)
 
     def close(self) -> None:
         """Reject every further use."""
         self.closed = True
-        self._change(0)
+        self.check_each_use()
         if self._loop_end is not None:
             self._loop_end.cancel()
+
+    def after_fork(self) -> None:
+        """Check each use in this process. A thread of its parent may have held the lock."""
+        self._changing = Lock()
+        self.check_each_use()
 
     def _change(self, thread: int) -> None:
         self.thread = thread
@@ -133,6 +149,8 @@ class LoopGuard:
                 "use emit_threadsafe, or a bus for each loop"
             )
         self.check_open()
+        if self._questions:
+            self.answer()
         if self.loop is None:
             self.loop = loop
             self.home = get_ident()
@@ -236,10 +254,10 @@ class LoopGuard:
     def read(self, function: Callable[[], T]) -> T:
         """Return the result of ``function`` at a moment at which the loop changes nothing.
 
-        From another thread it is called on the loop's thread. Code of the program may hold the
-        loop, so that it does not answer within ``ANSWER_WITHIN``; a loop that does not run may be
-        run at any moment. Then ``function`` is called in this thread, until it returns the same
-        twice while the loop's thread does not change the bus. It must change nothing.
+        From another thread it is called on the loop's thread: at its next turn, or at its next use
+        of the bus. Code of the program may hold the loop and not use the bus for
+        ``ANSWER_WITHIN``; a loop that does not run may be run at any moment. Then ``function`` is
+        called in this thread, until it returns the same twice. It must change nothing.
         """
         loop = self.loop
         if loop is not None and get_ident() == self.home:
@@ -254,42 +272,34 @@ class LoopGuard:
             except Exception as exc:  # raised in the thread that called ``read``
                 answer.set_exception(exc)
 
+        with self._changing:
+            self._questions.append(give)
+            self._change(0)
         with suppress(TimeoutError, RuntimeError):  # no answer, or the loop was closed just now
-            loop.call_soon_threadsafe(give)
+            loop.call_soon_threadsafe(self.answer)
             return answer.result(ANSWER_WITHIN)
         return self._read_from_outside(function)
 
-    def _read_from_outside(self, function: Callable[[], T]) -> T:
-        """Return a consistent copy, or after ``READ_WITHIN`` seconds the last one that was read.
+    def answer(self) -> None:
+        """Make the calls that other threads wait for. On the loop's thread, between two uses."""
+        with self._changing:
+            questions, self._questions = self._questions, []
+            if not self._must_check:
+                self._change(self.home)
+        for question in questions:
+            question()
 
-        A thread switch can come between any two steps of the loop's thread, also in the middle of
-        a put. So this checks that the thread is not at work before the first reading and before
-        the second. An operation that was under way at the first reading is either found then, or
-        has changed the second reading.
-        """
+    @staticmethod
+    def _read_from_outside(function: Callable[[], T]) -> T:
+        """Return the same result of two calls, or after ``READ_WITHIN`` seconds the last one."""
         give_up = monotonic() + READ_WITHIN
         while monotonic() < give_up:
             with suppress(RuntimeError):  # a dict or a deque that changed while it was read
-                if not self._is_at_work():
-                    first = function()
-                    if not self._is_at_work() and function() == first:
-                        return first
-            sleep(0)
+                first = function()
+                sleep(READ_AGAIN_AFTER)
+                if function() == first:
+                    return first
         return function()
-
-    def _is_at_work(self) -> bool:
-        frames = sys._current_frames()
-        mine = get_ident()
-        at_work = [frames.get(self.home)] if self.home else []
-        if not self.home:  # any thread may begin to use it
-            at_work = [frame for thread, frame in frames.items() if thread != mine]
-        for each in at_work:
-            frame = each
-            while frame is not None:
-                if frame.f_globals.get("__name__") in _WRITERS:
-                    return True
-                frame = frame.f_back
-        return False
 
 
 def _runs_here(loop: asyncio.AbstractEventLoop) -> bool:
@@ -319,4 +329,4 @@ def is_loop_running() -> bool:
     return True
 
 
-_all = tracked_across_forks(LoopGuard.check_each_use)
+_all = tracked_across_forks(LoopGuard.after_fork)

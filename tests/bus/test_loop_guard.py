@@ -4,6 +4,7 @@ import asyncio
 import sys
 import threading
 from contextlib import contextmanager
+from time import monotonic
 
 import pytest
 
@@ -37,8 +38,7 @@ def read_while(work, read):
 
 
 @pytest.mark.parametrize("overflow", ["drop_oldest", "drop_newest"])
-async def test_counts_are_right_while_plain_code_holds_the_loop(monkeypatch, overflow):
-    monkeypatch.setattr("edr.bus.loop_guard.ANSWER_WITHIN", 0.001)
+async def test_counts_are_right_while_plain_code_holds_the_loop(overflow):
     bus = Bus()
     events = bus.subscribe(capacity=10, overflow=overflow)
 
@@ -91,6 +91,27 @@ def test_foreign_thread_releases_and_folds_nothing_between_two_runs_of_a_loop():
     assert dict(bus._registry.active) == active
     loop.run_until_complete(bus.aclose())
     loop.close()
+
+
+@pytest.mark.parametrize("is_draining", [False, True])
+async def test_next_use_of_the_bus_answers_a_thread(monkeypatch, is_draining):
+    """The loop has no turn, and the thread would wait for longer than this test."""
+    monkeypatch.setattr("edr.bus.loop_guard.ANSWER_WITHIN", 1000.0)
+    bus = Bus()
+    bus.enter()
+    guard = bus._guard
+    if is_draining:
+        guard.check_each_use()
+    counts = []
+    thread = threading.Thread(target=lambda: counts.append(bus.statistics()), daemon=True)
+    thread.start()
+    end = monotonic() + 60
+    while thread.is_alive() and monotonic() < end:
+        bus.emit_nowait(*ARGS)
+
+    assert len(counts) == 1
+    assert bool(guard.thread) is not is_draining
+    await bus.aclose()
 
 
 async def test_thread_gets_an_answer_from_a_loop_that_waits_for_it(monkeypatch):
