@@ -28,7 +28,12 @@ from edr._util.lazy import lazy_names
 if TYPE_CHECKING:
     from edr.streams import Grant
     from edr.web.authentication import Authenticate
-    from edr.web.blackhole import Blackhole, BlackholeClient, BlackholeStatistics
+    from edr.web.blackhole import (
+        Blackhole,
+        BlackholeClient,
+        BlackholeStatistics,
+        BlackholeSubscription,
+    )
     from edr.web.context import GatewayStatistics
     from edr.web.gateway import Gateway
     from edr.web.limits import Limits
@@ -42,7 +47,9 @@ else:
         {
             "edr.streams": "Grant",
             "edr.web.authentication": "Authenticate",
-            "edr.web.blackhole": "Blackhole BlackholeClient BlackholeStatistics",
+            "edr.web.blackhole": (
+                "Blackhole BlackholeClient BlackholeStatistics BlackholeSubscription"
+            ),
             "edr.web.context": "GatewayStatistics",
             "edr.web.gateway": "Gateway",
             "edr.web.limits": "Limits",
@@ -58,6 +65,7 @@ __all__ = [
     "Blackhole",
     "BlackholeClient",
     "BlackholeStatistics",
+    "BlackholeSubscription",
     "Gateway",
     "GatewayStatistics",
     "Grant",

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any, Protocol, runtime_checkable
 
 from edr._util.log import RateLimitedLog
+from edr.bus import Bus
 from edr.control.loop_lag import LoopLag
 from edr.control.parts import PartList
 from edr.control.plain import plain
 from edr.control.snapshot import Snapshots, bindings_of
 from edr.streams import Place
 from edr.web.clients import Client
+from edr.web.limits import ClientCounts
 from edr.web.visit import Visit
 
 MAX_SUBSCRIPTIONS = 200
@@ -23,6 +27,23 @@ MEASURED = 0.1
 _log = RateLimitedLog()
 
 
+class _OtherClient(Protocol):
+    def to_json(self) -> dict[str, Any]: ...
+
+
+@runtime_checkable
+class _OtherGateway(Protocol):
+    """A service of the bus with clients of its own, such as ``Blackhole``."""
+
+    counts: ClientCounts
+
+    def clients(self) -> Iterable[_OtherClient]: ...
+
+
+def _other_gateways(bus: Bus) -> list[_OtherGateway]:
+    return [each for each in bus.services if isinstance(each, _OtherGateway)]
+
+
 async def clients(visit: Visit) -> dict[str, Any]:
     """Return all clients, and their numbers by account and by address.
 
@@ -31,17 +52,21 @@ async def clients(visit: Visit) -> dict[str, Any]:
     """
     visit.check_operator()
     context = visit.context
-    by_account = context.counts.by_account
     listed = []
     for number, client in enumerate(context.clients):
         listed.append(_described(client))
         if number % 100 == 99:  # noqa: PLR2004 - about 5 ms
             await asyncio.sleep(0)
+    by_account, by_address = Counter(context.counts.by_account), Counter(context.counts.by_address)
+    for other in _other_gateways(context.bus):
+        listed += [client.to_json() for client in other.clients()]
+        by_account.update(other.counts.by_account)
+        by_address.update(other.counts.by_address)
     return {
         "clients": listed,
         "by_account": {name: n for name, n in by_account.items() if name is not None},
         "everything": by_account.get(None, 0),
-        "by_address": context.counts.by_address,
+        "by_address": by_address,
     }
 
 

@@ -1,4 +1,7 @@
 import pytest
+from support.asgi_websocket import AsgiWebSocket
+
+from edr.web import Blackhole, Grant
 
 
 async def test_clients_are_listed_with_their_subscriptions(serve, client_of, publish):
@@ -33,3 +36,16 @@ async def test_operator_routes_need_everything(serve, client_of, path):
     _, server = await serve()
 
     assert (await client_of(server, "acme").get(path)).status == 403
+
+
+async def test_clients_of_blackhole_are_listed_too(bus, serve, client_of):
+    blackhole = Blackhole(bus, lambda *_: Grant("acme"))
+    _, server = await serve()
+    async with AsgiWebSocket(blackhole) as client:
+        await client.ask({"action": "ping", "auth_token": "T", "name": "wallboard"})
+        document = await (await client_of(server).get("/clients")).json()
+
+    [listed] = document["clients"]
+    assert (listed["transport"], listed["details"]["name"]) == ("blackhole", "wallboard")
+    assert document["by_account"] == {"acme": 1}
+    assert document["by_address"] == {"127.0.0.1": 1, "203.0.113.7": 1}

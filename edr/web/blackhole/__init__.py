@@ -3,7 +3,8 @@
 ``docs/blackhole.md`` is the manual, and has the differences. It needs the extra ``web``.
 
 Read the modules in this order; each imports only from those before it:
-replies, keys, requests, event_frames, subscriptions, session, connection, handshake, blackhole.
+replies, keys, requests, event_frames, subscriptions, session, client, connection, handshake,
+blackhole.
 
 Promises:
 
@@ -21,11 +22,15 @@ from typing import TYPE_CHECKING
 from edr._util.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from edr.web.blackhole.blackhole import Blackhole, BlackholeClient, BlackholeStatistics
+    from edr.web.blackhole.blackhole import Blackhole, BlackholeStatistics
+    from edr.web.blackhole.client import BlackholeClient, BlackholeSubscription
 else:
     __getattr__, __dir__ = lazy_names(
         __name__,
-        {"edr.web.blackhole.blackhole": "Blackhole BlackholeClient BlackholeStatistics"},
+        {
+            "edr.web.blackhole.blackhole": "Blackhole BlackholeStatistics",
+            "edr.web.blackhole.client": "BlackholeClient BlackholeSubscription",
+        },
     )
 
-__all__ = ["Blackhole", "BlackholeClient", "BlackholeStatistics"]
+__all__ = ["Blackhole", "BlackholeClient", "BlackholeStatistics", "BlackholeSubscription"]

@@ -8,7 +8,8 @@ from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from starlette.requests import HTTPConnection
 from starlette.types import Receive, Scope, Send
@@ -16,44 +17,23 @@ from starlette.types import Receive, Scope, Send
 from edr._util.log import RateLimitedLog
 from edr.bus import Bus, default_bus
 from edr.errors import BusClosedError
+from edr.records import EVERY_EVENT, Binding
 from edr.streams import Streams
 from edr.web.authentication import Authenticate, Authentication
+from edr.web.blackhole.client import BlackholeClient, client_of
 from edr.web.blackhole.connection import STOPPING, Connection, Times
 from edr.web.blackhole.handshake import Handshake, handshake_of
 from edr.web.blackhole.session import Services, Session
 from edr.web.channel import Channel, DisconnectedError
 from edr.web.limits import ClientCounts, Limits, Seat
 from edr.web.origins import Origins
+from edr.web.peer import Peer
 from edr.web.refusals import RefusedError
 
 MIB = 2**20
 
 STOP_TIMEOUT = 1.0
 """Seconds for the clients to receive the last events, and the close frame."""
-
-
-@dataclass(frozen=True, slots=True)
-class BlackholeClient:
-    """One connection, as Kazoo's list of active sessions shows it."""
-
-    id: str
-    """Unique within the process."""
-    address: str
-    """The address of the client."""
-    since: datetime
-    """The start of the connection."""
-    is_authenticated: bool
-    """Whether a token was accepted."""
-    account: str | None
-    """The account of its token; ``None`` for all accounts, and without a token."""
-    name: str | None
-    """The ``name`` that it has sent. It is text of the client."""
-    metadata: Any
-    """The ``metadata`` that it has sent. It is JSON of the client."""
-    subscriptions: tuple[tuple[str, str], ...]
-    """The account and the key of each subscription."""
-    sent: int
-    """Frames of events that were sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +44,19 @@ class BlackholeStatistics:
     """Connections."""
     subscriptions: int
     """Subscriptions of all connections."""
+    groups: int
+    """Groups of subscriptions with the same binding and the same grant, including idle groups."""
     sent: int
     """Frames of events that were sent since the start."""
-    refused: int
-    """Connections that were refused since the start."""
+    missed: int
+    """Events for which a client was disconnected, because it lagged more than the ring."""
+    withheld: int
+    """Events that matched a subscription and that its grant does not show."""
+    refused: Mapping[str, int]
+    """Connections that were refused since the start, by code."""
     closed: Mapping[str, int]
-    """Connections that have ended, by reason."""
+    """Connections that have ended, by reason: ``left`` (the client ended it), ``slow``, ``grant``,
+    ``idle``, ``no_token``, ``rate``, ``too_large``, ``stopping`` or ``failed``."""
 
 
 class Blackhole:
@@ -104,6 +91,7 @@ class Blackhole:
             it starts, and sends the token with its first subscription.
         send_timeout: seconds for one write. Then the client is disconnected.
         limits: the limits of connections and frames.
+        name: its name in ``edr top`` and in metrics.
 
     Raises:
         TypeError, ValueError: an argument is not valid.
@@ -122,7 +110,10 @@ class Blackhole:
         token_timeout: float = 600.0,
         send_timeout: float = 10.0,
         limits: Limits | None = None,
+        name: str = "blackhole",
     ) -> None:
+        self.name: str = name
+        self.kind: str = "gateway"
         self._bus = bus
         self._authentication = Authentication(authenticate)
         self._origins = None if origins is None else Origins(origins)
@@ -130,14 +121,16 @@ class Blackhole:
         self._ring, self._ring_bytes = ring, ring_bytes
         self._times = Times(idle=idle_timeout, token=token_timeout, send=send_timeout)
         self._limits = limits or Limits()
-        self._counts = ClientCounts(self._limits)
+        self.counts: ClientCounts = ClientCounts(self._limits)
+        """Its connections by account and by address."""
         self._log = RateLimitedLog()
         self._services: Services | None = None
         self._clients: dict[Connection, _Client] = {}
         self._is_empty = asyncio.Event()
         self._is_empty.set()
         self._is_stopped = False
-        self._count = self._sent = self._refused = 0
+        self._count = self._sent = 0
+        self._refused: Counter[str] = Counter()
         self._closed: Counter[str] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -151,17 +144,41 @@ class Blackhole:
 
     def clients(self) -> list[BlackholeClient]:
         """Return the connections, oldest first."""
-        return [each.snapshot(connection) for connection, each in self._clients.items()]
+        return [each.snapshot() for each in self._clients.values()]
 
     def statistics(self) -> BlackholeStatistics:
         """Return the counts of this moment."""
+        streams = None if self._services is None else self._services.streams.statistics()
         return BlackholeStatistics(
             clients=len(self._clients),
-            subscriptions=sum(len(each.session.subscriptions) for each in self._clients.values()),
+            subscriptions=0 if streams is None else streams.places,
+            groups=0 if streams is None else streams.groups,
             sent=self._sent + sum(connection.sent for connection in self._clients),
-            refused=self._refused,
+            missed=0 if streams is None else streams.missed,
+            withheld=0 if streams is None else streams.withheld,
+            refused=dict(self._refused),
             closed=dict(self._closed),
         )
+
+    @property
+    def bindings(self) -> tuple[Binding, ...]:
+        """The events that it can show: every event."""
+        return (EVERY_EVENT,)
+
+    def status(self) -> dict[str, Any]:
+        """Return its state and its counts, as ``edr top`` shows them."""
+        counts = self.statistics()
+        accounts = self.counts.by_account
+        return {
+            "state": "stopped" if self._is_stopped else "running",
+            "delivered": counts.sent,
+            "lost": {"slow": counts.missed},
+            "clients": counts.clients,
+            "groups": counts.groups,
+            "withheld": counts.withheld,
+            "closed": counts.closed,
+            "accounts": {name or "everything": n for name, n in accounts.items()},
+        }
 
     # The end
 
@@ -179,7 +196,12 @@ class Blackhole:
             self._services.bus.remove_service(self)
 
     async def start(self) -> None:
-        """Do nothing: it starts with the first client. For the ``Service`` protocol."""
+        """Attach it to the bus, without waiting for the first client. Idempotent.
+
+        Raises:
+            BusClosedError: the bus has closed.
+        """
+        self._open()
 
     async def drain(self, timeout: float | None = None) -> int:
         """Send the events that there are, and stop. Return 0. The bus calls it."""
@@ -193,7 +215,21 @@ class Blackhole:
         return 0
 
     async def aclose(self) -> None:
-        """Stop; see ``stop``."""
+        """Stop. Idempotent."""
+        await self.stop()
+
+    async def __aenter__(self) -> Self:
+        """Start."""
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Stop."""
         await self.stop()
 
     async def _emptied(self, timeout: float) -> None:
@@ -209,9 +245,9 @@ class Blackhole:
         handshake = handshake_of(scope)
         try:
             services = self._admit(scope, handshake)
-            seat = self._counts.enter(handshake.peer.address)
+            seat = self.counts.enter(handshake.peer.address)
         except RefusedError as exc:
-            self._refused += 1
+            self._refused[exc.code] += 1
             await channel.refuse(scope, exc)
             return
         with seat, suppress(DisconnectedError):
@@ -249,7 +285,7 @@ class Blackhole:
             on_grant_end=connection.grant_ended,
         )
         self._count += 1
-        self._clients[connection] = _Client(f"b{self._count}", handshake.peer.address, session)
+        self._clients[connection] = _Client(f"b{self._count}", handshake.peer, session)
         self._is_empty.clear()
         reason = "failed"  # if the server cancels the connection
         try:
@@ -262,22 +298,24 @@ class Blackhole:
                 self._is_empty.set()
 
     def _open(self) -> Services:
-        """Return the services, which begin with the first client.
+        """Return the services, and attach them to the bus the first time.
 
         Raises:
             BusClosedError: the bus has closed.
         """
-        if self._services is None:
-            bus = default_bus() if self._bus is None else self._bus
-            bus.add_service(self, "blackhole")
-            self._services = Services(
+        services = self._services
+        # A new loop, such as that of the next test, has a new default bus.
+        bus = default_bus() if self._bus is None else self._bus
+        if services is None or services.bus is not bus:
+            bus.add_service(self, self.name)
+            services = self._services = Services(
                 bus,
                 Streams(bus, size=self._ring, bytes=self._ring_bytes),
                 self._authentication,
                 self._limits,
                 check_accounts=self._check_accounts,
             )
-        return self._services
+        return services
 
     async def _live(self, receive: Receive, send: Send) -> None:
         while True:
@@ -286,31 +324,21 @@ class Blackhole:
                 await self.stop()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
+            await self.start()
             await send({"type": "lifespan.startup.complete"})
 
 
 class _Client:
     """One connection, with its address and its start."""
 
-    def __init__(self, id: str, address: str, session: Session) -> None:
-        self.session = session
+    def __init__(self, id: str, peer: Peer, session: Session) -> None:
         self._id = id
-        self._address = address
+        self._peer = peer
         self._since = datetime.now(UTC)
+        self._session = session
 
-    def snapshot(self, connection: Connection) -> BlackholeClient:
-        session = self.session
-        return BlackholeClient(
-            id=self._id,
-            address=self._address,
-            since=self._since,
-            is_authenticated=session.is_authenticated,
-            account=session.account,
-            name=session.name,
-            metadata=session.metadata,
-            subscriptions=tuple(session.subscriptions),
-            sent=connection.sent,
-        )
+    def snapshot(self) -> BlackholeClient:
+        return client_of(self._id, self._peer, self._since, self._session)
 
 
 async def _require_upgrade(send: Send) -> None:

@@ -43,7 +43,7 @@ class Closing(NamedTuple):
     """The key of ``closed`` in the statistics."""
 
 
-GONE = Closing(0, "", "client")
+GONE = Closing(0, "", "left")
 """The client has closed the connection, or it broke."""
 STOPPING = Closing(1001, "stopping", "stopping")
 IDLE = Closing(1000, "idle", "idle")

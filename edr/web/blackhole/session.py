@@ -17,7 +17,7 @@ from time import monotonic
 from typing import Any
 
 from edr.bus import Bus
-from edr.streams import Streams
+from edr.streams import Place, Streams
 from edr.web.authentication import Authentication, Identity, Renewal
 from edr.web.blackhole.event_frames import EventFrames
 from edr.web.blackhole.replies import (
@@ -34,7 +34,7 @@ from edr.web.blackhole.replies import (
     success,
 )
 from edr.web.blackhole.requests import Request, Target, new_id, parse
-from edr.web.blackhole.subscriptions import Frame, Subscriptions
+from edr.web.blackhole.subscriptions import Frame, Subscription, Subscriptions
 from edr.web.frame_rate import FrameRate
 from edr.web.limits import Limits, Seat
 from edr.web.merging import Gap
@@ -134,9 +134,9 @@ class Session:
         return None if self._identity is None else self._identity.grant.account
 
     @property
-    def subscriptions(self) -> list[tuple[str, str]]:
-        """The account and the key of each subscription."""
-        return [] if self._subscriptions is None else self._subscriptions.targets
+    def subscriptions(self) -> list[tuple[Subscription, Place]]:
+        """The subscriptions with their places in the streams."""
+        return [] if self._subscriptions is None else self._subscriptions.places
 
     @property
     def has_ended(self) -> bool:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from edr.records import Event
-from edr.streams import Grant, Streams
+from edr.streams import Grant, Place, Streams
 from edr.web.blackhole.event_frames import EventFrames, head
 from edr.web.blackhole.keys import Key
 from edr.web.blackhole.replies import NOT_SUBSCRIBED, RequestError
@@ -114,9 +114,9 @@ class Subscriptions:
         return [each.text for each in self._by_name.values() for _ in range(each.key.expanded)]
 
     @property
-    def targets(self) -> list[tuple[str, str]]:
-        """The accounts and keys of the subscriptions."""
-        return [(each.account_id, each.text) for each in self._by_name.values()]
+    def places(self) -> list[tuple[Subscription, Place]]:
+        """The subscriptions with their places."""
+        return list(zip(self._by_name.values(), self._merging, strict=True))
 
     def add(self, account_id: str, key: Key) -> None:
         """Subscribe, from the next event on. Does nothing if there is this subscription already.

@@ -6,6 +6,8 @@ from hypothesis import strategies as st
 from support.asgi_websocket import AsgiWebSocket
 
 import edr
+from edr.bus import default_bus
+from edr.control.parts import is_part
 from edr.streams import Grant
 from edr.web import Blackhole, Limits
 from edr.web.blackhole import connection
@@ -87,7 +89,7 @@ async def test_connections_of_an_address_are_limited(connect, bus):
     async with connect(blackhole) as third:
         assert third.status is None
 
-    assert blackhole.statistics().refused == 1
+    assert blackhole.statistics().refused == {"too_many_clients": 1}
 
 
 async def test_pages_of_all_sites_may_connect_by_default(connect):
@@ -168,8 +170,7 @@ async def test_cancelled_connection_leaves_nothing(connect, request_of, blackhol
     assert blackhole.statistics().closed == {"failed": 1}
 
 
-async def test_lifespan_stops_it():
-    blackhole = Blackhole(None, lambda *_: None)
+async def test_lifespan_starts_and_stops_it(bus, blackhole):
     messages = iter([{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}])
     sent = []
 
@@ -182,22 +183,36 @@ async def test_lifespan_stops_it():
     await blackhole({"type": "lifespan"}, receive, send)
 
     assert sent == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+    assert bus.services == ()
+
+
+async def test_it_is_a_part_of_the_bus(bus):
+    async with Blackhole(bus, lambda *_: None) as blackhole:
+        assert blackhole in bus.services
+        assert is_part(blackhole)
+        assert blackhole.status()["state"] == "running"
+
+    assert blackhole.status()["state"] == "stopped"
+    assert bus.services == ()
+
+
+async def test_it_serves_the_default_bus_of_the_loop(connect, emit, request_of):
+    blackhole = Blackhole(None, lambda *_: Grant.everything())
+    async with connect(blackhole) as client:
+        await client.ask(request_of("subscribe", "*", KEY))
+        await edr.emit("app", "1", "ok", "info", {"n": 1})
+
+        assert (await client.json())["data"]["body"] == {"n": 1}
+    await default_bus().aclose()
 
 
 # Operators
 
 
-async def test_clients_show_name_and_metadata(connect, request_of, blackhole):
-    async with connect(blackhole) as client:
-        (before,) = blackhole.clients()
-        request = request_of("subscribe", "branch", KEY, name="wallboard", metadata={"v": 1})
-        await client.ask(request)
-        (shown,) = blackhole.clients()
+async def test_clients_are_those_of_this_moment(connect, blackhole):
+    async with connect(blackhole):
+        assert [client.id for client in blackhole.clients()] == ["b1"]
 
-    assert (before.is_authenticated, before.account) == (False, None)
-    assert (shown.account, shown.address) == ("reseller", "203.0.113.7")
-    assert (shown.name, shown.metadata) == ("wallboard", {"v": 1})
-    assert shown.subscriptions == (("branch", KEY),)
     assert blackhole.clients() == []
 
 
@@ -211,7 +226,7 @@ async def test_statistics_count(connect, emit, request_of, blackhole):
 
     assert (running.clients, running.subscriptions, running.sent) == (1, 1, 1)
     assert (ended.clients, ended.subscriptions, ended.sent) == (0, 0, 1)
-    assert ended.closed == {"client": 1}
+    assert ended.closed == {"left": 1}
 
 
 # Any frame
@@ -256,6 +271,6 @@ def test_each_frame_is_answered(frames):
                     assert reply["status"] in ("success", "error")
                     if reply["status"] == "error":
                         assert "T-re" not in json.dumps(reply["data"])
-            assert blackhole.statistics().closed == {"client": 1}
+            assert blackhole.statistics().closed == {"left": 1}
 
     asyncio.run(converse())

@@ -86,7 +86,9 @@ async def test_second_equal_subscription_changes_nothing(make, emit):
     subscriptions.add("branch", FATAL)
 
     assert len(subscriptions) == 1
-    assert subscriptions.targets == [("branch", "edr.critical.fatal.*")]
+    assert [(each.account_id, each.text) for each, _ in subscriptions.places] == [
+        ("branch", "edr.critical.fatal.*")
+    ]
     subscriptions.remove("branch", FATAL)
     assert subscriptions.keys == []
 
