@@ -270,6 +270,8 @@ class LinkPart:
     async def pause(self) -> None:
         """Close the link until ``resume`` or ``restart``."""
         async with self._changing:
+            if not self._is_paused:
+                self._log.log(logging.INFO, "was paused")
             self._is_paused = True
             await self._halt()
 
@@ -277,6 +279,7 @@ class LinkPart:
         """Connect again. Without effect if it was not paused."""
         async with self._changing:
             if self._is_paused:
+                self._log.log(logging.INFO, "was resumed")
                 self._is_paused = False
                 self._spawn_again()
 

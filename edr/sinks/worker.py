@@ -312,11 +312,15 @@ class SinkWorker:
 
     async def pause(self) -> None:
         """Deliver nothing until ``resume`` or ``restart``. A write that runs is finished."""
+        if not self._is_paused:
+            self._log.log(logging.INFO, "was paused")
         self._is_paused = True
         self._interrupt()
 
     async def resume(self) -> None:
         """Deliver again, at once. Without effect if it was not paused."""
+        if self._is_paused:
+            self._log.log(logging.INFO, "was resumed")
         self._is_paused = False
         self._next_attempt_at = None
         self._interrupt()

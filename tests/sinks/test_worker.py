@@ -469,6 +469,21 @@ def test_a_paused_sink_gets_nothing_until_it_is_resumed(in_rig):
     assert in_rig(scenario) == ((SinkState.PAUSED, [], 1), [1], SinkState.RUNNING)
 
 
+def test_a_pause_and_a_resumption_are_logged_once(in_rig, caplog):
+    async def scenario(rig):
+        worker = rig.worker(MemorySink())
+        await worker.start()
+        for command in (worker.pause, worker.pause, worker.resume, worker.resume):
+            await command()
+        return worker.name
+
+    with caplog.at_level("INFO"):
+        name = in_rig(scenario)
+    lines = [each.getMessage() for each in caplog.records]
+    found = [each for each in lines if each.endswith(("was paused", "was resumed"))]
+    assert found == [f"sink '{name}' was paused", f"sink '{name}' was resumed"]
+
+
 def test_a_pause_does_not_cut_a_write_short(in_rig):
     async def scenario(rig):
         sink = MemorySink()
