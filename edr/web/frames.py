@@ -38,7 +38,7 @@ MAX_NUMBER = 2**53
 
 ERRORS: dict[str, str] = {
     "invalid_request": "a field of the request is missing or wrong; `path` names it",
-    "unknown_request": "there is no such request",
+    "unknown_request": "the gateway does not serve this request",
     "invalid_binding": "a binding is not valid; `path` names the field",
     "hello_required": "the first request must be `hello`, since no header has a token",
     "already_authenticated": "the connection is authenticated, and takes no further token",

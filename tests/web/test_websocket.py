@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 
 import pytest
 import websockets
@@ -16,6 +17,8 @@ from support.stream_clients import turns
 
 from edr import Binding, Bus, Event
 from edr.web import Gateway, Grant, Limits
+from edr.web.frames import ERRORS
+from edr.web.websocket import CLOSE_CODES
 
 OWN_PAGE = {"origin": "http://localhost"}
 
@@ -676,6 +679,16 @@ def run_sessions(seeds, size, *, history, steps):
 
         run(scenario, seed)
     assert shared > 5
+
+
+def test_the_manual_has_each_close_code_and_each_error():
+    manual = Path(__file__).parents[2] / "docs" / "web.md"
+    text = manual.read_text(encoding="utf-8").partition("## WebSocket")[2].partition("\n## ")[0]
+    rows = [line.split("|")[1:3] for line in text.splitlines() if line.startswith("|")]
+    for reason, code in CLOSE_CODES.items():
+        assert any(f"`{reason}`" in means and str(code) in first for first, means in rows), reason
+    for error in ERRORS:
+        assert any(f"`{error}`" in first for first, _ in rows), error
 
 
 # On a server
