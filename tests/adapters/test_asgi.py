@@ -476,7 +476,12 @@ def litestar_app():
         return await order()
 
     middleware = [litestar.middleware.DefineMiddleware(ContextMiddleware, account=account_of)]
-    return litestar.Litestar([respond], lifespan=[lifespan()], middleware=middleware)
+    return litestar.Litestar(
+        [respond],
+        lifespan=[lifespan()],
+        middleware=middleware,
+        logging_config=None,  # it would change the loggers of all tests
+    )
 
 
 @pytest.mark.parametrize("make", [fastapi_app, starlette_app, litestar_app])
