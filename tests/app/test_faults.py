@@ -1,10 +1,11 @@
-"""The application on a full disk, next to logrotate, and with a journal over its limit."""
+"""The application on a full disk, next to logrotate, with a small journal, and a clock set back."""
 
 import asyncio
 import os
 import shutil
 import subprocess
 from contextlib import suppress
+from functools import partial
 
 import pytest
 from support.consuming import until
@@ -12,6 +13,7 @@ from support.http_receiver import HttpReceiver
 
 from app.conftest import BASIC, line, numbers_in, send
 from app.test_lifecycle import Sender
+from edr.app import setup
 from edr.sinks import DeadLetters
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
@@ -146,3 +148,51 @@ async def test_logrotate_rotates_the_file_of_a_sink(running, rotated, tmp_path, 
     if setting == "nocreate":  # the other one loses lines
         assert set(sender.accepted) <= set(delivered)
     assert ("truncated" in caplog.text) == (setting == "copytruncate")
+
+
+# A journal over its limit, and a clock that is set back
+
+
+FULL = 'journal = {{ max_bytes = "1 MiB", full = "{full}", sync = "process" }}\n'
+
+
+async def store(running, tmp_path, count):
+    """Store large events for a sink that cannot deliver them: 4 KB each, uncompressible."""
+    dead = BASIC.replace('"audit.jsonl"', '"missing/audit.jsonl"')
+    async with running('journal = { sync = "process" }\n' + dead):
+        await send(tmp_path / "in.sock", *map(large, range(count)))
+
+
+async def test_journal_over_its_limit_reports_lost_events(running, tmp_path):
+    await store(running, tmp_path, 600)
+    async with running(FULL.format(full="drop_oldest") + BASIC) as app:
+        await send(tmp_path / "in.sock", line(-1))
+        await until(lambda: -1 in numbers_in(tmp_path / "audit.jsonl"))
+        lost = app.status()["sink audit"]["lost"]["retention"]
+
+    delivered = numbers_in(tmp_path / "audit.jsonl")
+    assert lost > 100
+    assert delivered == [*range(lost, 600), -1]
+
+
+async def test_full_journal_over_its_limit_keeps_unread_events(running, tmp_path):
+    await store(running, tmp_path, 600)
+    async with running(FULL.format(full="block") + BASIC):
+        await send(tmp_path / "in.sock", line(-1))  # waits until the sink has made room
+
+    assert numbers_in(tmp_path / "audit.jsonl") == [*range(600), -1]
+
+
+async def test_clock_set_back_loses_and_doubles_nothing(running, tmp_path, monkeypatch):
+    now = [2e9]
+    journal = partial(setup.SqliteJournal, clock=lambda: now[0])
+    monkeypatch.setattr(setup, "SqliteJournal", journal)
+    text = 'journal = { max_age = "1h" }\n' + BASIC + 'retry = { give_up_after = "1h" }\n'
+    for n in range(4):
+        async with running(text) as app:
+            await send(tmp_path / "in.sock", line(2 * n))
+            now[0] -= 86_400 * 400
+            await send(tmp_path / "in.sock", line(2 * n + 1))
+            assert app.status()["sink audit"]["oldest_age"] >= 0
+
+    assert numbers_in(tmp_path / "audit.jsonl") == list(range(8))
