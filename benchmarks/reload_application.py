@@ -86,7 +86,7 @@ class State:
     def parts(self, port: int, hanging_port: int) -> dict[str, str]:
         """Return the name and the TOML of each part."""
         parts = {
-            "app": "app = { shutdown_timeout = 1 }\n",  # the sink that hangs takes all of it
+            "app": "app = { shutdown_timeout = 3 }\n",  # the sink that hangs takes all of it
             "source in": '[sources.in]\ntype = "socket"\npath = "in.sock"\n',
             "sink audit": f'[sinks.audit]\ntype = "file"\npath = "audit.jsonl"\n'
             f"batch = {{ events = 100 }}\nbindings = {EVERY}\n",

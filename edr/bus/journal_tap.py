@@ -15,6 +15,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Protocol
 
 from edr._util.log import RateLimitedLog
@@ -133,6 +134,10 @@ class JournalTap:
                 f"got {journal!r}"
             )
         self.journal = journal
+        # A journal may have it, to accept several events at a quarter of the cost.
+        self._submit_all: Callable[[Sequence[Event]], Storing | None] | None = getattr(
+            journal, "submit_all", None
+        )
         self._spawn = spawn
         self._log = log
         self._waiting: deque[PendingRecord] = deque()
@@ -159,6 +164,22 @@ class JournalTap:
         if self._waiting or not self._give(record):
             return self._wait_in_order(record)
         return record
+
+    def offer_all_durably(self, events: Sequence[Event]) -> list[PendingRecord]:
+        """Give ``events``, which no subscription receives, to the journal; see ``offer_durably``.
+
+        Returns:
+            One record for all of them, or one for each. There are at most ``MAX_REFUSALS`` events,
+            so that an error of the journal names all that it refuses.
+        """
+        if self._submit_all is not None and not self._waiting and len(events) > 1:
+            record = PendingRecord(self, events[0], is_durable=True)
+            with suppress(Exception):  # an error of the journal: each record raises its own
+                record.storing = self._submit_all(events)
+            if record.storing is not None:
+                record.resolve(admitted=False)
+                return [record]
+        return [self.offer_durably(event) for event in events]
 
     async def stored(self, record: PendingRecord) -> None:
         """Wait until the event of a durable emit is stored; raise if it cannot be."""

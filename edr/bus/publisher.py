@@ -30,7 +30,7 @@ from edr.bus.routes import Route, Routes
 from edr.bus.subscription import Subscription, queue_of
 from edr.bus.tasks import Tasks
 from edr.bus.tracing import Tracer, with_traceparent
-from edr.errors import InvalidEventError
+from edr.errors import MAX_REFUSALS, InvalidEventError
 from edr.records import (
     Event,
     FrozenDict,
@@ -219,12 +219,20 @@ class Publisher:
         """
         admitted = 0
         records: list[PendingRecord] = []
+        alone: list[Event] = []  # for the journal only, which gets them before the next event
         try:
             for number, event in enumerate(events, 1):
                 if not number % YIELD_EVERY:
+                    await self._put_alone(alone, records)
                     await asyncio.sleep(0)
                 self._guard.check_open()
                 queues = _up_to(last_number, self.match(event, exclude))
+                if durable and self._is_alone(queues):
+                    alone.append(event)
+                    if len(alone) == MAX_REFUSALS or number == len(events):
+                        await self._put_alone(alone, records)
+                    continue
+                await self._put_alone(alone, records)
                 if durable:
                     count, recorded = await self._put_durably(event, queues)
                     records.append(recorded)
@@ -362,6 +370,22 @@ class Publisher:
             recorded.cancel()
             raise
         return admitted, recorded
+
+    def _is_alone(self, queues: Sequence[object]) -> bool:
+        """Return whether no subscription is among ``queues``."""
+        return not queues or (len(queues) == 1 and queues[0] is self._tap)
+
+    async def _put_alone(self, events: list[Event], records: list[PendingRecord]) -> None:
+        """Put ``events`` into the journal, add their records, wait for room, and clear the list."""
+        if not events:
+            return
+        assert self._tap is not None
+        given, events[:] = list(events), []
+        added = self._tap.offer_all_durably(given)
+        records += added
+        puts: list[PendingPut] = [each for each in added if each.storing is None]
+        if puts:
+            await wait_for_space(puts)
 
     async def _stored(self, records: Sequence[PendingRecord]) -> None:
         """Wait until the events of ``records`` are stored."""

@@ -143,6 +143,18 @@ class Appender:
         self._commit_soon()
         return self._receipts.expect(self._accepted, self._accepted)
 
+    def submit_all(self, events: Sequence[Event]) -> Receipt | None:
+        """Accept ``events`` and return their receipt, or None if there is no room for all."""
+        if (self._room_waiters and not self._is_granted) or (
+            len(self._pending) + len(self._batch) + len(events) > self._max_pending
+        ):
+            return None
+        first = self._accepted + 1
+        self._pending.extend(events)
+        self._accepted += len(events)
+        self._commit_soon()
+        return self._receipts.expect(first, self._accepted)
+
     def report_refused(self, event: Event, reason: str) -> None:
         """Report ``event``, which was not accepted, by the next flush."""
         self._receipts.report(Refusal(event, reason))

@@ -16,7 +16,7 @@ import logging
 import os
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
@@ -341,6 +341,14 @@ class SqliteJournal:
         """Accept ``event``, and return its pending result; see ``Journal``."""
         self._enter()
         return self._appender.submit(event)
+
+    def submit_all(self, events: Sequence[Event]) -> Receipt | None:
+        """Accept at most ``MAX_REFUSALS`` ``events``, and return their pending result.
+
+        It names each event that is refused. ``None``, and no change, if there is no room for all.
+        """
+        self._enter()
+        return self._appender.submit_all(events)
 
     def report_refused(self, event: Event, reason: str) -> None:
         """Report ``event`` by the next ``flush``; see ``Journal``."""

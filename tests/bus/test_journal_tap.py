@@ -555,3 +555,65 @@ async def test_durable_publish_all_without_a_journal_publishes_nothing(bus):
         await bus.publish_all(events_of(1), durable=True)
 
     assert bus.statistics().emits == 0
+
+
+class Grouping(Refusing):
+    """Accepts several events at once, as ``SqliteJournal`` does."""
+
+    def __init__(self, *numbers, **options):
+        super().__init__(*numbers, **options)
+        self.groups = []
+
+    def submit_all(self, events):
+        if self.error:
+            raise OSError(self.error)
+        if len(self.accepted) + len(events) > self.size:
+            return None
+        self.groups.append(len(events))
+        return asyncio.ensure_future(self.outcomes([self.submit(each) for each in events]))
+
+    async def outcomes(self, receipts):
+        results = await asyncio.gather(*receipts, return_exceptions=True)
+        if refused := [each for each in results if isinstance(each, EventsRefusedError)]:
+            raise EventsRefusedError([each.refusals[0] for each in refused])
+        return 1
+
+
+async def test_events_for_the_journal_alone_are_given_in_groups():
+    journal = Grouping(3, 60)
+    async with edr.Bus(journal=journal) as bus:
+        events = events_of(*range(100))
+        with pytest.raises(EventsRefusedError) as caught:
+            await bus.publish_all(events, durable=True)
+
+    assert journal.numbers == list(range(100))
+    assert journal.groups == [32, 32, 32, 4]
+    assert [each.event for each in caught.value.refusals] == [events[3], events[60]]
+
+
+async def test_groups_keep_the_order_of_events_that_a_subscription_receives():
+    journal = Grouping()
+    async with edr.Bus(journal=journal) as bus, bus.subscribe(body={"n": [5]}) as subscription:
+        await bus.publish_all(events_of(*range(10)), durable=True)
+        assert [each.body["n"] for each in subscription.take()] == [5]
+
+    assert journal.numbers == list(range(10))
+    assert journal.groups == [5, 4]
+
+
+async def test_group_without_room_waits_in_order():
+    journal = Grouping(size=2)
+    async with edr.Bus(journal=journal) as bus:
+        await bus.publish_all(events_of(*range(7)), durable=True)
+
+    assert journal.numbers == list(range(7))
+    assert journal.groups == []
+
+
+async def test_group_tells_that_the_journal_cannot_store():
+    journal = Grouping()
+    async with edr.Bus(journal=journal) as bus:
+        journal.error = "broken"
+        with pytest.raises(OSError, match="broken"):
+            await bus.publish_all(events_of(1, 2), durable=True)
+        journal.error = None

@@ -185,3 +185,16 @@ async def test_log_handler_that_raises_stops_no_storing(caplog):
         logging.getLogger("edr.journal").removeHandler(handler)
 
     assert store.stored == [1, 3]
+
+
+async def test_group_is_accepted_whole_or_not_at_all():
+    store = Store(refused=[2])
+    appender = make(store, max_pending=4)
+    receipt = appender.submit_all(events(1, 2, 3))
+    assert appender.submit_all(events(4, 5)) is None
+    assert appender.waiting == 3
+    with pytest.raises(EventsRefusedError) as caught:
+        await receipt
+
+    assert [each.event.body["n"] for each in caught.value.refusals] == [2]
+    assert store.stored == [1, 3]
