@@ -144,7 +144,7 @@ class Appender:
         return self._receipts.expect(self._accepted, self._accepted)
 
     def submit_all(self, events: Sequence[Event]) -> Receipt | None:
-        """Accept ``events`` and return their receipt, or None if there is no room for all."""
+        """Accept ``events`` and return their receipt, or None if they do not all fit."""
         if (self._room_waiters and not self._is_granted) or (
             len(self._pending) + len(self._batch) + len(events) > self._max_pending
         ):

@@ -343,9 +343,9 @@ class SqliteJournal:
         return self._appender.submit(event)
 
     def submit_all(self, events: Sequence[Event]) -> Receipt | None:
-        """Accept at most ``MAX_REFUSALS`` ``events``, and return their pending result.
+        """Accept at most 32 ``events``, and return their pending result.
 
-        It names each event that is refused. ``None``, and no change, if there is no room for all.
+        It names each event that is refused. ``None``, without a change, if they do not all fit.
         """
         self._enter()
         return self._appender.submit_all(events)
