@@ -93,6 +93,10 @@ class Browser:
         """Return the result of a function body of JavaScript; ``arguments`` has ``args``."""
         return await self._post("execute/sync", script=script, args=args)
 
+    async def run_async(self, script, *args):
+        """Return what a function body of JavaScript gives to its last argument, a function."""
+        return await self._post("execute/async", script=script, args=args)
+
     async def until(self, expression, *args):
         """Wait until an expression of JavaScript is true, and return its value."""
         script = (
@@ -103,7 +107,7 @@ class Browser:
             "})();"
         )
         try:
-            return await self._post("execute/async", script=script, args=args)
+            return await self.run_async(script, *args)
         except AssertionError as exc:
             shown = await self.run("return document.body.innerText")
             raise AssertionError(f"{expression} did not become true\n{shown}") from exc

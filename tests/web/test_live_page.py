@@ -175,6 +175,7 @@ async def test_keys_select_explain_and_close(open_page, browser, bus, publish):
         await browser.until("document.querySelector('#why .no')")
         explained = await browser.text("#why")
 
+    assert "the filter of this page" in explained
     assert "alarms" in explained
     assert 'severity: wanted ["critical"], found "warning"' in explained
     active = "document.getElementById('list').getAttribute('aria-activedescendant')"
@@ -210,6 +211,19 @@ async def test_account_sees_its_own_events_only(open_page, browser, publish):
 
     assert await numbers(browser) == [2]
     assert not await browser.run("return document.getElementById('operators').checkVisibility()")
+
+
+async def test_operators_see_subscriptions_and_clients(open_page, browser, bus, publish):
+    async with bus.subscribe(name="wallboard", capacity=2, overflow="drop_oldest"):
+        publish(1, 2, 3)
+        await open_page()
+        await browser.until("/wallboard/.test(document.getElementById('operators').innerText)")
+        table = await browser.text("#operators")
+
+    assert "2 / 2" in table
+    assert "1 overflow" in table
+    assert "all @ 127.0.0.1" in table
+    assert "gateway web" in table
 
 
 async def test_many_events_have_few_elements(open_page, browser, publish):

@@ -190,10 +190,19 @@ async function explain() {
   if (!event) return;
   try {
     const results = await explanations.ask(feed.id, event.cursor);
-    if (detail.event === event) detail.explain(results);
+    if (detail.event === event) detail.explain(results.map(named));
   } catch (error) {
     if (detail.event === event) detail.explainFailed(error instanceof Error ? error.message : "");
   }
+}
+
+/**
+ * The page's own subscription has an id, which means nothing to a user.
+ * @param {import("./explanations.js").Result} result
+ */
+function named(result) {
+  const isOwn = result.kind === "client" && result.name === feed.id;
+  return isOwn ? { ...result, name: "the filter of this page", kind: "subscription" } : result;
 }
 
 async function showAround() {

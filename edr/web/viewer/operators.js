@@ -1,10 +1,11 @@
 /**
- * The table for operators: subscriptions and sinks, with fill, lag, losses and state.
+ * The table for operators: subscriptions, sinks and clients, with fill, lag, losses and state.
  *
- * It is read from `/top` while the page is visible. The gateway refuses it to other accounts, and
- * then it is not shown.
+ * It is read from `/top` and `/clients` while the page is visible. The gateway refuses them to other
+ * accounts, and then the table is not shown.
  */
 
+import { clientRows } from "./clients.js";
 import { find, make, setText } from "./dom.js";
 import { inertStart } from "./inert.js";
 import { Top } from "./top.js";
@@ -12,14 +13,17 @@ import { Top } from "./top.js";
 /** @typedef {import("./top.js").TopRow} TopRow */
 
 const EVERY = 2_000; // milliseconds between two requests
+const CLIENTS_EVERY = 5; // requests of the above
 const MAX_SHOWN = 100;
 const NEARLY_FULL = 0.9;
 const COLUMNS = 9;
+const PLAIN = new Set(["subscription", "callback"]); // kinds that need no word
 
 /** @typedef {{row: HTMLElement, cells: HTMLElement[], fill: HTMLElement, bar: HTMLElement}} TableRow */
 
 export class Operators {
   #timer = 0;
+  #reads = 0;
   #isOperator = true;
   /** @type {TableRow[]} */
   #table = [];
@@ -29,9 +33,11 @@ export class Operators {
    * @param {() => string | null} token
    */
   constructor(base, token) {
-    this.url = new URL("top", base).href;
+    this.base = base;
     this.token = token;
     this.top = new Top();
+    /** @type {TopRow[]} */
+    this.clients = [];
     this.footer = find("operators", HTMLElement);
     this.body = find("operators-rows", HTMLElement);
     this.toggle = find("operators-toggle", HTMLElement);
@@ -49,6 +55,8 @@ export class Operators {
     this.stop();
     this.#isOperator = true;
     this.top = new Top();
+    this.clients = [];
+    this.#reads = 0;
     void this.#read();
   }
 
@@ -63,24 +71,39 @@ export class Operators {
   }
 
   async #readOnce() {
+    const { top } = this;
     try {
-      const token = this.token();
-      const headers = token === null ? {} : { authorization: `Bearer ${token}` };
-      const response = await fetch(this.url, { headers, cache: "no-store" });
-      if ([401, 403, 404].includes(response.status)) {
-        this.#isOperator = false;
-        this.#show(false);
-      } else if (response.ok) {
-        this.top.add(await response.json());
-        this.#paint();
-      }
+      const answer = await this.#get("top");
+      const isDue = this.#reads % CLIENTS_EVERY === 0;
+      const clients = answer && isDue ? await this.#get("clients") : null;
+      if (!answer || top !== this.top) return;
+      this.#reads += 1;
+      top.add(answer, performance.now());
+      if (clients) this.clients = clientRows(clients);
+      this.#paint();
     } catch {
       // The connection is lost, which the WebSocket shows. It is read again later.
     }
   }
 
+  /**
+   * Return an answer of the gateway, or `null` if there is none now.
+   * @param {string} path
+   */
+  async #get(path) {
+    const token = this.token();
+    const headers = token === null ? {} : { authorization: `Bearer ${token}` };
+    const response = await fetch(new URL(path, this.base), { headers, cache: "no-store" });
+    if ([401, 403, 404].includes(response.status)) {
+      this.#isOperator = false;
+      this.#show(false);
+    }
+    return response.ok ? response.json() : null;
+  }
+
   #paint() {
-    const { rows, subscriptions, stalled, omitted } = this.top;
+    const { subscriptions, stalled, omitted } = this.top;
+    const rows = [...this.top.rows, ...this.clients];
     this.#show(true);
     setText(this.subscriptions, subscriptions.toLocaleString("en"));
     this.stalledFigure.hidden = stalled === 0;
@@ -134,7 +157,7 @@ export class Operators {
     fill.hidden = !row.capacity;
     bar.style.width = `${Math.round(100 * share)}%`;
     bar.className = share >= NEARLY_FULL ? "full" : "";
-    const kind = row.kind === "subscription" || row.kind === row.name ? "" : `${row.kind} `;
+    const kind = PLAIN.has(row.kind) || row.kind === row.name ? "" : `${row.kind} `;
     const texts = [
       inertStart(kind + row.name, 120),
       inertStart(row.binding, 200),

@@ -27,18 +27,21 @@ export class Top {
   subscriptions = 0;
   stalled = 0;
   omitted = 0;
-  #uptime = 0;
+  #at = 0; // milliseconds, when the answer before arrived
   #emits = 0;
   /** The offered events of each row in the answer before. @type {Map<string, number>} */
   #offered = new Map();
 
-  /** @param {Answer} answer */
-  add(answer) {
-    const elapsed = answer["uptime"] - this.#uptime;
-    const isNext = this.#uptime > 0 && elapsed > 0;
+  /**
+   * @param {Answer} answer
+   * @param {number} now milliseconds
+   */
+  add(answer, now) {
+    const elapsed = (now - this.#at) / 1000;
+    const isNext = this.#at > 0 && elapsed > 0;
     const emits = answer["bus"]["emits"];
     this.rate = isNext ? Math.max(0, emits - this.#emits) / elapsed : null;
-    this.#uptime = answer["uptime"];
+    this.#at = now;
     this.#emits = emits;
     this.subscriptions = answer["bus"]["subscriptions"];
     this.stalled = answer["bus"]["stalled"];
@@ -87,7 +90,8 @@ function list(value) {
  */
 function subscription(each) {
   const lost = { ...each["dropped"], failed: each["failed"] };
-  const policy = each["kind"] === "callback" ? "callback" : String(each["overflow"] ?? "");
+  const isCallback = each["kind"] === "callback";
+  const policy = isCallback ? callbackState(each) : String(each["overflow"] ?? "");
   const row = {
     ...common(each, lost),
     key: `subscription ${each["number"]}`,
@@ -99,11 +103,18 @@ function subscription(each) {
   return [row, number(each["offered"])];
 }
 
+/** @param {Answer} each */
+function callbackState(each) {
+  return each["last_error"] || (each["in_flight"] ? `${each["in_flight"]} in flight` : "callback");
+}
+
 /**
  * @param {Answer} each
  * @returns {[TopRow, number | null]}
  */
 function part(each) {
+  const count = number(each["clients"]);
+  const clients = count === null ? "" : `, ${count} ${count === 1 ? "client" : "clients"}`;
   const state = String(each["state"] ?? "");
   const error = String(each["error"] ?? "");
   const lost = typeof each["lost"] === "number" ? { lost: each["lost"] } : { ...each["lost"] };
@@ -111,7 +122,7 @@ function part(each) {
     ...common(each, lost),
     pending: number(each["backlog"]),
     capacity: number(each["capacity"]),
-    state: state && error ? `${state}: ${error}` : error || state,
+    state: (state && error ? `${state}: ${error}` : error || state) + clients,
     isFault: Boolean(error) || FAULTY.has(state),
   };
   return [row, number(each["offered"])];

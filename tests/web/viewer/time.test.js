@@ -1,15 +1,15 @@
 import assert from "node:assert/strict";
 import { mock, test } from "node:test";
 
+import { clientRows } from "../viewer/clients.js";
 import { onHiddenTab, SLEEP_AFTER } from "../viewer/hidden_tab.js";
 import { Rate, rateText, sparkPath } from "../viewer/rates.js";
 import { Top } from "../viewer/top.js";
 
-function answer(uptime, emits, offered) {
+function answer(emits, offered) {
   const counts = { dropped: {}, failed: 0, pending: 3, oldest_age: 1, delivered: 0, stalled: false };
   const bindings = [{ severity: "critical" }];
   return {
-    uptime,
     bus: { emits, subscriptions: 2, stalled: 0 },
     subscriptions: [
       { ...counts, number: 1, kind: "subscription", name: "a", offered, capacity: 9, overflow: "block", bindings },
@@ -44,10 +44,10 @@ test("a line of the last minute ends at the right", () => {
 
 test("a row of the process has a rate, and trouble comes first", () => {
   const top = new Top();
-  top.add(answer(10, 1_000, 100));
+  top.add(answer(1_000, 100), 10_000);
   assert.equal(top.rate, null);
 
-  top.add(answer(12, 1_500, 140));
+  top.add(answer(1_500, 140), 12_000);
 
   assert.equal(top.rate, 250);
   assert.deepEqual(
@@ -57,6 +57,23 @@ test("a row of the process has a rate, and trouble comes first", () => {
       ["a", 20, "", "block", false], ["c", null, "", "open", false],
     ],
   );
+});
+
+test("a client has the sums of its subscriptions, and the one that lags most is first", () => {
+  const bindings = [{ severity: "critical" }];
+  const lagging = { bindings, behind: 7, sent: 1, missed: 312 };
+  const [first, second] = clientRows({
+    clients: [
+      { id: "c1", account: "reseller", address: "127.0.0.1", transport: "sse", subscriptions: [] },
+      { id: "c2", account: null, address: "::1", transport: "websocket", subscriptions: [lagging, lagging] },
+    ],
+  });
+
+  assert.deepEqual(
+    [first.name, first.pending, first.delivered, first.lost, first.state, second.name],
+    ["all @ ::1", 14, 2, "624 slow", "websocket", "reseller @ 127.0.0.1"],
+  );
+  assert.deepEqual(clientRows({}), []);
 });
 
 test("a tab that is hidden for ten minutes sleeps, and wakes when it is seen", () => {
