@@ -218,7 +218,8 @@ class ContextMiddleware:
         self._fields = fields
         self._header = header.lower().encode()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    # Any: Litestar types the three as TypedDict, Starlette as MutableMapping; neither accepts both.
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Handle a request or a connection; other scopes are passed on unchanged."""
         if scope["type"] not in {"http", "websocket"}:
             await self._app(scope, receive, send)
