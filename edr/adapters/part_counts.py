@@ -12,7 +12,6 @@ from typing import Any
 from edr.adapters.definitions import Reading
 from edr.sinks import SinkState
 
-
 CLOSE_REASONS = ("left", "slow", "grant", "gap", "stopping", "failed")
 """Why streams of a gateway end. Each one is measured from 0."""
 
