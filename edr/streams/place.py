@@ -38,6 +38,9 @@ class Totals:
     sent: int = 0
     missed: int = 0
     gaps: int = 0
+    last_read: tuple[object, tuple[list[Record], int]] | None = None
+    """The last records that a place read from a log, and from where. Clients of a group are woken
+    one after the other, and most of them read the same records."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,10 +343,24 @@ class Place:
 
     def _next_records(self, limit: int, max_bytes: int) -> tuple[list[Record], int]:
         """Return the next records, and how many events before them could not be encoded."""
+        group, index = self._group, self._next
+        assert index is not None
+        if index == group.log.end:
+            return [], 0
+        # The log changes only at its end, except by an insertion, which moves the end too. The
+        # window removes its oldest events first: since it has the first one, it has all of them.
+        key = (group, index, group.log.end, limit, max_bytes)
+        last = self._totals.last_read
+        if last is None or last[0] != key:
+            last = self._totals.last_read = (key, self._read(index, limit, max_bytes))
+            group.window.shrink()
+        records, failed = last[1]
+        self._next = index + len(records) + failed
+        return records.copy(), failed  # the caller may change its list
+
+    def _read(self, index: int, limit: int, max_bytes: int) -> tuple[list[Record], int]:
         group = self._group
         window, cut = group.window, group.view.grant.cut
-        index = self._next
-        assert index is not None
         at = index - group.log.origin
         records: list[Record] = []
         failed = 0
@@ -361,8 +378,6 @@ class Place:
             if max_bytes < 0 and records:
                 break
             records.append(record)
-        self._next = index + len(records) + failed
-        window.shrink()
         return records, failed
 
     def _reported(self, lost: int, records: list[Record], end: int) -> Missed | None:

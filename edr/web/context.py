@@ -12,6 +12,7 @@ from edr.web.access import Access
 from edr.web.clients import Clients
 from edr.web.limits import ClientCounts, Limits
 from edr.web.refusals import RefusedError
+from edr.web.sse import Blocks
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,8 @@ class Context:
     clients: Clients
     """The clients whose streams run."""
     limits: Limits
+    blocks: Blocks = field(default_factory=Blocks)
+    """Makes the blocks of SSE streams."""
     refused: Counter[str] = field(default_factory=Counter)
     """Refused requests, by code. A transport counts its own refusals here."""
     stopping: list[str] = field(default_factory=list)

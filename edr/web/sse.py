@@ -51,6 +51,23 @@ def events(records: Sequence[Record]) -> bytes:
     )
 
 
+class Blocks:
+    """Makes the blocks of events. It keeps the last ones.
+
+    Clients of a group are woken one after the other, and most of them receive the same events.
+    """
+
+    def __init__(self) -> None:
+        self._records: Sequence[Record] = ()
+        self._blocks = b""
+
+    def of(self, records: Sequence[Record]) -> bytes:
+        """Return the blocks of ``records``."""
+        if records != self._records:  # compares the same records by identity, which is fast
+            self._records, self._blocks = records, events(records)
+        return self._blocks
+
+
 def gap(missed: Missed) -> bytes:
     """Return the block that reports missed events."""
     return _block("gap", gap_document(missed), missed.cursor)

@@ -52,6 +52,7 @@ async def stream_events(
             client,
             context.clients,
             place,
+            blocks=context.blocks,
             batch=context.limits.batch,
             fails_on_gap=wanted.fails_on_gap,
         )

@@ -30,6 +30,7 @@ class SseStream:
         client: the client.
         clients: removes it at the end.
         place: its place; the caller removes it.
+        blocks: makes the blocks of events, for all streams.
         batch: bytes of one write.
         fails_on_gap: whether missed events end the stream.
     """
@@ -40,12 +41,14 @@ class SseStream:
         clients: Clients,
         place: Place,
         *,
+        blocks: sse.Blocks,
         batch: int,
         fails_on_gap: bool,
     ) -> None:
         self._client = client
         self._clients = clients
         self._place = place
+        self._blocks = blocks
         self._batch = batch
         self._fails_on_gap = fails_on_gap
 
@@ -91,7 +94,8 @@ class SseStream:
                     return "gap"
                 block += sse.gap(taken.missed)
             if taken.records:
-                block += sse.events(taken.records)
+                events = self._blocks.of(taken.records)
+                block = block + events if block else events
             elif not block:
                 if taken.ended or client.reason is not None:
                     return client.reason or "stopping"

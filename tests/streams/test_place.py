@@ -5,6 +5,7 @@ from support.stream_clients import Calls, numbers, take_all, turns
 
 from edr import Binding
 from edr.streams import Grant, Streams
+from edr.streams.window import Window
 
 APP = Binding(app_name="app")
 
@@ -233,3 +234,25 @@ async def test_cursor_never_goes_back(bus, publish, heartbeat):
     publish(4)
 
     assert place.cursor == cursor == f"{streams.id}-3"
+
+
+async def test_places_at_one_index_share_what_they_read(bus, publish, monkeypatch):
+    streams = Streams(bus)
+    places = [streams.join(on_ready=Calls()) for _ in range(3)]
+    publish(1, 2)
+    first = places[0].take()
+    monkeypatch.setattr(Window, "record", None)  # nothing is read again
+    first.records.clear()
+
+    assert [numbers(place.take()) for place in places] == [[], [1, 2], [1, 2]]
+
+
+async def test_place_that_reads_after_an_eviction_shares_nothing(bus, publish):
+    streams = Streams(bus, size=2)
+    first, second = (streams.join(on_ready=Calls()) for _ in range(2))
+    publish(1, 2)
+    first.take()
+    publish(3)
+
+    assert take_all(second) == [(1, "slow"), 2, 3]
+    assert take_all(first) == [3]

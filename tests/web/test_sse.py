@@ -32,3 +32,16 @@ def test_heartbeat_is_only_an_id():
 
 def test_bye_has_no_id():
     assert sse.bye("stopping") == b'event: bye\ndata: {"reason":"stopping"}\n\n'
+
+
+def test_blocks_are_made_once_for_the_same_records(make_event):
+    def records(count):
+        return [Record(n, f"w-{n}", event, event.to_json()) for n in range(count)]
+
+    event = make_event()
+    blocks, some = sse.Blocks(), records(2)
+    made = blocks.of(some)
+
+    assert blocks.of(list(some)) is made == sse.events(some)
+    assert blocks.of(some[:1]) == sse.events(some[:1])
+    assert blocks.of(some) == made
