@@ -431,7 +431,7 @@ class StreamConsumer(StreamCursor):
             return frozenset(self._unacked)
         if self._expected_positions is None:
             return None
-        return self._expected_positions.union(self._unacked)
+        return frozenset(self._expected_positions.union(self._unacked))
 
     # Redeliveries
 
