@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 from PIL import Image
 
 import edr
@@ -141,10 +142,18 @@ async def measure(browser: Browser, url: str, seconds: int) -> None:
         print(f"{1000 * (after[name] - before[name]) / frames:.1f} ms CPU {name} per frame")
     print(await browser.run("return document.querySelectorAll('*').length"), "elements")
     print(f"{(await metrics(browser))['JSHeapUsedSize'] / 2**20:.0f} MiB JavaScript heap")
+    print(f"{private_memory() / 2**20:.0f} MiB private memory of the page's process")
     for name in ("rate-shown", "lost", "count"):
         print(
             f"{name}: {await browser.run(f'return document.getElementById({name!r}).textContent')}"
         )
+
+
+def private_memory() -> int:
+    """Return the bytes of memory that only the process of the page uses."""
+    processes = psutil.Process().children(recursive=True)
+    renderers = [each for each in processes if "--type=renderer" in each.cmdline()]
+    return max(each.memory_full_info().uss for each in renderers)
 
 
 async def take_pictures(browser: Browser, url: str, folder: Path) -> None:

@@ -57,9 +57,10 @@ export class Lost {
     if (gap.missed === null || gap.atMost) this.isExact = false;
   }
 
-  /** Text such as `312`, or `312 ?` if the number is not exact. */
+  /** Text such as `312`, `312 ?` if the number is not exact, or `?` if it is not known. */
   get text() {
     const count = this.count.toLocaleString("en");
-    return this.isExact ? count : `${count} ?`;
+    if (this.isExact) return count;
+    return this.count ? `${count} ?` : "?";
   }
 }
