@@ -35,6 +35,9 @@ BOUND = 1024
 USUAL = 2 * BATCH
 """Events that one sink should deliver again after a kill, on average at most."""
 
+ENOUGH = 20
+"""Kills for a mean."""
+
 STARTING_SHARE = 0.2
 """The share of the signals that are sent at any moment from the start of the process on. The others
 come after it has accepted events."""
@@ -88,8 +91,9 @@ class Result:
 
     @property
     def usually_doubled(self) -> float:
-        """The mean of the repetitions of a sink after a kill, of the sink with more of them."""
+        """The mean of the repetitions of a sink after a kill, if there were enough of them."""
         kills = [each for (name, _), each in self.doubled.items() if name == "SIGKILL"]
+        kills = [each for each in kills if len(each) >= ENOUGH]
         return max((sum(each) / len(each) for each in kills), default=0.0)
 
     def most_doubled(self, name: str) -> int:
