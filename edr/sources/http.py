@@ -22,7 +22,7 @@ from edr.errors import EdrError, InvalidEventError
 from edr.records import Binding
 from edr.sources.answers import Reply
 from edr.sources.documents import Decode, decode_cloudevent, decode_native, parsed
-from edr.sources.ingest import Document, Ingest
+from edr.sources.ingest import Document, Ingest, Stored
 from edr.sources.lines import MAX_LINE
 from edr.sources.senders import Sender
 from edr.sources.source import Counts, SourceStatistics
@@ -39,6 +39,9 @@ READ_TIMEOUT = 30.0
 
 READY_TIMEOUT = 5.0
 """Seconds for which a request waits for room in the journal."""
+
+STORE_TIMEOUT = 20.0
+"""Seconds for which a request waits until its events are stored. Most clients wait for 30."""
 
 RETRY_AFTER = 5
 """Seconds after which a sender should try again while the journal cannot store."""
@@ -260,7 +263,13 @@ class HttpIngest:
             number = reply.add_line()
             if not form.is_lines or part.strip():
                 documents.append(Document(reply, number, part))
-        stored = await self._ingest.store(documents, sender=sender, decode=form.decode)
+        try:
+            async with asyncio.timeout(STORE_TIMEOUT):
+                stored = await self._ingest.store(documents, sender=sender, decode=form.decode)
+        except TimeoutError:  # a full journal may store them later
+            error = f"the journal did not store the events within {STORE_TIMEOUT:g} s"
+            reply.fail(documents[0].line, error)
+            stored = Stored(0, 0, error)
         self._counts.add(stored)
         document = reply.answer().to_json()
         if reply.not_stored is not None:

@@ -130,10 +130,11 @@ async def test_a_token_has_its_rights_only(running, tmp_path):
 
 async def test_a_full_journal_that_blocks_is_503(running, monkeypatch):
     monkeypatch.setattr("edr.sources.http.READY_TIMEOUT", 0.05)
-    full = '[journal]\nmax_bytes = "1 MiB"\nfull = "block"\n'
+    monkeypatch.setattr("edr.sources.http.STORE_TIMEOUT", 0.5)
+    full = '[app]\nshutdown_timeout = 0.1\n[journal]\nmax_bytes = "1 MiB"\nfull = "block"\n'
     away = '[sinks.away]\ntype = "http"\nurl = "http://127.0.0.1:1"\n'
     big = line(1, body={"text": "x" * 200_000})
-    async with running(WEB + full + away) as app, httpx.AsyncClient() as client:
+    async with running(WEB + full + away) as app, httpx.AsyncClient(timeout=60) as client:
         [server] = app._early_servers  # its address has a free port
         for _ in range(20):
             answer = await client.post(

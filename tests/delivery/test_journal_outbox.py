@@ -8,6 +8,7 @@ from support.consuming import until
 from support.shuffled_loop import run
 
 import edr
+from edr.bus import Gap
 from edr.delivery import JournalOutbox
 from edr.journal import ConsumerInUseError, Entry, JournalError, SqliteJournal
 
@@ -275,4 +276,30 @@ async def test_events_that_may_be_refused_are_kept_all(journal):
 
     assert [n for n, _ in letters.kept] == [0, 1, 2]
     assert (outbox.statistics().sent, outbox.statistics().dropped) == (2, {"not_permitted": 1})
+    await outbox.aclose()
+
+
+class WithAGap:
+    """A consumer that returns a gap before its entries."""
+
+    def __init__(self, consumer):
+        self._consumer = consumer
+        self._gaps = [Gap(3)]
+
+    def __getattr__(self, name):
+        return getattr(self._consumer, name)
+
+    async def take(self, count):
+        gaps, self._gaps = self._gaps, []
+        return [*gaps, *await self._consumer.take(count)]
+
+
+async def test_entries_that_retention_removed_are_counted(journal):
+    consumer = WithAGap(await journal.consumer("out", edr.Binding()))
+    outbox = JournalOutbox(journal, consumer, None, print)
+    await journal.append(event_of(0))
+    assert (await take(outbox))[0] == 0
+
+    assert outbox.statistics().dropped == {"retention": 3}
+    assert is_balanced(outbox)
     await outbox.aclose()

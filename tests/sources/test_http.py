@@ -236,6 +236,19 @@ async def test_events_that_are_not_stored_are_503_with_their_first_line(app, jou
     assert app.statistics().failed == 1
 
 
+async def test_a_commit_that_takes_too_long_is_503(app, journal, monkeypatch):
+    monkeypatch.setattr("edr.sources.http.STORE_TIMEOUT", 0.001)
+    journal.hold()
+    request = Request(app)
+    request.send(lines(1, 2), more_body=False)
+    answer = await request.answer()
+
+    assert (request.status, request.headers["retry-after"]) == (503, "5")
+    assert answer["not_stored"]["line"] == 1
+    assert app.statistics().failed == 1
+    journal.release()
+
+
 # Tokens
 
 
