@@ -129,3 +129,36 @@ async def test_request_that_does_not_end_is_aborted_at_the_close(client_of):
         started = loop.time()
 
     assert loop.time() - started < 3
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="TCP_USER_TIMEOUT is an option of Linux")
+async def test_socket_of_a_peer_that_stopped_reading_is_freed(
+    monkeypatch, serve, client_of, publish
+):
+    monkeypatch.setattr(module, "USER_TIMEOUT", 500)
+    _, server = await serve(send_timeout=0.2)
+    connections = server._server.server_state.connections
+    await client_of(server).request("GET", "/events", buffer=4096)
+    for n in range(1500):
+        publish(n, account_id="x" * 500)
+    async with asyncio.timeout(10):
+        while connections:
+            await asyncio.sleep(0.05)
+
+
+@pytest.mark.slow
+async def test_all_clients_may_return_within_a_second(serve, client_of, publish):
+    _, server = await serve()
+    client = client_of(server)
+    publish(1)
+    streams = await asyncio.gather(*[client.events(last=1) for _ in range(25)])
+    for stream, _ in streams:
+        assert (await stream.block()).n == 1
+        stream.reset()
+    again = await asyncio.gather(
+        *[client.events({"Last-Event-ID": stream.last_id}) for stream, _ in streams]
+    )
+    publish(2)
+
+    assert [(await stream.block()).n for stream, _ in again] == [2] * 25
