@@ -51,7 +51,7 @@ CATCH_UP_TIMEOUT = 120.0
 
 CONFIGURATION = f"""
 journal = {{ sync = "disk" }}
-app = {{ shutdown_timeout = 2 }}
+app = {{ shutdown_timeout = 5 }}
 sources.in = {{ type = "socket", path = "in.sock" }}
 [sinks.audit]
 type = "file"
