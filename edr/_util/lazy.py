@@ -38,7 +38,7 @@ tables: dict[str, dict[str, str | None]] = {}
 
 
 def lazy_names(
-    package: str, names: Mapping[str, str], *, modules: str = ""
+    package: str, names: Mapping[str, str], *, modules: str = "", extra: str = ""
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """Return ``__getattr__`` and ``__dir__`` for the ``__init__`` of a package.
 
@@ -46,6 +46,8 @@ def lazy_names(
         package: ``__name__`` of the package.
         names: modules, and the names that each one defines, separated by white space.
         modules: modules of the package that are attributes of it, separated by white space.
+        extra: the extra of edr that installs the libraries which the package needs, for the error
+            when one of them is missing.
     """
     table: dict[str, str | None] = dict.fromkeys(modules.split())
     table |= {name: source for source, listed in names.items() for name in listed.split()}
@@ -60,7 +62,14 @@ def lazy_names(
         source = table[name]
         if source is None:
             return import_module(f"{package}.{name}")  # which sets the attribute
-        value = getattr(import_module(source), name)
+        try:
+            value = getattr(import_module(source), name)
+        except ModuleNotFoundError as exc:
+            if not extra or (exc.name or "").startswith("edr"):
+                raise
+            raise ImportError(
+                f"{package} needs {exc.name}: install edr with its extra {extra!r}", name=exc.name
+            ) from exc
         setattr(module, name, value)  # so that the next use does not come here
         return value
 

@@ -58,6 +58,7 @@ else:
             "edr.web.refusals": "RefusedError",
             "edr.web.server": "Server",
         },
+        extra="web",
     )
 
 __all__ = [

@@ -53,6 +53,18 @@ def test_dir_lists_names_that_are_not_loaded(package):
     assert "lazy_pkg.things" not in sys.modules
 
 
+def test_missing_library_is_an_error_with_the_extra(package, monkeypatch, tmp_path):
+    (tmp_path / "lazy_pkg" / "broken.py").write_text("import no_such_library")
+    names = {"lazy_pkg.broken": "Broken"}
+    with_extra, _ = lazy.lazy_names("lazy_pkg", names, extra="web")
+    with pytest.raises(ImportError, match=r"lazy_pkg needs no_such_library: .* extra 'web'"):
+        with_extra("Broken")
+
+    without, _ = lazy.lazy_names("lazy_pkg", names)
+    with pytest.raises(ModuleNotFoundError):
+        without("Broken")
+
+
 def test_an_unknown_name_is_an_attribute_error(package):
     with pytest.raises(AttributeError, match=r"^module 'lazy_pkg' has no attribute 'thing'$") as e:
         _ = package.thing

@@ -102,6 +102,16 @@ class Answer:
         self._writer.transport.abort()
 
 
+async def _head(reader):
+    async with asyncio.timeout(TIMEOUT):
+        status = int((await reader.readline()).split()[1])
+        headers = {}
+        while line := (await reader.readline()).strip():
+            name, _, value = line.decode().partition(": ")
+            headers[name.lower()] = value
+    return status, headers
+
+
 class HttpClient:
     """Sends requests, each on its own connection. It closes them at the end."""
 
@@ -134,12 +144,11 @@ class HttpClient:
         limit = {} if buffer is None else {"limit": buffer}
         reader, writer = await asyncio.open_connection(sock=connection, **limit)
         writer.write("\r\n".join([*lines, "", ""]).encode() + (body or b""))
-        async with asyncio.timeout(TIMEOUT):
-            status = int((await reader.readline()).split()[1])
-            received = {}
-            while line := (await reader.readline()).strip():
-                name, _, value = line.decode().partition(": ")
-                received[name.lower()] = value
+        try:
+            status, received = await _head(reader)
+        except BaseException:
+            writer.transport.abort()
+            raise
         answer = Answer(reader, writer, status, received)
         self._answers.append(answer)
         return answer

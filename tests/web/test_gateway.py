@@ -1,10 +1,11 @@
 import asyncio
 
+import orjson
 import pytest
 
 import edr
 from edr.adapters.measures import Measures
-from edr.web import Gateway
+from edr.web import Gateway, Grant
 
 
 async def test_stop_says_bye_and_ends_each_response(serve, client_of, publish):
@@ -118,3 +119,47 @@ async def test_metrics_have_the_counts_of_the_gateway(serve, client_of, bus, pub
     assert measured["gateway_clients"] == {("default", "web"): 1}
     assert measured["gateway_sent"] == {("default", "web"): 1}
     assert measured["gateway_closed"]["default", "web", "slow"] == 0
+
+
+def test_gateway_without_a_bus_uses_the_default_bus_of_each_loop():
+    gateway = Gateway(authenticate=lambda token, peer: Grant.everything())
+
+    async def shown():
+        await gateway.start()
+        await edr.emit("app", "1", "ok", "info", {})
+        sent = []
+
+        async def send(message):
+            sent.append(message)
+
+        headers = [(b"host", b"localhost")]
+        scope = {"type": "http", "method": "GET", "path": "/recent", "query_string": b""}
+        await gateway(scope | {"scheme": "http", "headers": headers}, None, send)
+        await edr.default_bus().aclose()
+        return len(orjson.loads(sent[1]["body"])["events"])
+
+    assert [asyncio.run(shown()) for _ in range(2)] == [1, 1]
+
+
+async def test_closed_bus_is_a_refusal(serve, client_of):
+    bus = edr.Bus()
+    _, server = await serve(on=bus)
+    await bus.aclose()
+
+    assert (await client_of(server).get("/recent")).status == 503
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_client_that_leaves_during_its_request_is_not_counted(
+    serve, client_of, method, caplog
+):
+    gateway, server = await serve(authenticate=lambda *_: asyncio.sleep(0.1, Grant.everything()))
+    request = client_of(server).request(method, "/recent", {"Content-Length": "9"}, b"")
+    task = asyncio.create_task(request)
+    while not gateway._context.counts.total:
+        await asyncio.sleep(0)
+    task.cancel()
+    while gateway._context.counts.total:
+        await asyncio.sleep(0.01)
+
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]

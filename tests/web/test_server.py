@@ -1,5 +1,8 @@
 import asyncio
+import shutil
 import socket
+import ssl
+import subprocess
 import sys
 
 import pytest
@@ -162,3 +165,24 @@ async def test_all_clients_may_return_within_a_second(serve, client_of, publish)
     publish(2)
 
     assert [(await stream.block()).n for stream, _ in again] == [2] * 25
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
+async def test_server_with_a_certificate_speaks_tls(tmp_path):
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    command = "openssl req -x509 -nodes -days 2 -subj /CN=localhost -newkey ec"
+    options = ["-pkeyopt", "ec_paramgen_curve:P-256", "-keyout", key, "-out", certificate]
+    await asyncio.to_thread(
+        subprocess.run, [*command.split(), *options], check=True, capture_output=True
+    )
+    trust = ssl.create_default_context(cafile=certificate)
+    async with Server(hello, "127.0.0.1:0", certificate=str(certificate), key=str(key)) as server:
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", server.port, ssl=trust, server_hostname="localhost"
+        )
+        writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        answer = await reader.read()
+        writer.close()
+
+    assert server.url.startswith("https://")
+    assert b"127.0.0.1 https" in answer
