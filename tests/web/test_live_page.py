@@ -83,17 +83,34 @@ async def test_filter_is_a_binding_that_the_fragment_keeps(open_page, browser, p
 
 async def test_fault_of_a_pattern_keeps_the_last_filter(open_page, browser, publish):
     publish(1)
-    await open_page()
-    await browser.click("#body")
-    await browser.press(*'{"n": ')
-    await browser.until("!document.getElementById('body-fault').hidden")
-    await browser.press(*"3}")
+    await open_page('#body={"n": [1, 2]}')
+    await browser.until(HAS_ROW, "n=1")
+    await browser.run("document.getElementById('body').select()")
     fault = "document.getElementById('body-fault').textContent"
-    await browser.until(f"/^body.n: must be an array/.test({fault})")
-    publish(2)
-    await browser.until(HAS_ROW, "n=2")
+    for typed, expected, rows in (
+        ('{"n": 3', "^is not JSON", 2),
+        ("}", "^body.n: must be an array", 3),
+    ):
+        await browser.press(*typed)
+        await browser.until(f"/{expected}/.test({fault})")
+        publish(3, 2)
+        await browser.until(f"{SHOWN}.length === {rows}")
 
-    assert await numbers(browser) == [1, 2]
+    assert await numbers(browser) == [1, 2, 2]
+
+
+async def test_levels_change_while_a_pattern_has_a_fault(open_page, browser, publish):
+    publish(1, 2, severity="warning")
+    publish(1)
+    await open_page('#body={"n": [1]}')
+    await browser.until(f"{SHOWN}.length === 2")
+    await browser.click("#body")
+    await browser.press("!")
+    await browser.click("#severity button:nth-child(2)")
+    await browser.until(f"{SHOWN}.length === 1")
+
+    assert "warning" in (await browser.run(ROWS))[0]
+    assert not await browser.run("return document.getElementById('body-fault').hidden")
 
 
 async def test_pause_continues_to_receive(open_page, browser, publish):

@@ -4,7 +4,7 @@
 
 import { copy } from "./clipboard.js";
 import { find } from "./dom.js";
-import { bindingText, bodyFault, toCurl, toFlags } from "./filter.js";
+import { bindingText, toCurl, toFlags } from "./filter.js";
 
 /** @typedef {import("./filter.js").Filter} Filter */
 
@@ -42,8 +42,7 @@ export class CopyMenu {
     if (!form) return;
     this.toggle(false);
     this.button.focus();
-    const filter = this.filter();
-    void copy(this.#text(form, bodyFault(filter.body) ? { ...filter, body: "" } : filter), form);
+    void copy(this.#text(form, this.filter()), form);
   }
 
   /**

@@ -1,5 +1,8 @@
 /**
  * The filter as controls. A change is reported after a short pause in the typing.
+ *
+ * A body pattern that is not an object of JSON is not part of the filter. The last one that was
+ * stays in force.
  */
 
 import { find } from "./dom.js";
@@ -13,6 +16,7 @@ const PAUSE = 250; // milliseconds without a key, before the filter is sent to t
 
 export class FilterBar {
   #timer = 0;
+  #validBody = "";
 
   /** @param {{onChange: (filter: Filter) => void}} handlers */
   constructor(handlers) {
@@ -35,7 +39,7 @@ export class FilterBar {
     });
   }
 
-  /** @returns {Filter} */
+  /** The filter; its body pattern is an object of JSON, or empty. @returns {Filter} */
   get filter() {
     return {
       severity: this.severity.levels,
@@ -43,7 +47,7 @@ export class FilterBar {
       apps: readNames(this.apps.value),
       accounts: readNames(this.accounts.value),
       below: this.#isBelow,
-      body: this.body.value,
+      body: this.#validBody,
     };
   }
 
@@ -55,7 +59,8 @@ export class FilterBar {
     this.accounts.value = filter.accounts.join(", ");
     this.#setBelow(filter.below);
     this.body.value = filter.body;
-    this.showFault(bodyFault(filter.body));
+    this.#validBody = "";
+    this.#check();
   }
 
   /**
@@ -68,6 +73,11 @@ export class FilterBar {
     this.body.setAttribute("aria-invalid", String(Boolean(fault)));
   }
 
+  /** The gateway accepted the filter: only a fault of text that is not part of it remains. */
+  accepted() {
+    this.#check();
+  }
+
   get #isBelow() {
     return this.below.getAttribute("aria-pressed") === "true";
   }
@@ -78,14 +88,19 @@ export class FilterBar {
   }
 
   #typed() {
-    this.showFault(bodyFault(this.body.value));
+    this.#check();
     window.clearTimeout(this.#timer);
     this.#timer = window.setTimeout(() => this.#report(), PAUSE);
   }
 
   #report() {
     window.clearTimeout(this.#timer);
-    const { filter } = this;
-    if (!bodyFault(filter.body)) this.handlers.onChange(filter);
+    this.handlers.onChange(this.filter);
+  }
+
+  #check() {
+    const fault = bodyFault(this.body.value);
+    if (!fault) this.#validBody = this.body.value;
+    this.showFault(fault);
   }
 }

@@ -15,7 +15,7 @@ import { EventList } from "./event_list.js";
 import { namingValue, readFields } from "./event_text.js";
 import { Explanations } from "./explanations.js";
 import { Feed } from "./feed.js";
-import { bodyFault, fromFragment, likeEvent, toBinding, toFragment } from "./filter.js";
+import { fromFragment, likeEvent, toBinding, toFragment } from "./filter.js";
 import { FilterBar } from "./filter_bar.js";
 import { FrameLoop } from "./frame_loop.js";
 import { hasEvents } from "./frames.js";
@@ -110,7 +110,7 @@ const feed = new Feed(send, ring, {
     frames.request();
   },
   onAccepted() {
-    filterBar.showFault("");
+    filterBar.accepted();
     goOn();
   },
   onFault(path, detail) {
@@ -242,13 +242,13 @@ function apply(filter) {
   if (fragment !== location.hash.slice(1)) {
     history.replaceState(null, "", fragment ? `#${fragment}` : location.pathname + location.search);
   }
-  feed.apply([toBinding(bodyFault(filter.body) ? { ...filter, body: "" } : filter)]);
+  feed.apply([toBinding(filter)]);
 }
 
 /** @param {Filter} filter */
 function setFilter(filter) {
   filterBar.filter = filter;
-  if (connection.state === "live") apply(filter);
+  if (connection.state === "live") apply(filterBar.filter);
 }
 
 function bindingFromThis() {
