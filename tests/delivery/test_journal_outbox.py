@@ -246,7 +246,7 @@ async def test_an_event_that_is_not_kept_is_not_acknowledged(journal, monkeypatc
     await outbox.aclose()
 
     again = await open_with(journal, letters)
-    assert (await take(again))[0] == 0
+    assert (await asyncio.wait_for(take(again), 5))[0] == 0
     await again.aclose()
 
 

@@ -62,7 +62,7 @@ def test_a_failed_batch_is_sent_again_whole(in_rig):
 
 def test_the_error_of_a_sink_ends_with_its_outage(in_rig):
     async def scenario(rig):
-        worker = rig.worker(MemorySink(RetryError("away"), None))
+        worker = rig.worker(MemorySink(RetryError("away", after=5), None))
         await worker.start()
         rig.emit(1)
         await until(lambda: worker.state is SinkState.RETRYING)
