@@ -148,7 +148,6 @@ class Connection:
     async def _read(self, session: Session) -> Closing:
         while True:
             frame = await self._channel.receive()
-            self._active_at = self._loop.time()
             if self._is_too_large(frame):
                 return TOO_LARGE
             reply = await session.answer(frame)
@@ -189,7 +188,7 @@ class Connection:
                 elif frame.subscription.is_active:
                     await self._channel.send(frame.text)
                     self.sent += 1
-        self._active_at = self._loop.time()
+        self._active_at = self._loop.time()  # each frame of the client is answered
 
     # The end
 

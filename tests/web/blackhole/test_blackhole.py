@@ -146,7 +146,9 @@ async def test_last_events_are_sent_when_the_bus_drains(connect, bus, emit, requ
         await client.ask(request_of("subscribe", "branch", KEY))
         for n in range(200):
             await emit(n, account_id="branch")
+        started = asyncio.get_running_loop().time()
         await bus.drain()
+        assert asyncio.get_running_loop().time() - started < 0.9  # not the time-out
         frames = [json.loads(text) for text in client.texts()[:-1]]
 
         assert [frame["data"]["body"]["n"] for frame in frames] == list(range(200))

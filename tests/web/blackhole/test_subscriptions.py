@@ -93,6 +93,20 @@ async def test_second_equal_subscription_changes_nothing(make, emit):
     assert subscriptions.keys == []
 
 
+async def test_removed_subscription_receives_nothing(make, bus, emit):
+    changes = []
+    bus.watch_interest(lambda _, wanted: changes.append(wanted))
+    subscriptions = make()
+    subscriptions.add("branch", ALL)
+    await emit(1, account_id="branch")
+
+    subscriptions.remove("branch", ALL)
+    await emit(2, account_id="branch")
+
+    assert subscriptions.take() is None
+    assert changes[-1] is False
+
+
 async def test_key_is_repeated_for_each_expanded_key(make):
     subscriptions = make()
     subscriptions.add("a", Key.of_parts(("critical", "error", "acdc")))

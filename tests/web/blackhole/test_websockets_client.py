@@ -42,7 +42,7 @@ async def reply_of(client):
 
 
 async def test_client_receives_events(serve, blackhole, bus, request_of):
-    async with serve(blackhole) as url, connect_to(url, proxy=None) as client:
+    async with serve(blackhole) as url, connect_to(url) as client:
         reply = await ask(client, request_of("subscribe", "branch", KEY))
         assert reply["data"] == {"subscribed": [KEY] * 12}
         await bus.emit("acdc", "4.0.0", "ok", "info", {"n": 1}, "branch")
@@ -56,14 +56,14 @@ async def test_client_receives_events(serve, blackhole, bus, request_of):
 
 async def test_fragmented_text_is_one_frame(serve, blackhole, request_of):
     text = json.dumps(request_of("ping"))
-    async with serve(blackhole) as url, connect_to(url, proxy=None) as client:
+    async with serve(blackhole) as url, connect_to(url) as client:
         await client.send([text[:9], text[9:20], text[20:]])
 
         assert (await reply_of(client))["data"] == {"response": "pong"}
 
 
 async def test_huge_frame_closes_the_connection(serve, blackhole):
-    async with serve(blackhole) as url, connect_to(url, proxy=None) as client:
+    async with serve(blackhole) as url, connect_to(url) as client:
         await client.send("x" * 70_000)
         with pytest.raises(ConnectionClosed):
             await client.recv()
@@ -75,18 +75,18 @@ async def test_refused_handshakes_have_kazoos_status(serve, bus):
     blackhole = Blackhole(bus, lambda *_: None, limits=Limits(per_address=1))
     async with serve(blackhole) as url:
         with pytest.raises(InvalidStatus) as caught:
-            await connect_to(url, proxy=None, subprotocols=["chat"])
+            await connect_to(url, subprotocols=["chat"])
         assert caught.value.response.status_code == 400
-        async with connect_to(url, proxy=None):
+        async with connect_to(url):
             with pytest.raises(InvalidStatus) as caught:
-                await connect_to(url, proxy=None)
+                await connect_to(url)
         assert caught.value.response.status_code == 429
 
 
 async def test_client_that_does_not_read_is_disconnected(serve, bus, request_of):
     blackhole = Blackhole(bus, lambda *_: Grant("branch"), send_timeout=0.3)
     async with serve(blackhole) as url:
-        client = await connect_to(url, proxy=None, max_queue=1)
+        client = await connect_to(url, max_queue=1)
         await ask(client, request_of("subscribe", "branch", KEY))
         client.transport.pause_reading()
         body = {"text": os.urandom(50_000).hex()}  # deflate does not make it small
@@ -100,7 +100,7 @@ async def test_client_that_does_not_read_is_disconnected(serve, bus, request_of)
 
 
 async def test_stop_is_a_close_frame(serve, blackhole, request_of):
-    async with serve(blackhole) as url, connect_to(url, proxy=None) as client:
+    async with serve(blackhole) as url, connect_to(url) as client:
         await ask(client, request_of("ping"))
         await blackhole.stop()
         with pytest.raises(ConnectionClosed):
