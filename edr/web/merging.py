@@ -20,7 +20,6 @@ is a merge of sorted sequences with a heap.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator, Sized
 from heapq import heapify, heappop, heappush
 from typing import NamedTuple, TypeAlias, TypeVar
@@ -64,7 +63,8 @@ class _Source:
     def __init__(self, id: str, number: int) -> None:
         self.id = id
         self.number = number  # the order of the ids of an event
-        self.pending: deque[Missed | Record] = deque()  # taken, and not sent
+        # Taken, and not sent; the next one is the last. An empty deque takes 760 bytes.
+        self.pending: list[Missed | Record] = []
         self.cursor = ""  # before the first pending item
         self.waits = False  # whether the place will call back
         self.ended = False
@@ -243,7 +243,7 @@ class Merging:
 
     def _take_gap(self) -> Gap:
         source = heappop(self._heap)[3]
-        missed = source.pending.popleft()
+        missed = source.pending.pop()
         assert isinstance(missed, Missed)
         source.cursor = missed.cursor
         if source.pending or self._fill(source):
@@ -267,14 +267,14 @@ class Merging:
         taken: list[Encoded],
     ) -> int:
         """Take the record that is the next of ``sources``; return the bytes that are left."""
-        record = sources[0].pending[0]
+        record = sources[0].pending[-1]
         assert isinstance(record, Record)
         data = encode(Delivery(tuple(source.id for source in sources), record))
         max_bytes -= len(data) + 1
         if max_bytes >= 0 or not taken:
             taken.append(data)
             for source in sources:
-                source.pending.popleft()
+                source.pending.pop()
                 source.cursor = record.cursor
         for source in sources:
             if source.pending or self._fill(source):
@@ -294,9 +294,9 @@ class Merging:
         Most connections have one subscription, or one that is busy. Without a heap, an event then
         costs half as much. Return the bytes that are left.
         """
-        pending, to = source.pending, (source.id,)
-        while pending or self._fill(source):
-            record = pending[0]
+        to = (source.id,)
+        while source.pending or self._fill(source):
+            record = source.pending[-1]
             if not isinstance(record, Record) or (end is not None and record.position >= end):
                 break
             data = encode(Delivery(to, record))
@@ -304,9 +304,9 @@ class Merging:
             if max_bytes < 0 and taken:
                 break
             taken.append(data)
-            pending.popleft()
+            source.pending.pop()
             source.cursor = record.cursor
-        if pending:
+        if source.pending:
             self._push(source)
         return max_bytes
 
@@ -319,14 +319,14 @@ class Merging:
             TAKE, max(1, self._batch // len(self._sources))
         )
         source.waits = not records
+        source.pending.extend(reversed(records))
         if missed is not None:
             source.pending.append(missed)
-        source.pending.extend(records)
         return bool(source.pending)
 
     def _push(self, source: _Source) -> None:
         """Put the next item of a source into the heap."""
-        item = source.pending[0]
+        item = source.pending[-1]
         if isinstance(item, Record):
             head = (item.position, False, source.number, source)
         else:

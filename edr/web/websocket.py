@@ -15,7 +15,6 @@ with a close code. Every other fault is answered.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
@@ -23,6 +22,7 @@ from typing import Any
 from starlette.requests import HTTPConnection
 from starlette.types import Receive, Scope, Send
 
+from edr._util.wakeup import wake
 from edr.errors import BusClosedError
 from edr.journal import JournalError
 from edr.web import frames
@@ -108,6 +108,7 @@ async def serve(context: Context, scope: Scope, receive: Receive, send: Send) ->
         await channel.accept()
         with context.counts.enter(peer.address) as seat:
             identity = await _identity(context, channel, connection, peer)
+            del connection  # it takes 2 KiB, and a session may last for days
             seat.take_account(identity.grant.account)
             context.check_running()
             await Session(context, channel, identity, peer, seat).run()
@@ -195,8 +196,8 @@ class Session:
         self._renewal = Renewal(
             context.access.authentication, identity, peer, lambda: self._client.close("grant")
         )
-        self._answers: deque[str] = deque([self._hello()])
-        self._has_room = asyncio.Event()
+        self._answers: list[str] = [self._hello()]
+        self._room: asyncio.Future[None] | None = None  # while the reader waits
         self._ids_json: dict[tuple[str, ...], bytes] = {}
         self._at_sent = asyncio.get_running_loop().time()
         self._fault: Exception | None = None
@@ -267,8 +268,9 @@ class Session:
     def _next_frame(self) -> str | None:
         """Return the next frame to write, if there is one."""
         if self._answers:
-            self._has_room.set()
-            return self._answers.popleft()
+            if self._room is not None:
+                wake(self._room)
+            return self._answers.pop(0)
         if self._client.is_beat_due or self._client.written_at - self._at_sent >= AT_INTERVAL:
             self._client.is_beat_due = False
             self._at_sent = asyncio.get_running_loop().time()
@@ -276,7 +278,7 @@ class Session:
                 frames.at(ids, cursor) for cursor, ids in self._merging.cursors().items()
             ]
             if self._answers:
-                return self._answers.popleft()
+                return self._answers.pop(0)
         taken = self._merging.take(self._max_entries, self._entry)
         if isinstance(taken, Gap):
             return frames.gap(taken.id, taken.missed)
@@ -306,8 +308,9 @@ class Session:
                 self._answers.append(await self._answer(frame))
                 client.wake()
                 while len(self._answers) >= MAX_ANSWERS:
-                    self._has_room.clear()
-                    await self._has_room.wait()
+                    self._room = asyncio.get_running_loop().create_future()
+                    await self._room
+                self._room = None
         except DisconnectedError:
             client.close("left")
         except _ClosedError as closed:

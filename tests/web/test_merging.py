@@ -74,6 +74,16 @@ async def test_events_are_in_order_when_places_are_read_in_parts(streams, publis
     assert taken(merging) == [*(f"{n}:a" for n in range(1, 7)), "7:a+b", "8:a+b"]
 
 
+async def test_events_that_are_not_sent_have_the_bytes_of_one_batch(streams, publish):
+    merging = Merging(streams, Grant.everything(), batch=2000, on_ready=Calls())
+    for name in "abcd":
+        merging.subscribe(name, (Binding(app_name=["app", name]),))
+    publish(*range(20))
+    assert merging.take(1, encoded) == [b"0:a+b+c+d"]
+    read = sum(place.sent for place in merging) - 4
+    assert 0 < read < 2000 / 200 + 4  # an event has more than 200 bytes
+
+
 async def test_a_take_returns_at_most_max_bytes(merging, publish):
     merging.subscribe("a", EVERYTHING)
     publish(1, 2, 3)

@@ -568,6 +568,15 @@ async def test_a_client_that_does_not_read_is_given_up(world):
         assert await socket.next() == Closed(1013, "slow")
 
 
+@in_world()
+async def test_a_heartbeat_has_a_time_limit(world):
+    async with subscribed(world, "a", bindings=[{"severity": "warning"}]) as socket:
+        socket.room.clear()
+        await asyncio.sleep(30)
+        assert world.gateway.statistics().closed == {"slow": 1}
+        socket.room.set()
+
+
 @in_world(ring=10, history=False)
 async def test_a_client_that_does_not_read_is_told_what_it_missed(world):
     async with subscribed(world, "a") as socket:
