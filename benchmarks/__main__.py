@@ -31,6 +31,7 @@ QUESTIONS = (
     "subscribe",
     "observers",
     "streams",
+    "web",
     "memory",
     "holds",
     "event",
