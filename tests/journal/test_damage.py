@@ -1,6 +1,6 @@
 """Damage to a journal's file, one bit or one page at a time.
 
-The quick tests take a seeded choice of the places, the slow ones all of them.
+The quick tests take a seeded choice of the places, the slow ones every third of all.
 """
 
 import random
@@ -140,11 +140,11 @@ def flip(filled, path, byte, bit):
     return filled.damaged(path, change)
 
 
-@pytest.fixture(params=["some", pytest.param("all", marks=pytest.mark.slow)])
+@pytest.fixture(params=["some", pytest.param("third", marks=pytest.mark.slow)])
 def choose(request):
-    """Choose some of the places, or all of them."""
-    if request.param == "all":
-        return list
+    """Choose some of the places, or every third of all, so two or three bits of a header's byte."""
+    if request.param == "third":
+        return lambda places: list(places)[::3]
     return lambda places: random.Random(request.node.name).sample(places, 20)
 
 

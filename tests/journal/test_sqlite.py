@@ -429,10 +429,10 @@ def test_a_wrong_argument_is_refused_and_nothing_is_made(path, wrong):
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 async def test_nothing_acknowledged_is_lost_and_no_position_reused_when_it_is_killed(path):
-    """The rounds of benchmarks/kill_journal.py, a dozen of them."""
+    """The rounds of benchmarks/kill_journal.py, six of them."""
     from benchmarks.kill_journal import Kills
 
-    kills = await asyncio.to_thread(Kills(path).run, 12)
+    kills = await asyncio.to_thread(Kills(path).run, 6)
 
     assert kills.stored > 500
     assert (kills.lost, kills.reused) == (0, 0)

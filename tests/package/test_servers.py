@@ -24,6 +24,7 @@ NOBODY = "amqp://127.0.0.1:1/"
 def run(folder, **env):
     command = [sys.executable, "-m", "pytest", "-p", "support.servers", "-c", os.devnull, folder]
     env = os.environ | {"PYTHONPATH": str(TESTS), "EDR_REQUIRE": ""} | env
+    env["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # they take most of the time
     return subprocess.run(command, capture_output=True, text=True, check=False, env=env)
 
 

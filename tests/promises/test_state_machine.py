@@ -312,7 +312,7 @@ def test_any_mix_of_operations_agrees_with_plain_lists():
         run_state_machine_as_test(
             BusMachine,
             settings=settings(
-                max_examples=200,
+                max_examples=2 * settings.default.max_examples,
                 stateful_step_count=40,
                 report_multiple_bugs=False,
             ),

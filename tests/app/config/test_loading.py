@@ -4,7 +4,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.config.documents import ANY_DOCUMENT, ENVIRON, FULL, VALUES
@@ -190,7 +190,6 @@ def test_any_bytes_load_or_have_faults(data):
 
 
 @given(st.integers(0, len(FULL)), st.integers(0, 60), st.text(max_size=3))
-@settings(max_examples=100)
 def test_a_damaged_file_loads_or_has_faults(start, length, text):
     damaged = FULL[:start] + text + FULL[start + length :]
 
