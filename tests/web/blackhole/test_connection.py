@@ -143,6 +143,23 @@ def test_connection_is_idle_without_frames_for_an_hour():
     run(scenario, 1)
 
 
+def test_grant_is_renewed_until_the_connection_ends():
+    calls = []
+
+    async def scenario():
+        bus = edr.Bus()
+        blackhole = Blackhole(bus, lambda *_: calls.append(1) or Grant("a"))
+        async with bus:
+            async with AsgiWebSocket(blackhole) as client:
+                await client.ask({"action": "ping", "auth_token": "T"})
+                await asyncio.sleep(61)
+            assert len(calls) == 2
+            await asyncio.sleep(600)
+
+    run(scenario, 1)
+    assert len(calls) == 2
+
+
 async def test_grant_that_ends_closes_the_connection(connect, request_of):
     grants = iter(["first"])
 
