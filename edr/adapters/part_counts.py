@@ -55,7 +55,8 @@ def _of_gateway(name: str, status: Mapping[str, Any]) -> Reading:
     yield "gateway_clients", (name,), status.get("clients") or 0
     yield "gateway_groups", (name,), status.get("groups") or 0
     yield "gateway_sent", (name,), status.get("delivered") or 0
-    yield "gateway_missed", (name,), sum((status.get("lost") or {}).values())
+    lost = (status.get("lost") or {}).values()
+    yield "gateway_missed", (name,), status.get("missed") or sum(lost)
     yield "gateway_withheld", (name,), status.get("withheld") or 0
     for reason in dict.fromkeys([*CLOSE_REASONS, *(status.get("closed") or {})]):
         yield "gateway_closed", (name, reason), (status.get("closed") or {}).get(reason, 0)

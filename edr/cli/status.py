@@ -23,6 +23,9 @@ MAX_LOOP_LAG = 0.5
 MAX_SHOWN = 20
 """Rows of subscriptions, parts or consumers. Those with faults come first."""
 
+MAX_ACCOUNTS = 5
+"""Accounts of a gateway that are named: the ones with the most clients."""
+
 
 class Row(NamedTuple):
     """A subscription, part, consumer or other component, and its health."""
@@ -190,9 +193,21 @@ def _part(part: Mapping[str, Any]) -> Row:
         state,
         _known(part.get("delivered"), "{:,} delivered"),
         _known(part.get("backlog"), "backlog {:,}"),
+        _clients(part.get("clients"), part.get("accounts")),
         f"oldest {duration(part['oldest_age'])}" if part.get("oldest_age") else "",
     ]
     return Row(part["kind"], part["name"], fault, warning, ", ".join(filter(None, details)))
+
+
+def _clients(count: Any, accounts: Any) -> str:
+    """Return ``12 clients (acme 7, globex 5)`` of a gateway; the accounts with the most clients."""
+    if not isinstance(count, int):
+        return ""
+    by_account = accounts if isinstance(accounts, Mapping) else {}
+    most = sorted(by_account.items(), key=lambda item: (-item[1], item[0]))
+    named = ", ".join(f"{name} {n:,}" for name, n in most[:MAX_ACCOUNTS])
+    more = f", {len(most) - MAX_ACCOUNTS:,} more" if len(most) > MAX_ACCOUNTS else ""
+    return counted(count, "client") + (f" ({named}{more})" if named else "")
 
 
 def losses(by_reason: Mapping[str, int]) -> str:

@@ -299,7 +299,7 @@ class Gateway:
         return {
             "state": "stopped" if context is not None and context.stopping else "running",
             "delivered": counts.sent,
-            "lost": {"slow": counts.missed},
+            "missed": counts.missed,  # not "lost": each client was told, and may resume
             "clients": counts.clients,
             "groups": counts.groups,
             "withheld": counts.withheld,

@@ -247,6 +247,23 @@ async def test_parts_are_shown(bus, command):
     assert result.lines[1].startswith(r"■ sink alarms  retrying: 503\u001b[2J; retrying, backlog 3")
 
 
+async def test_clients_of_a_gateway_are_counted_by_account(bus, command):
+    class Gateway:
+        name = "web"
+        kind = "gateway"
+        bindings = ()
+
+        def status(self):
+            accounts = {f"a{n}": n for n in range(1, 8)}
+            return {"state": "running", "clients": 28, "accounts": accounts, "missed": 5}
+
+    async with edr.control.expose(bus, name="parts", parts=[Gateway()]):
+        result = await command("status", "-o", "text")
+
+    assert result.code == 0
+    assert "28 clients (a7 7, a6 6, a5 5, a4 4, a3 3, 2 more)" in result.out
+
+
 async def test_many_healthy_subscriptions_are_counted(bus, exposed, command):
     subscriptions = [bus.subscribe(name=f"s{n}") for n in range(30)]
     result = await command("status", "-o", "text")
