@@ -102,8 +102,6 @@ async def serve(context: Context, scope: Scope, receive: Receive, send: Send) ->
         await channel.refuse(scope, refusal)
         return
     peer = context.access.peer_of(connection, "websocket")
-    # The parameters were read. Servers write the address of an accepted handshake to a log.
-    scope["query_string"] = b""
     try:
         await channel.accept()
         with context.counts.enter(peer.address) as seat:

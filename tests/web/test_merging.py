@@ -6,6 +6,7 @@ import pytest
 from support.merged_model import MergedModel
 from support.shuffled_loop import run
 from support.stream_clients import Calls, turns
+from support.stream_journal import Rig
 
 from edr import Binding
 from edr.streams import Grant, Streams
@@ -137,6 +138,31 @@ async def test_the_past_of_one_subscription_does_not_delay_another(merging, publ
     publish(3)
     assert taken(merging) == ["3:a"]
     await turns()
+
+
+async def test_a_subscription_that_reads_the_journal_misses_nothing(tmp_path, make_event):
+    """It is older than the window. Another one, which is live, is not delayed."""
+    calls, found = Calls(), []
+    async with Rig(tmp_path / "journal") as rig:
+        merging = Merging(rig.streams, Grant.everything(), batch=2000, on_ready=calls)
+        merging.subscribe("a", EVERYTHING)
+        for n in range(30):
+            rig.bus.publish_nowait(make_event("app", body={"n": n}))
+        await rig.settle()
+        live = taken(merging)
+        merging.subscribe("b", EVERYTHING, after=f"{rig.streams.id}-0")
+        rig.bus.publish_nowait(make_event("app", body={"n": 30}))
+        await rig.settle()
+        async with asyncio.timeout(30):
+            while not found or not found[-1].startswith("30:") or "b" not in found[-1]:
+                found += taken(merging)
+                await asyncio.sleep(0)
+        merging.close()
+    of = {
+        name: [int(each.partition(":")[0]) for each in live + found if name in each]
+        for name in "ab"
+    }
+    assert of == {"a": list(range(31)), "b": list(range(31))}
 
 
 async def test_rebind_repeats_nothing_and_loses_nothing(merging, publish):

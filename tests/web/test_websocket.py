@@ -613,6 +613,7 @@ async def test_a_client_that_leaves_is_removed(world):
         socket.leave()
         await asyncio.wait([socket.task])
         assert world.gateway.statistics().clients == 0
+        assert world.gateway._context.streams.statistics().places == 0
     assert world.gateway.statistics().closed == {"left": 1}
 
 
