@@ -50,8 +50,7 @@ def browser_session():
                 "timeouts": {"script": int(WAITS * 1000)},
             }
             capabilities = {"capabilities": {"alwaysMatch": wanted}}
-            answer = httpx.post(base, json=capabilities, timeout=60).json()["value"]
-            session = f"{base}/{answer['sessionId']}"
+            session = f"{base}/{_new_session(base, capabilities)}"
             yield session
             httpx.delete(session, timeout=60)
         finally:
@@ -159,6 +158,15 @@ class Browser:
 
     async def _get(self, command):
         return _value(await self._client.get(f"{self._session}/{command}"))
+
+
+def _new_session(base, capabilities):
+    """Return the id of a new session. A busy machine may be too slow for the first attempt."""
+    for _ in range(2):
+        answer = httpx.post(base, json=capabilities, timeout=60)
+        if answer.status_code == 200:
+            break
+    return _value(answer)["sessionId"]
 
 
 def _key(kind, key):
