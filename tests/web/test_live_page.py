@@ -220,6 +220,25 @@ async def test_surroundings_are_shown_without_the_filter(open_page, browser, pub
     await browser.until(f"{SHOWN}.length === 1")
 
 
+async def test_event_becomes_a_filter_that_is_copied(open_page, browser, bus, make_event):
+    body = {"event": "paused", "n": 1}
+    bus.publish_nowait(make_event("acdc", "warning", "warn", body, account_id="branch_07"))
+    await open_page()
+    await browser.until(HAS_ROW, "n=1")
+    await browser.press("j")
+    await browser.click("#binding-from-this")
+    await browser.until("location.hash.length > 9")
+    await browser.devtools("Browser.grantPermissions", permissions=["clipboardReadWrite"])
+    await browser.click("#copy")
+    await browser.click("[data-form=flags]")
+    await browser.until("/^Copied flags/.test(document.getElementById('said').textContent)")
+    copied = "navigator.clipboard.readText().then(arguments[0])"
+
+    assert await browser.run_async(copied) == (
+        """edr tail -s warning -v warn -a acdc -A branch_07 -b '{"event": ["paused"]}'"""
+    )
+
+
 async def test_account_sees_its_own_events_only(open_page, browser, publish):
     publish(1, account_id="other")
     publish(2, account_id="reseller")
