@@ -15,7 +15,7 @@ from edr.web.refusals import RefusedError
 from edr.web.sse import Blocks
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Context:
     """The parts of a gateway on one bus."""
 
@@ -32,8 +32,8 @@ class Context:
     """Makes the blocks of SSE streams."""
     refused: Counter[str] = field(default_factory=Counter)
     """Refused requests, by code. A transport counts its own refusals here."""
-    stopping: list[str] = field(default_factory=list)
-    """The reason of the stop, once the gateway stops. Then no client is admitted."""
+    is_stopping: bool = False
+    """Whether the gateway stops. Then no client is admitted."""
 
     def check_running(self) -> None:
         """Raise if the gateway stops.
@@ -41,7 +41,7 @@ class Context:
         Raises:
             RefusedError: it does, 503.
         """
-        if self.stopping:
+        if self.is_stopping:
             raise RefusedError("stopping", "the gateway is stopping")
 
 

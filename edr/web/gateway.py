@@ -240,8 +240,8 @@ class Gateway:
         context = self._context
         if context is None:
             return
-        if not context.stopping:
-            context.stopping.append("stopping")
+        if not context.is_stopping:
+            context.is_stopping = True
             context.bus.remove_service(self)
             context.streams.close()
         await context.clients.stop("stopping")
@@ -297,7 +297,7 @@ class Gateway:
         context, counts = self._context, self.statistics()
         accounts = {} if context is None else context.counts.by_account
         return {
-            "state": "stopped" if context is not None and context.stopping else "running",
+            "state": "stopped" if context is not None and context.is_stopping else "running",
             "delivered": counts.sent,
             "missed": counts.missed,  # not "lost": each client was told, and may resume
             "clients": counts.clients,
@@ -320,7 +320,7 @@ class Gateway:
             context = self._context = self._new_context(default_bus())
             self._is_attached = False
         assert context is not None
-        if not self._is_attached and not context.stopping:
+        if not self._is_attached and not context.is_stopping:
             context.bus.add_service(self, "web gateway")
             self._is_attached = True
         return context

@@ -5,6 +5,7 @@ import pytest
 
 import edr
 from edr.adapters.measures import Measures
+from edr.journal import SqliteJournal
 from edr.web import Gateway, Grant
 
 
@@ -163,3 +164,11 @@ async def test_client_that_leaves_during_its_request_is_not_counted(
         await asyncio.sleep(0.01)
 
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+async def test_journal_that_is_not_open_is_a_refusal(tmp_path, bus, serve, client_of):
+    _, server = await serve(journal=SqliteJournal(tmp_path / "journal"))
+    answer = await client_of(server).get("/events")
+
+    assert answer.status == 503
+    assert (await answer.error())["code"] == "journal_failed"
