@@ -4,8 +4,8 @@
 
 Read the modules in this order; each imports only from those before it:
 peer, refusals, limits, authentication, origins, tickets, access, requests, watch, clients, sse,
-context, visit, joining, responses, sse_stream, sse_route, explaining, queries, operators,
-frame_rate, frames, merging, channel, websocket, blackhole, pages, viewer, gateway,
+context, visit, joining, responses, sse_stream, sse_route, explaining, queries, client_list,
+operators, frame_rate, frames, merging, channel, websocket, blackhole, pages, viewer, gateway,
 server.
 
 Promises:
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         BlackholeStatistics,
         BlackholeSubscription,
     )
+    from edr.web.client_list import ClientSubscription, GatewayClient
     from edr.web.context import GatewayStatistics
     from edr.web.gateway import Gateway
     from edr.web.limits import Limits
@@ -50,6 +51,7 @@ else:
             "edr.web.blackhole": (
                 "Blackhole BlackholeClient BlackholeStatistics BlackholeSubscription"
             ),
+            "edr.web.client_list": "ClientSubscription GatewayClient",
             "edr.web.context": "GatewayStatistics",
             "edr.web.gateway": "Gateway",
             "edr.web.limits": "Limits",
@@ -67,7 +69,9 @@ __all__ = [
     "BlackholeClient",
     "BlackholeStatistics",
     "BlackholeSubscription",
+    "ClientSubscription",
     "Gateway",
+    "GatewayClient",
     "GatewayStatistics",
     "Grant",
     "Limits",

@@ -21,6 +21,7 @@ from edr.streams import Streams
 from edr.web.access import Access
 from edr.web.authentication import Authenticate, Authentication
 from edr.web.channel import Channel
+from edr.web.client_list import GatewayClient
 from edr.web.clients import Clients
 from edr.web.context import Context, GatewayStatistics
 from edr.web.limits import ClientCounts, Limits
@@ -119,6 +120,7 @@ class Gateway:
         self._heartbeat = heartbeat
         self._send_timeout = send_timeout
         self._limits = limits
+        self._counts = ClientCounts(limits)
         self._pages = Pages() if viewer else None
         self._context: Context | None = None
         self._is_attached = False
@@ -287,6 +289,16 @@ class Gateway:
             closed=dict(context.clients.closed),
         )
 
+    def clients(self) -> list[GatewayClient]:
+        """Return the clients whose streams run, oldest first. It takes about 10 µs for each."""
+        context = self._context
+        return [] if context is None else [GatewayClient.of(each) for each in context.clients]
+
+    @property
+    def counts(self) -> ClientCounts:
+        """The clients by account and by address, with those that are not authenticated yet."""
+        return self._counts
+
     @property
     def bindings(self) -> Sequence[Binding]:
         """The events that it can show."""
@@ -338,7 +350,7 @@ class Gateway:
             bus=bus,
             streams=streams,
             access=Access(self._authentication, Tickets(), self._origins),
-            counts=ClientCounts(self._limits),
+            counts=self._counts,
             clients=Clients(heartbeat=self._heartbeat, send_timeout=self._send_timeout),
             limits=self._limits,
         )

@@ -8,13 +8,10 @@ from collections.abc import Iterable
 from typing import Any, Protocol, runtime_checkable
 
 from edr._util.log import RateLimitedLog
-from edr.bus import Bus
 from edr.control.loop_lag import LoopLag
 from edr.control.parts import PartList
-from edr.control.plain import plain
-from edr.control.snapshot import Snapshots, bindings_of
-from edr.streams import Place
-from edr.web.clients import Client
+from edr.control.snapshot import Snapshots
+from edr.control.steps import Steps
 from edr.web.limits import ClientCounts
 from edr.web.visit import Visit
 
@@ -27,45 +24,42 @@ MEASURED = 0.1
 _log = RateLimitedLog()
 
 
-class _OtherClient(Protocol):
+class _Listed(Protocol):
     def to_json(self) -> dict[str, Any]: ...
 
 
 @runtime_checkable
-class _OtherGateway(Protocol):
-    """A service of the bus with clients of its own, such as ``Blackhole``."""
+class _WithClients(Protocol):
+    """A service of the bus with clients: ``Gateway`` or ``Blackhole``."""
 
-    counts: ClientCounts
+    @property
+    def counts(self) -> ClientCounts: ...
 
-    def clients(self) -> Iterable[_OtherClient]: ...
-
-
-def _other_gateways(bus: Bus) -> list[_OtherGateway]:
-    return [each for each in bus.services if isinstance(each, _OtherGateway)]
+    def clients(self) -> Iterable[_Listed]: ...
 
 
 async def clients(visit: Visit) -> dict[str, Any]:
-    """Return all clients, and their numbers by account and by address.
+    """Return the clients of all gateways of the bus, and their numbers by account and by address.
 
     Raises:
         RefusedError: the client is not an operator, 403.
     """
     visit.check_operator()
-    context = visit.context
-    listed = []
-    for number, client in enumerate(context.clients):
-        listed.append(_described(client))
-        if number % 100 == 99:  # noqa: PLR2004 - about 5 ms
-            await asyncio.sleep(0)
-    by_account, by_address = Counter(context.counts.by_account), Counter(context.counts.by_address)
-    for other in _other_gateways(context.bus):
-        listed += [client.to_json() for client in other.clients()]
-        by_account.update(other.counts.by_account)
-        by_address.update(other.counts.by_address)
+    listed: list[dict[str, Any]] = []
+    by_account: Counter[str | None] = Counter()
+    by_address: Counter[str] = Counter()
+    steps = Steps()
+    for service in visit.context.bus.services:
+        if isinstance(service, _WithClients):
+            by_account.update(service.counts.by_account)
+            by_address.update(service.counts.by_address)
+            for client in service.clients():
+                listed.append(client.to_json())
+                await steps.next()
     return {
         "clients": listed,
         "by_account": {name: n for name, n in by_account.items() if name is not None},
-        "everything": by_account.get(None, 0),
+        "everything": by_account[None],
         "by_address": by_address,
     }
 
@@ -83,26 +77,3 @@ async def top(visit: Visit) -> dict[str, Any]:
         await asyncio.sleep(MEASURED)
         state = await snapshots.read(MAX_SUBSCRIPTIONS)
         return {**state, "loop_lag": round(lag.take(), 6)}
-
-
-def _described(client: Client) -> dict[str, Any]:
-    return {
-        "id": client.id,
-        "account": client.identity.grant.account,
-        "address": client.peer.address,
-        "origin": client.peer.origin,
-        "transport": client.peer.transport,
-        "since": client.since.isoformat(timespec="milliseconds"),
-        "details": plain(client.details),
-        "subscriptions": [_subscription(place) for place in client.places()],
-    }
-
-
-def _subscription(place: Place) -> dict[str, Any]:
-    return {
-        **bindings_of(place.bindings),
-        "cursor": place.cursor,
-        "behind": place.behind,
-        "sent": place.sent,
-        "missed": place.missed,
-    }

@@ -89,6 +89,24 @@ async def test_headers_that_do_not_arrive_end_the_connection(monkeypatch, sent):
         writer.close()
 
 
+async def test_second_request_must_arrive_in_time_after_a_long_first_one(monkeypatch):
+    monkeypatch.setattr(module, "HEADER_TIMEOUT", 0.05)
+
+    async def slow(scope, receive, send):
+        await asyncio.sleep(0.1)
+        await hello(scope, receive, send)
+
+    async with Server(slow, "127.0.0.1:0") as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HT")
+        async with asyncio.timeout(3):  # less than the time-outs of uvicorn
+            with pytest.raises(ConnectionResetError):
+                while await reader.read(1000):
+                    pass
+                raise ConnectionResetError
+        writer.close()
+
+
 async def test_headers_that_are_too_large_are_refused():
     async with Server(hello, "127.0.0.1:0") as server:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
