@@ -3,7 +3,7 @@
  */
 
 import { bodyLines } from "./body_lines.js";
-import { find, make } from "./dom.js";
+import { find, make, setText } from "./dom.js";
 import { age, localDate, localTime, readFields, shownName } from "./event_text.js";
 import { inertStart } from "./inert.js";
 
@@ -17,6 +17,8 @@ const MAX_REASON = 600; // characters
 export class Detail {
   /** @type {EventRow | null} */
   event = null;
+  #timestamp = "";
+  #age = make("span", "dim");
 
   /** @param {{onClose: () => void}} handlers */
   constructor(handlers) {
@@ -32,11 +34,21 @@ export class Detail {
   show(event) {
     this.event = event;
     const fields = readFields(event.text);
-    this.fields.replaceChildren(...fieldRows(event, fields));
+    this.#timestamp = fields.timestamp;
+    this.fields.replaceChildren(...fieldRows(event, fields, this.#age));
+    this.tick(Date.now());
     this.body.replaceChildren(...(fields.body ? lines(event.text, fields.body) : []));
     this.why.replaceChildren(make("div", "dim", "…"));
     this.pane.hidden = false;
     this.pane.scrollTop = 0;
+  }
+
+  /**
+   * Show the age of the event at this moment.
+   * @param {number} now milliseconds since 1970
+   */
+  tick(now) {
+    setText(this.#age, ` ${age(this.#timestamp, now)}`);
   }
 
   hide() {
@@ -68,13 +80,14 @@ export class Detail {
 /**
  * @param {EventRow} event
  * @param {import("./event_text.js").Fields} fields
+ * @param {HTMLElement} ageNote
  */
-function fieldRows(event, fields) {
+function fieldRows(event, fields, ageNote) {
   const rows = [
     row("id", shownName(fields.id)),
-    row("time", time(fields.timestamp), ` ${age(fields.timestamp, Date.now())}`),
+    row("time", time(fields.timestamp), ageNote),
     row("level", `${shownName(fields.severity)} · ${shownName(fields.verbosity)}`),
-    row("app", shownName(fields.app_name), ` ${shownName(fields.app_version)}`),
+    row("app", shownName(fields.app_name), make("span", "dim", ` ${shownName(fields.app_version)}`)),
     row("node", shownName(fields.node)),
     accountRow(fields),
     row("cursor", event.cursor),
@@ -101,12 +114,12 @@ function accountRow({ account_tree, account_id }) {
 /**
  * @param {string} name
  * @param {string} value
- * @param {string} [note]
+ * @param {HTMLElement} [note]
  */
-function row(name, value, note = "") {
+function row(name, value, note) {
   const made = make("tr");
   const cell = make("td", "", value);
-  if (note) cell.append(make("span", "dim", note));
+  if (note) cell.append(note);
   const title = make("th", "", name);
   title.scope = "row";
   made.append(title, cell);

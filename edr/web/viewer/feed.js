@@ -27,6 +27,7 @@ import { gapRow } from "./gaps.js";
  * }} Handlers
  */
 
+const MAX_FILTER = 16_000; // characters; the gateway ends a connection with a frame of 64 KiB
 const CAUGHT_UP = 150; // milliseconds without a frame, after which events are new ones
 const LONGEST = 3_000; // milliseconds; a busy stream has no such pause
 
@@ -73,6 +74,10 @@ export class Feed {
    * @param {readonly object[]} bindings
    */
   apply(bindings) {
+    if (JSON.stringify(bindings).length > MAX_FILTER) {
+      this.handlers.onFault("", `the filter must have at most ${MAX_FILTER} characters`);
+      return;
+    }
     this.#count += 1;
     this.#next = { id: `f${this.#count}`, bindings, cursor: "" };
     this.#subscribe(this.#next);

@@ -67,7 +67,7 @@ export class Header {
 
   /** @param {boolean} isPaused */
   paused(isPaused) {
-    this.pause.setAttribute("aria-pressed", String(isPaused));
+    this.pause.classList.toggle("active", isPaused);
     setText(this.pauseWord, isPaused ? "Go on" : "Pause");
   }
 }

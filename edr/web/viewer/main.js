@@ -314,6 +314,7 @@ onHiddenTab(document, {
 window.setInterval(() => {
   if (document.hidden) return;
   shown.advance(Date.now());
+  detail.tick(Date.now());
   header.rates(operators.top.rate, shown.perSecond, shown.history);
   setText(find("count", HTMLElement), countText());
 }, COUNT_EVERY);

@@ -80,6 +80,13 @@ test("a filter with a fault leaves the feed as it is", () => {
   assert.deepEqual(sent.map((frame) => frame.do), ["subscribe", "subscribe"]);
 });
 
+test("a filter that is too long for a frame is not sent", () => {
+  const { feed, sent, said } = made();
+  feed.apply([{ app_name: "x".repeat(16_000) }]);
+
+  assert.deepEqual([sent, said], [[], [": the filter must have at most 16000 characters"]]);
+});
+
 test("a new filter ends the old one when it is accepted", () => {
   const { feed, sent } = made();
   for (const n of [1, 2, 3]) feed.apply([{ n }]);
