@@ -56,7 +56,7 @@ class GatewayClient:
     transport: str
     since: datetime
     details: Mapping[str, Any]
-    """What a protocol stores about it."""
+    """Further fields, by its protocol."""
     subscriptions: tuple[ClientSubscription, ...]
 
     @classmethod

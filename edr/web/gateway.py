@@ -296,7 +296,7 @@ class Gateway:
 
     @property
     def counts(self) -> ClientCounts:
-        """The clients by account and by address, with those that are not authenticated yet."""
+        """The clients by account and by address, before they are authenticated too."""
         return self._counts
 
     @property

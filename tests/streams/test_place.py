@@ -256,3 +256,14 @@ async def test_place_that_reads_after_an_eviction_shares_nothing(bus, publish):
 
     assert take_all(second) == [(1, "slow"), 2, 3]
     assert take_all(first) == [3]
+
+
+async def test_places_share_only_what_they_read_in_the_same_way(bus, publish):
+    streams = Streams(bus)
+    first, second, third = (streams.join(on_ready=Calls()) for _ in range(3))
+    publish(1, 2)
+
+    assert numbers(first.take(1)) == [1]
+    assert numbers(second.take()) == [1, 2]
+    publish(3)
+    assert numbers(third.take()) == [1, 2, 3]

@@ -22,6 +22,14 @@ async def test_stop_says_bye_and_ends_each_response(serve, client_of, publish):
     assert gateway.statistics().closed == {"stopping": 1}
 
 
+async def test_stopped_gateway_leaves_the_bus(serve, client_of, bus):
+    gateway, server = await serve()
+    await client_of(server).events()
+    await gateway.stop()
+
+    assert bus.services == ()
+
+
 async def test_stopped_gateway_refuses_clients(serve, client_of):
     gateway, server = await serve()
     await gateway.start()

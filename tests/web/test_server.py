@@ -169,6 +169,17 @@ async def test_socket_of_a_peer_that_stopped_reading_is_freed(
 
 
 @pytest.mark.slow
+async def test_close_resets_peers_that_do_not_read(serve, client_of, publish):
+    _, server = await serve()
+    await client_of(server).request("GET", "/events", buffer=4096)
+    for n in range(1500):
+        publish(n, account_id="x" * 500)
+    await server.aclose()
+
+    assert not server._server.server_state.connections
+
+
+@pytest.mark.slow
 async def test_all_clients_may_return_within_a_second(serve, client_of, publish):
     _, server = await serve()
     client = client_of(server)

@@ -44,4 +44,5 @@ def test_blocks_are_made_once_for_the_same_records(make_event):
 
     assert blocks.of(list(some)) is made == sse.events(some)
     assert blocks.of(some[:1]) == sse.events(some[:1])
+    assert blocks.of(some[1:]) == sse.events(some[1:])
     assert blocks.of(some) == made

@@ -161,7 +161,16 @@ async def test_client_that_leaves_is_removed(serve, client_of):
         await asyncio.sleep(0)
 
     assert gateway.statistics().closed == {"left": 1}
+    assert gateway._context.streams.statistics().places == 0
     await client_of(server).events()
+
+
+async def test_too_many_clients_of_an_account_are_refused(serve, client_of):
+    _, server = await serve(limits=Limits(per_account=1))
+    await client_of(server, "acme").events()
+
+    assert (await client_of(server, "acme").get("/recent")).status == 429
+    assert (await client_of(server, "globex").get("/recent")).status == 200
 
 
 async def test_too_many_clients_of_an_address_are_refused(serve, client_of):

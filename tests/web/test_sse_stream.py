@@ -104,6 +104,16 @@ async def test_writes_have_at_most_the_bytes_of_a_batch(serve, client_of, publis
     assert all(0 < size < 4000 for size in sizes)
 
 
+async def test_client_whose_grant_ended_receives_no_further_event(serve, client_of, publish):
+    gateway, server = await serve()
+    stream, _ = await client_of(server).events()
+    [client] = gateway._context.clients
+    publish(1)
+    client.close("grant")
+
+    assert [block.event for block in await stream.rest()] == ["bye"]
+
+
 async def test_client_that_fails_on_gaps_is_ended_by_one(serve, client_of, publish):
     gateway, server = await serve(ring=2, limits=Limits(batch=1))
     stream, _ = await client_of(server).events(on_gap="fail")
