@@ -4,6 +4,7 @@ import pytest
 from support.fault_proxy import FaultProxy
 
 import edr
+from edr.journal import SqliteJournal
 
 pytestmark = pytest.mark.slow
 
@@ -31,6 +32,10 @@ def open_page(server, browser):
         await browser.until("/ of the last /.test(document.getElementById('count').textContent)")
 
     return open_page
+
+
+async def emit(bus, n):
+    await bus.emit("app", "1", "ok", "info", {"n": n}, durable=True)
 
 
 async def numbers(browser):
@@ -156,6 +161,23 @@ async def test_restart_of_the_gateway_is_a_gap_in_its_place(
     assert rows[-1].endswith("n=3")
     assert "lost here: the process restarted" in rows[-2]
     assert "lost here ?" in await browser.text("header")
+
+
+async def test_restart_with_a_journal_loses_nothing(serve, open_page, browser, tmp_path):
+    journal = SqliteJournal(tmp_path / "journal")
+    async with edr.Bus(journal=journal) as bus:
+        _, server = await serve(on=bus, journal=journal)
+        await emit(bus, 1)
+        await open_page(port=server.port)
+        await browser.until(HAS_ROW, "n=1")
+        await server.aclose()
+        await emit(bus, 2)
+        await serve(on=bus, journal=journal, listen=f"127.0.0.1:{server.port}")
+        await emit(bus, 3)
+        await browser.until(HAS_ROW, "n=3")
+
+        assert await numbers(browser) == [1, 2, 3]
+        assert "lost" not in await browser.text("header")
 
 
 async def test_hostile_content_has_no_effect(serve, open_page, browser, make_event):
