@@ -13,8 +13,8 @@ is a merge of sorted sequences with a heap.
   next item has none up to the newest position.
 * A place whose past is not available yet is not waited for: its group is filled, or it reads
   the journal, which may take minutes. Other places continue. Its events follow as its own.
-* Items that were read from places and not sent have together at most the bytes of one batch, and
-  at least one item for each place. They are not missed when the window moves on. The cursor of a
+* Items that were read from places and not sent have together at most a quarter of the bytes of one
+  batch, or one item for each place. They are not missed when the window moves on. The cursor of a
   subscription is before them.
 """
 
@@ -29,6 +29,9 @@ from edr.streams import Grant, Missed, Place, Record, Streams, parse_cursor
 
 TAKE = 256
 """Events that are taken from a place at a time. Each costs about 1 µs."""
+
+TAKES = 4
+"""Takes of a batch. What is taken and not sent is held for a client that does not read."""
 
 
 class Gap(NamedTuple):
@@ -87,7 +90,7 @@ class Merging:
     Args:
         streams: has the events.
         grant: the events that the client may see.
-        batch: bytes of events that are taken at a time.
+        batch: bytes of events of one write.
         on_ready: called by the loop when there may be something to take.
     """
 
@@ -316,7 +319,7 @@ class Merging:
             return False
         source.cursor = source.place.cursor
         missed, records, source.ended = source.place.take(
-            TAKE, max(1, self._batch // len(self._sources))
+            TAKE, max(1, self._batch // (TAKES * len(self._sources)))
         )
         source.waits = not records
         source.pending.extend(reversed(records))

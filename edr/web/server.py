@@ -37,6 +37,10 @@ USER_TIMEOUT = 20_000
 SEND_BUFFER = 128 * 1024
 """Bytes of the kernel's buffer of one connection. It may otherwise grow to 4 MiB."""
 
+WRITE_BUFFER = 16 * 1024
+"""Bytes in the buffer of a connection after which the next write waits. Most of what is not sent
+yet is in the kernel's buffer. asyncio's 64 KiB would be held for each client that does not read."""
+
 HEADER_TIMEOUT = 10.0
 """Seconds in which the headers of a request must arrive."""
 
@@ -190,12 +194,18 @@ class _Http(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        transport.set_write_buffer_limits(high=WRITE_BUFFER)
         self._expect_headers()
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         if self._deadline is not None:
             self._deadline.cancel()
+
+    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+        if self._deadline is not None:  # otherwise it would hold this object
+            self._deadline.cancel()
+        super().handle_websocket_upgrade(event)
 
     def on_response_complete(self) -> None:
         super().on_response_complete()

@@ -75,8 +75,8 @@ async def test_events_are_in_order_when_places_are_read_in_parts(streams, publis
     assert taken(merging) == [*(f"{n}:a" for n in range(1, 7)), "7:a+b", "8:a+b"]
 
 
-async def test_events_that_are_not_sent_have_the_bytes_of_one_batch(streams, publish):
-    merging = Merging(streams, Grant.everything(), batch=2000, on_ready=Calls())
+async def test_events_that_are_not_sent_have_few_bytes(streams, publish):
+    merging = Merging(streams, Grant.everything(), batch=8000, on_ready=Calls())
     for name in "abcd":
         merging.subscribe(name, (Binding(app_name=["app", name]),))
     publish(*range(20))
