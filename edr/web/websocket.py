@@ -25,6 +25,7 @@ from starlette.types import Receive, Scope, Send
 from edr._util.wakeup import wake
 from edr.errors import BusClosedError
 from edr.journal import JournalError
+from edr.streams import Place
 from edr.web import frames
 from edr.web.authentication import Identity, Renewal
 from edr.web.channel import Channel, DisconnectedError
@@ -200,7 +201,7 @@ class Session:
         self._at_sent = asyncio.get_running_loop().time()
         self._fault: Exception | None = None
 
-    def _places(self) -> list[Any]:
+    def _places(self) -> list[Place]:
         return list(self._merging)
 
     async def run(self) -> None:
