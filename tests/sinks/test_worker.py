@@ -716,7 +716,7 @@ def test_the_worker_ends_with_its_intake(in_rig):
         await worker.start()
         rig.emit(1)
         rig.intake.end()
-        await until(lambda: worker._task.done())
+        await until(lambda: not worker._loop.is_running)
         return sink.delivered
 
     assert in_rig(scenario) == [1]
