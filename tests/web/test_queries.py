@@ -8,13 +8,14 @@ def numbers(document):
 
 
 async def test_recent_returns_the_last_events_that_match(serve, client_of, publish):
-    _, server = await serve()
+    gateway, server = await serve()
     publish(*range(60))
     publish(99, app_name="other")
     client = client_of(server)
 
     assert numbers(await (await client.get("/recent", app_name="app", last=2)).json()) == [58, 59]
     assert len(numbers(await (await client.post("/recent")).json())) == module.DEFAULT_LAST
+    assert gateway._context.streams.statistics().places == 0
 
 
 async def test_recent_continues_after_a_cursor(serve, client_of, publish):
