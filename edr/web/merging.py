@@ -31,7 +31,7 @@ TAKE = 256
 """Events that are taken from a place at a time. Each costs about 1 µs."""
 
 TAKES = 4
-"""Takes of a batch. What is taken and not sent is held for a client that does not read."""
+"""Takes of a batch. Events that were taken and not sent stay in memory for a client that does not read."""
 
 
 class Gap(NamedTuple):
