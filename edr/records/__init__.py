@@ -20,7 +20,7 @@ from edr.records.binding import (
     explain,
 )
 from edr.records.body import FrozenDict, check_size, frozen_dict, json_size, no_object, snapshot
-from edr.records.event import Event, default_node, with_account_tree
+from edr.records.event import Event, completed_event, default_node, with_account_tree
 from edr.records.index import BindingIndex, Found, IndexKey, KeyIndex, found_among, index_keys
 from edr.records.levels import AnySeverity, AnyVerbosity, Severity, Verbosity, why_no_level
 from edr.records.traceparent import is_traceparent
@@ -56,6 +56,7 @@ __all__ = [
     "bindings_to_json",
     "check_size",
     "checked_bindings",
+    "completed_event",
     "default_node",
     "explain",
     "found_among",

@@ -1,10 +1,11 @@
-"""``decoded``: the fields of an event from its JSON, checked by hand. Pure.
+"""``decoded`` and ``completed``: the fields of an event from its JSON, checked by hand. Pure.
 
-Every message that a link or a stream receives becomes an event, so reading one is most of the cost
-of receiving. Pydantic takes three times as long: it calls a Python function for each field that has
-rules of its own. So JSON in the form that ``Event.to_json`` writes is checked here. Any other JSON
-is left to pydantic, which reads all forms and names each fault. So this function may reject what
-pydantic accepts, but must never accept what pydantic rejects; a property test compares both.
+Every message that a link, a stream or a source receives becomes an event, so reading one is most of
+the cost of receiving. Pydantic takes two to three times as long: it calls a Python function for
+each field that has rules of its own. So JSON in the form that ``Event.to_json`` writes is checked
+here. Any other JSON is left to pydantic, which reads all forms and names each fault. So these
+functions may reject what pydantic accepts, but must never accept what pydantic rejects; a property
+test compares both.
 
 Rejected: ``orjson.loads``, which reads an integer of more than 64 bits as a float.
 """
@@ -45,6 +46,9 @@ _REQUIRED = frozenset(
         "timestamp",
     }
 )
+_KNOWN = {*_REQUIRED, "traceparent"}
+_FAULTS = (KeyError, TypeError, ValueError)
+"""Raised for a document in another form; ``from_json`` raises ``ValueError``."""
 _UNLIMITED = frozenset({str, bool, type(None)})
 """Types of which a body may have every value."""
 
@@ -56,52 +60,76 @@ def decoded(document: str | bytes | bytearray) -> tuple[dict[str, Any], set[str]
     """
     try:
         given = from_json(document, allow_inf_nan=False)
-        account = given["account_id"]
-        tree = given["account_tree"]
-        app_name = given["app_name"]
-        app_version = given["app_version"]
-        event_id = given["id"]
-        node = given["node"]
-        timestamp = _time_of(given["timestamp"])
-        if (
-            timestamp is None
-            or not (account is None or (type(account) is str and account))
-            or type(tree) is not list
-            or not (type(app_name) is str and app_name)
-            or not (type(app_version) is str and app_version)
-            or not (type(event_id) is str and event_id)
-            or not (type(node) is str and node)
-        ):
-            return None
-        for above in tree:
-            if type(above) is not str or not above or above == account:
-                return None
-        fields = {
-            "account_id": account,
-            "account_tree": tuple(tree),
-            "app_name": app_name,
-            "app_version": app_version,
-            "body": _frozen_object(given["body"], MAX_DEPTH),
-            "id": event_id,
-            "node": node,
-            "severity": _SEVERITIES[given["severity"]],
-            "verbosity": _VERBOSITIES[given["verbosity"]],
-            "timestamp": timestamp,
-            "traceparent": None,
-        }
-        names = set(_REQUIRED)
-        if "traceparent" in given:
-            traceparent = given["traceparent"]
-            if traceparent is not None:
-                if type(traceparent) is not str or not is_traceparent(traceparent):
-                    return None
-                fields["traceparent"] = traceparent
-            names.add("traceparent")
-    # KeyError: a field is missing, or a level is unknown. TypeError: a value has another type.
-    # ValueError: it is not JSON, a time does not exist, or the body has a value that none may have.
-    except (KeyError, TypeError, ValueError):
+        fields = _checked(given, _time_of(given["timestamp"]))
+    except _FAULTS:
         return None
-    return fields, names
+    return fields, _REQUIRED | {"traceparent"} if "traceparent" in given else set(_REQUIRED)
+
+
+def completed(
+    document: dict[str, Any], timestamp: datetime
+) -> tuple[dict[str, Any], set[str]] | None:
+    """Return the fields of an event that may have no account and no timestamp of its own.
+
+    Return ``None`` if ``document`` is in another form, as ``decoded`` does.
+
+    Args:
+        document: a JSON object as ``from_json`` returned it. It gets the fields that it does not
+            have, and its inner containers may become frozen.
+        timestamp: the timestamp if it has none.
+    """
+    names = _KNOWN & document.keys()
+    document.setdefault("account_id", None)
+    document.setdefault("account_tree", [])
+    try:
+        time = _time_of(document["timestamp"]) if "timestamp" in document else timestamp
+        return _checked(document, time), names
+    except _FAULTS:
+        return None
+
+
+def _checked(given: dict[str, Any], timestamp: datetime | None) -> dict[str, Any]:
+    """Return the fields of an event.
+
+    Raises:
+        KeyError: a field is missing, or a level is unknown.
+        TypeError: a value has another type.
+        ValueError: another fault.
+    """
+    account = given["account_id"]
+    tree = given["account_tree"]
+    app_name = given["app_name"]
+    app_version = given["app_version"]
+    event_id = given["id"]
+    node = given["node"]
+    traceparent = given.get("traceparent")
+    if (
+        timestamp is None
+        or not (account is None or (type(account) is str and account))
+        or type(tree) is not list
+        or not (type(app_name) is str and app_name)
+        or not (type(app_version) is str and app_version)
+        or not (type(event_id) is str and event_id)
+        or not (type(node) is str and node)
+        or not (traceparent is None or (type(traceparent) is str and is_traceparent(traceparent)))
+    ):
+        raise ValueError
+    for above in tree:
+        if type(above) is not str or not above or above == account:
+            raise ValueError
+    return {
+        "account_id": account,
+        "account_tree": tuple(tree),
+        "app_name": app_name,
+        "app_version": app_version,
+        "body": _frozen_object(given["body"], MAX_DEPTH),
+        "id": event_id,
+        "node": node,
+        "severity": _SEVERITIES[given["severity"]],
+        "verbosity": _VERBOSITIES[given["verbosity"]],
+        "timestamp": timestamp,
+        "traceparent": traceparent,
+    }
 
 
 def _time_of(text: Any) -> datetime | None:

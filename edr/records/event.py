@@ -20,7 +20,7 @@ from uuid_utils import uuid7
 
 from edr.errors import InvalidEventError, shown
 from edr.records.body import FrozenDict, no_object, snapshot
-from edr.records.decoding import decoded
+from edr.records.decoding import completed, decoded
 from edr.records.levels import AnySeverity, AnyVerbosity, Severity, Verbosity
 from edr.records.model import FrozenModel
 from edr.records.traceparent import TRACEPARENT, is_traceparent
@@ -214,6 +214,25 @@ class Event(FrozenModel):
 
     def __hash__(self) -> int:
         return hash(self.id)
+
+
+def completed_event(document: dict[str, Any], node: str) -> Event:
+    """Return the event of a JSON object whose sender may leave out ``id``, ``node``, ``timestamp``.
+
+    Unknown fields are ignored.
+
+    Args:
+        document: the object as pydantic's ``from_json`` returned it. It is changed.
+        node: the node, if it has none. The id and the timestamp are those of a new event then.
+
+    Raises:
+        InvalidEventError: a field is missing or wrong; ``path`` names the field.
+    """
+    if "id" not in document:
+        document["id"] = new_id()
+    document.setdefault("node", node)
+    read = completed(document, _now())
+    return Event.model_validate(document, extra="ignore") if read is None else _filled(*read)
 
 
 def with_account_tree(event: Event, account_tree: tuple[str, ...]) -> Event:

@@ -1,4 +1,7 @@
-"""``decoded`` accepts only what pydantic accepts, and reads it as pydantic does."""
+"""``decoded`` and ``completed`` accept only what pydantic accepts, and read it as pydantic does."""
+
+from copy import deepcopy
+from datetime import UTC, datetime
 
 import orjson
 import pytest
@@ -8,7 +11,7 @@ from support.strategies import events, json_values
 
 from edr import Event, InvalidEventError
 from edr.records.body import FrozenDict, FrozenList
-from edr.records.decoding import decoded
+from edr.records.decoding import completed, decoded
 
 FIELDS = sorted(Event.model_fields)
 TIMES = (
@@ -29,6 +32,9 @@ TIMES = (
 )
 
 
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+
+
 def read_by_pydantic(document):
     return Event.model_validate_json(document, extra="ignore")
 
@@ -43,6 +49,17 @@ def check_agreement(document):
         assert list(map(type, fields.values())) == list(map(type, expected.__dict__.values()))
         assert list(fields) == list(expected.__dict__)
         assert names == expected.model_fields_set
+
+
+def check_completed(document):
+    """Check that ``completed`` reads the event that pydantic reads, or none."""
+    read = completed(deepcopy(document), NOW)
+    if read is not None:
+        fields, names = read
+        expected = Event.model_validate({"timestamp": NOW, **document}, extra="ignore")
+        assert fields == expected.__dict__
+        assert list(map(type, fields.values())) == list(map(type, expected.__dict__.values()))
+        assert names == expected.model_fields_set - ({"timestamp"} - document.keys())
 
 
 @given(events)
@@ -67,6 +84,20 @@ def test_decoded_agrees_with_pydantic_on_a_missing_field(make_event, field):
     fields.pop(field, None)
 
     check_agreement(orjson.dumps(fields))
+
+
+@given(events, st.sets(st.sampled_from(["account_id", "account_tree", "timestamp", "traceparent"])))
+def test_completed_reads_an_event_without_some_fields(event, missing):
+    document = orjson.loads(event.to_json())
+    document = {name: value for name, value in document.items() if name not in missing}
+
+    assert completed(deepcopy(document), NOW) is not None
+    check_completed(document)
+
+
+@given(events, st.sampled_from(FIELDS), json_values | st.text(max_size=3) | st.lists(st.text()))
+def test_completed_agrees_with_pydantic_on_a_changed_field(event, field, value):
+    check_completed(orjson.loads(event.to_json()) | {field: value, "later": value})
 
 
 @pytest.mark.parametrize("time", TIMES)

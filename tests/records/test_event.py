@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field, TypeAdapter
 from support.strategies import events, json_values, names
 
 from edr import Binding, Event, InvalidEventError
-from edr.records import with_account_tree
+from edr.records import completed_event, with_account_tree
 from edr.records.body import FrozenDict
 
 GOOD = '{"app_name": "a", "app_version": "1.0", "severity": "ok", "verbosity": "info", "body": {}}'
@@ -350,3 +350,19 @@ def test_with_account_tree_keeps_a_subclass(make_event):
     call = Call(**{**dict(make_event()), "call_id": "c1"})
 
     assert with_account_tree(call, ("root",)) == Call(**{**dict(call), "account_tree": ("root",)})
+
+
+@pytest.mark.parametrize("time", ["2026-01-01T00:00:00Z", "2026-01-01T02:00:00+02:00"])
+def test_completed_event_keeps_what_its_document_has(make_event, time):
+    event = make_event(account_id="a", account_tree=("b",), timestamp=time)
+
+    assert completed_event({**orjson.loads(event.to_json()), "timestamp": time}, "here") == event
+
+
+def test_completed_event_of_another_form_is_filled_in_too(make_event):
+    document = orjson.loads(make_event().to_json()) | {"account_tree": ("b",)}
+    del document["id"], document["node"]
+
+    event = completed_event(document, "here")
+
+    assert (event.node, event.account_tree, len(event.id)) == ("here", ("b",), 32)
