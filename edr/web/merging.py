@@ -31,7 +31,7 @@ TAKE = 256
 """Events that are taken from a place at a time. Each costs about 1 µs."""
 
 TAKES = 4
-"""Takes of a batch. Events that were taken and not sent stay in memory for a client that does not read."""
+"""Takes of a batch. Taken events stay in memory until a client reads them."""
 
 
 class Gap(NamedTuple):
