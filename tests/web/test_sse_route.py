@@ -2,6 +2,8 @@ import asyncio
 
 import pytest
 
+import edr
+from edr.journal import SqliteJournal
 from edr.web import Limits
 
 
@@ -182,3 +184,26 @@ async def test_too_many_clients_of_an_address_are_refused(serve, client_of):
     assert answer.status == 429
     assert int(answer.headers["retry-after"]) > 0
     assert gateway.statistics().refused == {"too_many_clients": 1}
+
+
+async def test_client_that_is_older_than_the_window_reads_the_journal(
+    tmp_path, serve, client_of, publish
+):
+    everything = edr.Binding.everything()
+    journal = SqliteJournal(tmp_path / "journal", everything, sync="process", linger=0)
+    async with edr.Bus(journal=journal) as bus:
+        gateway, server = await serve(on=bus, journal=journal, ring=2)
+        client = client_of(server)
+        _, hello = await client.events()
+        publish(*range(9), on=bus)
+        publish(99, on=bus, app_name="other")
+        stream, again = await client.events(after=hello.id, on_gap="fail", app_name="app")
+        recent = await (await client.get("/recent", after=hello.id, app_name="other")).json()
+        nothing = await (await client.get("/recent", after=hello.id, app_name="none")).json()
+
+        assert again.data["resumed"] is True
+        assert [block.n for block in await stream.blocks(9)] == list(range(9))
+        assert [each["event"]["body"]["n"] for each in recent["events"]] == [99]
+        assert "gap" not in recent
+        assert nothing["events"] == []
+        await gateway.stop()
