@@ -15,8 +15,8 @@ Promises:
 Its names are loaded when they are first used.
 
 Read the modules in this order; each imports only from those before it:
-config, parts, changes, application, accounts, factory, link_sink, dead_letters, notify, metrics,
-server, setup, program.
+config, parts, changes, application, functions, accounts, gateway, factory, link_sink, dead_letters,
+notify, metrics, server, setup, program.
 """
 
 from typing import TYPE_CHECKING

@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Awaitable, Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from edr._util.log import log_safely
 from edr.app.config import AccountsConfig, ConfigurationError, Fault
+from edr.app.functions import load_function
 from edr.bus import AccountResolver, AccountTree
 
 _logger = logging.getLogger("edr.app")
@@ -88,19 +88,9 @@ def accounts_of(configuration: AccountsConfig | None) -> AccountResolver | None:
     try:
         if configuration.file is not None:
             return AccountsFile(configuration.file)
-        module, _, name = str(configuration.callable).partition(":")
-        function = import_module(module)
-        for part in name.split("."):
-            function = getattr(function, part)
-        return AccountsFunction(_checked(function))
+        return AccountsFunction(load_function(str(configuration.callable)))
     except Exception as exc:  # an import runs code of the user
         message = f"cannot be used: {type(exc).__name__}: {exc}"
         key = "file" if configuration.file is not None else "callable"
         fault = Fault(f"app.accounts.{key}", None, message)
         raise ConfigurationError("the configuration", [fault]) from exc
-
-
-def _checked(function: Any) -> Any:
-    if not callable(function):
-        raise TypeError("it must be a function")
-    return function

@@ -21,12 +21,13 @@ from edr.app.changes import (
     changes_between,
     fixed_settings_changed,
     part_values,
+    place_of,
 )
 from edr.app.config import Configuration, ConfigurationError, Fault, Secrets
 from edr.app.parts import AppPart, PartRunner
 from edr.bus import Bus
 
-START_ORDER = ("link", "sink", "source")
+START_ORDER = ("link", "sink", "gateway", "source")
 """Kinds of parts in the order in which they start: a source that reads needs everything else."""
 
 CHANGE_TIMEOUT = 15.0
@@ -65,6 +66,10 @@ class Parts(Protocol):
 
     def narrow(self, changes: Iterable[Change]) -> None:
         """Narrow the stored events to the bindings of the parts."""
+        ...
+
+    async def refresh(self) -> None:
+        """Use the files that have changed, such as those with tokens. It raises nothing."""
         ...
 
 
@@ -171,7 +176,7 @@ class Application:
         return self.state == "running" and all(
             str(each.status().get("state")) in WORKING
             for each in self.runners
-            if each.name in required
+            if each.kind != "gateway" and each.name in required
         )
 
     async def wait_started(self) -> None:
@@ -236,7 +241,7 @@ class Application:
             try:
                 made = self._parts.make(kind, name, part, self._secrets)
             except ValueError as exc:  # such as a secret that has changed since the check
-                faults.append(Fault(f"{kind}s.{name}", None, str(exc)))
+                faults.append(Fault(place_of(kind, name), None, str(exc)))
             else:
                 self._runners[kind, name] = PartRunner(made)
         if faults:
@@ -284,11 +289,12 @@ class Application:
         self.configuration, self._secrets = configuration, secrets
         failed: dict[str, str] = {}
         # Sources come last: the other parts are changed before new events arrive.
-        for kind in ("link", "sink", "source"):
+        for kind in START_ORDER:
             await _each(
                 self._change(change, secrets, failed) for change in changes if change.kind == kind
             )
         self._parts.narrow(changes)
+        await self._parts.refresh()
         # The next reload changes a part again that could not be changed now.
         self._values = {
             key: UNKNOWN if f"{key[0]} {key[1]}" in failed else value
@@ -359,7 +365,7 @@ class Application:
             await _each(runner.end(left()) for runner in self._of_kind("source"))
             await self.bus.join(left())
             await self._flush(left())
-            for kind in ("sink", "link"):
+            for kind in ("sink", "link", "gateway"):  # clients see the alerts of the others
                 await _each(self._end_part(each, left(), result) for each in self._of_kind(kind))
             await self._close_servers()
             result.lost.update(await self.bus.drain(max(left(), BUS_GRACE)))

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from edr.app.config import Configuration, Fault, Secrets
+from edr.app.config.section import Section
 
 FIXED = (
     ("app", "name"),
@@ -17,8 +18,17 @@ FIXED = (
     ("control",),
     ("http", "listen"),
     ("http", "tokens_file"),
+    ("web", "listen"),
+    ("web", "behind_proxy"),
+    ("web", "proxies"),
+    ("web", "certificate"),
+    ("web", "key"),
 )
 """Settings that only a restart changes: other processes know them, or files are open."""
+
+
+GATEWAY = ("gateway", "web")
+"""Kind and name of the web gateway as a part."""
 
 
 class Action(StrEnum):
@@ -68,10 +78,20 @@ PartValues = Mapping[tuple[str, str], tuple[Any, tuple[str, ...]]]
 def part_values(configuration: Configuration, secrets: Secrets) -> PartValues:
     """Return each enabled part with the values of its secrets.
 
+    The web gateway is a part too.
+
     Raises:
         SecretError: a secret cannot be read.
     """
-    return {(kind, name): (part, secrets.of(part)) for kind, name, part in configuration.parts()}
+    parts: list[tuple[str, str, Section]] = list(configuration.parts())
+    if configuration.web is not None:
+        parts.append((*GATEWAY, configuration.web))
+    return {(kind, name): (part, secrets.of(part)) for kind, name, part in parts}
+
+
+def place_of(kind: str, name: str) -> str:
+    """Return the path of a part in the configuration, such as ``sinks.audit``."""
+    return "web" if (kind, name) == GATEWAY else f"{kind}s.{name}"
 
 
 def changes_between(old: PartValues, new: PartValues) -> Iterator[Change]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from edr.app.changes import Action, Change
 from edr.app.config import (
@@ -26,6 +26,7 @@ from edr.app.config import (
     SocketSourceConfig,
     StdinSourceConfig,
     StdoutSinkConfig,
+    WebConfig,
 )
 from edr.app.parts import AppPart, SourcePart
 from edr.bus import Bus, Overflow
@@ -50,6 +51,9 @@ from edr.sinks import (
 )
 from edr.sources import HttpIngest, Ingest, JetStreamSource, SocketSource, StdinSource, Tokens
 
+if TYPE_CHECKING:
+    from edr.app.gateway import GatewayPart
+
 
 class UnsupportedPartError(EdrError):
     """A part of this type cannot be made: an extra of edr is not installed."""
@@ -67,6 +71,8 @@ class PartFactory:
     def __init__(self, bus: Bus, data_dir: Path, tokens: Tokens | None = None) -> None:
         self.http_ingest: HttpIngest | None = None
         """The source of the type http, which the HTTP server calls."""
+        self.gateway: GatewayPart | None = None
+        """The web gateway, which the server of ``web.listen`` calls."""
         self._tokens = tokens
         self.recording: Recording = Recording(bus)
         self.ingest: Ingest = Ingest(bus)
@@ -84,6 +90,8 @@ class PartFactory:
             return self._link(kind, name, configuration, secrets)
         if isinstance(configuration, SinkConfig):
             return self._worker(name, configuration, secrets)
+        if isinstance(configuration, WebConfig):
+            return self._gateway(configuration)
         return self._source(name, configuration, secrets)
 
     # Sinks
@@ -174,6 +182,16 @@ class PartFactory:
             )
         raise UnsupportedPartError(_unknown("sources", name, configuration.type))
 
+    # The web gateway
+
+    def _gateway(self, configuration: WebConfig) -> GatewayPart:
+        try:
+            from edr.app.gateway import GatewayPart  # noqa: PLC0415 - needs starlette
+        except ImportError as exc:
+            raise UnsupportedPartError(_extra("web", "web")) from exc
+        self.gateway = GatewayPart(self._bus, configuration, self.recording)
+        return self.gateway
+
     # Links
 
     def _link(self, kind: str, name: str, configuration: Any, secrets: Secrets) -> LinkPart:
@@ -211,6 +229,10 @@ class PartFactory:
             False for a part that must stop and be made again: a source, a link, and a sink whose
             events come from elsewhere than before.
         """
+        if isinstance(new, WebConfig):
+            gateway: Any = part
+            await gateway.replace(new)
+            return True
         if not isinstance(part, SinkWorker) or type(new) is not type(old):
             return False
         if any(getattr(old, key) != getattr(new, key) for key in INTAKE_KEYS):
@@ -234,6 +256,11 @@ class PartFactory:
                 self.recording.replace(consumer, bindings)
             elif change.action is Action.REMOVED or _stored(change.old):
                 self.recording.remove(consumer)
+
+    async def refresh(self) -> None:
+        """End the streams of web clients whose tokens have been removed."""
+        if self.gateway is not None:
+            await self.gateway.renew()
 
 
 def make_sink(name: str, configuration: SinkConfig, secrets: Secrets) -> Sink:
@@ -338,13 +365,17 @@ INTAKE_KEYS = ("durable", "start", "capacity", "overflow")
 
 
 def _consumer_of(change: Change) -> str:
-    """Return the name of the consumer of a part in the journal."""
+    """Return the name of the consumer of a part in the journal; for the gateway, one like it."""
+    if isinstance(change.new or change.old, WebConfig):
+        return f"{change.kind}:{change.name}"
     is_link = isinstance(change.new or change.old, LinkConfig | RabbitSinkConfig | NatsSinkConfig)
     return f"{'link' if is_link else 'sink'}:{change.name}"
 
 
 def _stored(configuration: Any) -> tuple[Binding, ...]:
     """Return the bindings of the events that the journal keeps for a part."""
+    if isinstance(configuration, WebConfig):
+        return configuration.bindings
     if configuration is None or not getattr(configuration, "durable", False):
         return ()
     if isinstance(configuration, SinkConfig):

@@ -1,26 +1,24 @@
-"""``HttpServer``: ``/livez``, ``/readyz``, ``/metrics`` and ``/ingest`` of the application.
+"""The HTTP servers of the application: ``HttpServer``, and ``WebServer`` for the web gateway.
 
-It starts before the journal is open, so that ``/livez`` answers while a damaged one is repaired.
-Signals are left to the program.
+``HttpServer`` has ``/livez``, ``/readyz``, ``/metrics`` and ``/ingest``. It starts before the
+journal is open, so that ``/livez`` answers while a damaged one is repaired. With one address for
+``http`` and ``web``, it also has all other paths for the gateway.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import socket
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypedDict
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from edr._util.log import log_safely
 from edr.app.application import Application
+from edr.app.config import WebConfig
+from edr.web import Server
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -31,10 +29,29 @@ MAX_LAG = 5.0
 HEARTBEAT_INTERVAL = 1.0
 """Seconds between two measurements of the lag of the loop."""
 
-CLOSE_TIMEOUT = 3.0
-"""Seconds for open requests to end at the stop."""
 
-_logger = logging.getLogger("edr.app")
+class Network(TypedDict):
+    """The options of ``edr.web.Server`` about TLS and proxies."""
+
+    behind_proxy: bool
+    proxies: tuple[str, ...]
+    certificate: str | None
+    key: str | None
+
+
+PLAIN = Network(behind_proxy=True, proxies=(), certificate=None, key=None)
+"""For ``http`` alone, which may listen on every address without TLS: probes have no secrets. The
+configuration check requires tokens for ``/ingest``. No proxy is believed."""
+
+
+def network_of(web: WebConfig) -> Network:
+    """Return the options of the server of ``web``."""
+    return Network(
+        behind_proxy=web.behind_proxy,
+        proxies=web.proxies,
+        certificate=None if web.certificate is None else str(web.certificate),
+        key=None if web.key is None else str(web.key),
+    )
 
 
 class HttpServer:
@@ -47,6 +64,9 @@ class HttpServer:
             of the type http.
         may_read_metrics: returns whether a request with this ``Authorization`` header may read the
             metrics; by default all may.
+        web: returns the application for all other paths; ``None`` while it does not run. By default
+            they answer 404.
+        network: TLS and proxies.
     """
 
     def __init__(
@@ -56,13 +76,16 @@ class HttpServer:
         *,
         ingest: Callable[[], ASGIApp | None] = lambda: None,
         may_read_metrics: Callable[[str], bool] = lambda _: True,
+        web: Callable[[], ASGIApp | None] | None = None,
+        network: Network = PLAIN,
     ) -> None:
         self.address: str = listen
         self._application = application
         self._ingest = ingest
         self._may_read_metrics = may_read_metrics
-        self._server: _Server | None = None
-        self._serving: asyncio.Task[None] | None = None
+        self._web = web
+        self._network = network
+        self._server: Server | None = None
         self._heart: asyncio.Task[None] | None = None
         self._lag = 0.0
 
@@ -72,56 +95,25 @@ class HttpServer:
         Raises:
             OSError: the address cannot be used.
         """
-        if self._serving is not None:
+        if self._server is not None:
             return
-        listener = await self._listen()
-        host, port = listener.getsockname()[:2]
-        self.address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        config = uvicorn.Config(
-            self._app(),
-            log_config=None,
-            access_log=False,
-            lifespan="off",
-            server_header=False,
-            timeout_graceful_shutdown=int(CLOSE_TIMEOUT),
+        app: ASGIApp = self._app()
+        if self._web is not None:
+            app = _ByPath(app, _Forward(self._web))
+        server = await _started("http", app, self.address, self._network)
+        self.address = server.url.partition("://")[2]
+        self._server = server
+        self._heart = asyncio.get_running_loop().create_task(
+            self._beat(), name="edr http heartbeat"
         )
-        self._server = _Server(config)
-        loop = asyncio.get_running_loop()
-        self._heart = loop.create_task(self._beat(), name="edr http heartbeat")
-        self._serving = loop.create_task(
-            self._server.serve(sockets=[listener]), name="edr http server"
-        )
-        log_safely(logging.INFO, "http server listens on %s", self.address, logger=_logger)
 
     async def aclose(self) -> None:
         """End open requests, within 3 s, and stop. Idempotent."""
         if self._heart is not None:
             self._heart.cancel()
             await asyncio.wait([self._heart])
-        if self._server is not None and self._serving is not None:
-            self._server.should_exit = True
-            await asyncio.wait([self._serving], timeout=CLOSE_TIMEOUT + 1)
-            self._serving.cancel()
-            await asyncio.wait([self._serving])
-
-    async def _listen(self) -> socket.socket:
-        host, _, port = self.address.rpartition(":")
-        loop = asyncio.get_running_loop()
-        infos = await loop.getaddrinfo(
-            host.strip("[]"), int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
-        family, kind, protocol, _, address = infos[0]
-        listener = socket.socket(family, kind, protocol)
-        try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(address)
-            listener.listen(128)
-            listener.setblocking(False)
-        except OSError as exc:
-            listener.close()
-            reason = f"http.listen: cannot listen on {self.address}: {exc.strerror or exc}"
-            raise OSError(exc.errno, reason) from exc
-        return listener
+        if self._server is not None:
+            await self._server.aclose()
 
     def _app(self) -> Starlette:
         return Starlette(
@@ -178,10 +170,57 @@ class _Forward:
         await target(scope, receive, send)
 
 
-class _Server(uvicorn.Server):
-    """A server that leaves the signals to the program."""
+class _ByPath:
+    """Gives the paths of ``HttpServer`` to one application, and all others to another one.
 
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Capture nothing."""
-        yield
+    Starlette's own router would add work to each write of a stream.
+    """
+
+    PATHS = frozenset({"/livez", "/readyz", "/metrics", "/ingest"})
+
+    def __init__(self, own: ASGIApp, others: ASGIApp) -> None:
+        self._own = own
+        self._others = others
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_own = scope["type"] == "http" and scope["path"] in self.PATHS
+        await (self._own if is_own else self._others)(scope, receive, send)
+
+
+class WebServer:
+    """The server of the web gateway, if ``http`` has another address or is not configured.
+
+    Args:
+        web: returns the gateway; ``None`` while it does not run.
+        configuration: the section ``web``.
+    """
+
+    def __init__(self, web: Callable[[], ASGIApp | None], configuration: WebConfig) -> None:
+        self.address: str = configuration.listen
+        self._web = web
+        self._network = network_of(configuration)
+        self._server: Server | None = None
+
+    async def start(self) -> None:
+        """Listen and serve. Idempotent.
+
+        Raises:
+            OSError: the address or the certificate cannot be used.
+        """
+        if self._server is None:
+            self._server = await _started("web", _Forward(self._web), self.address, self._network)
+            self.address = self._server.url.partition("://")[2]
+
+    async def aclose(self) -> None:
+        """Stop. The gateway has ended its streams before. Idempotent."""
+        if self._server is not None:
+            await self._server.aclose()
+
+
+async def _started(section: str, app: ASGIApp, listen: str, network: Network) -> Server:
+    server = Server(app, listen, **network)
+    try:
+        await server.start()
+    except OSError as exc:
+        raise OSError(exc.errno, f"{section}.listen: {exc.strerror or exc}") from exc
+    return server

@@ -9,7 +9,14 @@ from typing import Any
 
 from edr.app.accounts import accounts_of
 from edr.app.application import Application, Server
-from edr.app.config import Configuration, ConfigurationError, Fault, HttpConfig, Secrets
+from edr.app.config import (
+    Configuration,
+    ConfigurationError,
+    Fault,
+    HttpConfig,
+    Secrets,
+    WebConfig,
+)
 from edr.app.factory import PartFactory
 from edr.bus import Bus
 from edr.control import Exposed, expose
@@ -98,13 +105,15 @@ def make_application(
     """
     configuration.app.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     bus = make_bus(configuration)
-    http = configuration.http
+    http, web = configuration.http, configuration.web
     tokens = None if http is None else _tokens_of(http)
     factory = PartFactory(bus, configuration.app.data_dir, tokens)
     application = Application(configuration, bus, factory, secrets=secrets)
     if http is not None:
-        server = _http_server(application, http, factory, tokens)
+        server = _http_server(application, configuration, http, factory, tokens)
         application.add_server(server, is_early=True)
+    if web is not None and not _share_a_server(http, web):
+        application.add_server(_web_server(web, factory))
     if configuration.control.enabled:
         application.add_server(ControlServer(application, reload))
     return application
@@ -120,25 +129,53 @@ def _tokens_of(configuration: HttpConfig) -> Tokens | None:
         raise ConfigurationError("the configuration", faults) from exc
 
 
+def _share_a_server(http: HttpConfig | None, web: WebConfig | None) -> bool:
+    """Return whether one server has both: with the same text, and not only the same address."""
+    return http is not None and web is not None and http.listen == web.listen
+
+
 def _http_server(
     application: Application,
-    configuration: HttpConfig,
+    configuration: Configuration,
+    http: HttpConfig,
     factory: PartFactory,
     tokens: Tokens | None,
 ) -> Server:
-    try:
-        from edr.app.server import HttpServer  # noqa: PLC0415 - needs starlette and uvicorn
-    except ImportError as exc:
-        message = "needs the extra 'web': pip install 'edr[web]'"
-        raise ConfigurationError("the configuration", [Fault("http", None, message)]) from exc
+    servers = _servers("http")
 
     def may_read_metrics(authorization: str) -> bool:
         token = None if tokens is None else tokens.find_bearer(authorization)
         return tokens is None or (token is not None and "metrics" in token.rights)
 
-    return HttpServer(
+    web = configuration.web
+    if web is None or not _share_a_server(http, web):
+        shared: dict[str, Any] = {}
+    else:
+        shared = {"web": lambda: factory.gateway, "network": servers.network_of(web)}
+    server: Server = servers.HttpServer(
         application,
-        configuration.listen,
+        http.listen,
         ingest=lambda: factory.http_ingest,
         may_read_metrics=may_read_metrics,
+        **shared,
     )
+    return server
+
+
+def _web_server(configuration: WebConfig, factory: PartFactory) -> Server:
+    server: Server = _servers("web").WebServer(lambda: factory.gateway, configuration)
+    return server
+
+
+def _servers(section: str) -> Any:
+    """Return the module of the servers.
+
+    Raises:
+        ConfigurationError: the extra ``web`` is not installed.
+    """
+    try:
+        from edr.app import server  # noqa: PLC0415 - needs starlette and uvicorn
+    except ImportError as exc:
+        message = "needs the extra 'web': pip install 'edr[web]'"
+        raise ConfigurationError("the configuration", [Fault(section, None, message)]) from exc
+    return server

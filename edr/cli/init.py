@@ -39,6 +39,10 @@ allow = ["sinks", "reload", "emit"]
 type = "file"
 path = "events.jsonl"
 bindings = [{{ verbosity = "trace" }}]    # every event; without it, info and higher
+
+# [web]                  # events for browsers: the page http://127.0.0.1:8490/ and streams
+# listen = "127.0.0.1:8490"
+# tokens_file = "tokens.jsonl"    # a line: {{"sha256": "…", "rights": ["watch_everything"]}}
 """
 
 

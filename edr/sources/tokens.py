@@ -18,7 +18,7 @@ import logging
 import os
 import re
 import stat
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,8 +29,9 @@ import orjson
 from edr._util.log import RateLimitedLog
 from edr.errors import EdrError, did_you_mean, kind_of, shown
 
-RIGHTS = ("emit", "metrics")
-"""The rights that a token can have: to send events, and to read metrics."""
+RIGHTS = ("emit", "metrics", "watch", "watch_everything")
+"""The rights that a token can have: to send events, to read metrics, and to receive events by the
+web gateway, those of its account or all."""
 
 MAX_TOKEN = 1024
 """Characters of a token in a request. The hash of a longer one would cost time."""
@@ -194,7 +195,12 @@ def _token_of(line: bytes) -> Token:
         raise ValueError("sha256: must be 64 lower-case hex digits")
     if account is not None and (not isinstance(account, str) or not account):
         raise ValueError("account: must be a non-empty string")
-    return Token(sha256, account, _rights_of(document), _time_of(document.get("expires")))
+    rights = _rights_of(document)
+    if account is None and "watch" in rights:
+        raise ValueError(
+            "account: must be given for the right watch; watch_everything shows every event"
+        )
+    return Token(sha256, account, rights, _time_of(document.get("expires")))
 
 
 def _rights_of(document: dict[str, Any]) -> frozenset[str]:
@@ -208,8 +214,8 @@ def _rights_of(document: dict[str, Any]) -> frozenset[str]:
     return frozenset(rights)
 
 
-def _listed(names: Collection[str]) -> str:
-    return " or ".join(names)
+def _listed(names: Sequence[str]) -> str:
+    return " or ".join([", ".join(names[:-1]), names[-1]])
 
 
 def _time_of(text: object) -> datetime | None:

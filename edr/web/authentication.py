@@ -75,6 +75,24 @@ class Authentication:
         self._timeout = timeout
         self._clock = clock
         self._log = RateLimitedLog()
+        self._renewals: dict[Renewal, None] = {}
+
+    async def renew(self) -> None:
+        """Call the authenticator for each stream that runs now. Return when all have answered.
+
+        A stream whose grant has ended ends.
+        """
+        calls = [renewal.renew() for renewal in self._renewals]
+        if calls:
+            await asyncio.wait(calls)
+
+    def add(self, renewal: Renewal) -> None:
+        """Include a stream in ``renew``, for ``Renewal``."""
+        self._renewals[renewal] = None
+
+    def discard(self, renewal: Renewal) -> None:
+        """Leave a stream out of ``renew``, for ``Renewal``. Idempotent."""
+        self._renewals.pop(renewal, None)
 
     async def identify(self, token: str | None, peer: Peer) -> Identity:
         """Return the identity of a client that connects.
@@ -154,10 +172,20 @@ class Renewal:
 
     def start(self) -> None:
         """Begin."""
+        self._authentication.add(self)
         self._set_timer(0.0)
+
+    def renew(self) -> asyncio.Task[None]:
+        """Renew the grant now, and return the task. A call that runs may have an old answer."""
+        self._stop()
+        return self._begin()
 
     def close(self) -> None:
         """Stop. Idempotent."""
+        self._authentication.discard(self)
+        self._stop()
+
+    def _stop(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
         if self._call is not None:
@@ -170,8 +198,9 @@ class Renewal:
         delay = max(min(left, due), min_delay)
         self._timer = asyncio.get_running_loop().call_later(delay, self._begin)
 
-    def _begin(self) -> None:
+    def _begin(self) -> asyncio.Task[None]:
         self._call = asyncio.get_running_loop().create_task(self._renew())
+        return self._call
 
     async def _renew(self) -> None:
         identity = self._identity

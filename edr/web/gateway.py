@@ -233,6 +233,15 @@ class Gateway:
         """
         self._running_context()
 
+    async def renew(self) -> None:
+        """Call the authenticator again for each client, such as after tokens have changed.
+
+        A client whose grant has ended receives ``bye`` with the reason ``grant``. The others
+        continue. It returns when the authenticator has answered for each, after at most 5 s.
+        Without it, a grant is renewed each minute.
+        """
+        await self._authentication.renew()
+
     async def stop(self) -> None:
         """End all streams, with the reason ``stopping``, and refuse new clients. Idempotent.
 

@@ -16,10 +16,12 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from ipaddress import ip_address
-
-from starlette.requests import HTTPConnection
+from typing import TYPE_CHECKING
 
 from edr.web.refusals import RefusedError
+
+if TYPE_CHECKING:
+    from starlette.requests import HTTPConnection
 
 _ORIGIN = re.compile(r"https?://(\[[0-9a-f:.]+\]|[a-z0-9_.-]+)(:[0-9]{1,5})?", re.ASCII)
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9_.-]+)(:[0-9]{1,5})?", re.ASCII)
@@ -53,13 +55,13 @@ class Origins:
     """
 
     def __init__(self, origins: Collection[str] = (), hosts: Collection[str] | None = None) -> None:
-        self._origins = frozenset(_origin(each) for each in _listed("origins", origins))
+        self._origins = frozenset(checked_origin(each) for each in _listed("origins", origins))
         own = {_host_of_origin(each) for each in self._origins}
         self._accepts_addresses = hosts is None
         if hosts is None:
             self._hosts = frozenset(own | LOCAL_NAMES)
         else:
-            self._hosts = frozenset(own | {_host(each) for each in _listed("hosts", hosts)})
+            self._hosts = frozenset(own | {checked_host(each) for each in _listed("hosts", hosts)})
 
     def check_host(self, connection: HTTPConnection) -> None:
         """Raise unless ``Host`` is a name of the gateway.
@@ -130,7 +132,12 @@ def _listed(name: str, value: Collection[str]) -> Collection[str]:
     return value
 
 
-def _origin(value: str) -> str:
+def checked_origin(value: str) -> str:
+    """Return ``value`` if it is the origin of a site.
+
+    Raises:
+        ValueError: it is not.
+    """
     if not _ORIGIN.fullmatch(value):
         raise ValueError(
             "an origin must be a scheme and a host, such as https://ops.example.net, "
@@ -145,7 +152,12 @@ def _host_of_origin(origin: str) -> str:
     return match[1]
 
 
-def _host(value: str) -> str:
+def checked_host(value: str) -> str:
+    """Return the name of a host in lower case, or ``*``.
+
+    Raises:
+        ValueError: ``value`` is not such a name, or has a port.
+    """
     match = _HOST.fullmatch(value.lower())
     if value == "*":
         return value

@@ -132,7 +132,7 @@ class Server:
             self._server.serve(sockets=[listener]), name="edr web server"
         )
         await self._server.has_started.wait()
-        log_safely(logging.INFO, "web server listens on %s", self.url)
+        log_safely(logging.INFO, "http server listens on %s", self.url)
 
     async def aclose(self) -> None:
         """Stop the application, end open requests, and close. Idempotent.

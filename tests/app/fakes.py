@@ -75,6 +75,9 @@ class FakeParts:
     def narrow(self, changes):
         self.log.append("narrow")
 
+    async def refresh(self):
+        self.log.append("refresh")
+
 
 class FakeBus:
     """A bus with a journal, as far as the application uses it."""

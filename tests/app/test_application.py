@@ -205,7 +205,7 @@ def test_a_reload_does_not_touch_unchanged_parts():
         return result, log
 
     result, log = in_rig(scenario)
-    assert (result.changed, log) == ((), ["widen", "narrow"])
+    assert (result.changed, log) == ((), ["widen", "narrow", "refresh"])
 
 
 def test_changed_bindings_rebind_the_part_only():
@@ -221,7 +221,7 @@ def test_changed_bindings_rebind_the_part_only():
 
     result, log = in_rig(scenario)
     assert result.changed == (("rebound", "sink audit"),)
-    assert log == ["widen", "rebind audit", "narrow"]
+    assert log == ["widen", "rebind audit", "narrow", "refresh"]
 
 
 def test_changed_options_replace_the_sink_and_keep_its_consumer():
@@ -234,7 +234,7 @@ def test_changed_options_replace_the_sink_and_keep_its_consumer():
 
     result, log = in_rig(scenario)
     assert result.changed == (("replaced", "sink audit"),)
-    assert log == ["widen", "replace audit", "narrow"]
+    assert log == ["widen", "replace audit", "narrow", "refresh"]
 
 
 def test_a_part_that_cannot_change_in_place_is_made_again():
@@ -247,7 +247,7 @@ def test_a_part_that_cannot_change_in_place_is_made_again():
         return log
 
     steps = ["drain local", "close local", "prepare local", "start local"]
-    assert in_rig(scenario) == ["widen", *steps, "narrow"]
+    assert in_rig(scenario) == ["widen", *steps, "narrow", "refresh"]
 
 
 def test_a_removed_part_stops_and_an_added_one_starts():

@@ -1,5 +1,7 @@
 """The changes that a reload makes."""
 
+import pytest
+
 from app.fakes import configuration, secrets
 from edr.app.changes import Action, changes_between, fixed_settings_changed, part_values
 
@@ -55,3 +57,27 @@ def test_settings_that_need_a_restart_are_named():
     new = configuration("[app]\nshutdown_timeout = 1\nname = 'other'\n" + PLAIN)
 
     assert [fault.path for fault in fixed_settings_changed(old, new)] == ["app.name"]
+
+
+def test_the_gateway_is_one_part():
+    web = 'web = { authenticate = "a:b" }\n'
+
+    assert changes(web, web + PLAIN) == [(Action.ADDED, "sink", "a")]
+    assert changes(web, web.replace("a:b", "a:c")) == [(Action.REPLACED, "gateway", "web")]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("listen", '"127.0.0.1:1"'), ("behind_proxy", "true"), ("proxies", '["10.0.0.1"]')],
+)
+def test_the_server_of_the_gateway_needs_a_restart(key, value):
+    web = 'web.authenticate = "a:b"\n'
+    old, new = configuration(web), configuration(f"{web}web.{key} = {value}\n")
+
+    assert [fault.path for fault in fixed_settings_changed(old, new)] == [f"web.{key}"]
+
+
+def test_a_gateway_is_not_added_by_a_reload():
+    old, new = configuration(PLAIN), configuration(f'{PLAIN}[web]\nauthenticate = "a:b"')
+
+    assert "web.listen" in [fault.path for fault in fixed_settings_changed(old, new)]

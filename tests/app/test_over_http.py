@@ -25,6 +25,7 @@ SIGNING = base64.b64encode(CANARY.encode() * 2).decode()
 
 CONFIGURATION = """
 http = { listen = "127.0.0.1:0", tokens_file = "tokens.jsonl" }
+web = { listen = "127.0.0.1:0", tokens_file = "tokens.jsonl" }
 [app]
 ready_requires = ["audit"]
 accounts = { file = "accounts.json" }
@@ -55,6 +56,7 @@ TOKENS = {
     "acme": {"account": "acme", "rights": ["emit"]},
     "any": {"rights": ["emit"]},
     "metrics": {"rights": ["metrics"]},
+    "watcher": {"account": "acme", "rights": ["watch"]},
     "expired": {"rights": ["emit"], "expires": "2020-01-01T00:00:00Z"},
 }
 
@@ -115,7 +117,7 @@ class Program:
             )
         self.wait_for(lambda: "the application runs" in self.logged())
         address = re.search(r"http server listens on (\S+)", self.logged())[1]
-        self.client = httpx.Client(base_url=f"http://{address}", timeout=30)
+        self.client = httpx.Client(base_url=address, timeout=30)
 
     def logged(self):
         return self.log.read_text()
@@ -246,6 +248,21 @@ def test_metrics_need_their_right(program):
     assert "edr_sink_backlog" in metrics(program, 0)
 
 
+def test_the_gateway_has_the_other_paths(program):
+    assert program.ingest(line(1, account_id="shop"), line(2)).status_code == 200
+    answer = watched(program, "/recent", "watcher")
+
+    assert {each["event"]["account_id"] for each in answer.json()["events"]} <= {"shop", "acme"}
+    assert watched(program, "/recent", "metrics").status_code == 401
+    assert "gateway web: running\n" in program.client.get("/readyz").text
+    assert 'edr_gateway_clients{bus="edr",gateway="web"} 0.0' in metrics(program, 0)
+
+
+def watched(program, path, token):
+    headers = {"authorization": f"Bearer {token_of(token)}"}
+    return program.client.get(path, headers=headers)
+
+
 def test_no_output_has_a_secret(program):
     assert program.ingest(line(1)).status_code == 200
     assert program.ingest(line(1), sender="unknown").status_code == 401
@@ -268,6 +285,9 @@ def test_no_output_has_a_secret(program):
         outputs = dict(zip(commands, done, strict=True))
     outputs["a fault"] = program.command("check", "edr.toml", environ=without)
     texts = {words: each.stdout + each.stderr for words, each in outputs.items()}
+    texts["watched"] = watched(program, "/recent", "watcher").text
+    texts["not watched"] = watched(program, "/events", "unknown").text
+    texts["token in the URL"] = program.client.get("/ws", params={"token": token_of("any")}).text
     texts["readyz"] = program.client.get("/readyz").text
     texts["metrics"] = metrics(program, 0)
     texts["log"] = program.logged()

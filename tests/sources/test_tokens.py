@@ -115,6 +115,7 @@ def test_earlier_tokens_stay_after_a_faulty_change(tokens_of, path, change, capl
         (line("x", rights=[]), "rights"),
         (line("x", rights=["emits"]), "did you mean 'emit'?"),
         (line("x", rights=[1]), "rights"),
+        (line("x", rights=["watch"]), "account: must be given for the right watch"),
         (line("x", expires="2026-01-01T00:00:00"), "UTC offset"),
         (line("x", expires=5), "expires"),
         (line("one"), "occurs twice"),

@@ -63,3 +63,37 @@ async def test_account_that_is_moved_is_seen_from_the_next_event(serve, client_o
     publish(3, account_id="branch", account_tree=("reseller",))
 
     assert [block.n for block in await stream.blocks(2)] == [1, 3]
+
+
+async def test_renew_ends_the_streams_without_a_grant_at_once(
+    serve, client_of, publish, monkeypatch
+):
+    monkeypatch.setitem(authentication.Renewal.__init__.__kwdefaults__, "interval", 60.0)
+    accounts = {"one": Grant("one"), "two": Grant("two")}
+    gateway, server = await serve(authenticate=lambda token, _: accounts.get(token))
+    kept, _ = await client_of(server, "one").events()
+    ended, _ = await client_of(server, "two").events()
+    del accounts["two"]
+    await gateway.renew()
+    publish(1, account_id="one")
+
+    assert (await ended.block()).data == {"reason": "grant"}
+    assert (await kept.block()).n == 1
+
+
+async def test_renew_does_not_use_the_answer_of_an_earlier_call(serve, client_of):
+    answers, first = [None, Grant("acme"), Grant("acme")], asyncio.Event()
+
+    async def authenticate(token, peer):
+        answer = answers.pop()
+        if len(answers) == 1:  # the renewal that begins by itself has an old answer
+            first.set()
+            await asyncio.get_running_loop().create_future()
+        return answer
+
+    gateway, server = await serve(authenticate=authenticate)
+    stream, _ = await client_of(server).events()
+    await first.wait()
+    await gateway.renew()
+
+    assert (await stream.block()).data == {"reason": "grant"}

@@ -4,8 +4,8 @@
 package reads files and environment variables; it starts nothing.
 
 Read the modules in this order; each imports only from those before it:
-faults, lines, secret, values, section, formats, sinks, sources, links, model, parsing, rules,
-kazoo, loading, toml_text, dry_run, live.
+faults, lines, secret, values, section, formats, sinks, sources, links, web, model, parsing,
+rules, kazoo, loading, toml_text, dry_run, live.
 """
 
 from edr.app.config.dry_run import Recorded, Trial, dry_run, recorded
@@ -52,6 +52,7 @@ from edr.app.config.sources import (
     StdinSourceConfig,
 )
 from edr.app.config.toml_text import to_toml
+from edr.app.config.web import WebConfig, WebLimitsConfig
 
 __all__ = [
     "AccountsConfig",
@@ -94,6 +95,8 @@ __all__ = [
     "TextFormat",
     "TlsConfig",
     "Trial",
+    "WebConfig",
+    "WebLimitsConfig",
     "blocking_consumers",
     "consumers_without_part",
     "dry_run",

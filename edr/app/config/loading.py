@@ -23,11 +23,12 @@ from edr.app.config.kazoo import convert, is_kazoo
 from edr.app.config.model import PART_SECTIONS, Configuration
 from edr.app.config.parsing import parse
 from edr.app.config.section import faults_of
+from edr.app.config.web import WebConfig
 from edr.patterns import DEFAULT_LIMITS
 from edr.records import Binding
 
-_CUT_BY_KEY = (*PART_SECTIONS, "app")
-"""Sections of which a fault removes one key. The keys of ``app`` do not depend on each other."""
+_CUT_BY_KEY = (*PART_SECTIONS, "app", "web")
+"""Sections of which a fault removes one key. All keys of ``app`` and ``web`` have a default."""
 
 
 class Loaded(NamedTuple):
@@ -206,11 +207,24 @@ def _without(content: Mapping[str, Any], places: Collection[Location]) -> dict[s
 def _remarks(configuration: Configuration) -> Iterator[tuple[Location, str]]:
     if not any(True for _ in configuration.parts()):
         yield (), "no source, link or sink is enabled"
+    if configuration.web is not None:
+        yield from _remarks_of_web(configuration, configuration.web)
     for kind, name, part in configuration.parts():
         for field in ("bindings", "send", "receive"):
             found = getattr(part, field, ())
             for index, binding in enumerate(found if isinstance(found, tuple) else ()):
                 yield from _mistakes(((f"{kind}s"), name, field, index), binding)
+
+
+def _remarks_of_web(configuration: Configuration, web: WebConfig) -> Iterator[tuple[Location, str]]:
+    if configuration.http is not None and configuration.http.listen == web.listen:
+        message = (
+            "is http.listen too: one server has /livez, /readyz, /metrics and /ingest of http, and "
+            "all other paths of web"
+        )
+        yield ("web", "listen"), message
+    for index, binding in enumerate(web.bindings):
+        yield from _mistakes(("web", "bindings", index), binding)
 
 
 def _mistakes(place: Location, binding: Binding) -> Iterator[tuple[Location, str]]:

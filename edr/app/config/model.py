@@ -6,7 +6,7 @@ The names of parts are keys of dictionaries, which nothing may change after the 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, ClassVar, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
@@ -33,6 +33,7 @@ from edr.app.config.values import (
     names,
     or_unlimited,
 )
+from edr.app.config.web import WebConfig
 from edr.records import Binding
 
 PartKind: TypeAlias = Literal["source", "link", "sink"]
@@ -138,10 +139,6 @@ class HttpConfig(Section):
 class Configuration(Section):
     """The configuration of the application. Make it with ``load``; two equal files are equal."""
 
-    not_supported: ClassVar[Mapping[str, str]] = {
-        "web": "the web gateway is not part of this version; remove the section"
-    }
-
     app: AppConfig = Field(
         default={},  # validated: its default path is next to the file
         validate_default=True,
@@ -150,6 +147,7 @@ class Configuration(Section):
     journal: JournalConfig = Field(default=JournalConfig(), description="the journal")
     control: ControlConfig = Field(default=ControlConfig(), description="the control socket")
     http: HttpConfig | None = Field(default=None, description="the HTTP server; off unless given")
+    web: WebConfig | None = Field(default=None, description="the web gateway; off unless given")
     sources: dict[Name, AnySource] = Field(default={}, description="where events come from")
     links: dict[Name, AnyLink] = Field(default={}, description="brokers")
     sinks: dict[Name, AnySink] = Field(default={}, description="where events go")
@@ -169,6 +167,8 @@ class Configuration(Section):
     def stored_bindings(self) -> tuple[Binding, ...]:
         """Return the bindings of all enabled durable parts: the events that the journal stores."""
         found: dict[Binding, None] = {}
+        if self.web is not None:
+            found |= dict.fromkeys(self.web.bindings)
         for _, _, part in self.parts():
             if isinstance(part, SinkConfig) and part.durable:
                 found |= dict.fromkeys(part.bindings)

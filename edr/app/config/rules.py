@@ -30,6 +30,7 @@ from edr.app.config.sources import (
     StdinSourceConfig,
 )
 from edr.app.config.values import Url, check_url, duration_text
+from edr.app.config.web import WebConfig
 from edr.errors import did_you_mean, shown
 from edr.sinks import Signer
 from edr.sources import Tokens, TokensError
@@ -56,6 +57,7 @@ def check(
     yield from _single_parts(configuration)
     if ("http",) not in without:
         yield from _http(configuration)
+    yield from _web(configuration, without)
     yield from _accounts(configuration)
     for kind, name, part in configuration.parts():
         if isinstance(part, SinkConfig):
@@ -102,6 +104,7 @@ EXTRAS: Mapping[type[Section], tuple[str, tuple[str, ...]]] = {
     NatsLinkConfig: ("nats", ("nats",)),
     JetStreamSourceConfig: ("nats", ("nats",)),
     HttpConfig: ("web", ("uvicorn", "starlette", "prometheus_client")),
+    WebConfig: ("web", ("uvicorn", "starlette", "websockets", "prometheus_client")),
 }
 """The extra of edr that a part needs, and the packages that it installs."""
 
@@ -112,6 +115,8 @@ def _extras(configuration: Configuration) -> Found:
     ]
     if configuration.http is not None:
         used.append((("http",), configuration.http))
+    if configuration.web is not None:
+        used.append((("web",), configuration.web))
     for place, section in used:
         extra, packages = EXTRAS.get(type(section), ("", ()))
         if missing := [package for package in packages if find_spec(package) is None]:
@@ -121,14 +126,17 @@ def _extras(configuration: Configuration) -> Found:
 
 def _files(configuration: Configuration) -> Found:
     """Yield the files that cannot be read."""
-    accounts, http = configuration.app.accounts, configuration.http
+    accounts = configuration.app.accounts
     if accounts is not None and accounts.file is not None:
         yield from _readable(("app", "accounts", "file"), accounts.file)
-    if http is not None and http.tokens_file is not None:
-        try:
-            Tokens(http.tokens_file)
-        except TokensError as exc:
-            yield ("http", "tokens_file"), str(exc)
+    for name, section in (("http", configuration.http), ("web", configuration.web)):
+        if section is not None and section.tokens_file is not None:
+            try:
+                Tokens(section.tokens_file)
+            except TokensError as exc:
+                yield (name, "tokens_file"), str(exc)
+    if configuration.web is not None:
+        yield from _certificate(configuration.web)
     for kind, name, part in configuration.parts():
         tls = part.tls if isinstance(part, HttpSinkConfig) else None
         for key in () if tls is None else ("ca", "certificate", "key"):
@@ -205,6 +213,64 @@ def _http(configuration: Configuration) -> Found:
                     ("http", "tokens_file"),
                     f"is missing: every host that reaches {http.listen} could send events",
                 )
+
+
+ANY_ADDRESS = {"0.0.0.0", "[::]", "localhost"}  # noqa: S104 - compared, and not used
+"""Hosts that stand for several addresses, so that they may include another host."""
+
+
+def _web(configuration: Configuration, without: Collection[Location]) -> Found:
+    web, http = configuration.web, configuration.http
+    if web is None:
+        return
+    faulty = {place[1] for place in without if place[0] == "web"}
+    given = web.model_fields_set | faulty
+    if ("tokens_file" in given) == ("authenticate" in given):
+        yield ("web",), "must have either tokens_file or authenticate, which give clients access"
+    if web.key is not None and "certificate" not in given:
+        yield ("web", "key"), "must not be given without certificate"
+    has_tls = "certificate" in given or web.behind_proxy or "behind_proxy" in faulty
+    if not has_tls and not _is_loopback(web.listen):
+        message = (
+            f"must be a loopback address, got {shown(web.listen)}: without TLS, tokens can be read "
+            "on the network; give certificate, or behind_proxy = true"
+        )
+        yield ("web", "listen"), message
+    if http is not None and "listen" not in faulty and _overlap(http.listen, web.listen):
+        message = (
+            f"must be {shown(http.listen)}, as http.listen, for one server of both, or have "
+            f"another port, got {shown(web.listen)}"
+        )
+        yield ("web", "listen"), message
+
+
+def _overlap(one: str, other: str) -> bool:
+    """Return whether two texts that differ may stand for one address."""
+    hosts = [each.rpartition(":") for each in (one, other)]
+    same_port = hosts[0][2] == hosts[1][2] != "0"
+    return same_port and one != other and any(host in ANY_ADDRESS for host, _, _ in hosts)
+
+
+def _certificate(web: WebConfig) -> Found:
+    """Yield why the certificate cannot be used."""
+    if web.certificate is None:
+        return
+    faults = list(_readable(("web", "certificate"), web.certificate))
+    if web.key is not None:
+        faults += _readable(("web", "key"), web.key)
+    yield from faults
+    if faults:
+        return
+    import ssl  # noqa: PLC0415 - loads OpenSSL
+
+    try:
+        # An empty password: OpenSSL would otherwise read one from the terminal.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(
+            web.certificate, web.key, password=lambda: ""
+        )
+    except (OSError, ValueError) as exc:
+        reason = getattr(exc, "reason", None) or "it has no certificate and key in PEM form"
+        yield ("web", "certificate"), f"cannot be used: {reason}"
 
 
 def _is_loopback(listen: str) -> bool:

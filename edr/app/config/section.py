@@ -41,8 +41,6 @@ class Section(BaseModel):
     model_config: ClassVar[ConfigDict] = ConfigDict(
         frozen=True, extra="forbid", arbitrary_types_allowed=True
     )
-    not_supported: ClassVar[Mapping[str, str]] = {}
-    """Keys with a message of their own instead of "unknown key"."""
 
 
 S = TypeVar("S", bound=Section)
@@ -140,8 +138,6 @@ def _message(kind: str, place: Location, value: Any, model: type[BaseModel]) -> 
 def _unknown(model: type[BaseModel] | None, key: str) -> str:
     if model is None:
         return "unknown key"
-    if issubclass(model, Section) and key in model.not_supported:
-        return model.not_supported[key]
     return f"unknown key{did_you_mean(key, model.model_fields)}"
 
 

@@ -180,6 +180,14 @@ class Blackhole:
             "accounts": {name or "everything": n for name, n in accounts.items()},
         }
 
+    async def renew(self) -> None:
+        """Call the authenticator again for each client, such as after tokens have changed.
+
+        A client whose grant has ended is disconnected. It returns when the authenticator has
+        answered for each, after at most 5 s. Without it, a grant is renewed each minute.
+        """
+        await self._authentication.renew()
+
     # The end
 
     async def stop(self) -> None:

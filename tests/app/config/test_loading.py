@@ -39,8 +39,8 @@ def test_a_broken_document_has_this_report(document, folder):
     assert "CANARY" not in report.replace("EDR_TEST_CANARY", "")
 
 
-def test_there_are_ten_broken_documents():
-    assert len(list(BROKEN.glob("*.txt"))) == 10
+def test_there_are_eleven_broken_documents():
+    assert len(list(BROKEN.glob("*.txt"))) == 11
 
 
 def test_load_returns_the_whole_file(folder):

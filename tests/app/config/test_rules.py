@@ -151,6 +151,7 @@ def test_a_missing_package_is_a_fault_of_the_part_that_needs_it(monkeypatch):
     monkeypatch.setattr("edr.app.config.rules.find_spec", lambda _: None)
     text = """
         http.listen = "127.0.0.1:1"
+        web.authenticate = "a:b"
         sinks.a = { type = "http", url = "http://a" }
         sinks.b = { type = "nats", url = "nats://a", enabled = false }
         sinks.c = { type = "file", path = "x" }
@@ -160,7 +161,8 @@ def test_a_missing_package_is_a_fault_of_the_part_that_needs_it(monkeypatch):
 
     assert found["sinks.a.type"] == "needs the package aiohttp: pip install 'edr[http]'"
     assert found["http"].startswith("needs the packages uvicorn, starlette, prometheus_client")
-    assert set(found) == {"http", "sinks.a.type"}
+    assert found["web"].endswith("websockets, prometheus_client: pip install 'edr[web]'")
+    assert set(found) == {"http", "web", "sinks.a.type"}
 
 
 def test_a_url_with_a_password_excludes_an_authorization_header():
@@ -174,3 +176,48 @@ def test_a_url_with_a_password_excludes_an_authorization_header():
     assert list(found) == ["sinks.a.headers.AUTHORIZATION"]
     assert "secret" not in str(found)
     assert faults(text, U="http://127.0.0.1/", A="Bearer x") == {}
+
+
+WEB = "web.authenticate = 'a:b'\n"
+OVERLAPS = [
+    ("0.0.0.0:1", "127.0.0.1:1", True),
+    ("127.0.0.1:1", "localhost:1", True),
+    ("[::]:1", "[::1]:1", True),
+    ("127.0.0.1:1", "127.0.0.1:1", False),
+    ("127.0.0.1:1", "127.0.0.2:1", False),
+    ("0.0.0.0:1", "127.0.0.1:2", False),
+    ("0.0.0.0:0", "127.0.0.1:0", False),
+]
+
+
+@pytest.mark.parametrize(("http", "web", "is_fault"), OVERLAPS)
+def test_web_and_http_share_an_address_or_have_two(http, web, is_fault):
+    found = faults(f"{WEB}http.listen = '{http}'\nweb.listen = '{web}'")
+
+    assert list(found) == ["web.listen"] * is_fault
+
+
+def test_one_server_of_web_and_http_is_a_note():
+    text = f"{WEB}http.listen = '127.0.0.1:1'\nweb.listen = '127.0.0.1:1'\nsinks.a.type = 'stdout'"
+    [note] = read(text.encode()).notes
+
+    assert (note.path, note.line) == ("web.listen", 3)
+    assert "one server" in note.message
+
+
+@pytest.mark.parametrize(
+    ("text", "paths"),
+    [
+        ("web = {}", ["web"]),
+        ("web = { tokens_file = '/no/such' }", ["web.tokens_file"]),
+        (f"{WEB}web.listen = '0.0.0.0:1'", ["web.listen"]),
+        (f"{WEB}web.listen = '0.0.0.0:1'\nweb.behind_proxy = true", []),
+        (f"{WEB}web.listen = '0.0.0.0:1'\nweb.certificate = '/no/such'", ["web.certificate"]),
+        (f"{WEB}web.certificate = '/dev/null'", ["web.certificate"]),
+        (f"{WEB}web.certificate = '/dev/null'\nweb.key = '/no/such'", ["web.key"]),
+        (f"{WEB}web.key = '/dev/null'", ["web.key"]),
+        ("web = { listen = '0.0.0.0:1', behind_proxy = 1 }", ["web", "web.behind_proxy"]),
+    ],
+)
+def test_the_gateway_needs_access_and_tls(text, paths):
+    assert sorted(faults(text)) == paths

@@ -50,10 +50,6 @@ def test_the_model_at_a_place(place, model):
     assert model_at(HttpSinkConfig, place) is model
 
 
-def test_the_web_gateway_is_refused_for_now():
-    assert "not part of this version" in faults({"web": {}})[("web",)]
-
-
 def test_a_section_is_immutable():
     with pytest.raises(ValidationError):
         BatchConfig().events = 2

@@ -41,6 +41,10 @@ FORMS = {
     "table of texts and secrets": st.dictionaries(st.sampled_from(["X-A", "b"]), texts | secrets),
     "bindings": bindings,
     'bindings or `"wanted"`': bindings | st.sampled_from(["wanted", []]),
+    "array of origins": st.sampled_from([[], ["https://ops.example.net", "http://[::1]:80"]]),
+    "array of host names": st.sampled_from([["*"], ["Edr.example.net", "[::1]"]]),
+    "array of addresses": st.sampled_from([[], ["10.0.0.0/8", "::1"]]),
+    "path of a URL": st.sampled_from(["/", "/blackhole", "/a/b-c"]),
     "array of names": st.lists(names, max_size=2),
 }
 """Values of each form that every key of the form accepts."""
@@ -91,7 +95,7 @@ DOCUMENTS = st.fixed_dictionaries(
     }
     | {
         name: value_of(Configuration.model_fields[name])
-        for name in ("app", "journal", "control", "http")
+        for name in ("app", "journal", "control", "http", "web")
     },
 )
 

@@ -276,3 +276,18 @@ def test_each_frame_is_answered(frames):
             assert blackhole.statistics().closed == {"left": 1}
 
     asyncio.run(converse())
+
+
+async def test_renew_disconnects_a_client_without_a_grant(bus, connect, request_of):
+    grants = {"T-reseller": Grant("reseller"), "T-branch": Grant("branch")}
+    blackhole = Blackhole(bus, lambda token, _: grants.get(token))
+    async with connect(blackhole) as kept, connect(blackhole) as ended:
+        await kept.ask(request_of("subscribe", "branch", KEY))
+        await ended.ask(request_of("subscribe", "branch", KEY, who="T-branch"))
+        del grants["T-branch"]
+        await blackhole.renew()
+        last = await ended.text()
+        reply = await kept.ask(request_of("ping"))
+
+    assert (last, ended.closed) == (None, (4403, "the grant has ended"))
+    assert reply["status"] == "success"
