@@ -28,7 +28,7 @@ from edr.app.config import (
     StdoutSinkConfig,
     WebConfig,
 )
-from edr.app.parts import AppPart, SourcePart
+from edr.app.parts import AppPart
 from edr.bus import Bus, Overflow
 from edr.errors import EdrError
 from edr.links import Link
@@ -140,9 +140,9 @@ class PartFactory:
 
     # Sources
 
-    def _source(self, name: str, configuration: Any, secrets: Secrets) -> SourcePart:
+    def _source(self, name: str, configuration: Any, secrets: Secrets) -> AppPart:
         if isinstance(configuration, StdinSourceConfig):
-            return SourcePart(StdinSource(name, self.ingest))
+            return StdinSource(name, self.ingest)
         if isinstance(configuration, HttpSourceConfig):
             self.http_ingest = HttpIngest(
                 name,
@@ -151,17 +151,15 @@ class PartFactory:
                 max_body=configuration.max_body,
                 max_requests=configuration.max_requests,
             )
-            return SourcePart(self.http_ingest)
+            return self.http_ingest
         if isinstance(configuration, SocketSourceConfig):
-            return SourcePart(
-                SocketSource(
-                    name,
-                    self.ingest,
-                    configuration.path,
-                    mode=configuration.mode,
-                    max_connections=configuration.max_connections,
-                    idle_timeout=configuration.idle_timeout,
-                )
+            return SocketSource(
+                name,
+                self.ingest,
+                configuration.path,
+                mode=configuration.mode,
+                max_connections=configuration.max_connections,
+                idle_timeout=configuration.idle_timeout,
             )
         if isinstance(configuration, JetStreamSourceConfig):
             from edr.links import JetStreamJournal  # noqa: PLC0415 - needs nats-py
@@ -170,15 +168,13 @@ class PartFactory:
                 secrets.text(configuration.url), configuration.stream, prefix=configuration.prefix
             )
             start: Any = configuration.start
-            return SourcePart(
-                JetStreamSource(
-                    name,
-                    self.ingest,
-                    stream,
-                    *configuration.bindings,
-                    consumer=configuration.consumer,
-                    start=start,
-                )
+            return JetStreamSource(
+                name,
+                self.ingest,
+                stream,
+                *configuration.bindings,
+                consumer=configuration.consumer,
+                start=start,
             )
         raise UnsupportedPartError(_unknown("sources", name, configuration.type))
 

@@ -1,6 +1,6 @@
 """``AppPart``: a sink, source or link as the application starts, changes and ends it.
 
-``SourcePart`` adapts sources. A ``SinkWorker`` and a ``LinkPart`` are parts themselves.
+A ``SinkWorker``, a ``LinkPart`` and each source of ``edr.sources`` are such parts.
 ``PartRunner`` starts one part, and tries again while that fails, so that a part that cannot start
 does not stop the application.
 """
@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from edr._util.log import log_safely
 from edr.control import Part
@@ -37,10 +37,6 @@ class AppPart(Part, Protocol):
         """Whether events that it did not deliver are kept for the next start."""
         ...
 
-    async def prepare(self) -> None:
-        """Create its consumer, so that events are kept for it from now on. Idempotent."""
-        ...
-
     async def start(self) -> None:
         """Start. It does not wait for a peer. Idempotent."""
         ...
@@ -54,44 +50,13 @@ class AppPart(Part, Protocol):
         ...
 
 
-class SourcePart:
-    """A source as a part: its drain is ``stop``, with a limit.
-
-    Args:
-        source: a source of ``edr.sources``.
-    """
-
-    kind: str = "source"
-    is_durable: bool = True
-    bindings: Sequence[Binding] = ()
-
-    def __init__(self, source: Any) -> None:
-        self.source = source
-        self.name: str = source.name
-
-    def status(self) -> Mapping[str, object]:
-        """Return the status of the source."""
-        status: Mapping[str, object] = self.source.status()
-        return status
+@runtime_checkable
+class Consuming(Protocol):
+    """A part with a consumer, which must exist before events are published."""
 
     async def prepare(self) -> None:
-        """Do nothing: a source has no consumer."""
-
-    async def start(self) -> None:
-        """Start to read."""
-        await self.source.start()
-
-    async def drain(self, timeout: float | None = None) -> int:
-        """Stop reading, answer the lines that were read, and close. Return 0."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(timeout):
-                await self.source.stop()
-        await self.aclose()
-        return 0
-
-    async def aclose(self) -> None:
-        """Close now."""
-        await self.source.aclose()
+        """Create its consumer, so that events are kept for it from now on. Idempotent."""
+        ...
 
 
 class PartRunner:
@@ -135,8 +100,9 @@ class PartRunner:
         return {"state": "failed", "error": self.error}
 
     async def prepare(self) -> None:
-        """Create the consumer of the part."""
-        await self._try(self.part.prepare)
+        """Create the consumer of the part, if it has one."""
+        if isinstance(self.part, Consuming):
+            await self._try(self.part.prepare)
 
     async def start(self) -> None:
         """Start the part. If that fails, it is logged and tried again every 10 seconds."""

@@ -28,10 +28,10 @@ from edr.app.config import (
     load,
 )
 from edr.app.notify import Notifier
-from edr.app.parts import SourcePart
 from edr.app.setup import make_application
 from edr.errors import EdrError
 from edr.journal import JournalInUseError
+from edr.sources import StdinSource
 
 DONE = 0
 UNFINISHED = 75
@@ -154,8 +154,8 @@ class Program:
                 await asyncio.sleep(WATCH_INTERVAL)
                 continue
             for each in inputs:
-                if isinstance(each, SourcePart):
-                    await each.source.wait_ended()
+                if isinstance(each, StdinSource):
+                    await each.wait_ended()
             if ends_with_input(application.configuration):
                 application.stop()
                 return

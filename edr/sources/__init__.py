@@ -13,13 +13,13 @@ Promises:
 * ``id``, ``node`` and ``timestamp`` are kept where present, and filled in once where missing.
 * A sender with a token never sets the account tree, and emits only for its account and the accounts
   below it.
-* ``stop`` reads no further, and answers the lines that were read.
+* ``drain`` reads no further, and answers the lines that were read.
 
 Not promised: that an event without an answer was not stored. A sender that did not get one sends
 again, with the same ``id``.
 
 Read the modules in this order; each imports only from those before it:
-answers, senders, documents, lines, ingest, source, reading, conversation, stdin,
+answers, senders, documents, lines, ingest, source, reading_task, reading, conversation, stdin,
 unix_socket, tokens, http, jetstream.
 """
 

@@ -25,7 +25,7 @@ from edr.sources.documents import Decode, decode_cloudevent, decode_native, pars
 from edr.sources.ingest import Document, Ingest, Stored
 from edr.sources.lines import MAX_LINE
 from edr.sources.senders import Sender
-from edr.sources.source import Counts, SourceStatistics
+from edr.sources.source import Counts, SourceStatistics, drain_within
 from edr.sources.tokens import Tokens
 
 MAX_BODY = 4 * 2**20
@@ -88,6 +88,7 @@ class HttpIngest:
 
     kind: str = "source"
     bindings: Sequence[Binding] = ()
+    is_durable: bool = True
 
     def __init__(
         self,
@@ -115,12 +116,15 @@ class HttpIngest:
         if self._counts.state == "new":
             self._counts.state = "running"
 
-    async def stop(self) -> None:
-        """Answer new requests, and those whose body has not arrived yet, with 503. Idempotent.
+    async def drain(self, timeout: float | None = None) -> int:
+        """Answer new requests, and those whose body has not arrived yet, with 503, and return 0.
 
-        Requests whose body has arrived are stored and answered. Waiting and cancellation: see
-        ``Source.stop``.
+        Requests whose body has arrived are stored and answered. Idempotent. Waiting and
+        cancellation: see ``Source.drain``.
         """
+        return await drain_within(timeout, self._stop, self.aclose)
+
+    async def _stop(self) -> None:
         if self._counts.state == "running":
             self._counts.state = "stopping"
         for task in self._reading:

@@ -19,7 +19,8 @@ from edr.journal import Consumer, Entry, Journal
 from edr.records import Binding, Event
 from edr.sources.answers import Reply
 from edr.sources.ingest import Document, Ingest
-from edr.sources.source import Counts, SourceStatistics
+from edr.sources.reading_task import ReadingTask
+from edr.sources.source import Counts, SourceStatistics, drain_within
 
 T = TypeVar("T")
 
@@ -52,6 +53,7 @@ class JetStreamSource:
 
     kind: str = "source"
     bindings: Sequence[Binding] = ()
+    is_durable: bool = True
 
     def __init__(
         self,
@@ -72,35 +74,24 @@ class JetStreamSource:
         self._backoff = Backoff(FIRST_PAUSE, MAX_PAUSE)
         self._is_stopped = False
         self._waiting: asyncio.Task[Any] | None = None
-        self._running: asyncio.Task[None] | None = None
+        self._task = ReadingTask(name, self._counts)
 
     async def start(self) -> None:
         """Start reading. It does not wait for a connection. Idempotent."""
         if self._counts.state == "new":
-            self._counts.state = "running"
-            self._counts.connections = 1
-            self._running = asyncio.create_task(self._run(), name=f"edr source {self.name}")
+            self._task.start(self._run())
 
-    async def stop(self) -> None:
-        """Stop reading, store and acknowledge the entries that were read, and close. Idempotent.
+    async def drain(self, timeout: float | None = None) -> int:
+        """Stop reading, store and acknowledge the entries that were read, close, and return 0.
 
-        Waiting and cancellation: see ``Source.stop``.
+        Idempotent. Waiting and cancellation: see ``Source.drain``.
         """
         self._is_stopped = True
-        if self._running is not None:
-            if not self._running.done():
-                self._counts.state = "stopping"
-            if self._waiting is not None:
-                self._waiting.cancel()
-            await asyncio.wait([self._running])
-        self._counts.state = "stopped"
+        return await drain_within(timeout, lambda: self._task.stop(self._interrupt), self.aclose)
 
     async def aclose(self) -> None:
         """Close now. Entries that were not acknowledged are read again at the next start."""
-        if self._running is not None:
-            self._running.cancel()
-            await asyncio.wait([self._running])
-        self._counts.state = "stopped"
+        await self._task.aclose()
 
     def statistics(self) -> SourceStatistics:
         """Return the counts of this moment."""
@@ -109,6 +100,10 @@ class JetStreamSource:
     def status(self) -> dict[str, Any]:
         """Return the state and the counts, as ``edr top`` shows them."""
         return self._counts.status()
+
+    def _interrupt(self) -> None:
+        if self._waiting is not None:
+            self._waiting.cancel()
 
     async def _run(self) -> None:
         try:

@@ -1,13 +1,15 @@
 """``Source``: the interface of every source, and its counts.
 
-An application starts its sources last and stops them first. ``stop`` ends the reading, and answers
-the lines that were read. So no event is accepted that the journal has not stored.
+An application starts its sources last and drains them first. ``drain`` ends the reading, and
+answers the lines that were read. So no event is accepted that the journal has not stored.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -40,7 +42,10 @@ class SourceStatistics:
 
 
 class Source(Protocol):
-    """Brings events of the outside to a bus. It is a part of ``edr.control`` of kind ``source``."""
+    """Brings events of the outside to a bus.
+
+    It is a ``Service``, and a part of ``edr.control`` of kind ``source``.
+    """
 
     @property
     def name(self) -> str:
@@ -57,15 +62,21 @@ class Source(Protocol):
         """Always empty: a source takes no events of the bus."""
         ...
 
+    @property
+    def is_durable(self) -> bool:
+        """Always true: events are answered after they are stored, so ``drain`` leaves none."""
+        ...
+
     async def start(self) -> None:
         """Start reading. Idempotent."""
         ...
 
-    async def stop(self) -> None:
-        """Stop reading, store and answer the lines that were read, and close. Idempotent.
+    async def drain(self, timeout: float | None = None) -> int:
+        """Stop reading, store and answer the lines that were read, close, and return 0.
 
-        Waiting: until the journal has stored their events; the caller limits the time and calls
-        ``aclose``. Cancellation: stopping continues.
+        Idempotent. Waiting: until the journal has stored their events, for ``timeout`` seconds at
+        most; ``None`` for no limit. Then it closes as ``aclose`` does. Cancellation: the reading
+        stays stopped, and the lines are still stored and answered, until ``aclose``.
         """
         ...
 
@@ -80,6 +91,19 @@ class Source(Protocol):
     def status(self) -> dict[str, Any]:
         """Return the state and the counts, as ``edr top`` shows them."""
         ...
+
+
+async def drain_within(
+    timeout: float | None,
+    stop: Callable[[], Awaitable[None]],
+    aclose: Callable[[], Awaitable[None]],
+) -> int:
+    """Call ``stop``, for ``timeout`` seconds at most, then ``aclose``, and return 0."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(timeout):
+            await stop()
+    await aclose()
+    return 0
 
 
 class Counts:

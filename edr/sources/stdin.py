@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import sys
 from collections.abc import Callable, Sequence
@@ -14,7 +13,8 @@ from edr.sources.answers import Answer
 from edr.sources.conversation import Conversation
 from edr.sources.ingest import Ingest
 from edr.sources.reading import InputReader
-from edr.sources.source import Counts, SourceStatistics
+from edr.sources.reading_task import ReadingTask
+from edr.sources.source import Counts, SourceStatistics, drain_within
 
 
 def write_to_stderr(answer: Answer) -> None:
@@ -29,7 +29,7 @@ class StdinSource:
     """Reads JSON lines until the end of the input, and then writes one answer to stderr.
 
     A pipe cannot send its lines again. So while the journal cannot store, events are published
-    again every 0.5 s until it stores them, or until ``stop``.
+    again every 0.5 s until it stores them, or until ``drain``.
 
     Args:
         name: its name.
@@ -40,6 +40,7 @@ class StdinSource:
 
     kind: str = "source"
     bindings: Sequence[Binding] = ()
+    is_durable: bool = True
 
     def __init__(
         self,
@@ -55,7 +56,7 @@ class StdinSource:
         self._report = report
         self._counts = Counts(name, ingest)
         self._conversation: Conversation | None = None
-        self._running: asyncio.Task[None] | None = None
+        self._task = ReadingTask(name, self._counts)
 
     async def start(self) -> None:
         """Start reading. Idempotent.
@@ -73,38 +74,25 @@ class StdinSource:
             answers_blank_lines=False,
             tries_again=True,
         )
-        self._counts.state = "running"
-        self._counts.connections = 1
-        self._running = asyncio.create_task(
-            self._run(self._conversation), name=f"edr source {self.name}"
-        )
+        self._task.start(self._run(self._conversation))
 
     async def wait_ended(self) -> None:
         """Wait until the input has ended and its answer was written, or the source was stopped.
 
         A program that ends with its input stops after it. Any number of tasks may wait.
         """
-        if self._running is not None:
-            await asyncio.wait([self._running])
+        await self._task.wait_ended()
 
-    async def stop(self) -> None:
-        """Stop reading, store and answer the lines that were read. Idempotent.
+    async def drain(self, timeout: float | None = None) -> int:
+        """Stop reading, store and answer the lines that were read, and return 0. Idempotent.
 
-        Waiting and cancellation: see ``Source.stop``.
+        Waiting and cancellation: see ``Source.drain``.
         """
-        if self._conversation is not None and self._running is not None:
-            if not self._running.done():
-                self._counts.state = "stopping"
-            self._conversation.stop()
-            await asyncio.wait([self._running])
-        self._counts.state = "stopped"
+        return await drain_within(timeout, lambda: self._task.stop(self._interrupt), self.aclose)
 
     async def aclose(self) -> None:
         """Close now. Idempotent."""
-        if self._running is not None:
-            self._running.cancel()
-            await asyncio.wait([self._running])
-        self._counts.state = "stopped"
+        await self._task.aclose()
 
     def statistics(self) -> SourceStatistics:
         """Return the counts of this moment."""
@@ -113,6 +101,10 @@ class StdinSource:
     def status(self) -> dict[str, Any]:
         """Return the state and the counts, as ``edr top`` shows them."""
         return self._counts.status()
+
+    def _interrupt(self) -> None:
+        if self._conversation is not None:
+            self._conversation.stop()
 
     async def _run(self, conversation: Conversation) -> None:
         try:

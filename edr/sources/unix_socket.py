@@ -19,7 +19,7 @@ from edr.sources.answers import Answer
 from edr.sources.conversation import READ_SIZE, Conversation
 from edr.sources.ingest import Ingest
 from edr.sources.reading import InputReader
-from edr.sources.source import Counts, SourceStatistics
+from edr.sources.source import Counts, SourceStatistics, drain_within
 
 MAX_CONNECTIONS = 64
 """Open connections. Each costs up to 2 MiB while it sends long lines."""
@@ -66,6 +66,7 @@ class SocketSource:
 
     kind: str = "source"
     bindings: Sequence[Binding] = ()
+    is_durable: bool = True
 
     def __init__(
         self,
@@ -109,12 +110,15 @@ class SocketSource:
         self._counts.state = "running"
         self._accepting = _spawn(self._accept(self._listener), f"edr source {self.name}")
 
-    async def stop(self) -> None:
-        """Remove the socket, stop reading, and answer the lines that were read. Idempotent.
+    async def drain(self, timeout: float | None = None) -> int:
+        """Remove the socket, stop reading, answer the lines that were read, and return 0.
 
         A client whose lines were not all read receives ``not_stored`` with the number of the first
-        one. Waiting and cancellation: see ``Source.stop``.
+        one. Idempotent. Waiting and cancellation: see ``Source.drain``.
         """
+        return await drain_within(timeout, self._stop, self.aclose)
+
+    async def _stop(self) -> None:
         if self._counts.state in ("running", "stopping"):
             self._counts.state = "stopping"
             for conversation in self._conversations.values():  # before any wait

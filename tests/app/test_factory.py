@@ -8,9 +8,9 @@ from app.conftest import BASIC
 from app.fakes import secrets
 from edr.app.config import Secrets
 from edr.app.factory import PartFactory, UnsupportedPartError, make_sink
-from edr.app.parts import SourcePart
 from edr.app.setup import make_bus
 from edr.sinks import FileSink, LinkPart, SinkWorker, StdoutSink
+from edr.sources import StdinSource
 
 URL = "http://127.0.0.1:9/"
 TEXT = (
@@ -81,7 +81,7 @@ async def test_each_part_has_its_kind_and_name(factory, configured):
         "amqp",
         "broker",
     }
-    assert isinstance(made["pipe"], SourcePart)
+    assert isinstance(made["pipe"], StdinSource)
     assert [made[name].is_durable for name in ("audit", "memory", "broker")] == [True, False, True]
 
 

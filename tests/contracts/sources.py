@@ -96,9 +96,9 @@ class SourceContract:
         assert filled.timestamp.tzinfo is not None
 
     async def test_stop_and_close_may_be_repeated(self, peers):
-        await peers.source.stop()
+        await peers.source.drain()
         await peers.source.aclose()
-        await peers.source.stop()
+        await peers.source.drain()
 
         assert peers.source.statistics().state == "stopped"
 
@@ -145,7 +145,7 @@ class StreamContract(SourceContract):
         peer.send(lines(1, 2) + b'{"app_name": "app", "cut":')
         await until(lambda: len(journal.accepted) == 2)
         peer.send(lines(8, 9))
-        stopping = asyncio.ensure_future(peers.source.stop())
+        stopping = asyncio.ensure_future(peers.source.drain())
         await stay_false(stopping.done)
         assert peers.source.statistics().state == "stopping"
         journal.release()
@@ -162,7 +162,7 @@ class StreamContract(SourceContract):
         journal.error = "disk full"
         peer.send(lines(1))
         await until(lambda: peers.source.statistics().connections == 1)
-        await peers.source.stop()
+        await peers.source.drain()
 
         assert "not_stored" in await peer.answer()
         assert journal.stored == []
@@ -173,7 +173,7 @@ class StreamContract(SourceContract):
         journal.hold()
         peer.send(lines(1))
         await until(lambda: journal.accepted)
-        stopping = asyncio.ensure_future(peers.source.stop())
+        stopping = asyncio.ensure_future(peers.source.drain())
         await ticks(turns)
         stopping.cancel()
         await ticks()

@@ -303,7 +303,7 @@ async def test_stop_refuses_bodies_on_the_way_and_answers_whole_ones(app, journa
     whole.send(line(1), more_body=False)
     partial.send(line(2))
     await until(lambda: journal.accepted)
-    stopping = asyncio.ensure_future(app.stop())
+    stopping = asyncio.ensure_future(app.drain())
     await partial.answer()
     assert (partial.status, stopping.done()) == (503, False)
     journal.release()
@@ -320,7 +320,7 @@ async def test_stop_ends_requests_that_wait_for_room(app, journal):
     journal.size = 0
     request = Request(app)
     await ticks()
-    await app.stop()
+    await app.drain()
     await request.answer()
 
     assert request.status == 503

@@ -21,7 +21,7 @@ async def url(ingest):
     await until(lambda: server.started, within=60)
     host, port = server.servers[0].sockets[0].getsockname()[:2]
     yield f"http://{host}:{port}/ingest"
-    await source.stop()
+    await source.drain()
     server.should_exit = True
     await serving
 

@@ -55,7 +55,7 @@ async def test_stored_entries_are_acknowledged(upstream, source_of, events, jour
     await source.start()
     await source.start()
     await until(lambda: source.statistics().accepted == 600)
-    await source.stop()
+    await source.drain()
 
     assert journal.stored == given
     async with upstream() as again:
@@ -89,7 +89,7 @@ async def test_stop_stores_and_acknowledges_what_was_read(upstream, source_of, e
     source = source_of(upstream())
     await source.start()
     await until(lambda: journal.accepted)
-    stopping = asyncio.ensure_future(source.stop())
+    stopping = asyncio.ensure_future(source.drain())
     await ticks()
     assert source.statistics().state == "stopping"
     journal.release()
@@ -106,7 +106,7 @@ async def test_stop_gives_up_entries_that_cannot_be_stored(upstream, source_of, 
     await source.start()
     await until(lambda: journal.accepted)
     journal.fail("disk full")
-    await source.stop()
+    await source.drain()
 
     async with upstream() as again:
         assert (await again.consumers())[0].lag == 1
@@ -140,7 +140,7 @@ async def test_nothing_is_read_while_the_journal_cannot_store(upstream, source_o
     for _ in range(20):
         await asyncio.sleep(0.001)
     assert source.status()["state"] == "waiting"
-    await source.stop()
+    await source.drain()
 
     assert journal.stored == []
 
@@ -151,7 +151,7 @@ async def test_refused_entries_are_counted_and_acknowledged(upstream, source_of,
     source = source_of(upstream())
     await source.start()
     await until(lambda: source.statistics().accepted == 2)
-    await source.stop()
+    await source.drain()
 
     assert source.status()["lost"] == {"refused": 1}
     async with upstream() as again:
@@ -163,7 +163,7 @@ async def test_bindings_select_entries(upstream, source_of, events, journal):
     source = source_of(upstream(), edr.Binding(severity="warning"))
     await source.start()
     await until(lambda: source.statistics().accepted)
-    await source.stop()
+    await source.drain()
 
     assert journal.numbers == [2]
     assert tuple(source.bindings) == ()
@@ -178,7 +178,7 @@ async def test_lost_entries_are_counted(upstream, source_of, events, journal):
     source = source_of(upstream())
     await source.start()
     await until(lambda: 999 in journal.numbers)
-    await source.stop()
+    await source.drain()
     statistics = source.statistics()
 
     assert statistics.missed == 1000 - statistics.accepted > 0
@@ -230,15 +230,15 @@ async def test_stop_ends_a_pause(upstream, source_of):
     source = source_of(upstream())
     await source.start()
     await until(lambda: source.status()["state"] == "retrying")
-    await source.stop()
+    await source.drain()
 
     assert source.status()["state"] == "stopped"
 
 
 async def test_source_that_was_not_started_stops(upstream, source_of):
     source = source_of(upstream())
-    await source.stop()
-    await source.stop()
+    await source.drain()
+    await source.drain()
 
     assert source.status()["state"] == "stopped"
 
@@ -261,7 +261,7 @@ async def test_stream_of_a_server_is_read_after_an_outage(tmp_path, source_of, e
             server.start()
             await writer.append(*events(100))
             await until(lambda: 100 in journal.numbers, within=120)
-            await source.stop()
+            await source.drain()
 
         assert sorted(set(journal.numbers)) == list(range(101))
     finally:

@@ -1,7 +1,10 @@
+import asyncio
+
 import pytest
+from support import shuffled_loop
 
 from edr.sources import Refused, Stored
-from edr.sources.source import Counts
+from edr.sources.source import Counts, drain_within
 
 
 @pytest.fixture
@@ -54,3 +57,21 @@ async def test_running_source_waits_while_the_journal_cannot_store(counts, journ
     assert counts.statistics().state == "waiting"
     counts.state = "stopped"
     assert counts.statistics().state == "stopped"
+
+
+@pytest.mark.parametrize(("timeout", "took"), [(5.0, 5.0), (None, 100.0)])
+def test_a_drain_has_a_limit_and_closes_after_it(timeout, took):
+    async def main():
+        log = []
+
+        async def stop():
+            log.append("stop")
+            await asyncio.sleep(100)
+
+        async def aclose():
+            log.append("close")
+
+        log.append(await drain_within(timeout, stop, aclose))
+        return log, asyncio.get_running_loop().time()
+
+    assert shuffled_loop.run(main) == (["stop", "close", 0], pytest.approx(took))

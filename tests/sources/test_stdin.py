@@ -19,7 +19,7 @@ async def test_file_is_read_and_answered_on_stderr(ingest, journal, tmp_path, ca
     assert answer["accepted"] == 2
     assert [each["line"] for each in answer["refused"]] == [3]  # a blank line has a number too
     assert source.statistics().state == "ended"
-    await source.stop()
+    await source.drain()
 
 
 async def test_events_are_published_again_until_they_are_stored(
@@ -48,7 +48,7 @@ async def test_stop_ends_the_attempts(ingest, journal, tmp_path):
     peer.send(lines(1))
     await until(lambda: journal.accepted)
     journal.fail("disk full")
-    await peers.source.stop()
+    await peers.source.drain()
 
     assert (await peer.answer())["not_stored"] == {"line": 1, "reason": "disk full"}
     await peer.aclose()

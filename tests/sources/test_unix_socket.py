@@ -17,7 +17,7 @@ async def test_socket_has_its_mode_and_is_removed_at_the_stop(ingest, folder, mo
     await source.start()
     await source.start()
     assert stat.S_IMODE(source.path.stat().st_mode) == mode
-    await source.stop()
+    await source.drain()
 
     assert not source.path.exists()
 
@@ -129,7 +129,7 @@ async def test_client_that_is_sending_at_the_stop_reads_its_answer(ingest, folde
     peer.send(lines(1))
     await until(lambda: journal.accepted)
     peer.send(lines(*range(2, 30_000)))  # more than the buffers of the kernel
-    stopping = asyncio.ensure_future(peers.source.stop())
+    stopping = asyncio.ensure_future(peers.source.drain())
     journal.release()
     answer = await peer.answer()
     await peer.aclose()
@@ -147,7 +147,7 @@ async def test_client_that_goes_on_sending_does_not_hold_the_stop(
     peer = await peers.start()
     peer.send(lines(1) + b"\n")
     await peer.answer()
-    await peers.source.stop()
+    await peers.source.drain()
 
     assert peers.source.statistics().connections == 0
     await peer.aclose()
