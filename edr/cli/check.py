@@ -27,6 +27,7 @@ from edr.app.config import (
     to_toml,
 )
 from edr.cli.exits import CommandError, Exit
+from edr.cli.kazoo_flags import KazooNode, KazooZone
 from edr.cli.output import Output, OutputFlags
 from edr.cli.table import write_table
 from edr.cli.units import counted
@@ -53,12 +54,8 @@ def check(
         bool,
         Parameter("--live", help="also open files and connect to the peers", negative=()),
     ] = False,
-    kazoo_node: Annotated[
-        str | None, Parameter("--kazoo-node", help="the node, for a system_config document")
-    ] = None,
-    kazoo_zone: Annotated[
-        str | None, Parameter("--kazoo-zone", help="the zone of the node")
-    ] = None,
+    kazoo_node: KazooNode = None,
+    kazoo_zone: KazooZone = None,
     output: OutputFlags = OutputFlags(),
 ) -> Exit | None:
     """Print all faults of a configuration at once. Nothing is started or changed.

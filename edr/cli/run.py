@@ -8,6 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from edr.cli.exits import CommandError, Exit
+from edr.cli.kazoo_flags import KazooNode, KazooZone
 from edr.errors import shown
 
 ADVICE = """edr run needs a configuration file, which says where events come from and where they go:
@@ -25,12 +26,8 @@ def run(
     watch: Annotated[
         bool, Parameter("--watch", help="reload when the file changes", negative=())
     ] = False,
-    kazoo_node: Annotated[
-        str | None, Parameter("--kazoo-node", help="the node, for a system_config document")
-    ] = None,
-    kazoo_zone: Annotated[
-        str | None, Parameter("--kazoo-zone", help="the zone of the node")
-    ] = None,
+    kazoo_node: KazooNode = None,
+    kazoo_zone: KazooZone = None,
 ) -> int:
     """Run an application: sources, a journal that keeps the events, and sinks.
 
