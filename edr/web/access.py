@@ -12,7 +12,7 @@ import re
 
 from starlette.requests import HTTPConnection
 
-from edr.web.authentication import Authentication, Identity
+from edr.web.authentication import MAX_TOKEN, Authentication, Identity
 from edr.web.origins import Origins
 from edr.web.peer import Peer, Transport
 from edr.web.refusals import RefusedError
@@ -27,15 +27,15 @@ MAX_HEADERS = 32 * 1024
 MAX_QUERY = 8 * 1024
 """Bytes of a query. For more, a client sends the request as a body."""
 
-MAX_TOKEN = 8 * 1024
-"""Characters of a token."""
-
 _NAMES = (
     "token accesstoken authtoken idtoken bearer bearertoken authorization auth apikey jwt password "
     "secret session sessionid cookie edr"
 )
 SECRET_NAMES = frozenset(_NAMES.split(" "))
 """Names of parameters that may have a token, in lower case and without ``_`` and ``-``."""
+
+_SINGLE = (b"authorization", b"host", b"origin", b"sec-fetch-site")
+"""Headers that decide who is served. A proxy may have checked another one of two."""
 
 _BEARER = re.compile(r"bearer +([\x21-\x7e]+)", re.IGNORECASE)
 
@@ -65,7 +65,8 @@ class Access:
             is_page: whether it is for a file of the viewer, to which any page may link.
 
         Raises:
-            RefusedError: 413, 431, 421, 400 (a token in the URL) or 403 (another site).
+            RefusedError: 413, 431, 421, 400 (a token in the URL, or a header twice) or 403 (another
+                site).
         """
         query = connection.query_params
         query_size = len(connection.scope["query_string"])
@@ -81,6 +82,12 @@ class Access:
                 "headers_too_large",
                 f"the headers must have at most {MAX_HEADERS:,} bytes, got {size:,}",
             )
+        names = [name for name, _ in connection.scope["headers"]]
+        for single in _SINGLE:
+            if names.count(single) > 1:
+                raise RefusedError(
+                    "invalid_request", f"the header {single.decode()} must be sent once"
+                )
         self.origins.check_host(connection)
         for name in query:
             if re.sub("[_-]", "", name.lower()) in SECRET_NAMES:

@@ -1,7 +1,8 @@
 """``Authentication``: calls the authenticator of the program, and renews grants.
 
 An authenticator is code of the program. It may hang, raise, or return a wrong value. Then new
-clients are refused with 503, and streams that run continue until their grants expire.
+clients are refused with 503, and streams that run continue until their grants expire. It runs in a
+task of its own. If that does not end when it is cancelled, it is not waited for.
 
 An exception of an authenticator may contain the token in its text. Only its type and its place in
 the code are logged.
@@ -16,9 +17,10 @@ import asyncio
 import inspect
 import logging
 import random
+import re
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from edr._util.log import RateLimitedLog
 from edr.streams import Grant
@@ -32,12 +34,27 @@ client sent none. It is called in the loop; one that is not ``async`` must not b
 TIMEOUT = 5.0
 """Seconds for the authenticator. A client that connects does not wait for longer."""
 
+MAX_TOKEN = 8 * 1024
+"""Characters of a token."""
+
 RENEWAL_INTERVAL = 60.0
 """Seconds between two calls of the authenticator for one stream."""
 
 MIN_INTERVAL = 1.0
 """Seconds. An authenticator that always returns grants that expire at once is not called more
 often."""
+
+
+_TOKEN = re.compile(r"[\x21-\x7e]+")
+
+
+def is_token(text: str) -> bool:
+    """Return whether ``text`` can be a token: visible ASCII characters, at most ``MAX_TOKEN``.
+
+    Otherwise it is refused without the authenticator. Functions that compare or log tokens fail
+    with other characters, and anyone can send these.
+    """
+    return len(text) <= MAX_TOKEN and _TOKEN.fullmatch(text) is not None
 
 
 class Identity:
@@ -75,6 +92,7 @@ class Authentication:
         self._timeout = timeout
         self._clock = clock
         self._log = RateLimitedLog()
+        self._calls: set[asyncio.Future[Any]] = set()
         self._renewals: dict[Renewal, None] = {}
 
     async def renew(self) -> None:
@@ -115,21 +133,48 @@ class Authentication:
         Raises:
             RefusedError: 503; see ``identify``.
         """
+        if token is not None and not is_token(token):
+            return None
         try:
-            async with asyncio.timeout(self._timeout):
-                answer = self._authenticate(token, peer)
-                grant = await answer if inspect.isawaitable(answer) else answer
-        except TimeoutError:
-            raise self._failed(f"took more than {self._timeout:g} s") from None
-        except Exception as exc:  # of the program
+            grant: object = self._authenticate(token, peer)
+        except (Exception, asyncio.CancelledError) as exc:  # of the program
             raise self._failed(f"raised {_place_of(exc)}") from None
+        if inspect.isawaitable(grant):
+            grant = await self._result_of(grant)
         if grant is None:
             return None
         if not isinstance(grant, Grant):
             raise self._failed(f"must return a Grant or None, got {type(grant).__name__}")
-        if grant.expires is not None and grant.expires.tzinfo is None:
-            raise self._failed("returned a grant whose expires has no UTC offset")
+        if not _is_time(grant.expires):
+            raise self._failed("returned a grant whose expires is not a time with a UTC offset")
         return None if self.seconds_left(grant) <= 0 else grant
+
+    async def _result_of(self, answer: Awaitable[object]) -> object:
+        """Return what an authenticator returns.
+
+        It has a task of its own: it may ignore a cancellation, or end by one that is not of this
+        task.
+        """
+        call = asyncio.ensure_future(answer)
+        self._calls.add(call)
+        call.add_done_callback(self._ended)
+        try:
+            done, _ = await asyncio.wait([call], timeout=self._timeout)
+        finally:
+            call.cancel()
+        if not done:
+            raise self._failed(f"took more than {self._timeout:g} s")
+        if call.cancelled():
+            raise self._failed("was cancelled")
+        fault = call.exception()
+        if fault is not None:
+            raise self._failed(f"raised {_place_of(fault)}")
+        return call.result()
+
+    def _ended(self, call: asyncio.Future[Any]) -> None:
+        self._calls.discard(call)
+        if not call.cancelled():
+            call.exception()  # otherwise asyncio logs it, with its text
 
     def seconds_left(self, grant: Grant) -> float:
         """Return the seconds until ``grant`` expires; infinity if it does not expire."""
@@ -218,7 +263,13 @@ class Renewal:
         self._set_timer(MIN_INTERVAL)
 
 
-def _place_of(exc: Exception) -> str:
+def _is_time(expires: object) -> bool:
+    if expires is None:
+        return True
+    return isinstance(expires, datetime) and expires.utcoffset() is not None
+
+
+def _place_of(exc: BaseException) -> str:
     """Return the type and the place of ``exc``, without its text, which may contain a token."""
     traceback = exc.__traceback__
     while traceback is not None and traceback.tb_next is not None:

@@ -38,6 +38,7 @@ class Channel:
 
         A server without the extension for that answers 403.
         """
+        scope["query_string"] = b""  # a server logs it with the answer, and it may have a token
         await self._receive()  # the handshake
         if "websocket.http.response" in scope.get("extensions", {}):
             messages = [

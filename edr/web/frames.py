@@ -19,7 +19,7 @@ from pydantic_core import from_json
 from edr.errors import did_you_mean, join_path, kind_of
 from edr.records import Binding
 from edr.streams import Missed, Record
-from edr.web.access import MAX_TOKEN
+from edr.web.authentication import MAX_TOKEN
 from edr.web.refusals import RefusedError
 from edr.web.requests import bindings_of, count_of
 from edr.web.sse import gap_document

@@ -163,6 +163,7 @@ class Gateway:
                 context.refused[exc.code] += 1
             await refuse(send, exc, headers)
         except BusClosedError:
+            scope["query_string"] = b""  # not checked, and a server may log it
             refusal = RefusedError("bus_closed", "the bus of the gateway is closed")
             await refuse(send, refusal, headers)
         except ClientDisconnect:

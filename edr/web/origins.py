@@ -94,6 +94,20 @@ class Origins:
             "foreign_origin", "the page's site must be in the option origins of this gateway"
         )
 
+    def check_listed(self, connection: HTTPConnection) -> None:
+        """Raise if the request comes from a page whose site is not in ``origins``.
+
+        ``Host`` is not used. So a name that the author of a page lets point here does not count.
+
+        Raises:
+            RefusedError: it does, 403.
+        """
+        origin = connection.headers.get("origin")
+        if origin is not None and origin not in self._origins:
+            raise RefusedError(
+                "foreign_origin", "the page's site must be in the option origins of this gateway"
+            )
+
     def is_own(self, connection: HTTPConnection) -> bool:
         """Return whether a browser says that the request comes from a permitted page.
 

@@ -98,8 +98,11 @@ async def ticket(visit: Visit) -> dict[str, Any]:
     """Return a ticket for one connection with the grant of the client.
 
     Raises:
-        RefusedError: too many are not used yet, or the body has fields.
+        RefusedError: too many are not used yet, the body has fields, or the request itself has a
+            ticket. With tickets for tickets, a revoked token would never end.
     """
+    if "ticket" in visit.request.query_params:
+        raise RefusedError("invalid_request", "a ticket must be requested with a token", "ticket")
     if await json_body(visit.request, visit.context.limits.frame):
         raise RefusedError("invalid_request", "the body must be empty or {}")
     text = visit.context.access.tickets.issue(visit.identity)

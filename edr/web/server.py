@@ -5,6 +5,8 @@
   buffer. Both are set on the listening socket, and accepted connections inherit them.
 * A client that sends its headers slowly, or not at all, is disconnected after ``HEADER_TIMEOUT``.
   uvicorn has no limit for that.
+* Nor has uvicorn a limit for the rest of a body after the answer, for pings, and for the
+  fragments of a frame. A client that sends these and does not read would fill the memory.
 * The access log is off, since it would store the queries of URLs, with tickets.
 * Signals are left to the program.
 """
@@ -25,11 +27,14 @@ from typing import TYPE_CHECKING, Any, Self
 import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from edr._util.log import log_safely
+from edr.web.frame_rate import FrameRate
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
+    from websockets.frames import Frame
 
 USER_TIMEOUT = 20_000
 """Milliseconds for which sent data may be unacknowledged, or the window of the peer be closed."""
@@ -50,6 +55,15 @@ refuses 32 KiB, with an answer that says so."""
 
 MAX_FRAME = 64 * 1024
 """Bytes of one frame of a WebSocket."""
+
+MAX_PINGS, PING_BURST = 20.0, 40.0
+"""Pings of a client in a second, and at once. Each is answered, whether the client reads or not."""
+
+MAX_FRAGMENTS = 1024
+"""Fragments of one frame of a WebSocket. Empty ones do not count for ``MAX_FRAME``."""
+
+MAX_FLUSHES = 6
+"""Times ``HEADER_TIMEOUT`` for a client to read the rest of an answer."""
 
 BACKLOG = 1024
 """Connections that wait until they are accepted: all clients may return within a second."""
@@ -168,6 +182,7 @@ class Server:
         return uvicorn.Config(
             self._app,
             http=_Http,
+            ws=_WebSocket,
             log_config=None,
             log_level="info",  # at DEBUG it logs the handshakes of WebSockets, with their tokens
             access_log=False,
@@ -188,9 +203,10 @@ class Server:
 
 
 class _Http(H11Protocol):
-    """Aborts a connection whose headers do not arrive in time."""
+    """Aborts a connection whose headers, or the rest of whose body, do not arrive in time."""
 
     _deadline: asyncio.TimerHandle | None = None
+    _flushes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -211,13 +227,48 @@ class _Http(H11Protocol):
         super().on_response_complete()
         self._expect_headers()
 
-    def _expect_headers(self) -> None:
+    def _expect_headers(self, flushes: int = 0) -> None:
+        self._flushes = flushes
         if self._deadline is not None:
             self._deadline.cancel()
         self._deadline = self.loop.call_later(HEADER_TIMEOUT, self._check_headers)
 
     def _check_headers(self) -> None:
-        if self.conn.their_state is h11.IDLE:
+        cycle = self.cycle
+        is_answered = cycle is not None and cycle.response_complete  # the body is not read any more
+        if self.conn.their_state is not h11.IDLE and not is_answered:
+            return
+        if self.transport.get_write_buffer_size() and self._flushes < MAX_FLUSHES:
+            self._expect_headers(self._flushes + 1)  # it reads the last answer
+        else:
+            self.transport.abort()
+
+
+class _WebSocket(WebSocketsSansIOProtocol):
+    """Ends a connection with a flood of pings or fragments. These do not reach the application."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._pings = FrameRate(MAX_PINGS, PING_BURST, clock=self.loop.time)
+        self._fragments = 0
+
+    async def send(self, message: Any) -> None:
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body" and self.close_sent:
+            # The handshake is refused, and complete. uvicorn would log an error for each of them.
+            self.handshake_complete = True
+
+    def handle_ping(self) -> None:
+        if self._pings.allows():
+            super().handle_ping()
+        else:
+            self.transport.abort()
+
+    def handle_cont(self, event: Frame) -> None:
+        self._fragments = 0 if event.fin else self._fragments + 1
+        if self._fragments <= MAX_FRAGMENTS:
+            super().handle_cont(event)
+        else:
             self.transport.abort()
 
 

@@ -114,3 +114,12 @@ def test_peer_has_the_address_and_the_origin(access):
 ])  # fmt: skip
 def test_has_credentials(access, query, headers, has):
     assert access.has_credentials(connection(query, **headers)) is has
+
+
+@pytest.mark.parametrize("name", ["authorization", "host", "origin", "sec-fetch-site"])
+async def test_header_that_decides_must_not_be_sent_twice(access, name):
+    one = connection(**VALID)
+    one.scope["headers"] += [(name.encode(), b"localhost"), (name.encode(), b"b")]
+    refusal = await refusal_of(access, one)
+
+    assert (refusal.status, refusal.detail) == (400, f"the header {name} must be sent once")

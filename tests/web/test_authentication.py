@@ -1,4 +1,5 @@
 import asyncio
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -18,6 +19,14 @@ async def hangs(token, peer):
 
 def raises(token, peer):
     raise ValueError(f"the token {token} is not in the database")
+
+
+async def ends_by_a_cancellation(token, peer):
+    raise asyncio.CancelledError(token)
+
+
+def raises_a_cancellation(token, peer):
+    raise asyncio.CancelledError(token)
 
 
 async def test_authenticator_may_be_sync_or_async():
@@ -41,8 +50,11 @@ async def test_client_without_a_valid_grant_gets_401(grant):
 @pytest.mark.parametrize("authenticate", [
     hangs,
     raises,
+    ends_by_a_cancellation,
+    raises_a_cancellation,
     lambda token, peer: token,
     lambda token, peer: Grant("a", expires=datetime(2999, 1, 1)),
+    lambda token, peer: Grant("a", expires=32_503_680_000),
 ])  # fmt: skip
 def test_authenticator_that_fails_gives_503_without_the_token(authenticate, caplog):
     async def main():
@@ -55,6 +67,35 @@ def test_authenticator_that_fails_gives_503_without_the_token(authenticate, capl
     assert "authenticator of a gateway" in caplog.text
     assert SENT not in caplog.text + repr(refusal)
     assert refusal.__cause__ is None
+
+
+def test_authenticator_that_does_not_end_is_not_waited_for():
+    async def main():
+        ends = asyncio.Event()
+
+        async def ignores_a_cancellation(token, peer):
+            with suppress(asyncio.CancelledError):
+                await ends.wait()
+            await ends.wait()
+            raise ValueError(token)
+
+        with pytest.raises(RefusedError):
+            await Authentication(ignores_a_cancellation).identify(SENT, PEER)
+        took = asyncio.get_running_loop().time()
+        ends.set()
+        await asyncio.sleep(0)
+        return took
+
+    assert run(main) == pytest.approx(5)
+
+
+@pytest.mark.parametrize("token", ["", "a b", "a\n", "a\0", "\xe4", "x" * 10_000])
+async def test_text_that_cannot_be_a_token_is_refused(token):
+    calls = []
+    with pytest.raises(RefusedError) as caught:
+        await Authentication(lambda *args: calls.append(args)).identify(token, PEER)
+
+    assert (caught.value.status, calls) == (401, [])
 
 
 def test_identity_does_not_show_its_token():
@@ -120,6 +161,13 @@ def test_grant_is_renewed_when_it_expires():
 def test_stream_continues_until_it_expires_when_renewal_fails():
     assert ended_after([fails], expires_in=150) == pytest.approx(150)
     assert ended_after([fails]) is None
+
+
+def test_renewal_that_is_cancelled_ends_nothing_before_the_expiry():
+    async def is_cancelled(clock):
+        raise asyncio.CancelledError
+
+    assert ended_after([is_cancelled], expires_in=150) == pytest.approx(150)
 
 
 def test_grants_that_expire_at_once_are_renewed_once_a_second():

@@ -106,3 +106,12 @@ def test_list_of_hosts_must_be_valid():
         Origins(hosts="localhost")
     with pytest.raises(ValueError, match="without a port"):
         Origins(hosts=["localhost:80"])
+
+
+def test_listed_sites_do_not_include_the_name_of_the_host():
+    origins = Origins([OPS])
+
+    assert status_of(origins.check_listed, connection(origin=OPS)) == 200
+    assert status_of(origins.check_listed, connection()) == 200
+    rebound = connection(host="evil.example", origin="http://evil.example")
+    assert status_of(origins.check_listed, rebound) == 403

@@ -79,6 +79,14 @@ async def test_ticket_opens_one_stream(serve, client_of, publish):
     assert again.status == 401
 
 
+async def test_ticket_does_not_give_another_ticket(serve, client_of):
+    _, server = await serve()
+    answer = await (await client_of(server, "acme").post("/ticket")).json()
+    again = await client_of(server, None).post(f"/ticket?ticket={answer['ticket']}")
+
+    assert (again.status, (await again.error())["path"]) == (400, "ticket")
+
+
 @pytest.mark.parametrize(("method", "path"), [("GET", "/ticket"), ("POST", "/ticket?token=x")])
 async def test_ticket_is_made_by_post_without_a_token_in_the_url(serve, client_of, method, path):
     _, server = await serve()

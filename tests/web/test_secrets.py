@@ -9,9 +9,15 @@ from types import SimpleNamespace
 import pytest
 import uvicorn
 
-from edr.web import Gateway, Grant
+from edr.web import Blackhole, Gateway, Grant, Server
 
 SENT = "s3cret-7f1e"
+HANDSHAKE = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
+}
 
 
 @pytest.fixture
@@ -80,6 +86,27 @@ async def test_ticket_that_is_used_is_in_no_log(serve, client_of, said):
         await client_of(server, None).get("/nothing", ticket=ticket)
 
     assert ticket not in said()
+
+
+@pytest.mark.parametrize("app", ["gateway", "blackhole"])
+@pytest.mark.parametrize("path", ["/nothing", "/ws", "/"])
+async def test_query_of_a_websocket_is_in_no_log(bus, client_of, said, app, path):
+    def authenticate(token, peer):
+        return None
+
+    made = (
+        Gateway(bus, authenticate=authenticate)
+        if app == "gateway"
+        else Blackhole(bus, authenticate)
+    )
+    async with Server(made, "127.0.0.1:0") as server:
+        for name in ("token", "ticket"):
+            await client_of(server, None).get(path, HANDSHAKE, **{name: SENT})
+
+    logged = said()
+    assert f'"WebSocket {path}"' in logged
+    assert "ERROR" not in logged
+    assert SENT not in logged
 
 
 async def test_query_is_removed_before_another_server_logs_it(bus, client_of, said):

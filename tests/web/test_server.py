@@ -10,6 +10,12 @@ import pytest
 from edr.web import Server
 from edr.web import server as module
 
+HANDSHAKE = (
+    b"GET /ws HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer a\r\nUpgrade: websocket\r\n"
+    b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+)
+
 
 async def hello(scope, receive, send):
     body = f"{scope['client'][0]} {scope['scheme']}".encode()
@@ -105,6 +111,64 @@ async def test_second_request_must_arrive_in_time_after_a_long_first_one(monkeyp
                     pass
                 raise ConnectionResetError
         writer.close()
+
+
+async def test_body_after_the_answer_ends_the_connection(monkeypatch):
+    monkeypatch.setattr(module, "HEADER_TIMEOUT", 0.05)
+    async with Server(hello, "127.0.0.1:0") as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n")
+        assert b" 200 " in await reader.readline()
+        async with asyncio.timeout(3):
+            with pytest.raises(ConnectionError):
+                while True:  # a byte at a time, so that no time-out of uvicorn ends it
+                    writer.write(b"x")
+                    await asyncio.sleep(0.01)
+                    await writer.drain()
+        writer.close()
+
+
+async def test_answer_may_be_read_for_longer_than_headers_may_take(monkeypatch):
+    monkeypatch.setattr(module, "HEADER_TIMEOUT", 0.05)
+    body = b"x" * 8 * 2**20
+
+    async def large(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": body})
+
+    async with Server(large, "127.0.0.1:0") as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port, limit=1024)
+        writer.write(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        await reader.readuntil(b"\r\n\r\n")
+        [connection] = server._server.server_state.connections
+        deadline = connection._deadline
+        while connection._deadline is deadline:
+            await asyncio.sleep(0.01)
+
+        assert len(await reader.read(-1)) > len(body)
+        writer.close()
+
+
+FRAGMENT, PING = b"\x00\x80\0\0\0\0", b"\x89\x80\0\0\0\0"
+
+
+@pytest.mark.parametrize(("frame", "allowed"), [
+    (FRAGMENT, module.MAX_FRAGMENTS),
+    (PING, int(module.PING_BURST)),
+])  # fmt: skip
+async def test_flood_of_pings_or_fragments_ends_the_connection(serve, frame, allowed):
+    _, server = await serve()
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(HANDSHAKE + b"\x01\x80\0\0\0\0" + frame * (allowed - 1))
+    await reader.readuntil(b"\r\n\r\n")
+    assert await reader.readexactly(2)  # hello, or the answer to the first ping
+    writer.write(frame * 1000)
+    async with asyncio.timeout(3):
+        with pytest.raises(ConnectionResetError):
+            while await reader.read(1000):
+                pass
+            raise ConnectionResetError
+    writer.close()
 
 
 async def test_headers_that_are_too_large_are_refused():

@@ -78,8 +78,8 @@ class Blackhole:
         authenticate: returns the grant of a token, or ``None``. It is called with the token of the
             first frame, again with a token that differs, each minute, and when the grant expires.
         origins: the sites whose pages may connect, such as ``https://ui.example.net``; by default
-            all, as in Kazoo. The token is in a frame and not in a cookie, so a page of another site
-            does not have it.
+            all, as in Kazoo. With it, the site of this server must be listed too. The token is in a
+            frame and not in a cookie, so a page of another site does not have it.
         check_accounts: answer ``unauthorized account id`` to a client that subscribes to an account
             which is not below its own, according to ``Bus(accounts=…)``. Without ``accounts``, no
             account is below another one. ``False`` accepts every account; the client then receives
@@ -135,6 +135,8 @@ class Blackhole:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection, or the lifespan if it is served alone."""
+        if "query_string" in scope:
+            scope["query_string"] = b""  # it is not used, and servers log it: it may have a token
         if scope["type"] == "websocket":
             await self._serve(scope, Channel(receive, send))
         elif scope["type"] == "lifespan":
@@ -270,7 +272,7 @@ class Blackhole:
         """
         handshake.check()
         if self._origins is not None:
-            self._origins.check_origin(HTTPConnection(scope))
+            self._origins.check_listed(HTTPConnection(scope))
         if self._is_stopped:
             raise RefusedError("stopping", "the server stops")
         try:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from edr.control.plain import plain
 from edr.web.blackhole.session import Session
 from edr.web.peer import Peer
 
@@ -58,7 +59,7 @@ class BlackholeClient:
             "details": {
                 "is_authenticated": self.is_authenticated,
                 "name": self.name,
-                "metadata": self.metadata,
+                "metadata": plain(self.metadata),  # it may be as deep as JSON can be
             },
             "subscriptions": [each._asdict() for each in self.subscriptions],
         }

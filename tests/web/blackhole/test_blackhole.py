@@ -101,7 +101,8 @@ async def test_pages_of_other_sites_are_refused_with_origins(connect):
     origins = ["https://ui.example.net"]
     async with connect(headers={"origin": origins[0]}, origins=origins) as client:
         assert client.status is None
-    async with connect(headers={"origin": "https://evil.example"}, origins=origins) as client:
+    evil = {"origin": "http://evil.example", "host": "evil.example"}
+    async with connect(headers=evil, origins=origins) as client:
         assert client.status == 403
 
 

@@ -1,5 +1,7 @@
 import json
 
+import orjson
+
 KEY = "edr.ok.info.*"
 
 
@@ -38,3 +40,15 @@ async def test_client_has_the_form_of_the_gateway(connect, request_of, blackhole
     assert document["subscriptions"] == [
         {"account_id": "branch", "key": KEY, "behind": 0, "sent": 0}
     ]
+
+
+async def test_deep_metadata_can_be_listed(connect, request_of, blackhole):
+    async with connect(blackhole) as client:
+        deep = "[" * 253 + "]" * 253
+        frame = json.dumps(request_of("ping"))[:-1]
+        client.send(f'{frame},"metadata":{deep}}}')
+        await client.json()
+        [listed] = blackhole.clients()
+
+        assert listed.metadata is not None
+        assert orjson.dumps({"clients": [listed.to_json()]})  # it can write 254 levels
