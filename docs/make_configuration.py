@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import get_args
 
 from edr.app.config import toml_text
+from edr.app.config.checked import Checked
 from edr.app.config.formats import FORMATS
 from edr.app.config.links import LINKS, LinkConfig
 from edr.app.config.model import Configuration
 from edr.app.config.section import Section, written_of
 from edr.app.config.sinks import SINKS, SinkConfig
 from edr.app.config.sources import SOURCES, SourceConfig
-from edr.app.config.values import Checked
 
 PAGE = Path(__file__).parent / "configuration.md"
 

@@ -4,8 +4,8 @@
 package reads files and environment variables; it starts nothing.
 
 Read the modules in this order; each imports only from those before it:
-faults, lines, secret, values, section, formats, sinks, sources, links, web, model, parsing,
-rules, kazoo, loading, toml_text, dry_run, live.
+faults, lines, secret, checked, quantities, texts, secret_values, binding_values, section, formats,
+sinks, sources, links, web, model, parsing, rules, kazoo, loading, toml_text, dry_run, live.
 """
 
 from edr.app.config.dry_run import Recorded, Trial, dry_run, recorded

@@ -7,8 +7,10 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, ValidationInfo
 
+from edr.app.config.checked import Checked
+from edr.app.config.quantities import Flag
 from edr.app.config.section import Section, one_of
-from edr.app.config.values import Checked, Flag, choice
+from edr.app.config.texts import choice
 
 
 class FormatConfig(Section):

@@ -15,10 +15,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from edr.app.config.checked import any_of
 from edr.app.config.faults import Location
 from edr.app.config.model import Configuration
 from edr.app.config.secret import Secret, secrets_in, variable_of
-from edr.app.config.values import SENSITIVE_HEADERS, any_of
+from edr.app.config.secret_values import SENSITIVE_HEADERS
 from edr.errors import did_you_mean, kind_of, shown
 
 BROKER = "EDR_AMQP_URL"

@@ -7,19 +7,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from edr.app.config.binding_values import OptionalBindings, Received
+from edr.app.config.quantities import HOUR, Flag, duration, whole_number
 from edr.app.config.secret import Secret
+from edr.app.config.secret_values import url_with
 from edr.app.config.section import Section, one_of
-from edr.app.config.values import (
-    HOUR,
-    Flag,
-    OptionalBindings,
-    Received,
-    Text,
-    choice,
-    duration,
-    url_with,
-    whole_number,
-)
+from edr.app.config.texts import Text, choice
 
 
 class LinkConfig(Section):

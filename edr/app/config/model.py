@@ -11,27 +11,20 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import Field
 
 from edr.app.config.links import AnyLink, LinkConfig
+from edr.app.config.quantities import DAY, GIB, HOUR, MIB, Flag, byte_size, duration, or_unlimited
 from edr.app.config.section import Section
 from edr.app.config.sinks import AnySink, SinkConfig
 from edr.app.config.sources import AnySource, SourceConfig
-from edr.app.config.values import (
-    DAY,
-    GIB,
-    HOUR,
-    MIB,
+from edr.app.config.texts import (
     CallablePath,
     FilePath,
-    Flag,
     Listen,
     Mode,
     Name,
     Text,
-    byte_size,
     choice,
     choices,
-    duration,
     names,
-    or_unlimited,
 )
 from edr.app.config.web import WebConfig
 from edr.records import Binding

@@ -12,7 +12,9 @@ from edr.app.config.faults import Location
 from edr.app.config.formats import CloudEventsFormat, KazooFormat
 from edr.app.config.links import LinkConfig, NatsLinkConfig, RabbitLinkConfig
 from edr.app.config.model import Configuration, HttpConfig
+from edr.app.config.quantities import duration_text
 from edr.app.config.secret import SecretError, Secrets, secrets_in
+from edr.app.config.secret_values import Url, check_url
 from edr.app.config.section import Section
 from edr.app.config.sinks import (
     FileSinkConfig,
@@ -29,7 +31,6 @@ from edr.app.config.sources import (
     SocketSourceConfig,
     StdinSourceConfig,
 )
-from edr.app.config.values import Url, check_url, duration_text
 from edr.app.config.web import WebConfig
 from edr.errors import did_you_mean, shown
 from edr.sinks import Signer

@@ -12,8 +12,8 @@ from typing import Annotated, Any, ClassVar, TypeVar, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo
 from pydantic.fields import FieldInfo
 
+from edr.app.config.checked import Checked, Written, any_of
 from edr.app.config.faults import LocatedError, Location
-from edr.app.config.values import Checked, Written, any_of
 from edr.errors import InvalidBindingError, did_you_mean, kind_of, shown
 from edr.records import Binding, Severity, Verbosity
 

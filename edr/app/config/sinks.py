@@ -7,28 +7,24 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
+from edr.app.config.binding_values import Bindings
 from edr.app.config.formats import Format, JsonFormat
-from edr.app.config.secret import Secret
-from edr.app.config.section import Section, one_of
-from edr.app.config.values import (
+from edr.app.config.quantities import (
     DAY,
     HOUR,
     KIB,
     MIB,
-    Bindings,
-    FilePath,
     Flag,
-    Headers,
-    SecretValue,
-    Text,
     byte_size,
-    choice,
     duration,
     number,
     or_unlimited,
-    url_with,
     whole_number,
 )
+from edr.app.config.secret import Secret
+from edr.app.config.secret_values import Headers, SecretValue, url_with
+from edr.app.config.section import Section, one_of
+from edr.app.config.texts import FilePath, Text, choice
 from edr.records import Binding
 
 Batched: TypeAlias = Annotated[int, whole_number(1, 10_000)]

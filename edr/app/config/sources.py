@@ -7,25 +7,22 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from edr.app.config.secret import Secret
-from edr.app.config.section import Section, one_of
-from edr.app.config.values import (
+from edr.app.config.binding_values import Bindings
+from edr.app.config.quantities import (
     DAY,
     HOUR,
     KIB,
     MIB,
-    Bindings,
-    FilePath,
     Flag,
-    Mode,
-    Text,
     byte_size,
-    choice,
     duration,
     or_unlimited,
-    url_with,
     whole_number,
 )
+from edr.app.config.secret import Secret
+from edr.app.config.secret_values import url_with
+from edr.app.config.section import Section, one_of
+from edr.app.config.texts import FilePath, Mode, Text, choice
 from edr.records import Binding
 
 

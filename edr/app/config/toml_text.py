@@ -12,10 +12,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from edr.app.config.checked import Checked
 from edr.app.config.model import PART_SECTIONS, Configuration
 from edr.app.config.secret import Secret, variable_of
 from edr.app.config.section import Section, written_of
-from edr.app.config.values import Checked
 from edr.records import Binding
 from edr.wire.escaping import UNSAFE
 

@@ -9,23 +9,12 @@ from typing import Annotated
 
 from pydantic import Field, ValidationInfo
 
+from edr.app.config.binding_values import Bindings
+from edr.app.config.checked import Checked
 from edr.app.config.faults import LocatedError, Location
+from edr.app.config.quantities import HOUR, KIB, MIB, Flag, byte_size, duration, whole_number
 from edr.app.config.section import Section
-from edr.app.config.values import (
-    HOUR,
-    KIB,
-    MIB,
-    Bindings,
-    CallablePath,
-    Checked,
-    FilePath,
-    Flag,
-    Listen,
-    byte_size,
-    duration,
-    plain_text,
-    whole_number,
-)
+from edr.app.config.texts import CallablePath, FilePath, Listen, plain_text
 from edr.errors import kind_of, shown
 from edr.records import Binding
 from edr.web.limits import Limits
