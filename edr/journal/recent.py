@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -13,7 +13,13 @@ from edr.journal.journal import Entry
 from edr.journal.selection import Selection
 
 RECENT_ENTRIES = 2048
-"""Entries kept at least, if there are as many. Readers further back read from the disk."""
+"""Entries kept at least, if there are as many. Thousands of events in memory slow down the garbage
+collector, so there are more of them only while a reader is a little behind."""
+
+MAX_RECENT_ENTRIES = 8192
+"""Entries from which no more are kept for a reader that has not read them: about 8 MiB of small
+events. To read an entry from the disk takes 5 us of CPU, so a reader that is behind falls back
+further."""
 
 MAX_RECENT_BYTES = 4 << 20
 """Bytes of JSON kept at most, even if these are fewer than ``RECENT_ENTRIES`` entries."""
@@ -43,22 +49,43 @@ class RecentEntries:
         """The position of the oldest entry that retention has not removed."""
         self._bytes = 0
 
-    def add(self, first: int, recorded_at: int, events: Sequence[Event], bytes: int) -> None:
-        """Add the events committed at position ``first``, which have ``bytes`` of JSON."""
+    def add(
+        self,
+        first: int,
+        recorded_at: int,
+        events: Sequence[Event],
+        bytes: int,
+        readers: Iterable[int] = (),
+    ) -> None:
+        """Add the events of a commit.
+
+        Args:
+            first: their first position.
+            recorded_at: when they were recorded.
+            events: the events.
+            bytes: their length as JSON.
+            readers: the positions up to which readers have read.
+        """
         if first != self._next:
             self.clear()
+        slowest = min(filter(self.covers, readers), default=first)
         self._chunks.append(_Chunk(first, time_of(recorded_at), events, bytes))
         self._firsts.append(first)
         self._next = first + len(events)
         self._bytes += bytes
-        spare = 0
-        while (
-            len(self._firsts) > spare + 1 and self._next - self._firsts[spare + 1] >= RECENT_ENTRIES
-        ):
-            spare += 1
-        self._forget(spare)
+        self._forget(self._spare(slowest))
         while self._bytes > MAX_RECENT_BYTES:
             self._forget(1)
+
+    def _spare(self, slowest: int) -> int:
+        """Return how many chunks may go, if the slowest of the readers is at ``slowest``."""
+        spare = 0
+        for begin in self._firsts[1:]:
+            kept = self._next - begin
+            if kept < RECENT_ENTRIES or (begin > slowest + 1 and kept < MAX_RECENT_ENTRIES):
+                break
+            spare += 1
+        return spare
 
     def clear(self) -> None:
         """Drop all entries."""

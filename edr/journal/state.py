@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from edr import Event
 from edr._util.wakeup import wake
@@ -52,6 +52,13 @@ class Waiter:
             wake(self._future)
 
 
+class Reader(Protocol):
+    """A consumer or cursor that follows the journal."""
+
+    position: int
+    """The position up to which it has read."""
+
+
 class JournalState:
     """The committed state of a journal, and the readers that wait for its next change."""
 
@@ -62,9 +69,9 @@ class JournalState:
         """``assigned_up_to`` when the journal was opened; -1 before that."""
         self.is_closed: bool = False
         self._waiters: set[Waiter] = set()
-        self._readers: weakref.WeakSet[object] = weakref.WeakSet()
+        self._readers: weakref.WeakSet[Reader] = weakref.WeakSet()
 
-    def keep_recent_for(self, reader: object) -> None:
+    def keep_recent_for(self, reader: Reader) -> None:
         """Keep the newest entries in memory from the next commit on, while ``reader`` exists."""
         self._readers.add(reader)
 
@@ -76,7 +83,8 @@ class JournalState:
     def appended(self, events: Sequence[Event], appended: Appended) -> None:
         """Add the committed ``events``. ``wake_all`` tells the readers."""
         if self._readers:
-            self.recent.add(appended.first, appended.recorded_at, events, appended.bytes)
+            positions = [reader.position for reader in self._readers]
+            self.recent.add(appended.first, appended.recorded_at, events, appended.bytes, positions)
         else:  # thousands of events in memory would slow down the garbage collector
             self.recent.clear()
         self.committed = Committed(

@@ -143,6 +143,7 @@ async def test_closed_reader_keeps_the_corrected_count(path):
 
 
 async def test_gap_comes_before_the_entries_after_it(path, monkeypatch):
+    monkeypatch.setattr("edr.journal.recent.MAX_RECENT_ENTRIES", 0)  # it reads from the disk
     fetch, fetched, go = Fetcher.fetch, threading.Event(), threading.Event()
 
     def slow(*args):

@@ -4,7 +4,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import edr
-from edr.journal.recent import MAX_RECENT_BYTES, RECENT_ENTRIES, RecentEntries
+from edr.journal.recent import (
+    MAX_RECENT_BYTES,
+    MAX_RECENT_ENTRIES,
+    RECENT_ENTRIES,
+    RecentEntries,
+)
 from edr.journal.selection import Selection
 
 EVERYTHING = Selection(())
@@ -69,6 +74,36 @@ def test_tail_keeps_the_newest_entries(counts):
 
     assert tail.covers(last - min(RECENT_ENTRIES, last))
     assert not tail.covers(last - RECENT_ENTRIES - max(counts) - 1)
+
+
+def behind(last, *readers):
+    """Return a tail with ``last`` entries, for readers at these positions."""
+    tail = RecentEntries()
+    for first in range(1, last, 256):
+        tail.add(first, 1, events(*range(first, first + 256)), 0, readers)
+    return tail
+
+
+def test_tail_keeps_the_entries_that_a_reader_has_not_read():
+    last = MAX_RECENT_ENTRIES // 2
+    tail = behind(last, 700, last)
+
+    assert tail.covers(700)
+    assert not tail.covers(500)
+
+
+@pytest.mark.parametrize("position", [0, 2 * MAX_RECENT_ENTRIES])
+def test_tail_keeps_no_more_for_a_reader_far_away(position):
+    last = 2 * MAX_RECENT_ENTRIES
+    tail = behind(last, position)
+
+    assert tail.covers(last - RECENT_ENTRIES)
+    assert not tail.covers(last - RECENT_ENTRIES - 512)
+
+
+def test_tail_keeps_a_limited_number_for_a_slow_reader():
+    assert behind(MAX_RECENT_ENTRIES, 0).covers(0)
+    assert not behind(MAX_RECENT_ENTRIES + 512, 0).covers(0)
 
 
 def test_tail_keeps_no_more_than_so_many_bytes():

@@ -9,7 +9,7 @@ from edr.journal.store import Appended
 
 
 class Reader:
-    pass
+    position = 0
 
 
 def append(state, *numbers, first, oldest=1, lost=0):
