@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 
 from edr.errors import EdrError, InvalidEventError
 from edr.records import Event
@@ -62,13 +63,15 @@ class Conversation:
         self._idle_timeout = idle_timeout
         self._lines = LineSplitter()
         self._reply = Reply()
-        self._waiting: asyncio.Future[None] | None = None
+        self._waiting: asyncio.Timeout | None = None
+        """The wait for room that ``stop`` ends."""
 
     def stop(self) -> None:
         """Stop reading. ``run`` stores and answers the lines that were read, and returns."""
         self._reader.stop()
         if self._waiting is not None:
-            self._waiting.cancel()
+            with suppress(RuntimeError):  # it is ending already
+                self._waiting.reschedule(asyncio.get_running_loop().time())
 
     async def run(self) -> bool:
         """Read until the end of the input, ``stop``, a fault or the idle timeout; answer the rest.
@@ -107,16 +110,16 @@ class Conversation:
         """Return the next bytes, once the journal has room; none at the end."""
         if self._reader.is_stopped:
             return b""
-        self._waiting = asyncio.ensure_future(self._ingest.ready())
         try:
-            await asyncio.wait([self._waiting])
-            if not self._waiting.cancelled():
-                self._waiting.result()
+            async with asyncio.timeout(None) as self._waiting:
+                await self._ingest.ready()
+        except TimeoutError:
+            if not self._reader.is_stopped:  # it came from the journal
+                raise
         except EdrError as exc:  # the journal was closed
             self._reply.fail(self._reply.lines + 1, str(exc))
             return b""
         finally:
-            self._waiting.cancel()
             self._waiting = None
         limit = asyncio.timeout(self._idle_timeout)
         try:

@@ -82,14 +82,14 @@ async def test_clients_above_the_limit_wait(ingest, folder):
 
 
 async def test_idle_client_is_answered_and_disconnected(ingest, folder, journal):
-    source = SocketSource("in", ingest, folder / "in.sock", idle_timeout=0.01)
+    source = SocketSource("in", ingest, folder / "in.sock", idle_timeout=0.1)
     await source.start()
     peer = await SocketPeer.connect(source.path)
     peer.send(lines(1) + b'{"app')
 
     answer = await peer.answer()
     assert answer["accepted"] == 1
-    assert answer["not_stored"] == {"line": 2, "reason": "the connection was idle for 0.01 s"}
+    assert answer["not_stored"] == {"line": 2, "reason": "the connection was idle for 0.1 s"}
     assert await peer.rest() == b""
     await peer.aclose()
     await source.aclose()
