@@ -41,7 +41,13 @@ from edr.journal.cursor import SqliteCursor, Start
 from edr.journal.errors import JournalError
 from edr.journal.fetching import Fetcher
 from edr.journal.journal import ConsumerStatus, JournalStatistics
-from edr.journal.options import check_at_least, check_name, check_seconds, checked_bindings
+from edr.journal.options import (
+    check_at_least,
+    check_consumer,
+    check_seconds,
+    check_start,
+    checked_bindings,
+)
 from edr.journal.receipts import Receipt
 from edr.journal.registry import ConsumerRegistry
 from edr.journal.retention import Limits
@@ -396,12 +402,7 @@ class SqliteJournal:
     ) -> SqliteCursor:
         """Return a cursor over matching entries; see ``Journal``."""
         self._check_open()
-        if sum(each is not None for each in (after, since, last)) > 1:
-            raise ValueError("at most one of after, since and last must be given")
-        if after is not None:
-            check_at_least("after", after, 0)
-        if last is not None:
-            check_at_least("last", last, 0)
+        check_start(after, since, last)
         start = Start(after, None if since is None else self._since(since), last)
         return SqliteCursor(
             self._state,
@@ -420,8 +421,6 @@ class SqliteJournal:
     def _since(self, since: datetime | timedelta) -> int:
         if isinstance(since, timedelta):
             return self._clock() - since // timedelta(microseconds=1)
-        if not isinstance(since, datetime) or since.utcoffset() is None:
-            raise ValueError(f"since must be an aware datetime or a timedelta, got {since!r}")
         return microseconds(since)
 
     def _check_open(self) -> None:
@@ -443,10 +442,7 @@ class SqliteJournal:
         rebind: bool = False,
     ) -> SqliteConsumer:
         """Open the consumer ``name`` at its stored position; see ``Journal``."""
-        check_name(name)
-        check_at_least("max_unacked", max_unacked, 1)
-        if start not in ("oldest", "now"):
-            check_at_least("start", start, 0)
+        check_consumer(name, start, max_unacked)
         checked = checked_bindings(bindings)
         await self.open()
         return await self._consumers.open_consumer(

@@ -35,7 +35,7 @@ from edr.journal import (
     JournalUnusableError,
 )
 from edr.journal.draining import settle
-from edr.journal.options import check_at_least, check_seconds, checked_bindings
+from edr.journal.options import check_consumer, check_seconds, checked_bindings
 from edr.journal.receipts import Receipt
 from edr.links.errors import LinkError
 from edr.links.log import logger
@@ -406,10 +406,7 @@ class JetStreamJournal:
         rebind: bool = False,
     ) -> StreamConsumer:
         """Open the consumer ``name``, where it was; see ``Journal.consumer``."""
-        consumer_of(name)
-        check_at_least("max_unacked", max_unacked, 1)
-        if start not in ("oldest", "now"):
-            check_at_least("start", start, 0)
+        check_consumer(name, start, max_unacked)
         self._session.check_open()
         if name in self._consumers:
             raise ConsumerInUseError(name)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
+from edr.journal.options import check_start
+
 
 class Start(NamedTuple):
     """Where a cursor starts."""
@@ -25,15 +27,9 @@ def start_of(after: int | None, since: datetime | timedelta | None, last: int | 
     Raises:
         ValueError: more than one is given, or a wrong one.
     """
-    if sum(value is not None for value in (after, since, last)) > 1:
-        raise ValueError("give one of after, since and last")
-    for name, value in (("after", after), ("last", last)):
-        if value is not None and (not isinstance(value, int) or value < 0):
-            raise ValueError(f"{name} is a number, 0 or more, not {value!r}")
+    check_start(after, since, last)
     if isinstance(since, timedelta):
         if since < timedelta():
-            raise ValueError(f"since is a time that has passed, not {since}")
+            raise ValueError(f"since must be a time that has passed, got {since!r}")
         since = datetime.now(UTC) - since
-    if since is not None and since.tzinfo is None:
-        raise ValueError("since needs a UTC offset; this one is naive")
     return Start(after, since, last)
