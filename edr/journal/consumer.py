@@ -30,7 +30,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from operator import itemgetter
 from types import TracebackType
-from typing import Protocol, Self, Unpack
+from typing import Protocol, Self
 
 from edr import Binding, Gap
 from edr.journal.batches import EntryBatches
@@ -39,7 +39,7 @@ from edr.journal.fetching import Lost
 from edr.journal.following import Follower, OneAtATime, Read
 from edr.journal.journal import Entry
 from edr.journal.options import check_at_least, check_seconds, checked_bindings
-from edr.journal.processing import Handler, Processing, ProcessOptions
+from edr.journal.processing import DeadLetters, Handler, OnGap, Processing
 from edr.journal.retention import Loss, counted
 from edr.journal.schema import ConsumerState, MissingRange
 from edr.journal.selection import Selection
@@ -291,9 +291,26 @@ class SqliteConsumer:
         """Return an async iterator over batches of entries; see ``Consumer``."""
         return EntryBatches(self, max_size, max_wait)
 
-    async def process(self, handler: Handler, **options: Unpack[ProcessOptions]) -> None:
+    async def process(
+        self,
+        handler: Handler,
+        *,
+        concurrency: int = 1,
+        attempts: int = 5,
+        backoff: float = 1.0,
+        dead_letters: DeadLetters | None = None,
+        on_gap: OnGap | None = None,
+    ) -> None:
         """Pass entries to ``handler`` until the consumer ends; see ``Consumer``."""
-        processing = Processing(self, handler, **options)
+        processing = Processing(
+            self,
+            handler,
+            concurrency=concurrency,
+            attempts=attempts,
+            backoff=backoff,
+            dead_letters=dead_letters,
+            on_gap=on_gap,
+        )
         self._processing += 1
         try:
             await processing.run()

@@ -18,7 +18,7 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 from math import inf
-from typing import Protocol, TypeAlias, TypedDict
+from typing import Protocol, TypeAlias
 
 from edr import Gap
 from edr._util.backoff import Backoff
@@ -79,16 +79,6 @@ class Consumes(Protocol):
     def nack(self, entry: Entry, delay: float = 0.0) -> None:
         """Return ``entry`` again after ``delay`` seconds."""
         ...
-
-
-class ProcessOptions(TypedDict, total=False):
-    """The options of ``Consumer.process``, for the consumers of each journal."""
-
-    concurrency: int
-    attempts: int
-    backoff: float
-    dead_letters: DeadLetters | None
-    on_gap: OnGap | None
 
 
 class Processing:

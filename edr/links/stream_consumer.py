@@ -36,12 +36,12 @@ import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
 from math import inf
-from typing import Any, Literal, Unpack
+from typing import Any, Literal
 
 from edr.bus import Gap
 from edr.journal import Entry, EntryBatches, JournalError, WrongJournalError
 from edr.journal.options import checked_bindings
-from edr.journal.processing import Handler, Processing, ProcessOptions
+from edr.journal.processing import DeadLetters, Handler, OnGap, Processing
 from edr.links.errors import LinkError
 from edr.links.log import logger
 from edr.links.stream_acks import AckSender
@@ -340,9 +340,26 @@ class StreamConsumer(StreamCursor):
         """Return an async iterator over batches; see ``edr.journal.Consumer``."""
         return EntryBatches(self, max_size, max_wait)
 
-    async def process(self, handler: Handler, **options: Unpack[ProcessOptions]) -> None:
+    async def process(
+        self,
+        handler: Handler,
+        *,
+        concurrency: int = 1,
+        attempts: int = 5,
+        backoff: float = 1.0,
+        dead_letters: DeadLetters | None = None,
+        on_gap: OnGap | None = None,
+    ) -> None:
         """Pass entries to ``handler`` until the consumer ends; see ``edr.journal.Consumer``."""
-        processing = Processing(self, handler, **options)
+        processing = Processing(
+            self,
+            handler,
+            concurrency=concurrency,
+            attempts=attempts,
+            backoff=backoff,
+            dead_letters=dead_letters,
+            on_gap=on_gap,
+        )
         self._processing += 1
         try:
             await processing.run()
