@@ -313,7 +313,7 @@ class Application:
             failed[f"{change.kind} {change.name}"] = str(exc) or type(exc).__name__
             log_safely(
                 logging.ERROR,
-                "%s %s could not be changed: %r",
+                "%s %r could not be changed: %r",
                 *(change.kind, change.name, exc),
                 exc=exc,
                 logger=_logger,

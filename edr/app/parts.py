@@ -123,7 +123,7 @@ class PartRunner:
     def _started(self) -> None:
         self._is_started = True
         if self.kind == "source":  # the others log their states
-            log_safely(logging.INFO, "%s %s started", self.kind, self.name, logger=_logger)
+            log_safely(logging.INFO, "%s %r started", self.kind, self.name, logger=_logger)
 
     async def _try(self, step: Callable[[], Awaitable[None]]) -> None:
         try:
@@ -136,7 +136,7 @@ class PartRunner:
             if error != self.error:
                 log_safely(
                     logging.ERROR,
-                    "%s %s could not start: %s; trying again every %g s",
+                    "%s %r could not start: %s; trying again every %g s",
                     *(self.kind, self.name, error, START_AGAIN_AFTER),
                     logger=_logger,
                 )
@@ -158,18 +158,18 @@ class PartRunner:
                     left = await self.part.drain(timeout)
                 await self.part.aclose()
         except TimeoutError:
-            log_safely(logging.ERROR, "%s %s did not close", self.kind, self.name, logger=_logger)
+            log_safely(logging.ERROR, "%s %r did not close", self.kind, self.name, logger=_logger)
         except Exception as exc:  # a part that fails at its end does not delay the others
             log_safely(
                 logging.ERROR,
-                "%s %s failed to close: %r",
+                "%s %r failed to close: %r",
                 *(self.kind, self.name, exc),
                 exc=exc,
                 logger=_logger,
             )
         else:
             if self.kind == "source":
-                log_safely(logging.INFO, "%s %s stopped", self.kind, self.name, logger=_logger)
+                log_safely(logging.INFO, "%s %r stopped", self.kind, self.name, logger=_logger)
         return left
 
     async def aclose(self) -> None:

@@ -110,9 +110,13 @@ async def _emit(process: str | None, events: Events, out: Output, *, durable: bo
 
 def _print(answer: dict[str, Any], out: Output) -> None:
     if out.form == "text":
-        out.text((f"{answer['event_id']}  {counted(answer['matched'], 'subscription')}", ""))
+        to = counted(answer["matched"], "subscription")
+        if answer.get("journal"):  # only a process with a journal sends it
+            to = f"journal, {to}" if answer["matched"] else "journal"
+        out.text((f"{answer['event_id']}  {to}", ""))
     else:
-        out.record({"event_id": answer["event_id"], "matched": answer["matched"]})
+        fields = ("event_id", "matched", "journal")
+        out.record({name: answer[name] for name in fields if name in answer})
     out.flush()
 
 

@@ -38,7 +38,8 @@ class HelpPage(PlainFormatter):
                 names += f" {entry.metavar}"
             text = _plain(entry.description)
             if entry.choices:
-                text = f"{', '.join(entry.choices)}; {text}"
+                choices = ", ".join(entry.choices)
+                text = f"{choices}; {text}" if text else choices
             lines += _entry(names, " ".join(text.split()))
         _print(console, "\n".join(lines) + "\n")
 

@@ -7,13 +7,20 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from edr.cli.output import Output
-from edr.cli.process import ProcessName, attach, run
+from edr.cli.process import attach, run
 
 DONE = {"pause": "paused", "resume": "resumed", "restart": "restarted"}
 
 
 def sink(
-    process: ProcessName,
+    process: Annotated[
+        str,
+        Parameter(
+            "PROCESS",
+            help="a name of edr ls or its beginning, NAME.PID, a process id or the path of a "
+            "socket",
+        ),
+    ],
     action: Annotated[Literal["pause", "resume", "restart"], Parameter("ACTION")],
     part: Annotated[str, Parameter("SINK", help="the name of the sink")],
     /,
@@ -27,6 +34,6 @@ def sink(
     Output().message(f"{part} is {DONE[action]}")
 
 
-async def _ask(process: str | None, action: str, part: str) -> None:
+async def _ask(process: str, action: str, part: str) -> None:
     async with attach(process) as client:
         await client.ask("sink", part=part, action=action)

@@ -6,7 +6,8 @@ nor the bus. ``docs/control.md`` describes the protocol, for clients in other la
 
 Read the modules in this order; each imports only from those before it:
 errors, protocol, runtime_folder, finding, client, plain, parts, connection,
-cpu_share, loop_lag, fields, tail, steps, snapshot, listing, handlers, exposed.
+cpu_share, loop_lag, fields, tail_lines, tail, recorded, steps, snapshot, listing,
+handlers, exposed.
 
 Promises:
 

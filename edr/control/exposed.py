@@ -290,7 +290,8 @@ def expose(
             default the name of the program.
         history: number of earlier events that are kept, for ``edr tail --last`` and ``edr explain
             --last``. With a history every event counts as matched, so an emit without a subscriber
-            costs five times as much.
+            costs five times as much. Without a history they read the journal of the bus, if it has
+            one.
         allow: the changes that the socket permits: ``"emit"``, ``"bindings"``, ``"sinks"``,
             ``"reload"``. By default it is read-only.
         parts: components without a subscription that are shown too, or a function that returns

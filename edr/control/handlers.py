@@ -17,6 +17,7 @@ from edr.control.listing import Listing
 from edr.control.loop_lag import INTERVAL, LoopLag
 from edr.control.parts import Part, PartList
 from edr.control.plain import plain, text
+from edr.control.recorded import Recorded
 from edr.control.snapshot import Snapshots
 from edr.control.tail import Tail
 from edr.errors import (
@@ -45,6 +46,10 @@ EVERY = (0.2, 3600.0)
 MAX_LAST = 100_000
 MAX_EXPLAINED_EVENTS = 20
 MAX_EXPLAINED_BYTES = 8 * 2**20
+
+HISTORY_OFF = (
+    "the process keeps no earlier events; expose(history=…) does, and so does a bus with a journal"
+)
 
 Reload = Callable[[], Awaitable[object]]
 
@@ -78,6 +83,7 @@ class Handlers:
         self._parts = parts
         self._snapshots = snapshots
         self._listing = Listing(bus, parts, snapshots)
+        self._recorded = Recorded(bus)
         self._allow = frozenset(allow)
         self._history = history
         self._reload = reload
@@ -136,21 +142,26 @@ class Handlers:
             raise RequestError("invalid_request", "after and last exclude each other", "last")
         if after is not None and parse_cursor(after) is None:
             raise RequestError("invalid_request", "must be the cursor of an event", "after")
+        wanted = fields.flag("wanted")
+        if self._is_recorded(after, last) and not wanted:
+            tail = partial(self._recorded.tail, bindings, after=after, last=last, follow=follow)
+            return partial(_noted, "journal", self._recorded.note(bindings), tail)
         note = None
         if last and not self._history:
-            note = "the process keeps no earlier events; expose(history=…) does"
+            note = HISTORY_OFF
+            if self._recorded.is_available:
+                note = "last and wanted exclude each other: a journal has the events of last"
             if not follow:
                 raise RequestError("history_off", note, "last")
             last = None
-        tail = Tail(
-            self._streams,
-            bindings,
-            after=after,
-            last=last,
-            wanted=fields.flag("wanted"),
-            follow=follow,
-        )
-        return partial(_noted, note, tail)
+        live = Tail(self._streams, bindings, after=after, last=last, wanted=wanted, follow=follow)
+        return partial(_noted, "history_off", note, live)
+
+    def _is_recorded(self, after: str | None, last: int | None) -> bool:
+        """Return whether the journal has the earlier events of a request."""
+        if after is not None:
+            return self._recorded.has(after)
+        return bool(last) and not self._history and self._recorded.is_available
 
     def _top(self, request: Message) -> Answer:
         fields = Fields(request, "every", "limit")
@@ -189,11 +200,11 @@ class Handlers:
             raise RequestError("invalid_request", "give either event or last", "event")
         if document is not None:
             return partial(self._run_explain, [self._event(document)])
-        if not self._history:
-            raise RequestError(
-                "history_off", "the process keeps no earlier events; expose(history=…) does", "last"
-            )
         assert last is not None
+        if self._is_recorded(None, last):
+            return partial(self._run_explain_recorded, last, bindings)
+        if not self._history:
+            raise RequestError("history_off", HISTORY_OFF, "last")
         return partial(self._run_explain_last, last, bindings)
 
     async def _run_explain(self, events: list[Event], answers: Answers) -> None:
@@ -218,6 +229,14 @@ class Handlers:
             self._streams.leave(place)
         if not events:
             raise RequestError("not_found", "no event of the history matches", "bindings")
+        await self._run_explain(events, answers)
+
+    async def _run_explain_recorded(
+        self, last: int, bindings: tuple[Binding, ...], answers: Answers
+    ) -> None:
+        events = await self._recorded.newest(bindings, last)
+        if not events:
+            raise RequestError("not_found", "no event of the journal matches", "bindings")
         await self._run_explain(events, answers)
 
     def _event(self, document: Message) -> Event:
@@ -284,7 +303,11 @@ class Handlers:
             raise RequestError("body_too_large", exc.reason, "event.body") from None
         except (BusClosedError, WrongLoopError) as exc:
             raise RequestError("bus_closed", str(exc)) from None
-        await answers.send("emitted", {"event_id": event.id, "matched": matched})
+        answer = {"event_id": event.id, "matched": matched}
+        if self._bus.journal is not None:
+            bindings = self._bus.journal.bindings
+            answer["journal"] = durable or any(each.matches(event) for each in bindings)
+        await answers.send("emitted", answer)
 
     # Journal
 
@@ -320,10 +343,10 @@ class Handlers:
         return journal
 
 
-async def _noted(note: str | None, tail: Tail, answers: Answers) -> None:
+async def _noted(code: str, note: str | None, tail: Answer, answers: Answers) -> None:
     """Send a note before the events of a tail."""
     if note is not None:
-        await answers.send("note", {"code": "history_off", "detail": note})
+        await answers.send("note", {"code": code, "detail": note})
     await tail(answers)
 
 

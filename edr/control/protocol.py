@@ -36,7 +36,7 @@ ERRORS: dict[str, str] = {
     "body_too_large": "the body of an event is larger than `Bus(max_body=…)`",
     "not_found": "the part, consumer or event of the request does not exist",
     "not_supported": "the part or the journal cannot do this",
-    "history_off": "the process keeps no earlier events; `expose(history=…)` does",
+    "history_off": "the process keeps no earlier events: no `expose(history=…)`, and no journal",
     "no_journal": "the bus has no journal",
     "in_use": "the consumer is open",
     "bus_closed": "the bus is closed or drains, or ended during the request",

@@ -10,14 +10,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-import orjson
-
 from edr.control.connection import Answers, RequestError
 from edr.control.cpu_share import CpuShare
-from edr.control.protocol import MAX_BATCH, MAX_LINE
+from edr.control.protocol import MAX_BATCH
+from edr.control.tail_lines import TailLines
 from edr.errors import BusClosedError
 from edr.records import Binding
-from edr.streams import Missed, Place, Record, Streams
+from edr.streams import Place, Streams
 
 BATCH = 256
 """Events that are taken at once. Each costs a few microseconds, so a batch takes about 1 ms."""
@@ -58,7 +57,8 @@ class Tail:
         share = CpuShare(loop.time)
         # Without this end, a tail of a busy bus that must not follow would never end.
         end = None if self._follow else self._streams.statistics().position
-        writer = _Writer(answers, end)
+        lines = TailLines(answers)
+        writer = _Writer(lines, end)
         ready = asyncio.Event()
         try:
             place = self._streams.join(
@@ -96,28 +96,24 @@ class Tail:
             raise
         finally:
             self._streams.leave(place)
-            answers.end = {"shown": writer.shown, "missed": writer.missed}
+            answers.end = lines.counts
 
 
 class _Writer:
-    """Makes the lines of one tail, and counts.
+    """Takes the events of one tail.
 
     Args:
-        answers: receives the lines.
+        lines: makes their lines.
         end: the position of the last event to write.
     """
 
-    def __init__(self, answers: Answers, end: int | None) -> None:
-        self.shown: int = 0
-        self.missed: int = 0
+    def __init__(self, lines: TailLines, end: int | None) -> None:
         self.has_taken: bool = False
         """Whether the last call returned events."""
         self.has_ended: bool = False
         """Whether no further event will come: the bus has closed, or the end was reached."""
-        self._answers = answers
+        self._lines = lines
         self._end = end
-        # The JSON of an event is made once for all observers. So lines are joined, not encoded.
-        self._head = answers.line("event", b'{"cursor":')[:-1]
 
     def lines_of(self, place: Place) -> bytes:
         missed, records, self.has_ended = place.take(BATCH, MAX_BATCH)
@@ -125,24 +121,8 @@ class _Writer:
         if self._end is not None and records and records[-1].position >= self._end:
             records = [each for each in records if each.position <= self._end]
             self.has_ended = True
-        lines = [] if missed is None else [self._gap(missed)]
-        lines += [self._event(record) for record in records]
+        lines = []
+        if missed is not None:
+            lines.append(self._lines.gap(missed.count, missed.reason, missed.cursor))
+        lines += [self._lines.event(record.cursor, record.json) for record in records]
         return b"".join(lines)
-
-    def _gap(self, missed: Missed) -> bytes:
-        self.missed += missed.count or 0
-        return self._answers.line(
-            "gap",
-            orjson.dumps(
-                {"missed": missed.count, "reason": missed.reason, "cursor": missed.cursor}
-            ),
-        )
-
-    def _event(self, record: Record) -> bytes:
-        line = b'%b"%b","event":%b}\n' % (self._head, record.cursor.encode(), record.json)
-        if len(line) > MAX_LINE:
-            self.missed += 1
-            fields = {"missed": 1, "reason": "too_large", "cursor": record.cursor}
-            return self._answers.line("gap", orjson.dumps(fields))
-        self.shown += 1
-        return line

@@ -5,6 +5,7 @@ import pytest
 
 import edr
 import edr.control
+from edr.journal import SqliteJournal
 
 
 async def emitted(bus, command, *arguments, stdin=""):
@@ -64,6 +65,18 @@ async def test_emit_prints_a_line_of_text(bus, exposed, command):
     result, (event,) = await emitted(bus, command, "-a", "app", "-o", "text")
 
     assert result.out == f"{event.id}  1 subscription\n"
+
+
+async def test_emit_says_that_the_journal_stores_the_event(tmp_path, command):
+    journal = SqliteJournal(tmp_path / "journal", edr.Binding(severity="warning"))
+    async with edr.Bus(journal=journal) as bus, edr.control.expose(bus, name="j", allow={"emit"}):
+        stored = await command("emit", "j", "-a", "app", "-s", "critical", "-o", "text")
+        other = await command("emit", "j", "-a", "app", "-o", "text")
+        record = await command("emit", "j", "-a", "app", "--durable")
+
+    assert stored.out.endswith("  journal\n")
+    assert other.out.endswith("  0 subscriptions\n")
+    assert record.records[0]["journal"] is True
 
 
 async def test_dry_run_prints_the_event(command):

@@ -33,6 +33,10 @@ def test_choices_are_listed(page):
     assert "  -o, --output CHOICE         auto, text, json, logfmt; auto is text" in page("ls")
 
 
+def test_choices_without_a_text_end_without_a_mark(page):
+    assert "  ACTION                      pause, resume, restart\n" in page("sink")
+
+
 def test_description_is_that_of_the_command(page):
     assert "Lost events are reported at their place." in " ".join(page("tail").split())
 
