@@ -136,6 +136,9 @@ class Window:
     def __iter__(self) -> Iterator[Slot]:
         return iter(self._slots)
 
+    def __reversed__(self) -> Iterator[Slot]:
+        return reversed(self._slots)
+
     @property
     def first(self) -> int:
         """The position of the oldest event; without an event, that of the next one."""

@@ -1,12 +1,14 @@
 """The log of a new group gets the events of the window, without a hole or a duplicate."""
 
 import asyncio
+from operator import is_
 
 import pytest
 from support.stream_clients import Calls, numbers, take_all, turns
 
 from edr import Binding
 from edr.streams import Streams, filling
+from edr.streams.window import Window
 
 APP = Binding(app_name="app")
 
@@ -91,3 +93,47 @@ async def test_close_during_filling_still_gives_the_past(bus, publish):
 
     assert numbers(place.take()) == [1]
     assert place.take().ended
+
+
+async def test_group_without_clients_is_not_filled(bus, publish, monkeypatch):
+    monkeypatch.setattr(filling, "SLICE", 2)
+    streams = Streams(bus, history=True)
+    publish(*range(1000))
+    for n in range(50):
+        streams.leave(streams.join(Binding(app_name=f"app{n}"), on_ready=print, last=5))
+    place = streams.join(APP, on_ready=print, last=5)
+    streams.leave(place)
+    await turns(60)  # 1,000 events of 51 groups would take 25,500
+    place = streams.join(APP, on_ready=print, last=5)
+    monkeypatch.setattr(filling, "SLICE", 2000)
+    await turns(2)
+
+    assert take_all(place) == [*range(995, 1000)]
+
+
+def test_groups_share_the_events_that_are_held(make_event):
+    window = Window(1000, 2**20)
+    held = filling._Held()  # shared memory has no other sign
+    for _ in range(300):
+        window.append(make_event())
+    first = held.blocks(window)
+    for _ in range(1000):
+        window.append(make_event())
+        second = held.blocks(window)
+
+    assert first[0] is not second[0]
+    assert all(map(is_, second, held.blocks(window)))
+    assert [slot for block in second for slot, _ in block][-1000:] == list(window)
+    assert sum(map(len, second)) < 1000 + filling.BLOCK
+
+
+def test_held_events_end_with_those_of_the_window(make_event):
+    window = Window(10, 2**20)
+    held = filling._Held()
+    window.append(make_event())
+    held.blocks(window)
+    window.clear(1_000_000)
+    assert held.blocks(window) == []
+    window.append(make_event())
+
+    assert [len(block) for block in held.blocks(window)] == [1]
