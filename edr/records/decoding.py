@@ -63,7 +63,10 @@ def decoded(document: str | bytes | bytearray) -> tuple[dict[str, Any], set[str]
         fields = _checked(given, _time_of(given["timestamp"]))
     except _FAULTS:
         return None
-    return fields, _REQUIRED | {"traceparent"} if "traceparent" in given else set(_REQUIRED)
+    names = set(_REQUIRED)
+    if "traceparent" in given:
+        names.add("traceparent")
+    return fields, names
 
 
 def completed(

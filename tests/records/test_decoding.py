@@ -49,6 +49,7 @@ def check_agreement(document):
         assert list(map(type, fields.values())) == list(map(type, expected.__dict__.values()))
         assert list(fields) == list(expected.__dict__)
         assert names == expected.model_fields_set
+        assert type(names) is set
 
 
 def check_completed(document):
@@ -60,6 +61,7 @@ def check_completed(document):
         assert fields == expected.__dict__
         assert list(map(type, fields.values())) == list(map(type, expected.__dict__.values()))
         assert names == expected.model_fields_set - ({"timestamp"} - document.keys())
+        assert type(names) is set
 
 
 @given(events)
