@@ -166,7 +166,7 @@ class LoopGuard:
         """Raise if the bus is closed, or belongs to the parent of this process."""
         if self.closed:
             raise BusClosedError(f"{self._describe()} was drained or closed{self.closed_hint}")
-        if self.is_inherited:
+        if self._pid != os.getpid():
             raise WrongLoopError(
                 f"{self._describe()} belongs to process {self._pid}, which forked; "
                 "make a new event loop in the child, and a new bus there"

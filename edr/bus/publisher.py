@@ -220,18 +220,20 @@ class Publisher:
         admitted = 0
         records: list[PendingRecord] = []
         alone: list[Event] = []  # for the journal only, which gets them before the next event
+        for_journal: tuple[object, ...] = (self._tap,)
         try:
             for number, event in enumerate(events, 1):
                 if not number % YIELD_EVERY:
                     await self._put_alone(alone, records)
                     await asyncio.sleep(0)
                 self._guard.check_open()
-                queues = _up_to(last_number, self.match(event, exclude))
-                if durable and self._is_alone(queues):
+                queues = self.match(event, exclude)
+                if durable and (not queues or queues == for_journal):
                     alone.append(event)
                     if len(alone) == MAX_REFUSALS or number == len(events):
                         await self._put_alone(alone, records)
                     continue
+                queues = _up_to(last_number, queues)
                 await self._put_alone(alone, records)
                 if durable:
                     count, recorded = await self._put_durably(event, queues)
@@ -370,10 +372,6 @@ class Publisher:
             recorded.cancel()
             raise
         return admitted, recorded
-
-    def _is_alone(self, queues: Sequence[object]) -> bool:
-        """Return whether no subscription is among ``queues``."""
-        return not queues or (len(queues) == 1 and queues[0] is self._tap)
 
     async def _put_alone(self, events: list[Event], records: list[PendingRecord]) -> None:
         """Put ``events`` into the journal, add their records, wait for room, and clear the list."""

@@ -480,6 +480,19 @@ async def test_durable_publish_all_returns_after_one_commit_of_all():
         assert (journal.stored, journal.commits) == (events, 1)
 
 
+async def test_subscription_made_during_durable_publish_all_gets_none():
+    journal = Refusing()
+    async with edr.Bus(journal=journal) as bus:
+        events = events_of(*range(600))
+        publishing = asyncio.create_task(bus.publish_all(events, durable=True))
+        await asyncio.sleep(0)  # it yields to other tasks after some of them
+        late = bus.subscribe()
+        await publishing
+
+        assert late.take() == []
+        assert journal.stored == events
+
+
 async def test_durable_publish_all_names_each_refused_event():
     journal = Refusing(2, 4)
     async with edr.Bus(journal=journal) as bus, bus.subscribe() as subscription:
