@@ -154,6 +154,8 @@ class Ingest:
             for _, event in events
             if event.account_id is not None and not (sender.is_trusted and event.account_tree)
         }
+        if sender == LOCAL and not accounts:
+            return events
         trees = await self._bus.ancestors(*accounts) if accounts else {}
         permitted: _Events = []
         for document, event in events:
