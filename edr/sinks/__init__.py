@@ -16,7 +16,8 @@ Promises:
 Read the modules in this order; each imports only from those before it:
 errors, sink, options, encoding, pacing, sending, recording, intake, collecting, files, appending,
 dead_letters, alerts, state, health, guarded_sink, settling, delivering, step_loop, worker,
-rotation, file, stdout, link_part, signing, http_answers, http_excerpt, http.
+rotation, file, stdout, link_counts, link_health, link_part, signing, http_answers, http_excerpt,
+http.
 
 ``HttpSink`` needs the extra ``http``, and is loaded when it is first used.
 """

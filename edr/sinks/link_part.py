@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
@@ -25,14 +23,13 @@ from edr.journal import Entry, Journal
 from edr.records import Binding, Event, Severity
 from edr.sinks.alerts import Alerts
 from edr.sinks.dead_letters import DeadLetters
+from edr.sinks.link_counts import LinkCounts
+from edr.sinks.link_health import LinkHealth
 from edr.sinks.sending import Refused
 from edr.sinks.state import SinkState
 
 REFUSED_DELAY = 60.0
 """Seconds before a link that the broker refused is tried again: a person must repair something."""
-
-TROUBLE_AFTER = 60.0
-"""Seconds without a connection, or without a delivery, after which there is an alert."""
 
 WATCH_INTERVAL = 1.0
 """Seconds between two looks at the state of the link."""
@@ -131,19 +128,10 @@ class LinkPart:
         self._dead_letters = dead_letters
         self._rejected = 0
         """Events that became dead letters."""
-        self._past: Counter[str] = Counter()
-        """The counts of the links before."""
-        self._lost_before: Counter[str] = Counter()
-        self._reported: Counter[str] = Counter()
-        """The losses that are in alerts."""
+        self._counts = LinkCounts(self._alerts)
+        self._health = LinkHealth(self._alerts)
         self._position: int | None = None
         """The position of the consumer before the first link."""
-        self._was_up = False
-        self._now: Callable[[], float] = time.monotonic
-        """The clock of the loop, also for a status that another thread reads."""
-        self._well_since: float | None = None
-        """When it was last connected and without events, or delivered one."""
-        self._delivered_then = 0
         self._changing = asyncio.Lock()
 
     def __repr__(self) -> str:
@@ -175,32 +163,21 @@ class LinkPart:
             return SinkState.STOPPED
         if self._refusal is not None:
             return SinkState.REFUSED
-        link = self._link.state
-        if link is ConnectionState.UP:
-            return SinkState.STUCK if self._seconds_unwell() >= TROUBLE_AFTER else SinkState.RUNNING
-        if self._was_up or self._link.status()["last_error"]:
-            return SinkState.RETRYING
-        return SinkState.STARTING
+        return self._health.state(self._link.state, self._link.status()["last_error"])
 
     def status(self) -> Mapping[str, object]:
         """Return the state and the counts, those of all links so far."""
-        counts = dict(self._link.status())
-        for name in ("offered", "delivered", "received", "published", "reconnects"):
-            counts[name] += self._past[name]
+        counts = self._counts.total(self._link.status())
         state = self.state
         is_well = state in (SinkState.RUNNING, SinkState.PAUSED)
         return {
             **counts,
             "state": state,
-            "lost": dict(self._lost()),
             "backlog": self._backlog(counts["backlog"]),
             "error": None if is_well else self._refusal or counts["last_error"],
             "durable": self.is_durable,
             "rejected": self._rejected,
         }
-
-    def _lost(self) -> Counter[str]:
-        return self._lost_before + Counter(self._link.status()["lost"])
 
     def _backlog(self, of_link: int) -> int:
         if self._is_used or self._position is None or self._journal is None:
@@ -311,9 +288,7 @@ class LinkPart:
 
     def _spawn(self) -> None:
         self._refusal = None
-        self._was_up = False
-        self._now = asyncio.get_running_loop().time
-        self._well_since = self._now()
+        self._health.started()
         self._task = asyncio.get_running_loop().create_task(
             self._run(), name=f"edr:{self.kind}:{self.name}"
         )
@@ -332,7 +307,7 @@ class LinkPart:
     async def _connects(self) -> bool:
         """Start a new link; return False if it was refused."""
         if self._is_used:
-            self._keep_counts()
+            self._counts.keep(self._link.status(), is_durable=self.is_durable)
             self._link = self._make(self.bindings)
         self._is_used = True
         self._link.is_skipped = self._alerts.is_own  # a lost alert would cause the next one
@@ -368,34 +343,8 @@ class LinkPart:
             raise
         self._rejected += len(refused)
 
-    def _keep_counts(self) -> None:
-        status = self._link.status()
-        for name in ("offered", "delivered", "received", "published", "reconnects"):
-            self._past[name] += status[name]
-        # Pending events of a journal are offered again by the next link.
-        self._past["offered"] -= status["pending"] if self.is_durable else 0
-        self._lost_before.update(status["lost"])
-
     def _watch(self) -> None:
         """Look at the link, and report what changed."""
         status = self._link.status()
-        delivered = status["delivered"]
-        is_up = self._link.state is ConnectionState.UP
-        self._was_up = self._was_up or is_up
-        if is_up and (not status["backlog"] or delivered != self._delivered_then):
-            self._well_since = asyncio.get_running_loop().time()
-            self._alerts.recovered()
-        elif self._seconds_unwell() >= TROUBLE_AFTER:
-            severity = Severity.CRITICAL if is_up else Severity.WARNING
-            reason = status["last_error"] or f"no delivery for {TROUBLE_AFTER:g} s"
-            self._alerts.trouble(severity, self.state, reason)
-        self._delivered_then = delivered
-        lost = self._lost()
-        for reason, count in (lost - self._reported).items():
-            self._alerts.lost(reason, count)
-        self._reported = lost
-
-    def _seconds_unwell(self) -> float:
-        if self._well_since is None:
-            return 0.0
-        return self._now() - self._well_since
+        self._health.look(self._link.state, status, self.state)
+        self._counts.report(status)

@@ -4,26 +4,11 @@ import asyncio
 import logging
 
 from support.shuffled_loop import run
+from support.sinks import RecordedAlerts
 
 from edr.delivery import FaultLog
 from edr.sinks import RefusedError, Retry, RetryError, SinkState
 from edr.sinks.health import Health, text_of
-
-
-class RecordedAlerts:
-    """Keeps the troubles that are reported."""
-
-    def __init__(self):
-        self.troubles = []
-
-    def trouble(self, severity, state, reason):
-        self.troubles.append((str(severity), str(state), reason))
-
-    def recovered(self):
-        self.troubles.append("recovered")
-
-    def aclose(self):
-        pass
 
 
 def in_health(scenario, retry=None):

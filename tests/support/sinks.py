@@ -154,3 +154,23 @@ class MemoryIntake:
 
     async def aclose(self):
         self.is_open = False
+
+
+class RecordedAlerts:
+    """Keeps what is reported, instead of ``Alerts``."""
+
+    def __init__(self):
+        self.troubles = []
+        self.losses = []
+
+    def trouble(self, severity, state, reason):
+        self.troubles.append((str(severity), str(state), reason))
+
+    def recovered(self):
+        self.troubles.append("recovered")
+
+    def lost(self, reason, count):
+        self.losses.append((reason, count))
+
+    def aclose(self):
+        pass
