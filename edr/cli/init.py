@@ -84,6 +84,6 @@ def _next(file: Path, source: str) -> str:
         "and in another terminal:\n"
         "  edr emit edr -a demo --app-version 1 hello=1\n"
         f"  cat {events}\n"
-        f"Other programs write lines of JSON to {socket}, such as:\n"
+        f"Other programs write lines of JSON to {socket}; an empty line requests an answer:\n"
         f"  {EVENT}"
     )

@@ -67,7 +67,7 @@ def ls(path: Folder, /, *, output: OutputFlags | None = None) -> None:
         return
     size = f"{summary.bytes:,}"
     if summary.entries:
-        size += f", {summary.bytes / summary.entries:.0f} an entry"
+        size += f", {summary.bytes / summary.entries:,.0f} an entry"
     fields = [
         ("id", summary.id or "unknown, as the journal is damaged"),
         ("entries", f"{summary.entries:,}"),

@@ -17,7 +17,7 @@ def ls(*, output: OutputFlags = OutputFlags()) -> None:
     found = [(each, _opened_at(each)) for each in find()]
     if not found:
         out.message(
-            "no process is exposed; a service exposes itself by: await edr.control.expose()"
+            "no process is exposed; edr run is, and a service by: await edr.control.expose()"
         )
     elif out.form == "text":
         now = time.time()

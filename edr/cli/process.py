@@ -58,7 +58,7 @@ def locate(name: str | None) -> Path:
     if not found:
         raise CommandError(
             Exit.UNAVAILABLE,
-            "no process is exposed; a service exposes itself by: await edr.control.expose()",
+            "no process is exposed; edr run is, and a service by: await edr.control.expose()",
         )
     meant = found if name is None else _named(found, name)
     if len(meant) == 1:
