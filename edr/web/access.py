@@ -88,6 +88,12 @@ class Access:
                 raise RefusedError(
                     "invalid_request", f"the header {single.decode()} must be sent once"
                 )
+        if b"content-length" in names and b"transfer-encoding" in names:
+            raise RefusedError(
+                "invalid_request",
+                "a body must have one length",  # a proxy may have used the other one
+                headers={"Connection": "close"},
+            )
         self.origins.check_host(connection)
         for name in query:
             if re.sub("[_-]", "", name.lower()) in SECRET_NAMES:

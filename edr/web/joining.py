@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 from edr.errors import BusClosedError
@@ -46,6 +47,10 @@ def join(
         raise RefusedError("journal_failed", "the journal of the gateway is not open") from None
 
 
+JOURNAL_TIMEOUT = 5.0
+"""Seconds for a journal from which old events are read."""
+
+
 async def first_take(
     place: Place,
     wait: Callable[[], Awaitable[object]],
@@ -60,10 +65,17 @@ async def first_take(
         wait: waits until ``on_ready`` was called.
         max_bytes: the most bytes of the events.
         is_over: returns whether to stop waiting.
+
+    Raises:
+        RefusedError: the journal did not answer in time, 503.
     """
-    while True:
-        taken = place.take(max_bytes=max_bytes)
-        is_complete = taken.records or taken.missed is not None or taken.ended
-        if is_complete or place.is_current or is_over():
-            return taken
-        await wait()
+    try:
+        async with asyncio.timeout(JOURNAL_TIMEOUT):
+            while True:
+                taken = place.take(max_bytes=max_bytes)
+                is_complete = taken.records or taken.missed is not None or taken.ended
+                if is_complete or place.is_current or is_over():
+                    return taken
+                await wait()
+    except TimeoutError:
+        raise RefusedError("journal_failed", "the journal did not answer in time") from None

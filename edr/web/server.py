@@ -252,6 +252,14 @@ class _WebSocket(WebSocketsSansIOProtocol):
         self._pings = FrameRate(MAX_PINGS, PING_BURST, clock=self.loop.time)
         self._fragments = 0
 
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.conn.handshake_exc is not None and not self.handshake_initiated:
+            # websockets has refused a header, such as a long one. uvicorn would send nothing, and
+            # the connection would stay open.
+            self.transport.write(b"".join(self.conn.data_to_send()))
+            self.transport.close()
+
     async def send(self, message: Any) -> None:
         await super().send(message)
         if message["type"] == "websocket.http.response.body" and self.close_sent:

@@ -45,9 +45,9 @@ async def stream_events(
         places.append(place)
         resumed = wanted.after is not None and place.cursor != NOWHERE
         hello = sse.hello(place, node=context.bus.node, resumed=resumed)
+        renewal.start()
         if wanted.fails_on_gap:
             hello += await _first_events(client, place, context.limits.batch)
-        renewal.start()
         stream = SseStream(
             client,
             context.clients,

@@ -1,5 +1,8 @@
+import asyncio
+
 import pytest
 
+from edr.streams import Missed, Record, Taken
 from edr.web import queries as module
 
 
@@ -65,6 +68,29 @@ async def test_recent_shows_a_tenant_its_own_events(serve, client_of, publish):
     document = await (await client_of(server, "acme").get("/recent")).json()
 
     assert numbers(document) == [2]
+
+
+class DamagedPlace:
+    """A place whose journal is damaged after its first events."""
+
+    def __init__(self, make_event):
+        event = make_event()
+        one, two = (Record(n, f"x-{n}", event, event.to_json()) for n in (1, 5))
+        self.cursor, self.behind, self.is_current = "x-5", 0, False
+        missed = Missed(3, "expired", "x-4")
+        self._taken = [Taken(None, [one]), Taken(missed, [two]), Taken(None, [])]
+
+    def take(self, limit=256, max_bytes=0):
+        return self._taken.pop(0)
+
+
+async def test_recent_ends_before_a_gap(make_event):
+    document = await module._read(  # a damage at this place is hard to make
+        DamagedPlace(make_event), asyncio.Event(), fails_on_gap=False
+    )
+
+    assert [each["cursor"] for each in document["events"]] == ["x-1"]
+    assert (document["cursor"], document["more"]) == ("x-1", True)
 
 
 async def test_ticket_opens_one_stream(serve, client_of, publish):

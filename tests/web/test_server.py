@@ -171,6 +171,30 @@ async def test_flood_of_pings_or_fragments_ends_the_connection(serve, frame, all
     writer.close()
 
 
+@pytest.mark.parametrize("headers", ["X: 1\r\n" * 200, f"X: {'x' * 10_000}\r\n"])
+async def test_handshake_that_websockets_refuses_is_answered(serve, headers):
+    _, server = await serve()
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(HANDSHAKE.replace(b"\r\n", b"\r\n" + headers.encode(), 1))
+    async with asyncio.timeout(3):
+        assert (await reader.read(-1)).startswith(b"HTTP/1.1 431 ")
+    writer.close()
+
+
+async def test_body_with_two_lengths_ends_the_connection(serve):
+    _, server = await serve()
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    head = b"POST /recent HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer a\r\n"
+    lengths = b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+    writer.write((head + lengths) * 2)
+    async with asyncio.timeout(3):
+        answer = await reader.read(-1)
+    writer.close()
+
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.count(b"HTTP/1.1 ") == 1
+
+
 async def test_headers_that_are_too_large_are_refused():
     async with Server(hello, "127.0.0.1:0") as server:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
