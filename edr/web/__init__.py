@@ -3,8 +3,8 @@
 ``docs/web.md`` is the manual. It needs the extra ``web``.
 
 Read the modules in this order; each imports only from those before it:
-peer, refusals, limits, authentication, origins, tickets, access, requests, watch, clients, sse,
-context, visit, joining, responses, sse_stream, sse_route, explaining, queries, client_list,
+peer, refusals, limits, authentication, origins, tickets, access, requests, watch, clients, gaps,
+sse, context, visit, joining, responses, sse_stream, sse_route, explaining, queries, client_list,
 operators, frame_rate, frames, merging, channel, websocket, blackhole, pages, viewer, gateway,
 server.
 

@@ -20,9 +20,9 @@ from edr.errors import did_you_mean, join_path, kind_of
 from edr.records import Binding
 from edr.streams import Missed, Record
 from edr.web.authentication import MAX_TOKEN
+from edr.web.gaps import gap_document
 from edr.web.refusals import RefusedError
 from edr.web.requests import bindings_of, count_of
-from edr.web.sse import gap_document
 
 VERSION = 1
 """The version of the protocol."""

@@ -9,8 +9,8 @@ from typing import Any
 import orjson
 
 from edr.streams import Place, Record
-from edr.web import sse
 from edr.web.explaining import Explaining
+from edr.web.gaps import gap_document, gap_refusal
 from edr.web.joining import first_take, join
 from edr.web.refusals import RefusedError
 from edr.web.requests import json_body, stream_request
@@ -49,7 +49,7 @@ async def _read(place: Place, ready: asyncio.Event, *, fails_on_gap: bool) -> di
 
     taken = await first_take(place, wait, MAX_BYTES)
     if fails_on_gap and taken.missed is not None:
-        raise sse.gap_refusal(taken.missed)
+        raise gap_refusal(taken.missed)
     records: list[Record] = taken.records
     size = sum(len(record.json) for record in records)
     cursor, more = None, taken
@@ -68,7 +68,7 @@ async def _read(place: Place, ready: asyncio.Event, *, fails_on_gap: bool) -> di
         "more": cursor is not None or place.behind > 0,
     }
     if taken.missed is not None:
-        document["gap"] = sse.gap_document(taken.missed)
+        document["gap"] = gap_document(taken.missed)
     return document
 
 

@@ -17,7 +17,7 @@ import orjson
 
 from edr.records import bindings_to_json
 from edr.streams import Missed, Place, Record
-from edr.web.refusals import RefusedError
+from edr.web.gaps import gap_document
 
 RETRY = 2000
 """Milliseconds after which a browser connects again."""
@@ -71,27 +71,6 @@ class Blocks:
 def gap(missed: Missed) -> bytes:
     """Return the block that reports missed events."""
     return _block("gap", gap_document(missed), missed.cursor)
-
-
-def gap_document(missed: Missed) -> dict[str, Any]:
-    """Return the JSON object of a gap.
-
-    The count of a gap ``expired`` is the most that it can be, since it comes from positions.
-    """
-    if missed.reason == "expired" and missed.count is not None:
-        return {"reason": missed.reason, "missed_at_most": missed.count}
-    return {"reason": missed.reason, "missed": missed.count}
-
-
-def gap_refusal(missed: Missed) -> RefusedError:
-    """Return the refusal of a client that must not miss any event."""
-    return RefusedError(
-        "gap",
-        "events after this cursor are missing; continue after the cursor of this error, or without "
-        "on_gap=fail",
-        "after",
-        more={**gap_document(missed), "cursor": missed.cursor},
-    )
 
 
 def heartbeat(cursor: str) -> bytes:

@@ -11,6 +11,7 @@ from edr.streams.cursors import NOWHERE
 from edr.web import sse
 from edr.web.authentication import Renewal
 from edr.web.clients import Client
+from edr.web.gaps import gap_refusal
 from edr.web.joining import first_take, join
 from edr.web.requests import stream_request
 from edr.web.sse_stream import SseStream
@@ -72,5 +73,5 @@ async def _first_events(client: Client, place: Place, batch: int) -> bytes:
     """
     taken = await first_take(place, client.wait, batch, is_over=lambda: client.reason is not None)
     if taken.missed is not None:
-        raise sse.gap_refusal(taken.missed)
+        raise gap_refusal(taken.missed)
     return sse.events(taken.records)
