@@ -317,9 +317,11 @@ class SinkWorker:
 
         The new sink is opened while the old one finishes its batch, for 10 seconds at most. Then it
         gets the events that the old one has not delivered. If it cannot be opened, it is opened
-        again later, as at the start.
+        again later, as at the start. Without effect on a closed worker.
         """
         async with self._changing:
+            if self._closing is not None:
+                return
             new = self._guarded(sink, timeout or self._sink.timeout)
             opening = asyncio.ensure_future(self._try_open(new))
             try:

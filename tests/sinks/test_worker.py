@@ -628,6 +628,18 @@ def test_a_new_sink_that_cannot_be_opened_is_opened_again(in_rig):
     assert in_rig(scenario) == (SinkState.REFUSED, 3, [], [1])
 
 
+def test_a_closed_worker_does_not_open_a_new_sink(in_rig):
+    async def scenario(rig):
+        new = MemorySink()
+        worker = rig.worker(MemorySink())
+        await worker.start()
+        await worker.aclose()
+        await worker.replace(new)
+        return new.opened - new.closed
+
+    assert in_rig(scenario) == 0
+
+
 # The end
 
 
