@@ -11,6 +11,7 @@ import math
 import os
 
 import pytest
+from _pytest.logging import LogCaptureHandler
 from hypothesis import HealthCheck, Phase, settings
 
 # Before they are imported: what they assert shall be told as in a test.
@@ -66,6 +67,39 @@ def pytest_asyncio_loop_factories(config, item):
 def prepared(loop):
     loop.slow_callback_duration = math.inf  # no more than a deadline, and it would be in the log
     return set_task_factory(loop)
+
+
+def logging_state():
+    """Return the settings of each logger whose lines tests compare, by its name."""
+    names = ["asyncio", *(name for name in logging.root.manager.loggerDict if name[:3] == "edr")]
+    loggers = [logging.root, *map(logging.getLogger, names)]
+    state = {
+        each.name: (
+            each.level,
+            each.propagate,
+            each.disabled,
+            each.filters[:],
+            [handler for handler in each.handlers if not isinstance(handler, LogCaptureHandler)],
+        )
+        for each in loggers
+    }
+    return {"disabled levels": logging.root.manager.disable, **state}
+
+
+NEW_LOGGER = (logging.NOTSET, True, False, [], [])
+
+
+@pytest.fixture(autouse=True)
+def logging_is_left_unchanged():
+    """Fail a test that changes a logger for the tests after it."""
+    before = logging_state()
+    yield
+    changed = {
+        name: {"before": old, "after": new}
+        for name, new in logging_state().items()
+        if new != (old := before.get(name, NEW_LOGGER))
+    }
+    assert not changed, f"the test left loggers changed: {changed}"
 
 
 @pytest.fixture(autouse=True)

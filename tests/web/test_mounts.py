@@ -22,7 +22,8 @@ def starlette_app(gateway):
 def litestar_app(gateway):
     litestar = pytest.importorskip("litestar")
     handler = litestar.asgi("/edr", is_mount=True, copy_scope=False)(gateway)
-    return litestar.Litestar([handler])
+    # Its own configuration of logging would replace the level and the handlers of the root logger.
+    return litestar.Litestar([handler], logging_config=None)
 
 
 @pytest.fixture(params=[fastapi_app, starlette_app, litestar_app])
