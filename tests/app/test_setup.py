@@ -3,6 +3,7 @@
 import stat
 
 import pytest
+from support.consuming import until
 
 import edr.control
 from app.conftest import BASIC, line, numbers_in, send
@@ -24,6 +25,9 @@ async def test_events_of_a_socket_are_in_a_file_after_the_stop(running, tmp_path
 async def test_events_of_a_dead_sink_are_delivered_after_the_next_start(running, tmp_path):
     text = BASIC.replace("audit.jsonl", "missing/audit.jsonl")
     async with running(text) as app:
+        # The sink is refused at the start. Its own alert is an entry that it examines and skips.
+        await until(lambda: app.bus.journal.statistics().last == 1)
+        await until(lambda: app.status()["sink audit"]["backlog"] == 0)
         await send(tmp_path / "in.sock", *map(line, range(5)))
         app.stop()
         result = await app.running
@@ -31,7 +35,7 @@ async def test_events_of_a_dead_sink_are_delivered_after_the_next_start(running,
     async with running(text):
         pass
 
-    assert result.kept["audit"] in (5, 6)  # the alert about the sink counts if it was stored
+    assert result.kept == {"audit": 5}
     assert numbers_in(tmp_path / "missing" / "audit.jsonl") == list(range(5))
 
 
