@@ -36,7 +36,7 @@ export class Feed {
   start = "";
   #count = 0;
   #acceptedAt = 0; // milliseconds
-  #receivedAt = 0;
+  #receivedAt = Infinity;
   #isLive = false;
   /** @type {Subscription | null} */
   #current = null;
@@ -149,7 +149,8 @@ export class Feed {
       if (this.#current) this.send({ do: "unsubscribe", id: this.#current.id });
       this.#current = { ...this.#next, cursor };
       this.#next = null;
-      this.#acceptedAt = this.#receivedAt = Date.now();
+      this.#acceptedAt = Date.now();
+      this.#receivedAt = Infinity; // the time until the first events is not a pause between events
       this.#isLive = false;
       this.ring.clear();
       this.start = cursor;

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { mock, test } from "node:test";
 
 import { Explanations } from "../viewer/explanations.js";
 import { Feed } from "../viewer/feed.js";
@@ -108,4 +108,24 @@ test("answers to explain are in the order of the questions", async () => {
   assert.deepEqual(await answers[0], [result]);
   await assert.rejects(answers[1], /not available/);
   await assert.rejects(answers[2], /connection was lost/);
+});
+
+test("events of the past are not live, however late the first of them comes", () => {
+  mock.timers.enable({ apis: ["Date"], now: 1_000_000 });
+  const live = [];
+  const feed = new Feed(() => {}, new Ring(), {
+    onRows: (events, isLive) => live.push(isLive),
+    onGap: () => {},
+    onAccepted: () => {},
+    onFault: () => {},
+  });
+  feed.apply([{}]);
+  feed.receive({ is: "subscribed", id: "f1", cursor: "w-0" });
+  for (const [pause, cursor] of [[1_000, "w-1"], [10, "w-2"], [200, "w-3"]]) {
+    mock.timers.tick(pause);
+    feed.receive(events(cursor));
+  }
+  mock.timers.reset();
+
+  assert.deepEqual(live, [false, false, true]);
 });
