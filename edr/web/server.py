@@ -7,6 +7,8 @@
   uvicorn has no limit for that.
 * Nor has uvicorn a limit for the rest of a body after the answer, for pings, and for the
   fragments of a frame. A client that sends these and does not read would fill the memory.
+* Each connection takes a file of the process. Some files are kept for the rest of the program, and
+  further connections are closed. asyncio would log thousands of errors a second.
 * The access log is off, since it would store the queries of URLs, with tickets.
 * Signals are left to the program.
 """
@@ -29,7 +31,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from edr._util.log import log_safely
+from edr._util.log import RateLimitedLog, log_safely
 from edr.web.frame_rate import FrameRate
 
 if TYPE_CHECKING:
@@ -68,8 +70,18 @@ MAX_FLUSHES = 6
 BACKLOG = 1024
 """Connections that wait until they are accepted: all clients may return within a second."""
 
+ACCEPTED_AT_ONCE = 25
+"""Connections that asyncio accepts before it looks at the first of them."""
+
+RESERVED_FILES = 200
+"""Files that connections leave to the program, or half of all if that is less. More than
+``ACCEPTED_AT_ONCE``."""
+
 CLOSE_TIMEOUT = 1
 """Seconds for open requests to end, after the gateway has stopped. uvicorn takes whole seconds."""
+
+
+_log = RateLimitedLog()
 
 
 class Server:
@@ -183,6 +195,7 @@ class Server:
             self._app,
             http=_Http,
             ws=_WebSocket,
+            backlog=ACCEPTED_AT_ONCE,
             log_config=None,
             log_level="info",  # at DEBUG it logs the handshakes of WebSockets, with their tokens
             access_log=False,
@@ -202,6 +215,18 @@ class Server:
         )
 
 
+def max_connections() -> int:
+    """Return how many connections a server may have, from the limit of open files."""
+    if sys.platform == "win32":
+        return sys.maxsize
+    import resource  # noqa: PLC0415 - Windows has none
+
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files == resource.RLIM_INFINITY:
+        return sys.maxsize
+    return max(files // 2, files - RESERVED_FILES)
+
+
 class _Http(H11Protocol):
     """Aborts a connection whose headers, or the rest of whose body, do not arrive in time."""
 
@@ -212,6 +237,16 @@ class _Http(H11Protocol):
         super().connection_made(transport)
         transport.set_write_buffer_limits(high=WRITE_BUFFER)
         self._expect_headers()
+        most = max_connections()
+        if len(self.connections) > most:
+            _log.log(
+                logging.WARNING,
+                "connections",
+                "a web server has %d connections and closed a further one; raise the limit of open "
+                "files (ulimit -n)",
+                most,
+            )
+            transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
@@ -303,6 +338,8 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        for each in sockets or ():
+            each.listen(BACKLOG)  # asyncio has set ACCEPTED_AT_ONCE, which limits both
         self.has_started.set()
 
     def abort_connections(self) -> None:

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from edr.bus import RateLimitedLog
 from edr.web import Server
 from edr.web import server as module
 
@@ -169,6 +170,27 @@ async def test_flood_of_pings_or_fragments_ends_the_connection(serve, frame, all
                 pass
             raise ConnectionResetError
     writer.close()
+
+
+async def test_connections_leave_files_to_the_program(monkeypatch, caplog):
+    monkeypatch.setattr(module, "max_connections", lambda: 2)
+    monkeypatch.setattr(module, "_log", RateLimitedLog())
+    async with Server(hello, "127.0.0.1:0") as server:
+        opened = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(3)]
+        assert await opened[2][0].read(1) == b""
+        opened[0][1].write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+
+        assert b" 200 " in await opened[0][0].readline()
+        assert "has 2 connections and closed a further one" in caplog.text
+        for _, writer in opened:
+            writer.close()
+
+
+def test_number_of_connections_depends_on_the_limit_of_files(monkeypatch):
+    resource = pytest.importorskip("resource")
+    for files, most in ((resource.RLIM_INFINITY, sys.maxsize), (1024, 824), (256, 128)):
+        monkeypatch.setattr(resource, "getrlimit", lambda _, files=files: (files, files))
+        assert module.max_connections() == most
 
 
 @pytest.mark.parametrize("headers", ["X: 1\r\n" * 200, f"X: {'x' * 10_000}\r\n"])
