@@ -120,8 +120,8 @@ class GatewayPart:
     async def replace(self, new: WebConfig) -> None:
         """Use another configuration. Clients that still have access keep it.
 
-        If only the access changes, their streams continue. Otherwise they receive ``bye``, and
-        continue with their cursors.
+        If only the access changes, their streams continue. ``renew`` ends those of others.
+        Otherwise they receive ``bye``, and continue with their cursors.
 
         Raises:
             ValueError: the tokens or the authenticator cannot be used. Nothing has changed.
@@ -132,7 +132,6 @@ class GatewayPart:
         apps = self._apps if same else self._made(new)
         self._configuration, self._authenticate = new, authenticate
         if same:
-            await self.renew()
             return
         old_apps, self._apps = self._apps, apps
         await _start(apps)

@@ -12,7 +12,6 @@ from prometheus_client.registry import Collector as RegistryCollector
 
 from edr.adapters.prometheus import Collector
 from edr.app.application import Application
-from edr.app.parts import PartRunner
 
 
 class ReloadCollector(RegistryCollector):
@@ -38,11 +37,6 @@ def page_of(application: Application) -> bytes:
     registry = CollectorRegistry()
     registry.register(ReloadCollector(application))
     name = application.configuration.app.name
-
-    def parts() -> list[PartRunner]:
-        # The gateway is a service of the bus, and is measured as such.
-        return [each for each in application.runners if each.kind != "gateway"]
-
-    collector = Collector({name: application.bus}, parts=parts)
+    collector = Collector({name: application.bus}, parts=lambda: application.runners)
     registry.register(collector)
     return generate_latest(registry)

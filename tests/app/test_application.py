@@ -89,6 +89,18 @@ def test_sources_stop_first_and_the_bus_closes_last():
     assert log[-1] == "drain bus"
 
 
+def test_the_gateway_starts_before_sources_and_ends_after_sinks():
+    async def scenario(rig):
+        await rig.start()
+        await rig.stop()
+        return rig.log
+
+    log = in_rig(scenario, PARTS + '[web]\nauthenticate = "a:b"\n')
+    order = ["prepare web", "start control", "start audit", "start web", "start local"]
+    order += ["drain local", "drain audit", "drain kapps", "drain web", "close control"]
+    assert places(log, *order) == sorted(places(log, *order))
+
+
 def test_a_stop_reports_lost_and_kept_events_by_name():
     async def scenario(rig):
         await rig.start()

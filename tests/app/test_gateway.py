@@ -62,17 +62,19 @@ def emit(tmp_path):
 
 
 def test_a_token_has_the_grant_of_its_rights(write_tokens):
+    expires = {"expires": "2100-01-01T00:00:00Z"}
     tokens = {
-        "acme": {"account": "acme", "rights": ["watch"]},
-        "all": {"account": "acme", "rights": ["emit", "watch_everything"]},
+        "acme": {"account": "acme", "rights": ["watch"], **expires},
+        "all": {"account": "acme", "rights": ["emit", "watch_everything"], **expires},
         "sender": {"account": "acme", "rights": ["emit"]},
         "old": {"rights": ["watch_everything"], "expires": "2020-01-01T00:00:00Z"},
     }
     grants = TokenGrants(Tokens(write_tokens(**tokens)))
     found = {each: grants(each, Peer("", None, "sse")) for each in (*tokens, "unknown", None)}
-
     granted = {each: grant for each, grant in found.items() if grant is not None}
+
     assert granted == {"acme": Grant("acme"), "all": Grant.everything()}
+    assert [each.expires.year for each in granted.values()] == [2100, 2100]
 
 
 async def test_a_client_receives_the_events_of_its_account(running, write_tokens, client_of, emit):
@@ -89,15 +91,23 @@ async def test_a_client_receives_the_events_of_its_account(running, write_tokens
         assert refused.status == 401
 
 
-async def test_the_journal_stores_the_events_of_the_gateway(running, write_tokens, client_of, emit):
+async def test_the_journal_stores_the_events_of_sinks_and_the_gateway(
+    running, configured, write_tokens
+):
     write_tokens(all=EVERYTHING)
-    sinks = BASIC[BASIC.index("[sinks") :]
-    async with running(WEB.replace(sinks, "") + 'bindings = [{ app_name = "acdc" }]\n') as app:
-        await emit(1)
-        await emit(2, app_name="other")
-        answer = json.loads(await (await client_of(app).get("/recent")).body())
+    sink = BASIC + 'bindings = [{ severity = "critical" }]\n'
+    web = WEB.replace(BASIC, sink)
+    async with running(web + 'bindings = [{ app_name = "acdc" }]\n') as app:
+        for n, name in enumerate(("acdc", "other")):
+            await app.bus.emit(name, "1", "ok", "info", {"n": n})  # a source stores every event
+        await app.reload(configured(web + 'bindings = [{ app_name = "other" }]\n'))
+        for n, name in enumerate(("acdc", "other"), 2):
+            await app.bus.emit(name, "1", "ok", "info", {"n": n})
+        await app.bus.journal.flush()
+        async with app.bus.journal.cursor(after=0, live=False) as cursor:
+            stored = [entry.event.body["n"] async for entry in cursor]
 
-    assert [each["event"]["body"] for each in answer["events"]] == [{"n": 1}]
+    assert stored == [0, 3]
 
 
 async def test_a_reload_ends_the_clients_without_access_only(
@@ -118,18 +128,20 @@ async def test_a_reload_ends_the_clients_without_access_only(
         assert result.changed == ()
 
 
-async def test_another_tokens_file_keeps_the_streams(
+async def test_another_tokens_file_ends_clients_without_access(
     running, configured, write_tokens, client_of, emit
 ):
     path = write_tokens(all=EVERYTHING)
     path.rename(path.with_name("other.jsonl"))
-    write_tokens(all=EVERYTHING)
+    write_tokens(all=EVERYTHING, two=EVERYTHING)
     async with running(WEB) as app:
-        stream, _ = await client_of(app).events()
+        kept, _ = await client_of(app).events()
+        ended, _ = await client_of(app, "two").events()
         result = await app.reload(configured(WEB.replace("tokens.jsonl", "other.jsonl")))
         await emit(1)
 
-        assert (await stream.block()).n == 1
+        assert (await ended.block()).data == {"reason": "grant"}
+        assert (await kept.block()).n == 1
         assert result.changed == (("replaced", "gateway web"),)
 
 

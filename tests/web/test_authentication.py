@@ -179,3 +179,14 @@ def test_grants_that_expire_at_once_are_renewed_once_a_second():
 
     ended_after([short], expires_in=0.001, limit=10)
     assert len(calls) <= 12
+
+
+async def test_renew_does_not_call_for_a_stream_that_has_ended():
+    calls = []
+    authentication = Authentication(lambda token, _: calls.append(token))
+    renewal = Renewal(authentication, Identity(Grant("acme"), SENT), PEER, lambda: None)
+    renewal.start()
+    renewal.close()
+    await authentication.renew()
+
+    assert calls == []

@@ -203,3 +203,12 @@ def test_a_loop_of_links_does_not_stop_the_check(tmp_path):
     text = f'sinks.a = {{ type = "file", path = "{tmp_path}/loop" }}'
 
     assert read(text.encode()).configuration.sinks["a"].path == tmp_path / "loop"
+
+
+def test_the_journal_stores_the_events_of_sinks_and_the_gateway():
+    text = (
+        "web.authenticate = 'a:b'\nsinks.a = { type = 'stdout', bindings = [{ app_name = 'x' }] }"
+    )
+    found = read(text.encode()).configuration.stored_bindings()
+
+    assert set(found) == {Binding(), Binding(app_name="x")}
