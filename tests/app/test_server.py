@@ -42,7 +42,10 @@ def serving(running):
 
 
 async def test_the_process_is_alive_and_ready(serving):
-    async with serving() as (_, server):
+    async with serving() as (app, server):
+        async with asyncio.timeout(10):
+            while app.status()["sink audit"]["state"] == "starting":
+                await asyncio.sleep(0.01)
         alive = await get(server, "/livez")
         ready = await get(server, "/readyz")
 
