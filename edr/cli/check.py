@@ -90,6 +90,8 @@ def check(
 def _summary(configuration: Configuration) -> str:
     counts = Counter(kind for kind, _, _ in configuration.parts())
     parts = [counted(counts[kind], kind) for kind in ("source", "link", "sink")]
+    if configuration.web is not None:
+        parts.append("1 gateway")
     return f"no fault: {', '.join(parts)}"
 
 

@@ -29,6 +29,15 @@ async def test_a_valid_file_exits_with_0(folder, command):
     assert result.err == "edr.toml: no fault: 0 sources, 0 links, 1 sink\n"
 
 
+async def test_the_summary_counts_the_gateway(folder, command):
+    (folder / "tokens.jsonl").touch(0o600)
+    web = '\n[web]\nlisten = "127.0.0.1:8490"\ntokens_file = "tokens.jsonl"\n'
+    (folder / "edr.toml").write_text(VALID + web)
+
+    result = await command("check", "edr.toml")
+    assert result.err.endswith("edr.toml: no fault: 0 sources, 0 links, 1 sink, 1 gateway\n")
+
+
 async def test_faults_are_printed_and_exit_with_78(folder, command):
     (folder / "edr.toml").write_text('[sinks.out]\ntype = "stdot"\n')
 
