@@ -11,13 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, NamedTuple, Never, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from pydantic import BaseModel
 from uuid_utils import uuid7
 
 from edr.errors import InvalidEventError
-from edr.records import Event, FrozenDict, Severity, Verbosity, snapshot, why_no_level
+from edr.records import FIELDS_SET, Event, FrozenDict, Severity, Verbosity, snapshot, why_no_level
 
 L = TypeVar("L", Severity, Verbosity)
 
@@ -25,34 +25,6 @@ EventKey: TypeAlias = tuple[Any, Any, Any, Any]
 """App name, app version, severity, verbosity; as they were given."""
 
 
-def _refuse(_self: object, *_args: object) -> Never:
-    raise TypeError("model_fields_set of an event cannot be changed")
-
-
-class _FixedSet(set[str]):
-    """``model_fields_set`` of every created event: one set, which cannot be changed.
-
-    Rejected: a set for each event (4 % of an emit); a frozenset, which pydantic refuses to dump.
-    Copies, pickled ones too, are plain sets.
-    """
-
-    __slots__ = ()
-    __init__ = __ior__ = __iand__ = __isub__ = __ixor__ = _refuse
-    add = clear = difference_update = discard = intersection_update = _refuse
-    pop = remove = symmetric_difference_update = update = _refuse
-
-    def copy(self) -> set[str]:
-        return set(self)
-
-    def __repr__(self) -> str:
-        return repr(set(self))
-
-    def __reduce__(self) -> tuple[type, tuple[list[str]]]:
-        return set, (list(self),)
-
-
-_FIELDS = set.__new__(_FixedSet)
-set.update(_FIELDS, Event.model_fields.keys() - {"traceparent"})
 # The slots of a pydantic instance, set directly: object.__setattr__ by name takes 1.5 times as
 # long, and __setattr__ of the class raises (frozen).
 _make = object.__new__
@@ -122,7 +94,7 @@ class EventFactory:
             fields["account_tree"] = account_tree
         event = _make(Event)
         _set_fields(event, fields)
-        _set_fields_set(event, _FIELDS)
+        _set_fields_set(event, FIELDS_SET)
         _set_extra(event, None)
         _set_private(event, None)
         return event

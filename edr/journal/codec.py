@@ -32,7 +32,7 @@ import orjson
 from pydantic import BaseModel
 
 from edr.journal.journal import Entry
-from edr.records import Event, FrozenDict, Severity, Verbosity, frozen_dict, snapshot
+from edr.records import FIELDS_SET, Event, FrozenDict, Severity, Verbosity, frozen_dict, snapshot
 
 MAX_BLOCK_ENTRIES = 256
 """Entries in a block, at most. Larger blocks save little and slow down selective readers."""
@@ -223,10 +223,10 @@ def decode(block: Block, keys: Keys, matches: Sequence[KeyMatch], after: int) ->
                 fields["id"] = event_id
                 fields["timestamp"] = parse(timestamp)
                 event = make(Event)
-                fields_set = _FIELDS.copy()
+                fields_set = FIELDS_SET
                 if optional and (more := optional.get(position - block.first)):
                     fields.update(more)
-                    fields_set.update(more)
+                    fields_set = {*FIELDS_SET, *more}
                 _set_fields(event, fields)
                 _set_fields_set(event, fields_set)
                 _set_extra(event, None)
@@ -242,7 +242,7 @@ def key_event(key: Key) -> Event:
     fields.update(body=_NO_BODY, id="-", timestamp=_EPOCH)
     event = _make(Event)
     _set_fields(event, fields)
-    _set_fields_set(event, _FIELDS.copy())
+    _set_fields_set(event, FIELDS_SET)
     _set_extra(event, None)
     _set_private(event, None)
     return event
@@ -316,7 +316,6 @@ _ROW_SIZE = 4
 
 # The slots of a pydantic instance; the bus sets the same ones when it creates an event.
 _OPTIONAL = frozenset({"traceparent"})
-_FIELDS = set(Event.model_fields) - _OPTIONAL
 _make = object.__new__
 _new_entry = tuple.__new__
 _set_fields = BaseModel.__dict__["__dict__"].__set__

@@ -3,7 +3,7 @@
 No event loop, no thread and no file is known here; everything is tested by plain calls.
 
 Read the modules in this order; each imports only from those before it:
-levels, body, traceparent, decoding, model, event, binding, trie, index.
+levels, body, traceparent, fields_set, decoding, model, event, binding, trie, index.
 
 Promises: an event never changes, and neither does its body; ``Binding.matches`` says what a
 binding means, and every index agrees with it always.
@@ -21,6 +21,7 @@ from edr.records.binding import (
 )
 from edr.records.body import FrozenDict, check_size, frozen_dict, json_size, no_object, snapshot
 from edr.records.event import Event, completed_event, default_node, with_account_tree
+from edr.records.fields_set import FIELDS_SET
 from edr.records.index import BindingIndex, Found, IndexKey, KeyIndex, found_among, index_keys
 from edr.records.levels import AnySeverity, AnyVerbosity, Severity, Verbosity, why_no_level
 from edr.records.traceparent import is_traceparent
@@ -35,6 +36,7 @@ from edr.records.trie import (
 
 __all__ = [
     "EVERY_EVENT",
+    "FIELDS_SET",
     "AnySeverity",
     "AnyVerbosity",
     "Binding",

@@ -27,26 +27,12 @@ from edr.records.body import (
     frozen_dict,
     frozen_list,
 )
+from edr.records.fields_set import FIELDS_SET, TRACED_FIELDS_SET
 from edr.records.levels import Severity, Verbosity
 from edr.records.traceparent import is_traceparent
 
 _SEVERITIES = {level.value: level for level in Severity}
 _VERBOSITIES = {level.value: level for level in Verbosity}
-_REQUIRED = frozenset(
-    {
-        "account_id",
-        "account_tree",
-        "app_name",
-        "app_version",
-        "body",
-        "id",
-        "node",
-        "severity",
-        "verbosity",
-        "timestamp",
-    }
-)
-_KNOWN = {*_REQUIRED, "traceparent"}
 _FAULTS = (KeyError, TypeError, ValueError)
 """Raised for a document in another form; ``from_json`` raises ``ValueError``."""
 _UNLIMITED = frozenset({str, bool, type(None)})
@@ -63,10 +49,7 @@ def decoded(document: str | bytes | bytearray) -> tuple[dict[str, Any], set[str]
         fields = _checked(given, _time_of(given["timestamp"]))
     except _FAULTS:
         return None
-    names = set(_REQUIRED)
-    if "traceparent" in given:
-        names.add("traceparent")
-    return fields, names
+    return fields, TRACED_FIELDS_SET if "traceparent" in given else FIELDS_SET
 
 
 def completed(
@@ -81,14 +64,14 @@ def completed(
             have, and its inner containers may become frozen.
         timestamp: the timestamp if it has none.
     """
-    names = _KNOWN & document.keys()
     document.setdefault("account_id", None)
     document.setdefault("account_tree", [])
     try:
         time = _time_of(document["timestamp"]) if "timestamp" in document else timestamp
-        return _checked(document, time), names
+        fields = _checked(document, time)
     except _FAULTS:
         return None
+    return fields, TRACED_FIELDS_SET if "traceparent" in document else FIELDS_SET
 
 
 def _checked(given: dict[str, Any], timestamp: datetime | None) -> dict[str, Any]:
