@@ -60,7 +60,7 @@ class Delivery:
         self._health = health
         self._log = log
         self._sending: Sending | None = None
-        """The present batch. An empty one is settled."""
+        """The present batch, while any of it is not settled."""
         self._letters: deque[DeadLetter] = deque()
         """Dead letters to send again."""
         self._is_rebound = False
@@ -123,24 +123,26 @@ class Delivery:
         removed = self._collector.remove(is_unwanted)
         if self._sending is not None and not self._sending.is_repeated:
             removed += self._sending.remove(is_unwanted)
+            self._sending = self._sending or None
         self._settlement.ack(removed)
         self._has_progressed()
 
     async def advance(self, sink: GuardedSink) -> Step:
-        """Do the next thing for the present batch, or take one.
+        """Do the next thing for the present batch, or for the next one.
 
         Raises:
             Exception: of the sink, the intake or the dead letters; the same thing is next.
         """
+        if self._sending is None and sink.is_open and (step := self._next()) is not Step.DONE:
+            return step
         sending = self._sending
-        if not sending:
-            return await self._next(sink)
-        self._give_up_old(sending)
-        if sending.refused:
+        if sending is not None:
+            self._give_up_old(sending)
+        if sending is not None and sending.refused:
             await self._refuse(sending)
         elif not sink.is_open:
             await self._open(sink)
-        else:
+        elif sending is not None:
             await self._send(sending, sink)
         return Step.DONE
 
@@ -150,13 +152,12 @@ class Delivery:
         Raises:
             JournalError: the intake cannot be read now.
         """
-        if not self._sending and not self._collector.has_ended:
+        if self._sending is None and not self._collector.has_ended:
             self._begin(await self._collector.next())
 
-    async def _next(self, sink: GuardedSink) -> Step:
-        if not sink.is_open:
-            await self._open(sink)
-        elif self._letters:
+    def _next(self) -> Step:
+        """Begin the next batch if it is complete; return ``DONE`` then."""
+        if self._letters:
             self._begin_letters()
         elif self._collector.has_ended and not self._collector:
             return Step.ENDED
@@ -197,7 +198,11 @@ class Delivery:
             )
         else:
             delivered = sending.delivered()
-        await self._settlement.deliver(delivered, are_letters=sending.is_repeated)
+        self._sending = sending or None  # also if the task is cancelled while letters are removed
+        if sending.is_repeated:
+            await self._settlement.deliver_letters(delivered)
+        else:
+            self._settlement.deliver(delivered)
         self._health.succeeded()
         self._has_progressed()
 
@@ -206,6 +211,7 @@ class Delivery:
         if not sending.is_repeated:  # letters are stored
             await self._settlement.refuse(refused)
         del sending.refused[: len(refused)]
+        self._sending = sending or None
         self._has_progressed()
 
     def _give_up_old(self, sending: Sending) -> None:
@@ -215,4 +221,4 @@ class Delivery:
             sending.expire(lambda entry: entry.recorded_at < oldest, self._log.last_error)
 
     def _has_progressed(self) -> None:
-        self._health.progressed(holds_events=bool(self._sending))
+        self._health.progressed(holds_events=self._sending is not None)

@@ -65,13 +65,20 @@ class Settlement:
         except JournalError as exc:  # the journal was closed; the entries are returned again
             self._log.fault(logging.WARNING, "ack", "could not acknowledge events: %s", exc)
 
-    async def deliver(self, entries: Sequence[Entry], *, are_letters: bool) -> None:
-        """Called when the sink has delivered ``entries``, which were dead letters or not."""
+    def deliver(self, entries: Sequence[Entry]) -> None:
+        """Count and acknowledge ``entries``, which the sink has delivered."""
         self.delivered += len(entries)
-        if are_letters:
-            await self._remove_letters(entries)
-        else:
-            self.ack(entries)
+        self.ack(entries)
+
+    async def deliver_letters(self, entries: Sequence[Entry]) -> None:
+        """Count ``entries``, which the sink has delivered, and remove their dead letters."""
+        self.delivered += len(entries)
+        assert self.dead_letters is not None, "the letters were read from it"
+        delivered = {(entry.position, entry.event.id) for entry in entries}
+        try:
+            await in_thread(self.dead_letters.remove, lambda each: key_of(each) in delivered)
+        except OSError as exc:  # they may be sent again
+            self._log.fault(logging.WARNING, "letters", "could not remove dead letters: %s", exc)
 
     async def refuse(self, refused: Sequence[Refused]) -> None:
         """Store ``refused`` as dead letters, then acknowledge them.
@@ -104,14 +111,6 @@ class Settlement:
         if count:
             self._lost["closed"] += count
             self._log.log(logging.WARNING, "closed and dropped %d undelivered events", count)
-
-    async def _remove_letters(self, entries: Sequence[Entry]) -> None:
-        assert self.dead_letters is not None, "the letters were read from it"
-        delivered = {(entry.position, entry.event.id) for entry in entries}
-        try:
-            await in_thread(self.dead_letters.remove, lambda each: key_of(each) in delivered)
-        except OSError as exc:  # they may be sent again
-            self._log.fault(logging.WARNING, "letters", "could not remove dead letters: %s", exc)
 
 
 def key_of(letter: DeadLetter) -> tuple[int, str]:

@@ -144,7 +144,6 @@ def test_a_step_that_is_cancelled_after_its_delivery_loses_no_batch(letters):
         it = parts(sink, SlowLetters(letters.path))
         await deliver(it)
         it.delivery.repeat(letters.read())
-        await it.advance()
         sending = asyncio.ensure_future(it.advance())
         while len(sink.delivered) < 3:
             await asyncio.sleep(0)

@@ -38,7 +38,7 @@ def numbers_of(letters):
 
 
 def test_delivered_entries_are_counted_and_acknowledged(settlement, intake):
-    asyncio.run(settlement.deliver(entries(1, 2), are_letters=False))
+    settlement.deliver(entries(1, 2))
 
     assert (settlement.delivered, intake.log.acked) == (2, [1, 2])
 
@@ -70,7 +70,7 @@ def test_delivered_letters_are_removed_and_not_acknowledged(settlement, intake):
     async def scenario():
         await settlement.refuse([Refused(first, "bad", 1), Refused(second, "bad", 1)])
         intake.log.acked.clear()
-        await settlement.deliver([first], are_letters=True)
+        await settlement.deliver_letters([first])
 
     asyncio.run(scenario())
 
