@@ -201,7 +201,7 @@ async def test_reading_stops_while_a_request_is_full(pair, monkeypatch):
     client, peer = pair
     monkeypatch.setattr(client_module, "MAX_BACKLOG", 1000)
     request = client.request("tail")
-    count = 20_000
+    count = 5000
     peer.send(*[{"id": 1, "is": "event", "n": n} for n in range(count)])
     for _ in range(100):
         await asyncio.sleep(0)
