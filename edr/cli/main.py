@@ -22,7 +22,7 @@ from edr.errors import EdrError, shown
 
 HELP = """See into the running processes of services that use edr, and run applications.
 
-A process is exposed by `await edr.control.expose()`."""
+A process is exposed by `await edr.control.expose()`, and by `edr run`."""
 
 EPILOGUE = (
     "Exit codes: 0 done, 1 no, 2 usage, 65 bad input, 69 process not found or connection lost, "
