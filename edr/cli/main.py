@@ -47,7 +47,7 @@ COMMANDS = {
     "run": "Run an application: sources, a journal that keeps the events, and sinks.",
     "reload": "Reload the configuration of an application.",
     "sink": "Pause, resume or restart a sink.",
-    "dead": "List, retry or drop the events that a sink will not deliver.",
+    "dead": "List, retry or drop the events that a sink or link will not deliver.",
 }
 """The commands in the order of ``--help``: ``edr NAME`` is the function ``edr.cli.NAME.NAME``."""
 

@@ -6,6 +6,7 @@ from support.shuffled_loop import run
 
 import edr
 from edr.control import tail as module
+from edr.control import tail_lines
 from edr.control.connection import RequestError
 from edr.control.tail import Tail
 from edr.streams import Streams
@@ -194,7 +195,7 @@ async def test_a_closed_bus_cannot_be_followed(streams, bus):
 
 
 async def test_an_event_that_is_too_long_for_a_line_is_a_gap(follow, emit, monkeypatch):
-    monkeypatch.setattr(module, "MAX_LINE", 400)
+    monkeypatch.setattr(tail_lines, "MAX_LINE", 400)
     answers = await follow()
     await emit(1, app_name="x" * 400)
     await emit(2)
