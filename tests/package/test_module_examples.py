@@ -19,8 +19,10 @@ INNER = {
     "adapters.__init__",
     "adapters.bridge",
     "adapters.consumer_counts",
+    "adapters.definitions",
     "adapters.measures",
     "adapters.named_counts",
+    "adapters.part_counts",
     "testing.plugin",
     "typed.literals",
 }
