@@ -269,7 +269,10 @@ class Place:
             return Taken(None, [])
         self._has_begun = False
         lost = self._skip_removed()
-        if lost and self._start_catch_up is not None and not self._is_over:
+        if lost and self._start_catch_up is not None:
+            if self._is_over:  # nothing is lost: the journal has the events after its cursor
+                self._has_left, self._next = True, None
+                return Taken(None, [], ended=True)
             self.read_older()
             return self.take(limit, max_bytes)
         records, failed = self._next_records(limit, max_bytes)

@@ -187,6 +187,21 @@ async def test_streams_end_after_the_last_stored_event(tmp_path, events):
     assert place.take().ended
 
 
+async def test_client_that_lags_at_the_end_continues_after_a_restart(tmp_path, events):
+    async with Rig(tmp_path / "j") as rig:
+        reader = Reader(rig)
+        await rig.bus.publish_all(events(*range(20)))
+        await rig.settle()
+    for _ in range(2):
+        assert reader.take() == (None, [], True)  # the window has the last 5 events only
+    async with Rig(tmp_path / "j") as rig:
+        reader.return_(rig)
+        await rig.settle()
+        await reader.take_all()
+
+    assert (reader.seen, reader.gaps) == ([*range(20)], [])
+
+
 async def test_journal_must_be_open(tmp_path):
     journal = SqliteJournal(tmp_path / "j")
     async with Bus() as bus:
