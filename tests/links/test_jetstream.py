@@ -479,10 +479,10 @@ class Rebinding:
                 self.consumer = await self.journal.consumer("audit", *self.bindings, max_unacked=50)
             self.bindings = self.rng.choice(self.BINDINGS)
             await self.consumer.rebind(*self.bindings)
-        self.ack(len(self.held))
-        while await self.take(1.0):
-            self.ack(len(self.held))
         self.note_wanted(len(self.apps))
+        self.ack(len(self.held))
+        while not self.wanted <= self.found and await self.take(20.0):
+            self.ack(len(self.held))
 
     def note_wanted(self, position):
         names = {binding.app_name for binding in self.bindings} or {"a", "b"}
