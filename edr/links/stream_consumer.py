@@ -23,7 +23,8 @@ gap counts all removed entries after it, acknowledged or not.
 
 **Rebinding.** ``rebind`` replaces the JetStream consumer by a new one that starts after the ack
 floor. The entries up to the position that come again are recognized: held ones stay held, and all
-others are acknowledged at once.
+others are acknowledged at once. After a crash it is not known which of them were acknowledged
+before, if the server has not redelivered the others yet. Then all that match are delivered.
 
 Rejected: telling the server each half minute that every entry in hand is still being worked on (a
 thousand messages for a consumer that waits for a slow database). For ``rebind``: a list of the held
@@ -115,6 +116,8 @@ class StreamConsumer(StreamCursor):
         """The position at the last rebind. Entries up to here are held, or done."""
         self._expected_positions: set[int] | None = None
         """The positions of the expected entries, if known."""
+        self._is_replaced = False
+        """Whether the JetStream consumer sends entries again that are not expected."""
         self._read_up_to = 0
         """The position of the last message of this JetStream consumer."""
 
@@ -230,8 +233,13 @@ class StreamConsumer(StreamCursor):
             if not self._is_placed:
                 self._missed = record.missed
             return await self._replace(api, self._floor_of_new(info, record.closed_at))
-        attempt, self._resumes = self._resumes, self._resumes + 1
-        return await self._durable.resume(api, info, attempt)
+        attempt = min(self._resumes, MAX_RESUMES - 1)
+        # An interrupted request had no time for an effect. If it counted, the delays would exceed
+        # the time that a caller waits, and no further request would end.
+        self._resumes = 0
+        resumed = await self._durable.resume(api, info, attempt)
+        self._resumes = attempt + 1
+        return resumed
 
     def _floor_of_new(self, info: Mapping[str, Any], closed_at: ClosedAt | None) -> int:
         """Return the position after which a JetStream consumer with other bindings starts."""
@@ -324,6 +332,7 @@ class StreamConsumer(StreamCursor):
             self._check_bindings(record.bindings)
         if not self._is_placed:
             self._missed = record.missed
+        self._is_replaced = True
         floor = bookmark["config"]["opt_start_seq"] - 1
         metadata = new_metadata(self.name, written(self._bindings), self._missed, floor)
         made = await self._durable.create(
@@ -408,10 +417,16 @@ class StreamConsumer(StreamCursor):
                 async with asyncio.timeout(self._journal.timeout):
                     await self._journal.connected()
                     await self._acks.store()
-        await super()._leave()
+        api = self._journal.api
+        if api is not None and self._is_placed:
+            with suppress(LinkError, ConnectionError, TimeoutError):
+                await self._release(api)
 
     async def _release(self, api: StreamApi) -> None:
         await self._acks.store()
+        # If it was being replaced, the new one, or its bookmark, may begin after the ack floor.
+        if self._api is not api and not await self._durable.has_its_bindings(api):
+            return
         closed_at = ClosedAt(
             position=self.position,
             delivered_up_to=self._delivered_up_to,
@@ -420,7 +435,7 @@ class StreamConsumer(StreamCursor):
             positions=self._unacked_positions,
         )
         await self._durable.write(api, closed_metadata(closed_at, self._missed, self._unreported))
-        if self._pulls is not None:
+        if self._pulls is not None and self._pulls.api is api:
             await self._pulls.unlisten()
         await api.connection.fence(self._journal.timeout)
 
@@ -443,10 +458,15 @@ class StreamConsumer(StreamCursor):
         """Request missing redeliveries again. Return False if none is missing, or too often."""
         if self._redelivering <= 0:
             self._resumes = 0
-        elif self._resumes < MAX_RESUMES:
+        elif self._misses_redeliveries:
             self._break()
             return True
         return False
+
+    @property
+    def _misses_redeliveries(self) -> bool:
+        """Whether redeliveries are missing, and can be requested again."""
+        return self._redelivering > 0 and self._resumes < MAX_RESUMES
 
     # Losses
 
@@ -506,8 +526,11 @@ class StreamConsumer(StreamCursor):
 
     def _report_missing_redeliveries(self) -> None:
         """Report unacknowledged entries that were removed before they were redelivered."""
-        lost, self._expected = self._expected, 0
-        self._report_lost(max(0, min(lost, self._retention.first - 1 - self._floor_at_open)))
+        removed = self._retention.first - 1 - self._floor_at_open
+        lost = max(0, min(self._expected, removed))
+        self._expected = self._expected - lost if self._misses_redeliveries else 0
+        self._floor_at_open += max(0, removed)
+        self._report_lost(lost)
 
     def _forget_lost(self) -> None:
         """Drop entries that retention has removed, and report them."""
@@ -548,7 +571,7 @@ class StreamConsumer(StreamCursor):
         assert self._pulls is not None
         if self._expected and (
             parse_reply(self._pulls.messages[0].reply).position > self._resumed_at
-        ):  # all redeliveries have come
+        ):  # all redeliveries have come, unless the server missed some
             await self._look()
             self._forget_lost()
             self._report_missing_redeliveries()
@@ -566,13 +589,23 @@ class StreamConsumer(StreamCursor):
             if not super()._read(meta, message):
                 return False
             if is_expected and self._expected:
-                self._expected -= 1
-                if self._expected_positions is not None:
-                    self._expected_positions.discard(position)
+                self._note_expected(meta)
         if position <= self._redelivery_end:
             self._redelivering -= 1
         self._read_up_to = position
         return True
+
+    def _note_expected(self, meta: MessageMetadata) -> None:
+        """Called for an entry that may have been unacknowledged when the consumer was opened."""
+        position, known = meta.position, self._expected_positions
+        if known is not None:
+            known.discard(position)
+        elif self._is_replaced:
+            # Any entry comes again, so the expected ones are not over when that number has come.
+            if meta.delivery == 1 and self._redelivering <= 0:
+                self._floor_at_open = max(self._floor_at_open, position)
+            self._expected = max(2, self._expected)
+        self._expected -= 1
 
     def _recognize(self, position: int, reply: bytes) -> bool:
         """Return whether the entry was read before, and handle its message then."""
@@ -594,7 +627,7 @@ class StreamConsumer(StreamCursor):
         """Return whether the entry was done at the last rebind: it is not held."""
         if position > self._rebound_at:
             return False
-        if not self._expected or position > self._resumed_at:
+        if not self._expected or not self._floor_at_open < position <= self._resumed_at:
             return True
         known = self._expected_positions
         return known is not None and position not in known

@@ -14,7 +14,13 @@ from contextlib import suppress
 from typing import Any
 
 from edr.links.stream_api import StreamApi, StreamError
-from edr.links.stream_metadata import bookmark_of, consumer_of, new_metadata, opened_metadata
+from edr.links.stream_metadata import (
+    bookmark_of,
+    consumer_of,
+    new_metadata,
+    opened_metadata,
+    record_of,
+)
 
 ACK_WAIT = 86_400.0
 """Seconds without an ack after which the server redelivers an entry: handling one may take long."""
@@ -44,6 +50,12 @@ class DurableConsumer:
         """As the server has them."""
         self._name = name
         self._max_unacked = max_unacked
+
+    async def has_its_bindings(self, api: StreamApi) -> bool:
+        """Return whether the server has it, and with the bindings in ``settings``."""
+        info = await api.consumer(self.server_name)
+        stored = record_of({"config": self.settings})
+        return info is not None and record_of(info).bindings == stored.bindings
 
     async def find_bookmark(self, api: StreamApi) -> dict[str, Any] | None:
         """Return the bookmark of a replacement that was interrupted, or None."""

@@ -18,6 +18,9 @@ from edr.links.stream_retention import EPOCH
 
 RARE = edr.Binding(app_name="rare")
 
+ENDED = b"NATS/1.0 409 Consumer Deleted\r\n\r\n"
+"""The server does not answer the request: the JetStream consumer is resumed before another one."""
+
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch):
@@ -188,6 +191,25 @@ async def test_missing_redelivery_is_requested_again(
     assert positions(await taking) == found
 
 
+async def test_cancelled_takes_do_not_delay_redeliveries(consumer, stream, make_event, monkeypatch):
+    attempts = []
+
+    async def hang(self, api, info, attempt=0):
+        attempts.append(attempt)
+        await asyncio.Event().wait()
+
+    await take(consumer, stream, (1, make_event()))
+    stream.end_request(1, ENDED)
+    monkeypatch.setattr(stream_durable.DurableConsumer, "resume", hang)
+    for _ in range(3):
+        taking = asyncio.ensure_future(consumer.take(1))
+        await ticks(20)
+        taking.cancel()
+        await asyncio.wait({taking})
+
+    assert attempts == [0, 0, 0]
+
+
 # Other bindings
 
 
@@ -299,7 +321,96 @@ async def test_interrupted_rebind_does_not_lose_its_place(
     assert positions(await take(again, stream, (3, make_event("rare")))) == [3]
 
 
+async def test_late_rebind_keeps_its_place_when_closed(
+    open_consumer, stream, make_event, monkeypatch
+):
+    consumer = await open_consumer(RARE)
+    consumer.ack(*await take(consumer, stream, (3, make_event("rare"))))
+    stream.ack_floor = 5  # 4 and 5 do not match, and no ack is missing
+
+    async def fail(*_):
+        raise ConnectionError("late")
+
+    monkeypatch.setattr(stream, "create_consumer", fail)
+    with pytest.raises(JournalError, match="late"):
+        await consumer.rebind()
+    monkeypatch.undo()
+    await consumer.aclose()
+    await open_consumer(rebind=True)
+
+    assert stream.consumers["c"]["opt_start_seq"] == 4
+
+
+@pytest.fixture
+async def crashed_consumer(open_consumer, stream):
+    """A consumer that is open again after a crash: two of the entries up to 4 are not acked."""
+    await open_consumer()
+    stream.unacked, stream.ack_floor, stream.consumers["c"]["opt_start_seq"] = 2, 0, 5
+    consumer = await open_consumer()
+    stream.unacked = 0
+    return consumer
+
+
+async def rebind(consumer, stream, *messages):
+    rebinding = asyncio.ensure_future(consumer.rebind(RARE))
+    await ticks(40)
+    for position, event in messages:
+        stream.deliver(position, event, pending=1)
+    await rebinding
+
+
+async def test_rebind_after_a_crash_skips_no_unacked_entry(crashed_consumer, stream, make_event):
+    await rebind(crashed_consumer, stream, *[(n, make_event("rare")) for n in (1, 2, 3, 4)])
+
+    # 1 and 2 were acked, perhaps: only the server knew that.
+    assert positions(await crashed_consumer.take(9)) == [1, 2, 3, 4]
+
+
+async def test_second_rebind_after_a_crash_repeats_no_acked_entry(
+    crashed_consumer, stream, make_event
+):
+    events = [make_event("rare") for _ in range(5)]
+    await rebind(crashed_consumer, stream, *enumerate(events[:4], 1))
+    entries = await crashed_consumer.take(9)
+    crashed_consumer.ack(entries[0], entries[1], entries[3])
+    stream.ack_floor = None
+    rebinding = asyncio.ensure_future(crashed_consumer.rebind(RARE, edr.Binding(app_name="x")))
+    await ticks(40)
+    assert stream.consumers["c"]["opt_start_seq"] == 3
+    for n in (3, 4, 5):
+        stream.deliver(n, events[n - 1], pending=1)
+    await rebinding
+
+    assert positions(await crashed_consumer.take(9)) == [5]
+
+
+async def test_rebound_consumer_requests_a_missing_redelivery(open_consumer, stream, make_event):
+    consumer, event = await open_consumer(), make_event("rare")
+    await take(consumer, stream, (1, event))
+    await consumer.aclose()
+    consumer = await open_consumer(RARE, rebind=True)
+    stream.unacked, stream.consumers["c"]["opt_start_seq"] = 1, 2
+    taking = asyncio.ensure_future(consumer.take(100))
+    await ticks(40)
+    stream.end_request(1, ENDED)
+    for sent in ([2], [1, 2]):
+        await ticks(60)
+        stream.delivered = 0
+        for position in sent:
+            stream.deliver(position, event, pending=1)
+
+    assert positions(await taking) == [1, 2]
+
+
 # The end
+
+
+async def test_close_without_messages_stores_the_position(consumer, stream, make_event):
+    await take(consumer, stream, (1, make_event()), (2, make_event()))
+    stream.end_request(1, ENDED)
+    await consumer.aclose()
+
+    assert stream.consumers["c"]["metadata"]["edr-at"] == "2"
 
 
 async def test_shutdown_keeps_entries_that_were_read_for_the_next_time(
