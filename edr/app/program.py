@@ -204,7 +204,7 @@ class Program:
             self._notifier.ready()
         log_safely(
             logging.INFO,
-            "the configuration was reloaded: %d parts changed, %d failed",
+            "the configuration was reloaded; parts changed: %d, failed: %d",
             *(len(result.changed), len(result.failed)),
             logger=_logger,
         )

@@ -42,7 +42,8 @@ bindings = [{{ verbosity = "trace" }}]    # every event; without it, info and hi
 
 # [web]                  # events for browsers: the page http://127.0.0.1:8490/ and streams
 # listen = "127.0.0.1:8490"
-# tokens_file = "tokens.jsonl"    # a line: {{"sha256": "…", "rights": ["watch_everything"]}}
+# tokens_file = "tokens.jsonl"    # a line: {{"sha256": "…", "rights": ["watch_everything"]}};
+#                                 # the hash of a token: printf %s "$token" | sha256sum
 """
 
 

@@ -179,7 +179,7 @@ async def test_sighup_reloads_and_sigterm_ends_in_order(tmp_path):
         changed = BASIC.replace("audit.jsonl", "other.jsonl")
         (tmp_path / "edr.toml").write_text(changed)
         program.send_signal(signal.SIGHUP)
-        while b"was reloaded: 1 parts changed" not in await program.stderr.readline():
+        while b"was reloaded; parts changed: 1" not in await program.stderr.readline():
             pass
         await send(tmp_path / "in.sock", line(1))
         program.send_signal(signal.SIGTERM)

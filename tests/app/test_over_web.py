@@ -93,7 +93,7 @@ async def test_a_reload_ends_the_client_whose_token_was_removed(tmp_path):
     ):
         write_tokens(tmp_path, "one")
         program.send_signal(signal.SIGHUP)
-        await logged(program, "was reloaded: 0 parts changed, 0 failed")
+        await logged(program, "was reloaded; parts changed: 0, failed: 0")
         await send(tmp_path / "in.sock", line(1))
 
         assert (await ended.block()).data == {"reason": "grant"}

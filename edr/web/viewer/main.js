@@ -70,7 +70,7 @@ const connection = new Connection(webSocketUrl.href, {
     header.connection("live", "");
     if (feed.isStarted) feed.resume();
     else apply(filterBar.filter);
-    operators.start();
+    operators.start(account === null);
     list.list.focus({ preventScroll: true });
   },
   onFrame(frame) {

@@ -50,14 +50,18 @@ export class Operators {
     if (matchMedia("(max-width: 900px)").matches) this.#expand(false);
   }
 
-  /** Begin to read, for an account that may have changed. */
-  start() {
+  /**
+   * Begin to read, for an account that may have changed.
+   * @param {boolean} isOperator whether the gateway answers this account
+   */
+  start(isOperator) {
     this.stop();
-    this.#isOperator = true;
+    this.#isOperator = isOperator;
     this.top = new Top();
     this.clients = [];
     this.#reads = 0;
-    void this.#read();
+    if (isOperator) void this.#read();
+    else this.#show(false);
   }
 
   stop() {
