@@ -605,16 +605,16 @@ async def test_kills_and_hangs_of_the_server_lose_nothing_double_nothing_and_kee
         await asyncio.sleep(0.1)
         if round_ % 5 == 4:
             server.pause()
-            await until(lambda: journal.api is None)
+            await until(lambda: journal.api is None, 60)
             server.resume()
         else:
             server.kill()
             await server.restart()
-        await until(lambda: journal.api is not None)
+        await until(lambda: journal.api is not None, 60)
     took = loop.time() - began
     stop.set()
     await tasks[0]
-    await until(lambda: len(read) >= appended and len(set(acked)) >= appended)
+    await until(lambda: len(read) >= appended and len(set(acked)) >= appended, 60)
     for task in tasks[1:]:
         task.cancel()
     await asyncio.gather(*tasks[1:], return_exceptions=True)
