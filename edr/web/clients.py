@@ -21,6 +21,10 @@ from edr.web.limits import Seat
 from edr.web.peer import Peer
 from edr.web.watch import Watch
 
+MIN_INTERVAL = 0.01
+"""Seconds between two writes of a client. A write costs as much as twenty events, so the events of
+this time are written together. The first event after a pause is written at once."""
+
 STOP_TIMEOUT = 0.7
 """Seconds for all clients to end at a stop. Clients that do not read are then cancelled."""
 
@@ -83,13 +87,16 @@ class Client:
             wake(self._waiter)
 
     async def wait(self) -> None:
-        """Wait until ``wake`` is called; return at once if it was called since the last wait."""
+        """Wait until ``wake`` is called since the last wait, and ``MIN_INTERVAL`` since a write."""
         if not self._is_awake:
             self._waiter = self._loop.create_future()
             try:
                 await self._waiter
             finally:
                 self._waiter = None
+        pause = self.written_at + MIN_INTERVAL - self._loop.time()
+        if pause > 0 and self.reason is None:
+            await asyncio.sleep(pause)
         self._is_awake = False
 
     async def write(self, writing: Awaitable[object]) -> None:

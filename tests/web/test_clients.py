@@ -5,7 +5,7 @@ import pytest
 from edr.testing import run
 from edr.web import Grant, Limits, Peer
 from edr.web.authentication import Identity
-from edr.web.clients import Clients, SlowClientError
+from edr.web.clients import MIN_INTERVAL, Clients, SlowClientError
 from edr.web.limits import ClientCounts
 
 PEER = Peer("10.0.0.1", None, "sse")
@@ -35,6 +35,24 @@ def test_wake_is_not_lost_before_a_wait():
         await waiting
 
     run(main)
+
+
+def test_waits_end_at_most_once_in_ten_milliseconds():
+    async def main():
+        client = add(clients_of())
+        loop = asyncio.get_running_loop()
+        await client.write(asyncio.sleep(0))
+        client.wake()
+        began = loop.time()
+        await client.wait()
+        second = loop.time() - began
+        await asyncio.sleep(1)
+        client.wake()
+        began = loop.time()
+        await client.wait()
+        return second, loop.time() - began
+
+    assert run(main) == pytest.approx((MIN_INTERVAL, 0))
 
 
 def test_first_reason_of_the_end_counts():
