@@ -114,7 +114,11 @@ async def test_rebinding_stores_the_new_events_before_it_reads_them(tmp_path):
         await bus.publish(event(5))
         await journal.flush()
         stored = numbers([e async for e in journal.cursor(after=0, live=False)])
-        taken = numbers(await intake.take(100))
+        taken = []
+        while not taken or taken[-1] != 4:  # a slow rebind leaves more than one take
+            entries = await intake.take(100)
+            intake.ack(*entries)
+            taken += numbers(entries)
         await intake.aclose()
 
         assert stored[0] == 2  # 1 was emitted before
