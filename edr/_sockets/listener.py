@@ -73,7 +73,7 @@ class Listener:
                 self.socket.listen(BACKLOG)
                 status = temporary.lstat()
                 temporary.rename(path)
-            except BaseException:
+            except BaseException:  # the file must not stay, whatever interrupted this
                 temporary.unlink()
                 raise
         except OSError as exc:

@@ -148,7 +148,7 @@ async def _open(bus: Bus, drain_timeout: float | None) -> AsyncIterator[None]:
     try:
         await bus.__aenter__()
         yield
-    except Exception:
+    except Exception:  # of the application; a cancellation closes the bus without a drain
         await bus.drain(drain_timeout)
         raise
     else:

@@ -149,7 +149,9 @@ def checked(configuration: Configuration, sink: str) -> str:
     names = senders_of(configuration)
     if sink not in names:
         nearest = did_you_mean(sink, names)
-        raise CommandError(Exit.NO, f"there is no sink or sending link {shown(sink)}{nearest}")
+        raise CommandError(
+            Exit.NO, f"no sink and no sending link has the name {shown(sink)}{nearest}"
+        )
     return sink
 
 

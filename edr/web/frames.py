@@ -166,7 +166,7 @@ def read_request(frame: Mapping[str, Any]) -> Request:
         raise RequestError("invalid_request", f"must be text, got {_kind(frame, 'do')}", "do")
     if do not in _REQUESTS:
         raise RequestError(
-            "unknown_request", f"there is no such request{did_you_mean(do, _REQUESTS)}", "do"
+            "unknown_request", f"do must name a request{did_you_mean(do, _REQUESTS)}", "do"
         )
     fields, read = _REQUESTS[do]
     for name in frame:

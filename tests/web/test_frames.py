@@ -92,7 +92,7 @@ def test_a_fault_of_a_binding_is_named():
 
 
 def test_a_spelling_error_gets_a_proposal():
-    assert refused(do="subscrib").detail == ("there is no such request; did you mean 'subscribe'?")
+    assert refused(do="subscrib").detail == ("do must name a request; did you mean 'subscribe'?")
     assert "did you mean 'after'" in refused(do="subscribe", id="a", aftr="x").detail
 
 

@@ -131,7 +131,7 @@ export class Connection {
     return pause * (0.5 + Math.random() / 2);
   }
 
-  /** A peer that has left without a word is noticed by its silence. */
+  /** Connect again when nothing arrives for some time: the peer may be gone without a close. */
   #expectFrame() {
     window.clearTimeout(this.#timer);
     this.#timer = window.setTimeout(() => this.#connect(), SILENCE);

@@ -6,7 +6,7 @@ import { inertStart } from "./inert.js";
 import { isContainer, isObject, items, members, readScalar } from "./json_text.js";
 
 /**
- * The fields of an event besides its body. Missing fields are empty.
+ * The fields of an event, without its body. Missing fields are empty.
  * @typedef {{
  *   id: string, timestamp: string, node: string, severity: string, verbosity: string,
  *   app_name: string, app_version: string, account_id: string, account_tree: string[],

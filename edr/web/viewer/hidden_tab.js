@@ -1,5 +1,5 @@
 /**
- * A tab that nobody looks at disconnects after ten minutes, and resumes by its cursor.
+ * A hidden tab disconnects after ten minutes, and continues after its cursor when it is shown.
  */
 
 export const SLEEP_AFTER = 10 * 60_000; // milliseconds
