@@ -3,13 +3,12 @@
 import asyncio
 import os
 import shutil
-import subprocess
-from contextlib import suppress
 from functools import partial
 
 import pytest
 from support.consuming import until
 from support.http_receiver import HttpReceiver
+from support.small_disk import fill, small_disk
 
 from app.conftest import BASIC, line, numbers_in, send
 from app.test_lifecycle import Sender
@@ -24,26 +23,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
 @pytest.fixture
 def disk(tmp_path):
-    """A disk of 4 MB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)]
-    if os.geteuid() or subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("a disk cannot be mounted here")
-    yield disk
-    subprocess.run(["umount", "-l", str(disk)], check=True)  # noqa: S607
+    with small_disk(tmp_path, "4m") as disk:
+        yield disk
 
 
 RETRY = "retry = { base = 0.05, cap = 0.1 }\n"
-
-
-def fill(disk):
-    """Fill the disk; return the file that must be removed to make room."""
-    ballast = disk / "ballast"
-    with ballast.open("ab", buffering=0) as file, suppress(OSError):
-        while True:
-            file.write(bytes(4096))
-    return ballast
 
 
 def large(n):

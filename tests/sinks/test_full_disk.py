@@ -1,13 +1,11 @@
 """A disk that is full, under a file and under the dead letters."""
 
 import asyncio
-import os
-import subprocess
-from contextlib import suppress
 
 import pytest
 from contracts.journal import event
 from support.consuming import until
+from support.small_disk import fill, small_disk
 
 import edr
 from edr.journal import SqliteJournal
@@ -29,22 +27,9 @@ PAD = "x" * 1000
 
 
 @pytest.fixture
-def small_disk(tmp_path):
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)]
-    if os.geteuid() or subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("a disk cannot be mounted here")
-    yield disk
-    subprocess.run(["umount", "-l", str(disk)], check=True)  # noqa: S607
-
-
-def fill(disk):
-    ballast = disk / "ballast"
-    with ballast.open("ab", buffering=0) as file, suppress(OSError):
-        while True:
-            file.write(bytes(4096))
-    return ballast
+def disk(tmp_path):
+    with small_disk(tmp_path, "1m") as disk:
+        yield disk
 
 
 async def run_until_room(tmp_path, disk, sink, dead_path, count, done):
@@ -73,12 +58,12 @@ async def run_until_room(tmp_path, disk, sink, dead_path, count, done):
     return error
 
 
-async def test_a_file_on_a_full_disk_has_each_line_once(tmp_path, small_disk):
-    path = small_disk / "events.jsonl"
+async def test_a_file_on_a_full_disk_has_each_line_once(tmp_path, disk):
+    path = disk / "events.jsonl"
     sink = FileSink(path, rotate=Rotate(size=200_000, keep=100))
     error = await run_until_room(
         tmp_path,
-        small_disk,
+        disk,
         sink,
         tmp_path / "dead",
         100,
@@ -90,7 +75,7 @@ async def test_a_file_on_a_full_disk_has_each_line_once(tmp_path, small_disk):
     assert [edr.Event.from_json(line).body["n"] for line in lines] == list(range(100))
 
 
-async def test_dead_letters_on_a_full_disk_are_kept(tmp_path, small_disk):
+async def test_dead_letters_on_a_full_disk_are_kept(tmp_path, disk):
     class Rejecting:
         async def open(self):
             pass
@@ -101,9 +86,9 @@ async def test_dead_letters_on_a_full_disk_are_kept(tmp_path, small_disk):
         async def aclose(self):
             pass
 
-    dead = small_disk / "dead.jsonl"
+    dead = disk / "dead.jsonl"
     error = await run_until_room(
-        tmp_path, small_disk, Rejecting(), dead, 100, lambda w: w.statistics().rejected == 100
+        tmp_path, disk, Rejecting(), dead, 100, lambda w: w.statistics().rejected == 100
     )
     letters = list(DeadLetters(dead).read())
 
